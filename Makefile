@@ -1,0 +1,37 @@
+# Builds everything into build/. One library per folder, one program per main.
+#
+#   make            programs            make deps        what building and the demo need
+#   make test       every test          make deps-test   what the tests need besides
+#   make test T=x   tests named *x*     make SAN=1 test  under the address and UB sanitizers
+#   make lint format bench soak fuzz    make clean
+#
+# Rules: DIR/*.c without the programs' own files makes build/libDIR.a; a program sees its own
+# folder and common/. tests/DIR/test_X.c links libDIR.a and libcommon.a.
+
+SHELL := /bin/bash
+BUILD := build$(if $(SAN),-san)
+VERSION := $(shell cat VERSION)
+GIT_HASH := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+CC ?= gcc
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
+        -Wvla -Wno-unused-parameter
+OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined,-O2)
+CFLAGS ?=
+override CFLAGS += -std=gnu17 -g $(OPT) $(WARN) -fno-math-errno -ffp-contract=off -D_GNU_SOURCE -MMD -MP
+override LDFLAGS += $(if $(SAN),-fsanitize=address -fsanitize=undefined) -pthread
+
+PROCESSES := curator loader trainer pool monitor
+# Programs that are not a folder's main.c: NAME:FOLDER, source FOLDER/NAME.c
+EXTRA := translate:trainer bench_step:trainer ctl:tools draw:tools
+
+LIBS_common  := -lzmq -lmsgpackc -lsodium -lconfig -lyajl -lturbojpeg -ljpeg -lspng -lwebp -lexif -lz -lm
+LIBS_curator :=
+LIBS_loader  :=
+LIBS_trainer := -ldnnl -lopenblas -fopenmp
+LIBS_pool    :=
+LIBS_monitor := -lsqlite3 -lmicrohttpd
+LIBS_tools   := -lsqlite3
+CFLAGS_trainer := -fopenmp
+
+include tools/rules.mk

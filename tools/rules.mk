@@ -1,0 +1,91 @@
+# The general part of the Makefile: pattern rules made once per folder.
+
+PROGRAM_FILES := $(foreach p,$(PROCESSES),$(p)/main.c) \
+    $(foreach e,$(EXTRA),$(lastword $(subst :, ,$(e)))/$(firstword $(subst :, ,$(e))).c)
+FOLDERS := common $(PROCESSES) tools
+PROGRAMS := $(foreach f,$(wildcard $(PROGRAM_FILES)),$(BUILD)/bin/$(if $(filter main.c,$(notdir $(f))),$(patsubst %/,%,$(dir $(f))),$(basename $(notdir $(f)))))
+
+.PHONY: all
+all: programs
+programs: $(PROGRAMS)
+
+.PRECIOUS: $(BUILD)/%.o
+.DELETE_ON_ERROR:
+
+define folder_rules
+OBJECTS_$(1) := $$(patsubst %.c,$$(BUILD)/%.o,$$(filter-out $$(PROGRAM_FILES),$$(wildcard $(1)/*.c)))
+$$(BUILD)/$(1)/%.o: $(1)/%.c $$(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -c $$< -o $$@
+$$(BUILD)/lib$(1).a: $$(OBJECTS_$(1))
+	@rm -f $$@
+	@ar rcs $$@ $$(OBJECTS_$(1))
+-include $$(wildcard $$(BUILD)/$(1)/*.d)
+endef
+$(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
+
+# program_rules: program name, its folder, its object
+define program_rules
+$$(BUILD)/bin/$(1): $$(BUILD)/$(2)/$(3).o $$(BUILD)/lib$(2).a $$(BUILD)/libcommon.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2)) $$(LIBS_common)
+endef
+$(foreach p,$(PROCESSES),$(eval $(call program_rules,$(p),$(p),main)))
+$(foreach e,$(EXTRA),$(eval $(call program_rules,$(firstword $(subst :, ,$(e))),$(lastword $(subst :, ,$(e))),$(firstword $(subst :, ,$(e))))))
+
+# tests/FOLDER/test_X.c and tests/FOLDER/bench_X.c
+define test_rules
+$$(BUILD)/tests/$(1)/%.o: tests/$(1)/%.c $$(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -Itests -c $$< -o $$@
+$$(BUILD)/tests/$(1)/test_%: $$(BUILD)/tests/$(1)/test_%.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1)) $$(LIBS_common) -lcmocka
+$$(BUILD)/bin/bench_%: $$(BUILD)/tests/$(1)/bench_%.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1)) $$(LIBS_common)
+-include $$(wildcard $$(BUILD)/tests/$(1)/*.d)
+endef
+$(foreach f,$(FOLDERS),$(eval $(call test_rules,$(f))))
+TESTS := $(foreach f,$(FOLDERS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/$(f)/test_*.c)))
+BENCHES := $(foreach f,$(FOLDERS),$(patsubst tests/$(f)/%.c,$(BUILD)/bin/%,$(wildcard tests/$(f)/bench_*.c)))
+
+# The golden program judges trainer, pool and pictures alike.
+$(BUILD)/tests/golden: $(BUILD)/tests/trainer/golden.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
+
+# Rebuild everything when the flags change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(CC) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS)' > $@
+$(BUILD)/version.h: FORCE
+	@mkdir -p $(BUILD)
+	@echo '#define VERSION_TEXT "$(VERSION)+$(GIT_HASH)"' | cmp -s - $@ || \
+	    echo '#define VERSION_TEXT "$(VERSION)+$(GIT_HASH)"' > $@
+$(BUILD)/common/version.o: $(BUILD)/version.h
+.PHONY: FORCE
+FORCE:
+
+tests: $(PROGRAMS) $(TESTS) $(if $(wildcard tests/trainer/golden.c),$(BUILD)/tests/golden)
+benches: $(PROGRAMS) $(BENCHES)
+
+.PHONY: programs tests benches test bench lint format soak fuzz clean deps deps-test
+test:
+	@tools/deps.sh test
+	@$(MAKE) --no-print-directory tests
+	@BUILD=$(BUILD) tests/run $(T)
+bench: benches
+	@BUILD=$(BUILD) tests/run_bench
+deps:
+	@tools/deps.sh build
+deps-test:
+	@tools/deps.sh test
+soak: programs
+	@BUILD=$(BUILD) tests/soak
+fuzz:
+	@tests/fuzz
+lint:
+	@tools/lint.sh
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu')
+clean:
+	rm -rf build build-san
