@@ -1,0 +1,120 @@
+// model - what is computed in a training step, behind one door for every recipe.
+//
+// A step has three parts, so that the pool's exchange hides behind the second:
+//
+//   model_shape(m, ...)          once per batch shape; the tape is kept
+//   fill model_input(m, A), model_input(m, B)
+//   model_generate(m)            G forward; now model_fake() is valid     -> send to the pool
+//   model_update_g(m, lr)        losses of G, backward, Adam on G_A, G_B
+//   model_update_d(m, lr, ...)   D on real and pooled fakes, backward, Adam on D_A, D_B
+//   model_losses(m)
+//
+// Pictures are float [N,H,W,C] in memory (channels innermost), values in [-1,1]. Parameters are
+// float in the reference's state-dict layout: conv [K,C,R,S], transposed conv [C,K,R,S].
+//
+// Source of the step and its order: Zhu et al. 2017 (arXiv:1703.10593), sections 3 and 4.
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum model_domain { MODEL_A, MODEL_B };
+
+struct model_options {
+    const char *model;     // "cycle_gan"
+    const char *device;    // "cpu" or "cuda", already resolved
+    const char *netG;      // "resnet_6blocks", "resnet_9blocks", ...
+    const char *netD;      // "basic", ...
+    const char *norm;      // "instance", ...
+    const char *gan_mode;  // "lsgan", ...
+    const char *winograd;  // "auto", "off", "f2", "f4"; CPU only
+    int input_nc, output_nc, ngf, ndf, n_layers_D;
+    double beta1, beta2, lambda_A, lambda_B, lambda_identity;
+    int threads;     // fixed for the run: sums depend on it
+    int shapes;      // tapes kept at most
+    size_t memory_bytes; // refuse a tape that needs more; 0: no limit
+    // Called between ops (a CPU step can take 20 s) so that the process can answer pings; may be
+    // NULL; must not touch the model.
+    void (*between_ops)(void *context);
+    void *context;
+};
+
+struct model;
+
+// One tensor of a net's state dict. All pointers are owned by the model and stay where they are
+// for its life. `m`, `v` are NULL for what has no optimizer state. `frozen` marks a conv bias in
+// front of an instance norm: it is in the file and has no effect (docs/decisions.md).
+struct model_param {
+    const char *key; // "model.10.conv_block.1.weight"
+    int rank;
+    int64_t dims[4];
+    size_t count;
+    float *w, *m, *v;
+    bool frozen;
+};
+
+struct model_net {
+    const char *name; // "G_A", "G_B", "D_A", "D_B"
+    int n_params;
+    struct model_param *params; // in state-dict order
+    int64_t *adam_steps;        // Adam's t of the optimizer that owns this net (shared by its nets)
+};
+
+// Fails with ERR_CONFIG (names the option and what would work), ERR_DEVICE. Weights are zero until
+// model_init or a loader has filled them and model_weights_changed has been called.
+int model_new(const struct model_options *options, struct model **ret_model);
+void model_free(struct model *m);
+
+// Fresh weights: `init_type` "normal" with `init_gain`, from Philox (seed, RNG_INIT). Biases 0.
+int model_init(struct model *m, const char *init_type, double init_gain, uint64_t seed);
+
+int model_n_nets(const struct model *m);
+struct model_net *model_net(struct model *m, int i);
+
+// To be called after writing parameters from outside: refreshes whatever the backend derived.
+int model_weights_changed(struct model *m);
+
+// Selects (building it if it is new) the tape for batches of n pictures, A [hA,wA], B [hB,wB].
+// Fails with ERR_SHAPE (names sizes that work), ERR_LIMIT (memory: what was needed).
+int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b);
+
+// Where to put the real pictures of this step, [n,h,w,c]; valid until the next model_shape.
+float *model_input(struct model *m, enum model_domain domain);
+
+int model_generate(struct model *m);
+
+// fake_A, fake_B [n,h,w,c] of this step, as they were before any update. Lent until the next
+// model_generate. rec and idt likewise, after model_update_g (idt: NULL without identity loss).
+const float *model_fake(struct model *m, enum model_domain domain);
+const float *model_rec(struct model *m, enum model_domain domain); // rec_A for MODEL_A
+const float *model_idt(struct model *m, enum model_domain domain); // idt_A = G_A(real_B) for MODEL_A
+
+int model_update_g(struct model *m, double lr);
+
+// pooled_a/_b: what the pool gave back for fake_A/fake_B, [n,h,w,c].
+int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b);
+
+// Losses of the step as the reference logs them (lambdas included), in its order: D_A G_A cycle_A
+// idt_A D_B G_B cycle_B idt_B. Names without prefix. Valid after model_update_d.
+int model_n_losses(const struct model *m);
+const char *model_loss_name(const struct model *m, int i);
+double model_loss(const struct model *m, int i);
+
+// False if a gradient of the last step holds a number that is not finite (checked on the flat
+// gradient buffers).
+bool model_gradients_finite(const struct model *m);
+
+// Runs one generator forward only: y = G(x), x [n,h,w,c] -> y. Any n, h, w that the net allows;
+// uses tapes of its own. `net` 0 is G_A (A to B), 1 is G_B.
+int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y);
+
+// Bytes held: arena, parameters, packed weights, scratch.
+size_t model_memory_bytes(const struct model *m);
+
+// Which kernels this model uses, one line per distinct convolution, for the checkpoint (kernel
+// choices are part of the bits). Caller frees.
+char *model_kernels(const struct model *m);
+
+#endif
