@@ -1,0 +1,101 @@
+// image - pictures in memory: decode, encode, and the reference's preprocessing, byte for byte.
+//
+// A picture is uint8, H rows of W pixels of C interleaved channels (3 = RGB, 1 = gray), no padding.
+// Arithmetic is Pillow's (its bicubic with antialiasing on 8 bits) and is tested against it.
+#ifndef IMAGE_H
+#define IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct image {
+    int w, h, c;
+    uint8_t *pixels; // h * w * c bytes, malloc; owned
+};
+
+enum image_format { IMAGE_UNKNOWN, IMAGE_JPEG, IMAGE_PNG, IMAGE_WEBP, IMAGE_BMP, IMAGE_GIF, IMAGE_TIFF };
+
+// What the header says, without decoding. Read from content, never from the name.
+struct image_info {
+    enum image_format format;
+    int w, h;        // as stored (EXIF orientation not applied)
+    int channels;    // 1 gray, 3 colour, 4 CMYK or with alpha
+    int bits;        // per channel
+};
+
+// Bounds on what a file may ask for, checked on the header before any allocation.
+struct image_limits {
+    int64_t max_pixels;          // default 64 Mpx
+    int64_t max_pixels_per_byte; // decompression bombs; default 2000; flat pictures stay below
+};
+extern const struct image_limits image_default_limits;
+
+// Frees the pixels and zeroes the struct; accepts a zeroed one.
+void image_fini(struct image *im);
+
+// Fails with ERR_FORMAT: not a picture, a format we do not read (the message names it and a command
+// that converts it), sizes beyond the limits. `name` is used in messages only.
+int image_probe(const char *name, const uint8_t *bytes, size_t size,
+                const struct image_limits *limits, struct image_info *ret_info);
+
+// Decodes to RGB (channels = 3) or L (channels = 1) as Pillow's convert("RGB")/("L") would: gray
+// replicated, palette expanded, alpha dropped, CMYK converted, 16 bit cut to the high byte as
+// Pillow does, EXIF orientation ignored. JPEG: slow integer DCT, fancy upsampling.
+// A damaged picture (also a truncated one: libjpeg's warnings count) fails with ERR_FORMAT.
+int image_decode(const char *name, const uint8_t *bytes, size_t size,
+                 const struct image_limits *limits, int channels, struct image *ret_image);
+
+// Reads a whole regular file (limit 512 MiB) and decodes it. ERR_IO names path and reason.
+int image_load(const char *path, const struct image_limits *limits, int channels,
+               struct image *ret_image);
+
+// Writes PNG / JPEG (quality 1..100, 4:4:4) to `path` through a temporary file and rename.
+int image_save_png(const char *path, const struct image *im);
+int image_save_jpeg(const char *path, const struct image *im, int quality);
+
+// Bicubic, a = -0.5, antialiased when shrinking; horizontal pass first, rounded to bytes, then
+// vertical; a pass is skipped when that side is unchanged. Equals Pillow's resize((w,h), BICUBIC).
+void image_resize(const struct image *im, int w, int h, struct image *ret_image);
+
+// Pillow's "L": (19595 R + 38470 G + 7471 B + 32768) >> 16.
+void image_gray(const struct image *im, struct image *ret_image);
+
+// The box [x, x+w) x [y, y+h); what lies outside the picture is 0.
+void image_crop(const struct image *im, int x, int y, int w, int h, struct image *ret_image);
+
+// Left-right mirror, in place.
+void image_flip(struct image *im);
+
+enum preprocess {
+    PREPROCESS_RESIZE_AND_CROP,
+    PREPROCESS_RESIZE,
+    PREPROCESS_CROP,
+    PREPROCESS_SCALE_WIDTH,
+    PREPROCESS_SCALE_WIDTH_AND_CROP,
+    PREPROCESS_NONE,
+};
+
+// "resize_and_crop" and so on; false if the name is none of them.
+bool preprocess_from_name(const char *name, enum preprocess *ret_preprocess);
+
+// Size after the resize/scale part (and the rounding of `none` to multiples of 4, ties to even).
+void preprocess_scaled_size(enum preprocess p, int w, int h, int load_size, int crop_size,
+                            int *ret_w, int *ret_h);
+
+// The reference's chain without its random draws: resize or scale, crop at (crop_x, crop_y) if the
+// mode crops and the picture is larger than crop_size in one direction, mirror if `flip`.
+void preprocess_apply(enum preprocess p, const struct image *im, int load_size, int crop_size,
+                      int crop_x, int crop_y, bool flip, struct image *ret_image);
+
+// Largest valid crop offsets are ret_x, ret_y (0 where nothing is to be cropped).
+void preprocess_crop_range(enum preprocess p, int scaled_w, int scaled_h, int crop_size,
+                           int *ret_x, int *ret_y);
+
+// to_tensor[v] = (v/255 - 0.5)/0.5, each operation rounded to float: [-1,1].
+extern const float *image_to_tensor_table(void);
+
+// Back: (x+1)/2*255 in float, truncated (the reference truncates), limited to 0..255.
+uint8_t image_from_tensor(float x);
+
+#endif
