@@ -1,0 +1,9 @@
+// log - lines on stderr for a person: "2026-11-23 04:05:06 trainer: text". Only main and the loops
+// call it; modules return errors.
+#ifndef LOG_H
+#define LOG_H
+
+void log_name(const char *process); // kept, not copied
+void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

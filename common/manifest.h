@@ -1,0 +1,50 @@
+// manifest - the pictures of one domain that a run trains on, in order, with their digests.
+//
+// The file (UTF-8 lines; paths keep their bytes, with %XX for %, control bytes and newline):
+//
+//   cyclegan-manifest 1
+//   domain A
+//   root /absolute/folder                 (not part of the digest: a moved data set is the same)
+//   count 1600
+//   held_out 84
+//   <size> <sha256> <w> <h> <path>        one line a record: bytes, hex, pixels, relative path
+//   ...                                   first `count` training records, then the held-out ones
+//
+// Order: strcmp of the path. Digest: SHA-256 of everything but the root line. No time, no host.
+#ifndef MANIFEST_H
+#define MANIFEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct manifest_record {
+    uint64_t size;
+    uint8_t sha256[32];
+    int w, h;
+    char *path; // relative to root
+};
+
+struct manifest {
+    char domain[8];
+    char *root;
+    size_t count, held_out;           // records[0..count) to train on, then held_out more
+    struct manifest_record *records;
+    char digest[65];                  // hex
+};
+
+void manifest_free(struct manifest *m);
+
+// Sorts both parts by path and computes the digest.
+void manifest_seal(struct manifest *m);
+
+// One record as a line (with newline) into ret; returns its length; ERR_LIMIT if n is too small.
+int manifest_format(const struct manifest_record *r, char *ret, size_t n);
+// Parses one line of `size` bytes. ERR_FORMAT.
+int manifest_parse(const char *line, size_t size, struct manifest_record *ret_record);
+
+// Written beside, synced, renamed. ERR_IO, ERR_SPACE.
+int manifest_save(const struct manifest *m, const char *path);
+// ERR_IO; ERR_FORMAT names path and line; also when the digest does not hold.
+int manifest_load(const char *path, struct manifest **ret_manifest);
+
+#endif

@@ -1,0 +1,174 @@
+// backend - the only door to devices: one table of functions, filled once per device kind.
+//
+// Every tensor is float [N,H,W,C] in memory (channels innermost, nothing between pixels). A tensor
+// may carry a reflection border of `pad` pixels on every side: then its memory is
+// [N, H+2 pad, W+2 pad, C], its inside is the value and the border repeats it (... 2 1 | 0 1 2 ...,
+// the edge pixel is not repeated). Sizes named h, w never count the border, except for conv_shape,
+// which sees bordered inputs as plain larger ones.
+//
+// Ops take shapes and buffers, allocate nothing and keep no state. What is worth preparing is made
+// once per shape (device_conv) or once per weight (device_weights). Outputs are overwritten
+// completely, whatever they held before, unless an `accumulate` says otherwise. Nothing aliases.
+// Sums run in an order that the shape and the number of threads fix: same inputs, same bits.
+// Every op returns ERR_OK or ERR_DEVICE_LOST.
+#ifndef BACKEND_H
+#define BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct device_options {
+    const char *name;     // "cpu"; "cuda" where it was built in
+    int threads;          // >= 1; CPU only
+    const char *winograd; // "auto", "off", "f2", "f4"; NULL is "auto"; CPU only
+};
+
+// An open device. Backends put this first in their own struct.
+struct device {
+    const struct backend *backend;
+};
+
+struct device_weights; // everything derived from one convolution's master weights
+struct device_conv;    // one convolution shape with one device_weights, prepared
+
+// y = conv(x) (cross-correlation) or, if transposed, its adjoint.
+//   plain       x [n,h,w,c] -> y [n,ho,wo,k], ho = (h + 2 pad - r) / stride + 1, filter [k,c,r,r]
+//   transposed  ho = (h - 1) stride - 2 pad + r + out_pad, filter [c,k,r,r]
+struct conv_shape {
+    int n, c, h, w;
+    int k, r, stride, pad, out_pad; // pad: zeros, as opposed to the reflection in x
+    bool transposed, bias;
+};
+
+enum norm_kind { NORM_NONE, NORM_INSTANCE };
+enum activation { ACT_NONE, ACT_RELU, ACT_LEAKY };
+#define LEAKY_SLOPE 0.2f // for x <= 0
+#define NORM_EPS 1e-5f
+
+struct norm_shape {
+    int n, h, w, c;
+    int pad;      // border of y
+    int skip_pad; // border of skip
+    enum norm_kind norm;
+    enum activation act;
+};
+
+// A part of a gradient. The gradient of a tensor is the sum of its parts, each of which may cover
+// only the pictures [first, first + n) and may carry the border (its values there belong to the
+// pixels that the border repeats).
+struct grad_part {
+    const float *data; // [n, h+2 pad, w+2 pad, c]
+    int pad, first, n;
+};
+#define GRAD_PARTS 4
+
+struct grad_sum {
+    int count;
+    struct grad_part part[GRAD_PARTS];
+};
+
+enum gan_mode { GAN_LSGAN, GAN_VANILLA, GAN_WGANGP, GAN_NONSATURATING };
+
+struct gan_args {
+    enum gan_mode mode;
+    bool target_real;
+    size_t count;
+    double scale;
+};
+
+struct adam_args {
+    size_t count;
+    double lr, beta1, beta2;
+    int64_t t; // 1 at the first step
+};
+
+struct backend {
+    const char *name;
+    void (*close)(struct device *d);
+
+    // Zeroed memory, aligned to 64 bytes, that the host and the device can both address. Ends the
+    // process if there is none.
+    void *(*memory_new)(struct device *d, size_t bytes);
+    void (*memory_free)(struct device *d, void *memory);
+
+    // `master` [dims] in the state dict's layout stays where it is for the object's life; it is
+    // read by weights_refresh only, which has to follow every change of it. Convs that use the same
+    // weights in the same packing share one packed copy. weights_free after all its convs.
+    struct device_weights *(*weights_new)(struct device *d, const float *master,
+                                          const int64_t dims[4]);
+    void (*weights_free)(struct device_weights *w);
+    int (*weights_refresh)(struct device_weights *w);
+    size_t (*weights_bytes)(const struct device_weights *w);
+
+    // Prepares forward and, if `backward`, both gradients. Fails with ERR_DEVICE if the device
+    // has no way to compute this shape. Packed copies it adds are valid after weights_refresh.
+    int (*conv_new)(struct device_weights *w, const struct conv_shape *shape, bool backward,
+                    struct device_conv **ret_conv);
+    void (*conv_free)(struct device_conv *c);
+    // Scratch that conv_* below need at `workspace`, aligned to 64 bytes.
+    size_t (*conv_workspace_bytes)(const struct device_conv *c);
+    // Which kernels it uses, for a person and for the checkpoint, e.g. "jit:avx2 jit:avx2 gemm".
+    void (*conv_describe)(const struct device_conv *c, char *ret_text, size_t size);
+
+    // y = conv(x) + bias; bias [k] is NULL exactly if the shape has none.
+    int (*conv_forward)(struct device_conv *c, const float *x, const float *bias, float *ret_y,
+                        void *workspace);
+    // dx = d loss / d x for dy = d loss / d y.
+    int (*conv_backward_data)(struct device_conv *c, const float *dy, float *ret_dx,
+                              void *workspace);
+    // dw (+)= d loss / d master, in the master's layout; dbias [k] (+)= sum of dy over n,h,w, NULL
+    // exactly if the shape has no bias.
+    int (*conv_backward_weights)(struct device_conv *c, const float *x, const float *dy,
+                                 bool accumulate, float *ret_dw, float *ret_dbias,
+                                 void *workspace);
+
+    // y = border(act(norm(x)) + skip), the border by reflection.
+    //   x          [n,h,w,c]
+    //   skip       [n,h+2 skip_pad,w+2 skip_pad,c], its inside is added; NULL: nothing is added
+    //   ret_y      [n,h+2 pad,w+2 pad,c]
+    //   ret_stats  [2,n,c]: mean, 1/sqrt(variance + NORM_EPS); untouched for NORM_NONE
+    // NORM_INSTANCE: (x - mean) / sqrt(variance + eps) per (n,c) over h,w, biased variance, no
+    // affine part. Source: Ulyanov et al. 2016 (arXiv:1607.08022). The inside of a pixel p of the
+    // border needs pad < h, w.
+    int (*norm_forward)(struct device *d, const struct norm_shape *s, const float *x,
+                        const float *skip, float *ret_y, float *ret_stats);
+    // With g the sum of dy's parts (borders folded back) and u = g act'(norm(x)):
+    //   dx = (u - mean(u) - xhat mean(u xhat)) / sqrt(variance + eps); NORM_NONE: dx = u
+    //   ret_dskip  [n,h,w,c] = g; NULL: not wanted
+    // act'(0) is 0 for ReLU, LEAKY_SLOPE for leaky.
+    int (*norm_backward)(struct device *d, const struct norm_shape *s, const float *x,
+                         const float *stats, const struct grad_sum *dy, float *ret_dx,
+                         float *ret_dskip);
+
+    // y = tanh(x), pictures of `size` floats; dx = (1 - y^2) times the sum of dy's parts (pad 0).
+    int (*tanh_forward)(struct device *d, int n, size_t size, const float *x, float *ret_y);
+    int (*tanh_backward)(struct device *d, int n, size_t size, const float *y,
+                         const struct grad_sum *dy, float *ret_dx);
+
+    // loss = scale mean |a - b|; grad = scale sign(a - b) / count (0 where equal).
+    int (*l1)(struct device *d, size_t count, double scale, const float *a, const float *b,
+              float *ret_grad, double *ret_loss);
+    // loss = scale mean f(x), grad = scale f'(x) / count, with, for target real | fake:
+    //   lsgan (x-1)^2 | x^2; vanilla and nonsaturating softplus(-x) | softplus(x); wgangp -x | x
+    // Sources: Mao et al. 2017 (arXiv:1611.04076), Goodfellow et al. 2014 (arXiv:1406.2661),
+    // Arjovsky et al. 2017 (arXiv:1701.07875; no penalty).
+    int (*gan)(struct device *d, const struct gan_args *args, const float *x, float *ret_grad,
+               double *ret_loss);
+
+    // m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+    // p -= lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + 1e-8). Kingma and Ba 2014 (arXiv:1412.6980).
+    int (*adam)(struct device *d, const struct adam_args *args, const float *g, float *p,
+                float *m, float *v);
+    // Whether all numbers are finite.
+    bool (*finite)(struct device *d, size_t count, const float *x);
+};
+
+// Opens the device named. Fails with ERR_DEVICE (the text says what to set instead).
+int device_open(const struct device_options *options, struct device **ret_device);
+void device_close(struct device *d);
+
+// For backend.c: one line per backend.
+int backend_cpu_open(const struct device_options *options, struct device **ret_device);
+
+#endif
