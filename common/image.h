@@ -31,6 +31,9 @@ struct image_limits {
 };
 extern const struct image_limits image_default_limits;
 
+// A picture of zero bytes. Sizes >= 1, c = 1 or 3.
+void image_init(struct image *ret_image, int w, int h, int c);
+
 // Frees the pixels and zeroes the struct; accepts a zeroed one.
 void image_fini(struct image *im);
 
@@ -40,9 +43,11 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
                 const struct image_limits *limits, struct image_info *ret_info);
 
 // Decodes to RGB (channels = 3) or L (channels = 1) as Pillow's convert("RGB")/("L") would: gray
-// replicated, palette expanded, alpha dropped, CMYK converted, 16 bit cut to the high byte as
-// Pillow does, EXIF orientation ignored. JPEG: slow integer DCT, fancy upsampling.
-// A damaged picture (also a truncated one: libjpeg's warnings count) fails with ERR_FORMAT.
+// replicated, palette expanded, alpha dropped, CMYK converted, EXIF orientation ignored. 16 bit
+// colour is cut to the high byte; 16 bit gray without alpha saturates at 255, as Pillow up to 10
+// does. Of an animated PNG, the first picture. JPEG: slow integer DCT, fancy upsampling.
+// A damaged picture fails with ERR_FORMAT: also a truncated one, and one that libjpeg only warns
+// of. (Odd bytes, an unknown JFIF version or Adobe code in the header damage no pixel and pass.)
 int image_decode(const char *name, const uint8_t *bytes, size_t size,
                  const struct image_limits *limits, int channels, struct image *ret_image);
 
@@ -50,16 +55,29 @@ int image_decode(const char *name, const uint8_t *bytes, size_t size,
 int image_load(const char *path, const struct image_limits *limits, int channels,
                struct image *ret_image);
 
-// Writes PNG / JPEG (quality 1..100, 4:4:4) to `path` through a temporary file and rename.
+// Writes PNG / JPEG (quality 1..100, 4:4:4) to `path` through a temporary file beside it and
+// rename: a reader sees the old file or the whole new one. c = 1 or 3. Fails with ERR_IO.
 int image_save_png(const char *path, const struct image *im);
 int image_save_jpeg(const char *path, const struct image *im, int quality);
 
 // Bicubic, a = -0.5, antialiased when shrinking; horizontal pass first, rounded to bytes, then
 // vertical; a pass is skipped when that side is unchanged. Equals Pillow's resize((w,h), BICUBIC).
+// w, h >= 1; linear in input and output pixels.
 void image_resize(const struct image *im, int w, int h, struct image *ret_image);
+
+struct image_box {
+    int x, y, w, h;
+};
+
+// The part `box` of image_resize(im, w, h) without computing the rest; the box lies inside.
+void image_resize_box(const struct image *im, int w, int h, struct image_box box,
+                      struct image *ret_image);
 
 // Pillow's "L": (19595 R + 38470 G + 7471 B + 32768) >> 16.
 void image_gray(const struct image *im, struct image *ret_image);
+
+// Gray to RGB by replication.
+void image_rgb(const struct image *im, struct image *ret_image);
 
 // The box [x, x+w) x [y, y+h); what lies outside the picture is 0.
 void image_crop(const struct image *im, int x, int y, int w, int h, struct image *ret_image);
@@ -79,9 +97,24 @@ enum preprocess {
 // "resize_and_crop" and so on; false if the name is none of them.
 bool preprocess_from_name(const char *name, enum preprocess *ret_preprocess);
 
-// Size after the resize/scale part (and the rounding of `none` to multiples of 4, ties to even).
+// "resize_and_crop" and so on.
+const char *preprocess_name(enum preprocess p);
+
+// x rounded to a multiple of `base`, ties to the even multiple: 6 -> 8, 10 -> 8 for base 4.
+int image_make_power(int x, int base);
+
+// w, h if w is load_size and h >= crop_size; else load_size wide and
+// int(max(load_size * h / w, crop_size)) high.
+void image_scale_width(int w, int h, int load_size, int crop_size, int *ret_w, int *ret_h);
+
+// Size after the resize/scale part (and the rounding of `none` to multiples of 4, ties to even,
+// but at least 4: the reference fails on sides of 1 and 2).
 void preprocess_scaled_size(enum preprocess p, int w, int h, int load_size, int crop_size,
                             int *ret_w, int *ret_h);
+
+// ERR_SHAPE if the scaled picture would pass image_default_limits.max_pixels (a very tall picture
+// under scale_width does): the text says so. To be asked before preprocess_apply.
+int preprocess_check(enum preprocess p, int w, int h, int load_size, int crop_size);
 
 // The reference's chain without its random draws: resize or scale, crop at (crop_x, crop_y) if the
 // mode crops and the picture is larger than crop_size in one direction, mirror if `flip`.
@@ -93,9 +126,16 @@ void preprocess_crop_range(enum preprocess p, int scaled_w, int scaled_h, int cr
                            int *ret_x, int *ret_y);
 
 // to_tensor[v] = (v/255 - 0.5)/0.5, each operation rounded to float: [-1,1].
-extern const float *image_to_tensor_table(void);
+// 256 entries, lent for ever.
+const float *image_to_tensor_table(void);
 
-// Back: (x+1)/2*255 in float, truncated (the reference truncates), limited to 0..255.
+// The picture as planes: ret_x is [c,h,w] floats in [-1,1].
+void image_to_floats(const struct image *im, float *ret_x);
+
+// Back: (x+1)/2*255 in float, truncated (the reference truncates), limited to 0..255; NaN is 0.
 uint8_t image_from_tensor(float x);
+
+// Planes [c,h,w] to a picture of 3 channels; c = 1 is replicated.
+void image_from_floats(const float *x, int c, int h, int w, struct image *ret_image);
 
 #endif

@@ -1,0 +1,32 @@
+// swd - sliced Wasserstein distance between two sets of pictures.
+//
+// Karras et al. 2018, "Progressive growing of GANs", arXiv:1710.10196, section 5: every picture
+// becomes a Laplacian pyramid whose smallest level has 16 pixels; from each level 7x7 patches are
+// drawn as descriptors of 147 numbers; descriptors of a set are normalised to mean 0 and standard
+// deviation 1 per channel; both sets are projected on random unit vectors, sorted, and compared:
+//
+//     distance = 1000 * mean over levels, projections, ranks of |sorted(P a) - sorted(P b)|
+//
+// The mean of the levels is what papers print. Lower is nearer. It compares sets, not pairs.
+#ifndef SWD_H
+#define SWD_H
+
+#include "image.h"
+
+enum {
+    SWD_PROJECTIONS = 128,  // per level; the paper: 512 in 4 rounds
+    SWD_DESCRIPTORS = 6400, // per set and level, spread evenly over the pictures
+};
+
+//   a, b          RGB or gray pictures, all of one size and channel count, sides >= 16
+//   n_a, n_b      >= 1; may differ
+//   seed          of positions and projections; the same seed gives the same number
+//   ret_distance  out, >= 0; exactly 0 for a = b
+//
+// The same positions are drawn for picture i of either set, so that equal sets agree exactly.
+// Pictures are looked at one at a time; memory is about 16 MB for any number of them.
+// Fails with ERR_SHAPE.
+int swd(const struct image *a, int n_a, const struct image *b, int n_b, uint64_t seed,
+        double *ret_distance);
+
+#endif
