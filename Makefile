@@ -32,6 +32,6 @@ LIBS_trainer := -ldnnl -lopenblas -fopenmp
 LIBS_pool    :=
 LIBS_monitor := -lsqlite3 -lmicrohttpd
 LIBS_tools   := -lsqlite3
-CFLAGS_trainer := -fopenmp
+CFLAGS_trainer := -fopenmp $(if $(SAN),,-O3)
 
 include tools/rules.mk

@@ -1,0 +1,363 @@
+#include "cpu_norm.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "cpu_simd.h"
+#include "err.h"
+#include "util.h"
+
+// Sums over pixels are taken per band of rows, then over the bands: enough bands for many threads,
+// and their number depends on the height alone.
+enum { BANDS_MAX = 32 };
+
+struct band {
+    int image, row, rows_end;
+    double *sum; // [2][C]
+};
+
+static int n_bands(const struct cpu_norm *s) {
+    return MIN(s->h, BANDS_MAX);
+}
+
+size_t cpu_norm_work_doubles(const struct cpu_norm *s) {
+    return (size_t)s->n * n_bands(s) * 2 * s->c;
+}
+
+static struct band band_of(const struct cpu_norm *s, int i, double *work) {
+    int bands = n_bands(s), b = i % bands;
+
+    return (struct band){i / bands, s->h * b / bands, s->h * (b + 1) / bands,
+                         work + (size_t)i * 2 * s->c};
+}
+
+static void check(const struct cpu_norm *s, int pad) {
+    if (pad < 0 || pad > CPU_PAD_MAX || (pad > 0 && (pad >= s->h || pad >= s->w)))
+        BUG("reflection of %d on %dx%d", pad, s->h, s->w);
+}
+
+static const float *row_of(const struct cpu_norm *s, struct cpu_padded t, int image, int row) {
+    size_t width = s->w + 2 * t.pad, height = s->h + 2 * t.pad;
+
+    return t.data + ((image * height + row) * width) * s->c;
+}
+
+// Statistics
+
+// sum[c] += over w pixels of (x - mean[c])^power; four pixels in float before each double addition.
+CPU_CLONES static void add_values(int w, int c, const float *x, double *restrict sum) {
+    int p = 0;
+
+    for (; p + 4 <= w; p += 4, x += 4 * c)
+        for (int i = 0; i < c; i++)
+            sum[i] += (x[i] + x[i + c]) + (x[i + 2 * c] + x[i + 3 * c]);
+    for (; p < w; p++, x += c)
+        for (int i = 0; i < c; i++)
+            sum[i] += x[i];
+}
+
+CPU_CLONES static void add_squares(int w, int c, const float *x, const float *mean,
+                                   double *restrict sum) {
+    int p = 0;
+
+    for (; p + 4 <= w; p += 4, x += 4 * c)
+        for (int i = 0; i < c; i++) {
+            float a = x[i] - mean[i], b = x[i + c] - mean[i];
+            float d = x[i + 2 * c] - mean[i], e = x[i + 3 * c] - mean[i];
+            sum[i] += (a * a + b * b) + (d * d + e * e);
+        }
+    for (; p < w; p++, x += c)
+        for (int i = 0; i < c; i++)
+            sum[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
+}
+
+// Adds the bands of image n for `which` of the two sums into that of its first band.
+CPU_CLONES static double *merge_bands(const struct cpu_norm *s, int image, int which,
+                                      double *work) {
+    int bands = n_bands(s), c = s->c;
+    double *total = work + ((size_t)image * bands * 2 + which) * c;
+
+    for (int b = 1; b < bands; b++) {
+        const double *part = total + (size_t)b * 2 * c;
+        for (int i = 0; i < c; i++)
+            total[i] += part[i];
+    }
+    return total;
+}
+
+static void statistics(const struct cpu_norm *s, const struct cpu_norm_saved *saved, double *work) {
+    int c = s->c, bands = s->n * n_bands(s);
+    double pixels = (double)s->h * s->w;
+
+#pragma omp parallel
+    {
+#pragma omp for
+        for (int i = 0; i < bands; i++) {
+            struct band b = band_of(s, i, work);
+            memset(b.sum, 0, sizeof(double) * 2 * c);
+            add_values((b.rows_end - b.row) * s->w, c,
+                       row_of(s, (struct cpu_padded){saved->x, 0}, b.image, b.row), b.sum);
+        }
+#pragma omp for
+        for (int n = 0; n < s->n; n++) {
+            const double *sum = merge_bands(s, n, 0, work);
+            for (int i = 0; i < c; i++)
+                saved->mean[n * c + i] = (float)(sum[i] / pixels);
+        }
+#pragma omp for
+        for (int i = 0; i < bands; i++) {
+            struct band b = band_of(s, i, work);
+            add_squares((b.rows_end - b.row) * s->w, c,
+                        row_of(s, (struct cpu_padded){saved->x, 0}, b.image, b.row),
+                        saved->mean + b.image * c, b.sum + c);
+        }
+#pragma omp for
+        for (int n = 0; n < s->n; n++) {
+            const double *sum = merge_bands(s, n, 1, work);
+            for (int i = 0; i < c; i++)
+                saved->rstd[n * c + i] = (float)(1 / sqrt(sum[i] / pixels + 1e-5));
+        }
+    }
+}
+
+// The value before the activation: (x - mean) * rstd; without a norm (scale NULL) x + bias; without
+// a bias (shift NULL) x. Written the same way in forward and backward, so that signs agree.
+
+struct affine {
+    const float *shift, *scale;
+};
+
+static struct affine affine_of(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
+                               int image) {
+    if (s->kind == CPU_NORM_NONE)
+        return (struct affine){saved->bias, NULL};
+    return (struct affine){saved->mean + image * s->c, saved->rstd + image * s->c};
+}
+
+CPU_CLONES static void row_affine(int w, int c, const float *restrict x, struct affine a,
+                                  float *restrict z) {
+    for (int p = 0; p < w; p++, x += c, z += c)
+        if (a.scale)
+            for (int i = 0; i < c; i++)
+                z[i] = (x[i] - a.shift[i]) * a.scale[i];
+        else if (a.shift)
+            for (int i = 0; i < c; i++)
+                z[i] = x[i] + a.shift[i];
+        else
+            memcpy(z, x, sizeof(float) * c);
+}
+
+CPU_CLONES static void row_act(int count, enum cpu_act act, float *z) {
+    if (act == CPU_ACT_RELU)
+        for (int i = 0; i < count; i++)
+            z[i] = z[i] > 0 ? z[i] : 0;
+    else if (act == CPU_ACT_LEAKY)
+        for (int i = 0; i < count; i++)
+            z[i] = z[i] > 0 ? z[i] : 0.2f * z[i];
+}
+
+CPU_CLONES static void row_add(int count, const float *restrict x, float *restrict y) {
+    for (int i = 0; i < count; i++)
+        y[i] += x[i];
+}
+
+// Forward
+
+// Writes the mirrored columns of one padded row whose interior is there.
+static void mirror_columns(int w, int c, int pad, float *row) {
+    for (int i = 1; i <= pad; i++) {
+        memcpy(row + (pad - i) * c, row + (pad + i) * c, sizeof(float) * c);
+        memcpy(row + (pad + w - 1 + i) * c, row + (pad + w - 1 - i) * c, sizeof(float) * c);
+    }
+}
+
+static void forward_row(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
+                        struct cpu_padded skip, int image, int y, float *out) {
+    size_t width = (size_t)(s->w + 2 * s->pad) * s->c;
+    float *image_out = out + image * (s->h + 2 * s->pad) * width;
+    float *row = image_out + (y + s->pad) * width, *inside = row + s->pad * s->c;
+    struct cpu_padded x = {saved->x, 0};
+
+    row_affine(s->w, s->c, row_of(s, x, image, y), affine_of(s, saved, image), inside);
+    row_act(s->w * s->c, s->act, inside);
+    if (skip.data)
+        row_add(s->w * s->c, row_of(s, skip, image, y + skip.pad) + skip.pad * s->c, inside);
+    mirror_columns(s->w, s->c, s->pad, row);
+    if (y >= 1 && y <= s->pad)
+        memcpy(image_out + (s->pad - y) * width, row, sizeof(float) * width);
+    if (s->h - 1 - y >= 1 && s->h - 1 - y <= s->pad)
+        memcpy(image_out + (s->pad + 2 * (s->h - 1) - y) * width, row, sizeof(float) * width);
+}
+
+void cpu_norm_forward(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
+                      struct cpu_padded skip, double *work, float *ret_y) {
+    check(s, s->pad);
+    if (s->kind == CPU_NORM_INSTANCE)
+        statistics(s, saved, work);
+#pragma omp parallel for
+    for (int i = 0; i < s->n * s->h; i++)
+        forward_row(s, saved, skip, i / s->h, i % s->h, ret_y);
+}
+
+// Backward
+
+// dst (+)= one padded row with its mirrored columns folded in.
+static void fold_row(int w, int c, const float *row, int pad, bool add, float *dst) {
+    const float *inside = row + pad * c;
+
+    if (add)
+        row_add(w * c, inside, dst);
+    else
+        memmove(dst, inside, sizeof(float) * w * c);
+    for (int i = 1; i <= pad; i++) {
+        row_add(c, inside - i * c, dst + i * c);
+        row_add(c, inside + (w - 1 + i) * c, dst + (w - 1 - i) * c);
+    }
+}
+
+// The gradient of y's interior row: every padded row that was copied from it, every contribution.
+static void gather_row(const struct cpu_norm *s, const struct cpu_norm_grads *grads, int image,
+                       int y, float *g) {
+    // dst may be a contribution with pad 0, so that one must be read before anything is written.
+    int own = 0;
+    for (int k = 1; k < grads->count; k++)
+        if (grads->grad[k].pad == 0 && row_of(s, grads->grad[k], image, y) == g)
+            own = k;
+    for (int j = 0; j < grads->count; j++) {
+        struct cpu_padded t = grads->grad[j == 0 ? own : j == own ? 0 : j];
+        int low = s->h - 1 - y;
+        fold_row(s->w, s->c, row_of(s, t, image, y + t.pad), t.pad, j > 0, g);
+        if (y >= 1 && y <= t.pad)
+            fold_row(s->w, s->c, row_of(s, t, image, t.pad - y), t.pad, true, g);
+        if (low >= 1 && low <= t.pad)
+            fold_row(s->w, s->c, row_of(s, t, image, t.pad + s->h - 1 + low), t.pad, true, g);
+    }
+}
+
+CPU_CLONES static void row_act_backward(int w, int c, enum cpu_act act, const float *restrict x,
+                                        struct affine a, float *restrict g) {
+    float below = act == CPU_ACT_LEAKY ? 0.2f : 0;
+
+    for (int p = 0; p < w; p++, x += c, g += c)
+        if (a.scale)
+            for (int i = 0; i < c; i++)
+                g[i] = (x[i] - a.shift[i]) * a.scale[i] > 0 ? g[i] : below * g[i];
+        else if (a.shift)
+            for (int i = 0; i < c; i++)
+                g[i] = x[i] + a.shift[i] > 0 ? g[i] : below * g[i];
+        else
+            for (int i = 0; i < c; i++)
+                g[i] = x[i] > 0 ? g[i] : below * g[i];
+}
+
+// sum[c] += g' * xhat over w pixels, two pixels in float before each double addition.
+CPU_CLONES static void add_products(int w, int c, const float *x, struct affine a, const float *g,
+                                    double *restrict sum) {
+    int p = 0;
+
+    for (; p + 2 <= w; p += 2, x += 2 * c, g += 2 * c)
+        for (int i = 0; i < c; i++)
+            sum[i] += g[i] * ((x[i] - a.shift[i]) * a.scale[i]) +
+                      g[i + c] * ((x[i + c] - a.shift[i]) * a.scale[i]);
+    for (; p < w; p++, x += c, g += c)
+        for (int i = 0; i < c; i++)
+            sum[i] += g[i] * ((x[i] - a.shift[i]) * a.scale[i]);
+}
+
+// dx = rstd * (g' - mean(g') - xhat * mean(g' * xhat)), in place of g'.
+CPU_CLONES static void row_norm_backward(int w, int c, const float *restrict x, struct affine a,
+                                         const double *sum, double pixels, float *restrict g) {
+    enum { BLOCK = 64 };
+
+    for (int i0 = 0; i0 < c; i0 += BLOCK) {
+        float mean_g[BLOCK], mean_gx[BLOCK];
+        int n = MIN(BLOCK, c - i0);
+        for (int i = 0; i < n; i++) {
+            mean_g[i] = (float)(sum[i0 + i] / pixels);
+            mean_gx[i] = (float)(sum[c + i0 + i] / pixels);
+        }
+        for (int p = 0; p < w; p++) {
+            const float *xp = x + (size_t)p * c + i0;
+            float *gp = g + (size_t)p * c + i0;
+            for (int i = 0; i < n; i++) {
+                float scale = a.scale[i0 + i], xhat = (xp[i] - a.shift[i0 + i]) * scale;
+                gp[i] = scale * (gp[i] - mean_g[i] - xhat * mean_gx[i]);
+            }
+        }
+    }
+}
+
+static void backward_band(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
+                          const struct cpu_norm_grads *grads, const struct band *b,
+                          const struct cpu_norm_result *ret) {
+    struct affine a = affine_of(s, saved, b->image);
+    struct cpu_padded x = {saved->x, 0};
+
+    memset(b->sum, 0, sizeof(double) * 2 * s->c);
+    for (int y = b->row; y < b->rows_end; y++) {
+        size_t at = ((size_t)b->image * s->h + y) * s->w * s->c;
+        const float *x_row = row_of(s, x, b->image, y);
+        float *g = ret->dx + at;
+
+        gather_row(s, grads, b->image, y, g);
+        if (ret->dskip)
+            memcpy(ret->dskip + at, g, sizeof(float) * s->w * s->c);
+        if (s->act != CPU_ACT_NONE)
+            row_act_backward(s->w, s->c, s->act, x_row, a, g);
+        if (s->kind == CPU_NORM_INSTANCE || ret->dbias)
+            add_values(s->w, s->c, g, b->sum);
+        if (s->kind == CPU_NORM_INSTANCE)
+            add_products(s->w, s->c, x_row, a, g, b->sum + s->c);
+    }
+}
+
+static void bias_gradient(const struct cpu_norm *s, double *work,
+                          const struct cpu_norm_result *ret) {
+    for (int n = 0; n < s->n; n++) {
+        const double *sum = merge_bands(s, n, 0, work);
+        if (n > 0)
+            for (int i = 0; i < s->c; i++)
+                work[i] += sum[i];
+    }
+    for (int i = 0; i < s->c; i++)
+        ret->dbias[i] = (float)work[i] + (ret->add_dbias ? ret->dbias[i] : 0);
+}
+
+void cpu_norm_backward(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
+                       const struct cpu_norm_grads *grads, double *work,
+                       const struct cpu_norm_result *ret) {
+    int bands = s->n * n_bands(s);
+    struct cpu_padded x = {saved->x, 0};
+
+    if (grads->count < 1 || grads->count > CPU_NORM_GRADS_MAX)
+        BUG("%d gradient contributions", grads->count);
+    for (int i = 0; i < grads->count; i++)
+        check(s, grads->grad[i].pad);
+#pragma omp parallel for
+    for (int i = 0; i < bands; i++) {
+        struct band b = band_of(s, i, work);
+        backward_band(s, saved, grads, &b, ret);
+    }
+    if (s->kind == CPU_NORM_NONE) {
+        if (ret->dbias)
+            bias_gradient(s, work, ret);
+        return;
+    }
+    for (int n = 0; n < s->n; n++) {
+        (void)merge_bands(s, n, 0, work); // the totals stay in the image's first band
+        (void)merge_bands(s, n, 1, work);
+    }
+#pragma omp parallel for
+    for (int i = 0; i < s->n * s->h; i++) {
+        int image = i / s->h;
+        row_norm_backward(s->w, s->c, row_of(s, x, image, i % s->h), affine_of(s, saved, image),
+                          band_of(s, image * n_bands(s), work).sum, (double)s->h * s->w,
+                          ret->dx + (size_t)i * s->w * s->c);
+    }
+}
+
+void cpu_fold(const struct cpu_norm *s, const struct cpu_norm_grads *grads, float *ret_g) {
+#pragma omp parallel for
+    for (int i = 0; i < s->n * s->h; i++)
+        gather_row(s, grads, i / s->h, i % s->h, ret_g + (size_t)i * s->w * s->c);
+}
