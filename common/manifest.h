@@ -9,8 +9,9 @@
 //   held_out 84
 //   <size> <sha256> <w> <h> <path>        one line a record: bytes, hex, pixels, relative path
 //   ...                                   first `count` training records, then the held-out ones
+//   digest <sha256>                       of all lines above but the root line
 //
-// Order: strcmp of the path. Digest: SHA-256 of everything but the root line. No time, no host.
+// Order: strcmp of the path. The digest holds no time, host or root.
 #ifndef MANIFEST_H
 #define MANIFEST_H
 
@@ -27,9 +28,9 @@ struct manifest_record {
 struct manifest {
     char domain[8];
     char *root;
-    size_t count, held_out;           // records[0..count) to train on, then held_out more
+    size_t count, held_out; // records[0..count) to train on, then held_out more
     struct manifest_record *records;
-    char digest[65];                  // hex
+    char digest[65]; // hex
 };
 
 void manifest_free(struct manifest *m);
@@ -39,7 +40,8 @@ void manifest_seal(struct manifest *m);
 
 // One record as a line (with newline) into ret; returns its length; ERR_LIMIT if n is too small.
 int manifest_format(const struct manifest_record *r, char *ret, size_t n);
-// Parses one line of `size` bytes. ERR_FORMAT.
+// Parses one line of `size` bytes, with or without its newline; the path is malloc'ed and lies
+// inside the root (no empty, "." or ".." part). ERR_FORMAT.
 int manifest_parse(const char *line, size_t size, struct manifest_record *ret_record);
 
 // Written beside, synced, renamed. ERR_IO, ERR_SPACE.
