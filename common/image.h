@@ -14,14 +14,22 @@ struct image {
     uint8_t *pixels; // h * w * c bytes, malloc; owned
 };
 
-enum image_format { IMAGE_UNKNOWN, IMAGE_JPEG, IMAGE_PNG, IMAGE_WEBP, IMAGE_BMP, IMAGE_GIF, IMAGE_TIFF };
+enum image_format {
+    IMAGE_UNKNOWN,
+    IMAGE_JPEG,
+    IMAGE_PNG,
+    IMAGE_WEBP,
+    IMAGE_BMP,
+    IMAGE_GIF,
+    IMAGE_TIFF
+};
 
 // What the header says, without decoding. Read from content, never from the name.
 struct image_info {
     enum image_format format;
-    int w, h;        // as stored (EXIF orientation not applied)
-    int channels;    // 1 gray, 3 colour, 4 CMYK or with alpha
-    int bits;        // per channel
+    int w, h;     // as stored (EXIF orientation not applied)
+    int channels; // 1 gray, 3 colour, 4 CMYK or with alpha
+    int bits;     // per channel
 };
 
 // Bounds on what a file may ask for, checked on the header before any allocation.
@@ -51,12 +59,18 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
 int image_decode(const char *name, const uint8_t *bytes, size_t size,
                  const struct image_limits *limits, int channels, struct image *ret_image);
 
-// Reads a whole regular file (limit 512 MiB) and decodes it. ERR_IO names path and reason.
+// Reads a whole regular file (up to 512 MiB, else ERR_LIMIT) and decodes it. ERR_IO names path and
+// reason.
 int image_load(const char *path, const struct image_limits *limits, int channels,
                struct image *ret_image);
 
+// The bytes of a PNG / JPEG file (quality 1..100, 4:4:4), c = 1 or 3, freed with free(). ERR_IO.
+int image_encode_png(const struct image *im, uint8_t **ret_bytes, size_t *ret_size);
+int image_encode_jpeg(const struct image *im, int quality, uint8_t **ret_bytes, size_t *ret_size);
+
 // Writes PNG / JPEG (quality 1..100, 4:4:4) to `path` through a temporary file beside it and
 // rename: a reader sees the old file or the whole new one. c = 1 or 3. Fails with ERR_IO.
+// The folder must be there.
 int image_save_png(const char *path, const struct image *im);
 int image_save_jpeg(const char *path, const struct image *im, int quality);
 
@@ -122,8 +136,8 @@ void preprocess_apply(enum preprocess p, const struct image *im, int load_size, 
                       int crop_x, int crop_y, bool flip, struct image *ret_image);
 
 // Largest valid crop offsets are ret_x, ret_y (0 where nothing is to be cropped).
-void preprocess_crop_range(enum preprocess p, int scaled_w, int scaled_h, int crop_size,
-                           int *ret_x, int *ret_y);
+void preprocess_crop_range(enum preprocess p, int scaled_w, int scaled_h, int crop_size, int *ret_x,
+                           int *ret_y);
 
 // to_tensor[v] = (v/255 - 0.5)/0.5, each operation rounded to float: [-1,1].
 // 256 entries, lent for ever.

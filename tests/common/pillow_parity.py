@@ -1,0 +1,130 @@
+#!/usr/bin/python3
+"""Compares decoding and preprocessing with Pillow, byte for byte.
+
+    pillow_parity.py TEST_IMAGE_PROGRAM DATA_FOLDER [PICTURES]
+
+The program reads requests "FILE PREPROCESS LOAD CROP X Y FLIP", tab separated, from standard
+input and answers each with a line "W H C" and the bytes, or "error TEXT". Pillow stands for the
+reference here: open, convert("RGB"), resize, crop, transpose.
+Last line: "N compared, N files, N differ". Exit status 1 if any differ, 77 without data or Pillow.
+"""
+import os
+import subprocess
+import sys
+import warnings
+
+try:
+    from PIL import Image, PngImagePlugin
+except ImportError:
+    sys.exit(77)
+
+warnings.simplefilter("ignore")
+PngImagePlugin.MAX_TEXT_CHUNK = 1 << 26  # a bomb in a text harms only those who read texts
+MODES = ["resize_and_crop", "resize", "crop", "scale_width", "scale_width_and_crop", "none"]
+SIZES = [(286, 256), (143, 128), (64, 64), (300, 50)]
+
+
+def scaled(im, mode, load, crop):
+    w, h = im.size
+    if mode in ("resize_and_crop", "resize"):
+        return im.resize((load, load), Image.BICUBIC)
+    if mode.startswith("scale_width"):
+        if w == load and h >= crop:
+            return im
+        return im.resize((load, int(max(load * h / w, crop))), Image.BICUBIC)
+    if mode == "none":
+        size = int(round(w / 4) * 4) or 4, int(round(h / 4) * 4) or 4
+        return im if size == (w, h) else im.resize(size, Image.BICUBIC)
+    return im
+
+
+def expected(im, mode, load, crop, x, y, flip):
+    im = scaled(im, mode, load, crop)
+    if mode.endswith("crop") and (im.width > crop or im.height > crop):
+        im = im.crop((x, y, x + crop, y + crop))
+    return im.transpose(Image.FLIP_LEFT_RIGHT) if flip else im
+
+
+class Program:
+    def __init__(self, path):
+        self.process = subprocess.Popen([path, "--serve"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def ask(self, *fields):
+        self.process.stdin.write("\t".join(map(str, fields)).encode() + b"\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline().decode(errors="replace").rstrip("\n")
+        if line.startswith("error "):
+            return line[6:], None
+        w, h, c = map(int, line.split())
+        return (w, h), self.process.stdout.read(w * h * c)
+
+
+def pillow_rgb(path):
+    try:
+        with Image.open(path) as im:
+            return im.convert("RGB"), None
+    except Exception as e:  # whatever Pillow raises is its verdict
+        return None, e
+
+
+def check_file(program, path, im, stats, log):
+    n = stats["files"]
+    for i, mode in enumerate(MODES):
+        load, crop = SIZES[(n + i) % len(SIZES)]
+        big = scaled(im, mode, load, crop)
+        x = max(0, big.width - crop) * (n % 5) // 4
+        y = max(0, big.height - crop) * (n % 3) // 2
+        flip = (n + i) % 2
+        size, got = program.ask(path, mode, load, crop, x, y, flip)
+        want = expected(im, mode, load, crop, x, y, flip)
+        stats["compared"] += 1
+        if got != want.tobytes():
+            stats["differ"] += 1
+            log(f"differs: {path} {mode} {load} {crop} {x} {y} {flip}: {size}, want {want.size}")
+
+
+def real_pictures(data, count):
+    """An even choice from every folder but `nasty`, by name."""
+    found = []
+    for folder, _, names in os.walk(data):
+        names = sorted(n for n in names if n.lower().endswith((".jpg", ".png")))
+        if "nasty" not in folder:
+            found += [os.path.join(folder, n) for n in names[:: max(1, len(names) // 6)][:6]]
+    return sorted(found)[:count]
+
+
+def check_nasty(program, path, stats, log):
+    im, failure = pillow_rgb(path)
+    size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0)
+    ours = "decoded" if got is not None else size
+    log(f"nasty: {os.path.basename(path)}: {ours}; Pillow: {failure or im.size}")
+    if got is None:
+        stats["refused"] += 1
+        return
+    stats["compared"] += 1
+    if im is None or got != im.tobytes():
+        stats["differ"] += 1
+        log(f"differs: {path}")
+
+
+def main():
+    if len(sys.argv) < 3 or not os.path.isdir(sys.argv[2]):
+        sys.exit(77)
+    program, data = Program(sys.argv[1]), sys.argv[2]
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 80
+    stats = {"files": 0, "compared": 0, "differ": 0, "refused": 0}
+    for path in real_pictures(data, count):
+        im, failure = pillow_rgb(path)
+        if im:
+            check_file(program, path, im, stats, print)
+            stats["files"] += 1
+    nasty = os.path.join(data, "nasty")
+    for name in sorted(os.listdir(nasty)) if os.path.isdir(nasty) else []:
+        check_nasty(program, os.path.join(nasty, name), stats, print)
+    print("{compared} compared, {files} files, {differ} differ, {refused} refused".format(**stats))
+    sys.exit(1 if stats["differ"] or stats["files"] < 60 else 0)
+
+
+if __name__ == "__main__":
+    main()
