@@ -1,0 +1,64 @@
+#include "items.h"
+
+#include "err.h"
+#include "rng.h"
+#include "util.h"
+
+uint64_t items_per_epoch(const struct items *it) {
+    return MAX(it->n[0], it->n[1]);
+}
+
+uint64_t items_batches(const struct items *it) {
+    return (items_per_epoch(it) + it->batch_size - 1) / it->batch_size;
+}
+
+uint64_t items_in_batch(const struct items *it, uint64_t index) {
+    uint64_t first = index * it->batch_size, all = items_per_epoch(it);
+    return first >= all ? 0 : MIN(it->batch_size, all - first);
+}
+
+static struct item training_item(const struct items *it, uint64_t epoch, uint64_t p) {
+    uint64_t order = it->serial
+                         ? p
+                         : rng_permute(it->seed, RNG_SHUFFLE, epoch, items_per_epoch(it), p);
+    uint64_t partner = it->serial ? order % it->n[1]
+                                  : rng_below(it->seed, RNG_PARTNER, epoch << 32 | p, 0, it->n[1]);
+    return (struct item){
+        .record = {order % it->n[0], partner}, .position = p, .epoch = epoch, .augment = true};
+}
+
+static uint64_t held_out_record(const struct items *it, int side, uint64_t p) {
+    return it->held[side] ? it->n_all[side] + p % it->held[side] : p % it->n[side];
+}
+
+struct item items_get(const struct items *it, enum items_split split, uint64_t epoch,
+                      uint64_t index, uint64_t j) {
+    if (!it->n[0] || !it->n[1])
+        BUG("items of an empty domain");
+    if (split == ITEMS_TRAIN)
+        return training_item(it, epoch, index * it->batch_size + j);
+    uint64_t p = index + j;
+    return (struct item){.record = {held_out_record(it, 0, p), held_out_record(it, 1, p)},
+                         .position = p,
+                         .epoch = epoch};
+}
+
+int items_crop(const struct items *it, const struct item *item, int side, int axis, int range) {
+    if (!item->augment || range <= 0)
+        return 0;
+    uint32_t sub = (uint32_t)(side * 2 + axis);
+    return (int)rng_below(it->seed, RNG_CROP, item->epoch << 32 | item->position, sub,
+                          (uint64_t)range + 1);
+}
+
+bool items_flip(const struct items *it, const struct item *item, int side) {
+    return item->augment && it->flip &&
+           rng_uniform(it->seed, RNG_FLIP, item->epoch << 32 | item->position, (uint32_t)side) <
+               0.5;
+}
+
+uint64_t items_next(const struct items *it, int side, uint64_t record) {
+    if (record < it->n_all[side])
+        return (record + 1) % it->n[side];
+    return it->n_all[side] + (record - it->n_all[side] + 1) % it->held[side];
+}

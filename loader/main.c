@@ -1,0 +1,306 @@
+// loader - decodes and augments pictures into the batches the trainer asks for.
+//
+//   DEALER  connects ipc://s/curator-A, ipc://s/curator-B   manifest     peer: curator
+//   DEALER  connects ipc://s/trainer                        tickets      peer: trainer
+//   DEALER  connects ipc://s/monitor                        points       peer: monitor (points.h)
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "items.h"
+#include "link.h"
+#include "log.h"
+#include "proc.h"
+#include "records.h"
+#include "source.h"
+#include "util.h"
+#include "work.h"
+
+static const char help[] =
+    "loader - decodes and augments pictures into the batches the trainer asks for\n"
+    "\n"
+    "  loader --run DIR [--instance N] [--incarnation N]\n"
+    "\n"
+    "Started by ./pipeline up. Settings: section loader of DIR/pipeline.conf.\n";
+
+struct loader {
+    struct proc *proc;
+    struct link_options link_options;
+    struct manifest *manifest[2]; // of sides A and B; lent by records
+    struct items items;
+    struct source source;
+    struct work *work;
+    struct link *trainer;
+    uint64_t session; // counts LINK_UPs: batches of an older one are void
+    int64_t idle_since_us;
+    struct work_batch *unsent;
+};
+
+// ---- manifests ----
+
+static int fetch_step(struct records *records[2], bool *ret_done) {
+    bool done[2];
+    for (int d = 0; d < 2; d++) {
+        int err = records_step(records[d], &done[d]);
+        if (err)
+            return err;
+    }
+    *ret_done = done[0] && done[1];
+    return ERR_OK;
+}
+
+static int fetch_wait(struct proc *p, struct records *records[2]) {
+    zmq_pollitem_t items[2];
+    int n = 0;
+    for (int d = 0; d < 2; d++)
+        if (records_socket(records[d]))
+            items[n++] = (zmq_pollitem_t){.socket = records_socket(records[d]),
+                                          .events = ZMQ_POLLIN};
+    return proc_poll(p, items, n, MIN(records_due_us(records[0]), records_due_us(records[1])));
+}
+
+static int fetch(struct loader *l, struct records *records[2]) {
+    points_state(l->proc->points, STATE_WAITING, 0);
+    bool done = false;
+    while (!done) {
+        int err = fetch_step(records, &done);
+        if (!err && !done)
+            err = fetch_wait(l->proc, records);
+        if (!err && l->proc->stop)
+            err = ERR_STOPPED;
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static uint64_t cut(uint64_t count, int64_t max) {
+    return max > 0 ? MIN(count, (uint64_t)max) : count;
+}
+
+static int begin_items(struct loader *l) {
+    const struct config *c = l->proc->config;
+    l->items = (struct items){.seed = (uint64_t)c->top.seed,
+                              .serial = c->loader.serial_batches,
+                              .flip = !c->loader.no_flip,
+                              .batch_size = (uint64_t)c->loader.batch_size};
+    for (int side = 0; side < 2; side++) {
+        l->items.n_all[side] = l->manifest[side]->count;
+        l->items.n[side] = cut(l->manifest[side]->count, c->loader.max_dataset_size);
+        l->items.held[side] = l->manifest[side]->held_out;
+        if (!l->items.n[side])
+            return err_set(ERR_DATA, "domain %s has no picture to train on",
+                           l->manifest[side]->domain);
+    }
+    source_init(&l->source, c, &l->items, l->manifest, l->proc->points);
+    l->work = work_new(&l->source, (int)c->loader.threads, (int)c->loader.prefetch);
+    return ERR_OK;
+}
+
+// ---- tickets ----
+
+static int say_ready(struct loader *l) {
+    struct msg m = {.type = MSG_loader_ready};
+    struct msg_loader_ready *r = &m.loader_ready;
+    r->credits = (uint64_t)l->proc->config->loader.prefetch;
+    (void)text_copy(r->digest_a, sizeof r->digest_a, l->manifest[0]->digest);
+    (void)text_copy(r->digest_b, sizeof r->digest_b, l->manifest[1]->digest);
+    r->count_a = l->items.n_all[0];
+    r->count_b = l->items.n_all[1];
+    r->held_a = l->items.held[0];
+    r->held_b = l->items.held[1];
+    return link_send(l->trainer, &m, NULL);
+}
+
+static int begin_ticket(struct loader *l, const struct msg_ticket *ticket) {
+    int err = work_begin(l->work, ticket, l->session);
+    if (err != ERR_LIMIT)
+        return err;
+    // Batches of a session that is over still hold slots. The trainer asks again after its time-out.
+    log_line("ticket dropped: %s", err_text());
+    return ERR_OK;
+}
+
+static int take(struct loader *l, struct link_in *in) {
+    switch (in->event) {
+    case LINK_UP:
+        l->session++;
+        log_line("trainer %llu is there", (unsigned long long)in->peer.incarnation);
+        return say_ready(l);
+    case LINK_DOWN:
+    case LINK_FIN:
+        l->session++;
+        return ERR_OK;
+    case LINK_MSG:
+        if (in->msg.type == MSG_ticket)
+            return begin_ticket(l, &in->msg.ticket);
+        if (in->msg.type == MSG_refuse)
+            return err_set((int)in->msg.refuse.err == ERR_MISMATCH ? ERR_MISMATCH : ERR_PEER,
+                           "the trainer refuses: %s", in->msg.refuse.text);
+        return err_set(ERR_PEER, "the trainer sent a %s", msg_name(in->msg.type));
+    default:
+        return ERR_OK;
+    }
+}
+
+static int take_all(struct loader *l) {
+    for (;;) {
+        struct link_in in;
+        int err = link_next(l->trainer, &in);
+        if (err || in.event == LINK_NONE)
+            return err;
+        err = take(l, &in);
+        link_in_fini(&in);
+        if (err && err != ERR_AGAIN)
+            return err;
+    }
+}
+
+static void tell_times(struct loader *l, const struct work_batch *b) {
+    if (b->ticket.split != ITEMS_TRAIN)
+        return;
+    uint64_t step = (b->ticket.epoch - 1) * items_batches(&l->items) + b->ticket.index + 1;
+    struct points *p = l->proc->points;
+    points_metric(p, "loader/read_us", false, step, (double)b->times.read_us);
+    points_metric(p, "loader/decode_us", false, step, (double)b->times.decode_us);
+    points_metric(p, "loader/resize_us", false, step, (double)b->times.resize_us);
+    points_metric(p, "loader/batch_us", false, step, (double)(b->done_us - b->begun_us));
+    points_metric(p, "loader/cache_hit_share", false, step,
+                  (double)b->times.cache_hits / (2.0 * (double)b->ticket.count));
+    points_state(p, STATE_RUNNING, step);
+}
+
+static int send_batch(struct loader *l, struct work_batch *b) {
+    struct msg *m = xmalloc(sizeof *m);
+    struct link_frame frames[2];
+    int err = work_pack(b, m, frames);
+    if (!err) {
+        m->batch.time_us[4] = (uint64_t)(b->begun_us - l->idle_since_us);
+        err = link_send(l->trainer, m, frames);
+        for (int side = 0; err && side < 2; side++)
+            free(frames[side].bytes);
+    }
+    free(m);
+    return err;
+}
+
+// ERR_AGAIN: the socket is full, the batch is kept.
+static int deliver(struct loader *l, struct work_batch *b) {
+    if (b->err)
+        return err_set(b->err, "%s", b->text);
+    if (b->session == l->session) {
+        int err = send_batch(l, b);
+        if (err == ERR_AGAIN)
+            return err;
+        if (err)
+            return err;
+        tell_times(l, b);
+        l->idle_since_us = now_us();
+    }
+    work_batch_free(l->work, b);
+    return ERR_OK;
+}
+
+static int deliver_all(struct loader *l) {
+    for (;;) {
+        struct work_batch *b = l->unsent ? l->unsent : work_next(l->work);
+        l->unsent = NULL;
+        if (!b)
+            return ERR_OK;
+        int err = deliver(l, b);
+        if (err)
+            l->unsent = b;
+        if (err == ERR_AGAIN)
+            return ERR_OK;
+        if (err)
+            return err;
+    }
+}
+
+static int serve(struct loader *l) {
+    points_state(l->proc->points, STATE_RUNNING, 0);
+    l->idle_since_us = now_us();
+    while (!l->proc->stop) {
+        int err = take_all(l);
+        if (!err)
+            err = deliver_all(l);
+        if (err)
+            return err;
+        zmq_pollitem_t items[] = {{.socket = link_socket(l->trainer), .events = ZMQ_POLLIN},
+                                  {.fd = work_fd(l->work), .events = ZMQ_POLLIN}};
+        int64_t due = link_due_us(l->trainer);
+        if (l->unsent)
+            due = MIN(due, now_us() + 10000);
+        err = proc_poll(l->proc, items, COUNT(items), due);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+// A fin tells the trainer not to wait for us; it need not answer within more than a second.
+static void say_goodbye(struct loader *l) {
+    if (!link_is_up(l->trainer) || link_fin(l->trainer))
+        return;
+    int64_t until = now_us() + 1000000;
+    for (struct link_in in = {0}; in.event != LINK_FIN && now_us() < until;) {
+        zmq_pollitem_t item = {.socket = link_socket(l->trainer), .events = ZMQ_POLLIN};
+        (void)zmq_poll(&item, 1, 50); // a signal or time-out only means another turn
+        if (link_next(l->trainer, &in))
+            return;
+        link_in_fini(&in);
+        if (in.event == LINK_DOWN)
+            return;
+    }
+}
+
+static int run(struct loader *l) {
+    struct proc *p = l->proc;
+    bool swapped = strcmp(p->config->top.direction, "BtoA") == 0;
+    struct records *records[2] = {0};
+    int err = records_open(&l->link_options, swapped ? "B" : "A", &records[0]);
+    if (!err)
+        err = records_open(&l->link_options, swapped ? "A" : "B", &records[1]);
+    if (!err)
+        err = fetch(l, records);
+    if (err)
+        goto out;
+    for (int side = 0; side < 2; side++)
+        l->manifest[side] = records_manifest(records[side]);
+    err = begin_items(l);
+    if (err)
+        goto out;
+    l->link_options.endpoint = "ipc://s/trainer";
+    err = link_open(&l->link_options, &l->trainer);
+    if (err)
+        goto out;
+    err = serve(l);
+    say_goodbye(l);
+
+out:
+    work_batch_free(l->work, l->unsent);
+    work_free(l->work);
+    link_close(l->trainer);
+    if (l->source.cache)
+        source_fini(&l->source);
+    records_close(records[0]);
+    records_close(records[1]);
+    return err;
+}
+
+int main(int argc, char **argv) {
+    struct proc proc = {0};
+    int err = proc_start(argc, argv, "loader", help, &proc);
+    if (err)
+        return proc_end(&proc, err);
+    struct loader loader = {
+        .proc = &proc,
+        .link_options = {.zmq = proc.zmq,
+                         .run = proc.config->top.name,
+                         .self = proc.self,
+                         .hwm = (int)proc.config->loader.prefetch + 16,
+                         .peer_timeout_us = proc.config->supervisor.peer_timeout_s * 1000000,
+                         .frame_max_bytes = (size_t)16 << 20},
+    };
+    return proc_end(&proc, run(&loader));
+}

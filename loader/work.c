@@ -1,0 +1,251 @@
+#include "work.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "util.h"
+
+struct job {
+    struct work_batch batch;
+    int next_picture, pictures, finished; // 2 * count pictures: A's, then B's
+    struct job *next;
+};
+
+struct list {
+    struct job *first, *last;
+};
+
+struct work {
+    struct source *source;
+    pthread_mutex_t lock;
+    pthread_cond_t something;
+    struct list open, done;
+    int slots, used, fd, n_threads;
+    bool stop;
+    pthread_t *threads;
+};
+
+static void list_push(struct list *l, struct job *job) {
+    job->next = NULL;
+    *(l->last ? &l->last->next : &l->first) = job;
+    l->last = job;
+}
+
+static struct job *list_pop(struct list *l) {
+    struct job *job = l->first;
+    if (job && !(l->first = job->next))
+        l->last = NULL;
+    return job;
+}
+
+static void job_free(struct job *job) {
+    for (int side = 0; side < 2; side++) {
+        for (uint64_t i = 0; i < job->batch.ticket.count; i++)
+            image_fini(&job->batch.image[side][i]);
+        free(job->batch.image[side]);
+        free(job->batch.record[side]);
+    }
+    free(job);
+}
+
+static void add_times(struct source_times *sum, const struct source_times *t) {
+    sum->read_us += t->read_us;
+    sum->decode_us += t->decode_us;
+    sum->resize_us += t->resize_us;
+    sum->cache_hits += t->cache_hits;
+}
+
+// Called with the lock held, which is given up while the picture is made.
+static void make_picture(struct work *w, struct job *job) {
+    struct work_batch *b = &job->batch;
+    int picture = job->next_picture++;
+    if (job->next_picture == job->pictures)
+        (void)list_pop(&w->open); // its last picture is taken; it is always the first of the list
+    (void)pthread_mutex_unlock(&w->lock);
+
+    int count = (int)b->ticket.count, side = picture / count, i = picture % count;
+    struct source_times times = {0};
+    struct item item = items_get(w->source->items, (enum items_split)b->ticket.split,
+                                 b->ticket.epoch, b->ticket.index, (uint64_t)i);
+    int err = source_get(w->source, &item, side, &b->image[side][i], &b->record[side][i], &times);
+
+    (void)pthread_mutex_lock(&w->lock);
+    add_times(&b->times, &times);
+    if (err && !b->err) {
+        b->err = err;
+        (void)text_copy(b->text, sizeof b->text, err_text()); // a cut text is still a text
+    }
+    if (++job->finished < job->pictures)
+        return;
+    b->done_us = now_us();
+    list_push(&w->done, job);
+    uint64_t one = 1;
+    (void)!write(w->fd, &one, sizeof one); // an eventfd takes it unless 2^64 batches wait
+}
+
+static void *thread_main(void *context) {
+    struct work *w = context;
+    (void)pthread_mutex_lock(&w->lock);
+    while (!w->stop) {
+        if (w->open.first)
+            make_picture(w, w->open.first);
+        else
+            (void)pthread_cond_wait(&w->something, &w->lock);
+    }
+    (void)pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+struct work *work_new(struct source *source, int threads, int slots) {
+    struct work *w = xcalloc(1, sizeof *w);
+    w->source = source;
+    w->slots = slots;
+    (void)pthread_mutex_init(&w->lock, NULL);      // neither can fail with default attributes
+    (void)pthread_cond_init(&w->something, NULL);
+    w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    w->threads = xcalloc((size_t)threads, sizeof *w->threads);
+    for (; w->n_threads < threads; w->n_threads++)
+        if (pthread_create(&w->threads[w->n_threads], NULL, thread_main, w))
+            break;
+    if (w->fd < 0 || w->n_threads == 0)
+        BUG("no file descriptor or thread left at the start");
+    return w;
+}
+
+void work_free(struct work *w) {
+    if (!w)
+        return;
+    (void)pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    (void)pthread_cond_broadcast(&w->something);
+    (void)pthread_mutex_unlock(&w->lock);
+    for (int i = 0; i < w->n_threads; i++)
+        (void)pthread_join(w->threads[i], NULL);
+    struct job *job;
+    while ((job = list_pop(&w->open)))
+        job_free(job);
+    while ((job = list_pop(&w->done)))
+        job_free(job);
+    (void)close(w->fd);
+    (void)pthread_cond_destroy(&w->something);
+    (void)pthread_mutex_destroy(&w->lock);
+    free(w->threads);
+    free(w);
+}
+
+int work_begin(struct work *w, const struct msg_ticket *ticket, uint64_t session) {
+    if (ticket->count == 0 || ticket->count > COUNT(((struct msg_batch *)0)->record_a) ||
+        ticket->split > ITEMS_HELD_OUT)
+        return err_set(ERR_PEER, "a ticket for %llu pictures of split %llu",
+                       (unsigned long long)ticket->count, (unsigned long long)ticket->split);
+    (void)pthread_mutex_lock(&w->lock);
+    bool full = w->used == w->slots;
+    w->used += !full;
+    (void)pthread_mutex_unlock(&w->lock);
+    if (full)
+        return err_set(ERR_LIMIT, "more tickets than the %d credits given", w->slots);
+
+    struct job *job = xcalloc(1, sizeof *job);
+    struct work_batch *b = &job->batch;
+    b->ticket = *ticket;
+    b->session = session;
+    b->begun_us = now_us();
+    for (int side = 0; side < 2; side++) {
+        b->image[side] = xcalloc(ticket->count, sizeof *b->image[side]);
+        b->record[side] = xcalloc(ticket->count, sizeof *b->record[side]);
+    }
+    job->pictures = 2 * (int)ticket->count;
+    (void)pthread_mutex_lock(&w->lock);
+    list_push(&w->open, job);
+    (void)pthread_cond_broadcast(&w->something);
+    (void)pthread_mutex_unlock(&w->lock);
+    return ERR_OK;
+}
+
+struct work_batch *work_next(struct work *w) {
+    uint64_t count;
+    (void)!read(w->fd, &count, sizeof count); // empty is normal: the list decides
+    (void)pthread_mutex_lock(&w->lock);
+    struct job *job = list_pop(&w->done);
+    (void)pthread_mutex_unlock(&w->lock);
+    return job ? &job->batch : NULL; // its first member: the job is the batch's allocation
+}
+
+void work_batch_free(struct work *w, struct work_batch *b) {
+    if (!b)
+        return;
+    (void)pthread_mutex_lock(&w->lock);
+    w->used--;
+    (void)pthread_mutex_unlock(&w->lock);
+    job_free((struct job *)b);
+}
+
+int work_fd(const struct work *w) {
+    return w->fd;
+}
+
+static void free_frame(void *bytes, void *hint) {
+    free(bytes);
+}
+
+static int pack_side(const struct work_batch *b, int side, struct link_frame *ret) {
+    const struct image *first = &b->image[side][0];
+    size_t one = (size_t)first->w * (size_t)first->h * (size_t)first->c;
+    for (uint64_t i = 1; i < b->ticket.count; i++) {
+        const struct image *im = &b->image[side][i];
+        if (im->w != first->w || im->h != first->h)
+            return err_set(ERR_SHAPE,
+                           "a batch of domain %c holds pictures of %dx%d and %dx%d: set "
+                           "loader.batch_size = 1, or a preprocess that gives one size",
+                           "AB"[side], first->w, first->h, im->w, im->h);
+    }
+    uint8_t *bytes = xmalloc(one * b->ticket.count);
+    for (uint64_t i = 0; i < b->ticket.count; i++)
+        memcpy(bytes + i * one, b->image[side][i].pixels, one);
+    *ret = (struct link_frame){
+        .bytes = bytes, .size = one * b->ticket.count, .free_fn = free_frame};
+    return ERR_OK;
+}
+
+static void pack_shape(const struct work_batch *b, struct msg_batch *m) {
+    m->n_shape = 6;
+    for (int side = 0; side < 2; side++) {
+        const struct image *im = &b->image[side][0];
+        m->shape[side * 3] = (uint64_t)im->h;
+        m->shape[side * 3 + 1] = (uint64_t)im->w;
+        m->shape[side * 3 + 2] = (uint64_t)im->c;
+    }
+}
+
+int work_pack(const struct work_batch *b, struct msg *ret_msg, struct link_frame ret_frames[2]) {
+    int err = pack_side(b, 0, &ret_frames[0]);
+    if (err)
+        return err;
+    err = pack_side(b, 1, &ret_frames[1]);
+    if (err) {
+        free(ret_frames[0].bytes);
+        return err;
+    }
+    memset(ret_msg, 0, sizeof *ret_msg);
+    ret_msg->type = MSG_batch;
+    struct msg_batch *m = &ret_msg->batch;
+    m->split = b->ticket.split;
+    m->epoch = b->ticket.epoch;
+    m->index = b->ticket.index;
+    m->count = b->ticket.count;
+    pack_shape(b, m);
+    m->n_record_a = m->n_record_b = (uint32_t)b->ticket.count;
+    memcpy(m->record_a, b->record[0], b->ticket.count * sizeof *m->record_a);
+    memcpy(m->record_b, b->record[1], b->ticket.count * sizeof *m->record_b);
+    m->n_time_us = 5;
+    m->time_us[0] = (uint64_t)b->times.read_us;
+    m->time_us[1] = (uint64_t)b->times.decode_us;
+    m->time_us[2] = (uint64_t)b->times.resize_us;
+    m->time_us[3] = (uint64_t)(b->done_us - b->begun_us);
+    m->cache_hits = b->times.cache_hits;
+    return ERR_OK;
+}
