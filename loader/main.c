@@ -93,7 +93,8 @@ static int begin_items(struct loader *l) {
                            l->manifest[side]->domain);
     }
     source_init(&l->source, c, &l->items, l->manifest, l->proc->points);
-    l->work = work_new(&l->source, (int)c->loader.threads, (int)c->loader.prefetch);
+    // Twice the credits: tickets of a session that is over may still be in the making.
+    l->work = work_new(&l->source, (int)c->loader.threads, 2 * (int)c->loader.prefetch);
     return ERR_OK;
 }
 

@@ -6,7 +6,6 @@
 #include "digest.h"
 #include "err.h"
 #include "fs.h"
-#include "log.h"
 #include "util.h"
 
 #define FILE_MAX ((size_t)512 << 20)
@@ -48,7 +47,6 @@ static void report(struct source *s, int side, uint64_t record, const char *path
     // Two threads may both find it unset: then it is told twice, which harms nobody.
     if (__atomic_exchange_n(&s->reported[side][record], 1, __ATOMIC_RELAXED))
         return;
-    log_line("'%s' is left out and replaced by the next picture: %s", path, err_text());
     points_event(s->points, "warn", "picture_replaced", 0, "%s: %s", path, err_text());
 }
 
