@@ -92,7 +92,7 @@ int msg_pack(const struct msg_envelope *envelope, const struct msg *m, uint8_t *
              size_t *ret_size);
 
 // Checks and unpacks. ERR_PEER, the text names what is wrong, for anything else than one envelope
-// of a known type with exactly its fields within their bounds.
+// of a known type with exactly its fields within their bounds; ret_m->type is MSG_NONE then.
 int msg_unpack(const uint8_t *bytes, size_t size, struct msg_envelope *ret_envelope,
                struct msg *ret_m);
 

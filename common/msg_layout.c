@@ -1,0 +1,61 @@
+#include "msg_layout.h"
+
+#include "err.h"
+#include "util.h"
+
+#define FIELD(m, f, help, kind, n_offset, max)                                                     \
+    {#f, help, kind, offsetof(struct msg_##m, f), n_offset, max},
+#define MSG(name, stream, direction, frames, help) static const struct msg_field fields_##name[] = {
+#define U64(m, f, help) FIELD(m, f, help, MSG_KIND_U64, 0, 0)
+#define I64(m, f, help) FIELD(m, f, help, MSG_KIND_I64, 0, 0)
+#define F64(m, f, help) FIELD(m, f, help, MSG_KIND_F64, 0, 0)
+#define STR(m, f, n, help) FIELD(m, f, help, MSG_KIND_STR, 0, n)
+#define U64S(m, f, n, help) FIELD(m, f, help, MSG_KIND_U64S, offsetof(struct msg_##m, n_##f), n)
+#define END(name)                                                                                  \
+    { 0 }                                                                                          \
+    }                                                                                              \
+    ;
+#include "msg.def"
+#undef MSG
+#undef U64
+#undef I64
+#undef F64
+#undef STR
+#undef U64S
+#undef END
+
+static const struct msg_layout layouts[MSG_TYPES] = {
+#define MSG(name, stream, direction, frames, help)                                                 \
+    [MSG_##name] = {#name,         #stream,                                                        \
+                    direction,     help,                                                           \
+                    frames,        COUNT(fields_##name) - 1,                                       \
+                    fields_##name, sizeof(struct msg_##name)},
+#define U64(m, f, help)
+#define I64(m, f, help)
+#define F64(m, f, help)
+#define STR(m, f, n, help)
+#define U64S(m, f, n, help)
+#define END(name)
+#include "msg.def"
+#undef MSG
+#undef U64
+#undef I64
+#undef F64
+#undef STR
+#undef U64S
+#undef END
+};
+
+const struct msg_layout *msg_layout_of(enum msg_type type) {
+    if (type <= MSG_NONE || type >= MSG_TYPES)
+        BUG("message type %d", (int)type);
+    return &layouts[type];
+}
+
+const char *msg_name(enum msg_type type) {
+    return type <= MSG_NONE || type >= MSG_TYPES ? "none" : layouts[type].name;
+}
+
+int msg_raw_frames(enum msg_type type) {
+    return msg_layout_of(type)->frames;
+}
