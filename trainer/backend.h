@@ -68,6 +68,17 @@ struct grad_sum {
     struct grad_part part[GRAD_PARTS];
 };
 
+// The buffers of norm_forward and norm_backward; see there.
+struct norm_tensors {
+    const float *x, *skip;
+    float *ret_y, *ret_stats;
+};
+struct norm_gradients {
+    const float *x, *stats;
+    struct grad_sum dy;
+    float *ret_dx, *ret_dskip;
+};
+
 enum gan_mode { GAN_LSGAN, GAN_VANILLA, GAN_WGANGP, GAN_NONSATURATING };
 
 struct gan_args {
@@ -126,25 +137,27 @@ struct backend {
     // y = border(act(norm(x)) + skip), the border by reflection.
     //   x          [n,h,w,c]
     //   skip       [n,h+2 skip_pad,w+2 skip_pad,c], its inside is added; NULL: nothing is added
-    //   ret_y      [n,h+2 pad,w+2 pad,c]
+    //   ret_y      [n,h+2 pad,w+2 pad,c]; needs pad < h, w
     //   ret_stats  [2,n,c]: mean, 1/sqrt(variance + NORM_EPS); untouched for NORM_NONE
     // NORM_INSTANCE: (x - mean) / sqrt(variance + eps) per (n,c) over h,w, biased variance, no
-    // affine part. Source: Ulyanov et al. 2016 (arXiv:1607.08022). The inside of a pixel p of the
-    // border needs pad < h, w.
-    int (*norm_forward)(struct device *d, const struct norm_shape *s, const float *x,
-                        const float *skip, float *ret_y, float *ret_stats);
+    // affine part. Source: Ulyanov et al. 2016 (arXiv:1607.08022).
+    int (*norm_forward)(struct device *d, const struct norm_shape *s,
+                        const struct norm_tensors *t, void *workspace);
     // With g the sum of dy's parts (borders folded back) and u = g act'(norm(x)):
-    //   dx = (u - mean(u) - xhat mean(u xhat)) / sqrt(variance + eps); NORM_NONE: dx = u
+    //   ret_dx     [n,h,w,c] = (u - mean(u) - xhat mean(u xhat)) / sqrt(variance + eps);
+    //              NORM_NONE: u
     //   ret_dskip  [n,h,w,c] = g; NULL: not wanted
-    // act'(0) is 0 for ReLU, LEAKY_SLOPE for leaky.
-    int (*norm_backward)(struct device *d, const struct norm_shape *s, const float *x,
-                         const float *stats, const struct grad_sum *dy, float *ret_dx,
-                         float *ret_dskip);
+    // act'(0) is 0 for ReLU, LEAKY_SLOPE for leaky. stats as norm_forward left them.
+    int (*norm_backward)(struct device *d, const struct norm_shape *s,
+                         const struct norm_gradients *t, void *workspace);
 
-    // y = tanh(x), pictures of `size` floats; dx = (1 - y^2) times the sum of dy's parts (pad 0).
-    int (*tanh_forward)(struct device *d, int n, size_t size, const float *x, float *ret_y);
-    int (*tanh_backward)(struct device *d, int n, size_t size, const float *y,
-                         const struct grad_sum *dy, float *ret_dx);
+    // y = tanh(x); dx = (1 - y^2) times the sum of dy's parts. Of the shape, n,h,w,c are read.
+    int (*tanh_forward)(struct device *d, const struct norm_shape *s, const float *x,
+                        float *ret_y);
+    int (*tanh_backward)(struct device *d, const struct norm_shape *s, const float *y,
+                         const struct grad_sum *dy, float *ret_dx, void *workspace);
+    // Scratch that the four above need at `workspace`, aligned to 64 bytes.
+    size_t (*norm_workspace_bytes)(struct device *d, const struct norm_shape *s);
 
     // loss = scale mean |a - b|; grad = scale sign(a - b) / count (0 where equal).
     int (*l1)(struct device *d, size_t count, double scale, const float *a, const float *b,

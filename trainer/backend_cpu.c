@@ -1,0 +1,245 @@
+// The CPU backend: oneDNN's convolutions (backend_cpu_conv.c) and our own loops for the rest.
+#include "backend_cpu.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu_misc.h"
+#include "cpu_norm.h"
+#include "err.h"
+#include "util.h"
+
+static void *memory_new(struct device *d, size_t bytes)
+{
+    return xaligned(bytes);
+}
+
+static void memory_free(struct device *d, void *memory)
+{
+    free(memory);
+}
+
+static struct cpu_norm cpu_shape(const struct norm_shape *s)
+{
+    return (struct cpu_norm){
+        .n = s->n,
+        .h = s->h,
+        .w = s->w,
+        .c = s->c,
+        .kind = s->norm == NORM_INSTANCE ? CPU_NORM_INSTANCE : CPU_NORM_NONE,
+        .act = s->act == ACT_RELU    ? CPU_ACT_RELU
+               : s->act == ACT_LEAKY ? CPU_ACT_LEAKY
+                                     : CPU_ACT_NONE,
+        .pad = s->pad,
+    };
+}
+
+static size_t norm_workspace_bytes(struct device *d, const struct norm_shape *s)
+{
+    struct cpu_norm shape = cpu_shape(s);
+
+    return cpu_norm_work_doubles(&shape) * sizeof(double);
+}
+
+static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *x, float *stats)
+{
+    if (s->norm == NORM_NONE)
+        return (struct cpu_norm_saved){.x = x};
+    return (struct cpu_norm_saved){
+        .x = x, .mean = stats, .rstd = stats + (size_t)s->n * (size_t)s->c};
+}
+
+static int norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
+                        void *workspace)
+{
+    struct cpu_norm shape = cpu_shape(s);
+    struct cpu_norm_saved saved = cpu_saved(s, t->x, t->ret_stats);
+
+    cpu_norm_forward(&shape, &saved, (struct cpu_padded){t->skip, s->skip_pad}, workspace,
+                     t->ret_y);
+    return ERR_OK;
+}
+
+// The parts that cover picture `first`, from that picture on, and in *ret_n for how many pictures
+// this set of parts stays the same.
+static struct cpu_norm_grads parts_from(const struct norm_shape *s, const struct grad_sum *dy,
+                                        int first, int *ret_n)
+{
+    struct cpu_norm_grads grads = {0};
+    int end = s->n;
+
+    for (int i = 0; i < dy->count; i++) {
+        const struct grad_part *p = &dy->part[i];
+        size_t picture =
+            (size_t)(s->h + 2 * p->pad) * (size_t)(s->w + 2 * p->pad) * (size_t)s->c;
+        if (first < p->first) {
+            end = MIN(end, p->first);
+        } else if (first < p->first + p->n) {
+            end = MIN(end, p->first + p->n);
+            grads.grad[grads.count++] = (struct cpu_padded){
+                p->data + (size_t)(first - p->first) * picture, p->pad};
+        }
+    }
+    *ret_n = end - first;
+    return grads;
+}
+
+static int norm_backward(struct device *d, const struct norm_shape *s,
+                         const struct norm_gradients *t, void *workspace)
+{
+    struct cpu_norm shape = cpu_shape(s);
+    struct cpu_norm_saved saved = cpu_saved(s, t->x, (float *)t->stats); // only read
+    struct cpu_norm_result result = {.dx = t->ret_dx, .dskip = t->ret_dskip};
+    struct cpu_norm_grads grads = parts_from(s, &t->dy, 0, &shape.n);
+
+    if (shape.n != s->n)
+        BUG("a norm's gradient has parts for %d of %d pictures", shape.n, s->n);
+    cpu_norm_backward(&shape, &saved, &grads, workspace, &result);
+    return ERR_OK;
+}
+
+static int tanh_forward(struct device *d, const struct norm_shape *s, const float *x, float *ret_y)
+{
+    cpu_tanh((size_t)s->n * (size_t)s->h * (size_t)s->w, s->c, x, NULL, ret_y);
+    return ERR_OK;
+}
+
+static int tanh_backward(struct device *d, const struct norm_shape *s, const float *y,
+                         const struct grad_sum *dy, float *ret_dx, void *workspace)
+{
+    struct cpu_norm shape = cpu_shape(s);
+    size_t picture = (size_t)s->h * (size_t)s->w * (size_t)s->c;
+
+    for (int first = 0; first < s->n; first += shape.n) {
+        struct cpu_norm_grads grads = parts_from(s, dy, first, &shape.n);
+        struct cpu_norm_result result = {.dx = ret_dx + (size_t)first * picture};
+        if (grads.count == 0)
+            memset(result.dx, 0, (size_t)shape.n * picture * sizeof(float));
+        else
+            cpu_tanh_backward(&shape, y + (size_t)first * picture, &grads, workspace, &result);
+    }
+    return ERR_OK;
+}
+
+static int l1(struct device *d, size_t count, double scale, const float *a, const float *b,
+              float *ret_grad, double *ret_loss)
+{
+    *ret_loss = cpu_l1(count, a, b, scale, ret_grad);
+    return ERR_OK;
+}
+
+static int gan(struct device *d, const struct gan_args *args, const float *x, float *ret_grad,
+               double *ret_loss)
+{
+    static const enum cpu_gan modes[] = {
+        [GAN_LSGAN] = CPU_GAN_LSGAN,
+        [GAN_VANILLA] = CPU_GAN_VANILLA,
+        [GAN_WGANGP] = CPU_GAN_WGANGP,
+        [GAN_NONSATURATING] = CPU_GAN_NONSATURATING,
+    };
+    struct cpu_gan_loss loss = {
+        .mode = modes[args->mode],
+        .target = args->target_real ? CPU_GAN_REAL : CPU_GAN_FAKE,
+        .weight = args->scale,
+    };
+
+    *ret_loss = cpu_gan_loss(&loss, args->count, x, ret_grad);
+    return ERR_OK;
+}
+
+static int adam(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
+                float *v)
+{
+    struct cpu_adam a = {.lr = args->lr,
+                         .beta1 = args->beta1,
+                         .beta2 = args->beta2,
+                         .eps = 1e-8,
+                         .t = args->t};
+
+    cpu_adam(&a, args->count, g, p, m, v);
+    return ERR_OK;
+}
+
+static bool all_finite(struct device *d, size_t count, const float *x)
+{
+    return cpu_all_finite(count, x);
+}
+
+static void cpu_close(struct device *d)
+{
+    struct cpu_device *cpu = (struct cpu_device *)d;
+
+    dnnl_stream_destroy(cpu->stream);
+    dnnl_engine_destroy(cpu->engine);
+    free(cpu);
+}
+
+static const struct backend backend = {
+    .name = "cpu",
+    .close = cpu_close,
+    .memory_new = memory_new,
+    .memory_free = memory_free,
+    .weights_new = cpu_weights_new,
+    .weights_free = cpu_weights_free,
+    .weights_refresh = cpu_weights_refresh,
+    .weights_bytes = cpu_weights_bytes,
+    .conv_new = cpu_conv_new,
+    .conv_free = cpu_conv_free,
+    .conv_workspace_bytes = cpu_conv_workspace_bytes,
+    .conv_describe = cpu_conv_describe,
+    .conv_forward = cpu_conv_forward,
+    .conv_backward_data = cpu_conv_backward_data,
+    .conv_backward_weights = cpu_conv_backward_weights,
+    .norm_workspace_bytes = norm_workspace_bytes,
+    .norm_forward = norm_forward,
+    .norm_backward = norm_backward,
+    .tanh_forward = tanh_forward,
+    .tanh_backward = tanh_backward,
+    .l1 = l1,
+    .gan = gan,
+    .adam = adam,
+    .finite = all_finite,
+};
+
+static int parse_winograd(const char *text, struct cpu_device *cpu)
+{
+    text = text ? text : "auto";
+    cpu->winograd = strcmp(text, "off") != 0;
+    cpu->tile = strcmp(text, "f2") == 0 ? 2 : strcmp(text, "f4") == 0 ? 4 : 0;
+    if (cpu->winograd && cpu->tile == 0 && strcmp(text, "auto") != 0)
+        return err_set(ERR_CONFIG, "winograd \"%s\": auto, off, f2 or f4", text);
+    return ERR_OK;
+}
+
+static int open_dnnl(struct cpu_device *cpu)
+{
+    DNN(ERR_DEVICE, dnnl_engine_create(&cpu->engine, dnnl_cpu, 0));
+    DNN(ERR_DEVICE, dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags));
+    return ERR_OK;
+}
+
+int backend_cpu_open(const struct device_options *options, struct device **ret_device)
+{
+    struct cpu_device *cpu = xcalloc(1, sizeof *cpu);
+    int err;
+
+    cpu->base.backend = &backend;
+    err = parse_winograd(options->winograd, cpu);
+    if (err)
+        goto fail;
+    if (options->threads < 1) {
+        err = err_set(ERR_CONFIG, "threads %d: 1 or more", options->threads);
+        goto fail;
+    }
+    omp_set_num_threads(options->threads);
+    err = open_dnnl(cpu);
+    if (err)
+        goto fail;
+    *ret_device = &cpu->base;
+    return ERR_OK;
+
+fail:
+    cpu_close(&cpu->base); // takes a half-made device
+    return err;
+}

@@ -1,0 +1,524 @@
+// Convolutions by oneDNN: pictures and maps lie NHWC, weights in whatever packing it likes best.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend_cpu.h"
+#include "err.h"
+#include "util.h"
+
+// One packing of a weight tensor.
+struct packed {
+    dnnl_memory_desc_t desc;
+    dnnl_memory_t memory;
+    void *data;
+    size_t bytes;
+    dnnl_primitive_t reorder; // from the master
+};
+
+struct device_weights {
+    struct cpu_device *device;
+    const float *master;
+    int64_t dims[4];
+    dnnl_memory_t memory; // the master, as oneDNN sees it; NULL until the first conv
+    int n_packed;
+    struct packed *packed;
+};
+
+// One of a convolution's three passes.
+struct pass {
+    dnnl_primitive_t primitive;
+    dnnl_memory_t scratch;
+    size_t scratch_bytes;
+    const char *kernel; // oneDNN's name; static
+};
+
+struct device_conv {
+    struct device_weights *weights;
+    struct conv_shape shape;
+    struct pass forward, backward_data, backward_weights;
+    int packed_forward, packed_backward; // indices into weights->packed
+    dnnl_memory_t x, y, bias;            // their data is set at each run
+    dnnl_memory_t dw, dw_master;
+    size_t dw_bytes;
+    dnnl_primitive_t dw_write, dw_add; // dw to the master's layout
+};
+
+// [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
+static int master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc)
+{
+    dnnl_dims_t dims = {s->k, s->c, s->r, s->r};
+
+    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(ret_desc, 4, dims, dnnl_f32,
+                                                 s->transposed ? dnnl_bacd : dnnl_abcd));
+    return ERR_OK;
+}
+
+struct device_weights *cpu_weights_new(struct device *d, const float *master,
+                                       const int64_t dims[4])
+{
+    struct device_weights *w = xcalloc(1, sizeof *w);
+
+    w->device = (struct cpu_device *)d;
+    w->master = master;
+    memcpy(w->dims, dims, sizeof w->dims);
+    return w;
+}
+
+void cpu_weights_free(struct device_weights *w)
+{
+    if (!w)
+        return;
+    for (int i = 0; i < w->n_packed; i++) {
+        dnnl_primitive_destroy(w->packed[i].reorder);
+        dnnl_memory_destroy(w->packed[i].memory);
+        free(w->packed[i].data);
+    }
+    dnnl_memory_destroy(w->memory);
+    free(w->packed);
+    free(w);
+}
+
+static int reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
+                       const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder)
+{
+    dnnl_primitive_desc_t desc;
+    dnnl_primitive_attr_t attr;
+    dnnl_post_ops_t ops;
+
+    DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
+    DNN(ERR_DEVICE, dnnl_post_ops_create(&ops));
+    if (add)
+        DNN(ERR_DEVICE, dnnl_post_ops_append_sum(ops, 1));
+    DNN(ERR_DEVICE, dnnl_primitive_attr_set_post_ops(attr, ops));
+    DNN(ERR_DEVICE, dnnl_reorder_primitive_desc_create(&desc, from, engine, to, engine, attr));
+    dnnl_post_ops_destroy(ops);
+    dnnl_primitive_attr_destroy(attr);
+    dnnl_status_t status = dnnl_primitive_create(ret_reorder, desc);
+    dnnl_primitive_desc_destroy(desc);
+    DNN(ERR_DEVICE, status);
+    return ERR_OK;
+}
+
+static int run_reorder(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
+                       dnnl_memory_t to)
+{
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+
+    DNN(ERR_DEVICE_LOST, dnnl_primitive_execute(reorder, d->stream, COUNT(args), args));
+    return ERR_OK;
+}
+
+int cpu_weights_refresh(struct device_weights *w)
+{
+    for (int i = 0; i < w->n_packed; i++) {
+        int err = run_reorder(w->device, w->packed[i].reorder, w->memory, w->packed[i].memory);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+size_t cpu_weights_bytes(const struct device_weights *w)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < w->n_packed; i++)
+        bytes += w->packed[i].bytes;
+    return bytes;
+}
+
+// Memory without data of its own.
+static int memory_new(const struct cpu_device *d, const dnnl_memory_desc_t *desc,
+                      dnnl_memory_t *ret_memory)
+{
+    DNN(ERR_DEVICE, dnnl_memory_create(ret_memory, desc, d->engine, DNNL_MEMORY_NONE));
+    return ERR_OK;
+}
+
+static int packed_add(struct device_weights *w, const struct conv_shape *s,
+                      const dnnl_memory_desc_t *desc)
+{
+    struct packed p = {.desc = *desc, .bytes = dnnl_memory_desc_get_size(desc)};
+    dnnl_memory_desc_t master;
+    int err = master_desc(s, &master);
+
+    if (err)
+        return err;
+    if (!w->memory)
+        DNN(ERR_DEVICE, dnnl_memory_create(&w->memory, &master, w->device->engine,
+                                           (void *)w->master)); // only read
+    p.data = xaligned(p.bytes);
+    err = reorder_new(w->device->engine, &master, desc, false, &p.reorder);
+    if (err) {
+        free(p.data);
+        return err;
+    }
+    DNN(ERR_DEVICE, dnnl_memory_create(&p.memory, desc, w->device->engine, p.data));
+    w->packed = xrealloc(w->packed, (size_t)(w->n_packed + 1) * sizeof *w->packed);
+    w->packed[w->n_packed++] = p;
+    return ERR_OK;
+}
+
+// The index of the copy packed as `desc`, which is made if it is new.
+static int packed_find(struct device_weights *w, const struct conv_shape *s,
+                       const dnnl_memory_desc_t *desc, int *ret_index)
+{
+    for (int i = 0; i < w->n_packed; i++)
+        if (dnnl_memory_desc_equal(&w->packed[i].desc, desc)) {
+            *ret_index = i;
+            return ERR_OK;
+        }
+    int err = packed_add(w, s, desc);
+    if (err)
+        return err;
+    *ret_index = w->n_packed - 1;
+    return ERR_OK;
+}
+
+struct descs {
+    dnnl_memory_desc_t x, w, bias, y;
+    dnnl_dims_t stride, pad_left, pad_right;
+};
+
+static int describe(const struct conv_shape *s, struct descs *ret)
+{
+    int h, w;
+    int over = s->transposed ? s->out_pad : 0;
+
+    if (s->transposed) {
+        h = (s->h - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
+        w = (s->w - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
+    } else {
+        h = (s->h + 2 * s->pad - s->r) / s->stride + 1;
+        w = (s->w + 2 * s->pad - s->r) / s->stride + 1;
+    }
+    dnnl_dims_t x = {s->n, s->c, s->h, s->w}, y = {s->n, s->k, h, w};
+    dnnl_dims_t weights = {s->k, s->c, s->r, s->r}, bias = {s->k};
+
+    for (int i = 0; i < 2; i++) {
+        int in = i ? s->w : s->h, out = i ? w : h;
+        ret->stride[i] = s->stride;
+        ret->pad_left[i] = s->pad;
+        ret->pad_right[i] = s->transposed
+                                ? s->pad - over
+                                : MAX(0, (out - 1) * s->stride + s->r - in - s->pad);
+    }
+    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->x, 4, x, dnnl_f32, dnnl_nhwc));
+    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->y, 4, y, dnnl_f32, dnnl_nhwc));
+    DNN(ERR_DEVICE,
+        dnnl_memory_desc_init_by_tag(&ret->w, 4, weights, dnnl_f32, dnnl_format_tag_any));
+    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->bias, 1, bias, dnnl_f32, dnnl_a));
+    return ERR_OK;
+}
+
+// The three op descriptors, plain or transposed. oneDNN keeps both kinds in one struct.
+enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS };
+
+static int op_desc(const struct conv_shape *s, const struct descs *d, enum direction direction,
+                   dnnl_convolution_desc_t *ret_desc)
+{
+    const dnnl_memory_desc_t *bias = s->bias ? &d->bias : NULL;
+    dnnl_alg_kind_t alg = s->transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
+    dnnl_prop_kind_t prop = dnnl_forward_training;
+
+    switch (direction) {
+    case FORWARD:
+        DNN(ERR_DEVICE, (s->transposed ? dnnl_deconvolution_forward_desc_init
+                                       : dnnl_convolution_forward_desc_init)(
+                            ret_desc, prop, alg, &d->x, &d->w, bias, &d->y, d->stride,
+                            d->pad_left, d->pad_right));
+        break;
+    case BACKWARD_DATA:
+        DNN(ERR_DEVICE, (s->transposed ? dnnl_deconvolution_backward_data_desc_init
+                                       : dnnl_convolution_backward_data_desc_init)(
+                            ret_desc, alg, &d->x, &d->w, &d->y, d->stride, d->pad_left,
+                            d->pad_right));
+        break;
+    case BACKWARD_WEIGHTS:
+        DNN(ERR_DEVICE, (s->transposed ? dnnl_deconvolution_backward_weights_desc_init
+                                       : dnnl_convolution_backward_weights_desc_init)(
+                            ret_desc, alg, &d->x, &d->w, bias, &d->y, d->stride, d->pad_left,
+                            d->pad_right));
+        break;
+    }
+    return ERR_OK;
+}
+
+// Leaves the primitive's descriptor to the caller, who asks it for packings and destroys it.
+static int pass_init(struct device_conv *c, const struct descs *d, enum direction direction,
+                     dnnl_primitive_desc_t hint, struct pass *p, dnnl_primitive_desc_t *ret_desc)
+{
+    const struct cpu_device *device = c->weights->device;
+    const dnnl_memory_desc_t *scratch;
+    dnnl_convolution_desc_t op;
+    dnnl_primitive_attr_t attr;
+    int err = op_desc(&c->shape, d, direction, &op);
+
+    if (err)
+        return err;
+    DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
+    DNN(ERR_DEVICE, dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    dnnl_status_t status = dnnl_primitive_desc_create(ret_desc, &op, attr, device->engine, hint);
+    dnnl_primitive_attr_destroy(attr);
+    DNN(ERR_DEVICE, status);
+    DNN(ERR_DEVICE, dnnl_primitive_create(&p->primitive, *ret_desc));
+    DNN(ERR_DEVICE, dnnl_primitive_desc_query(*ret_desc, dnnl_query_impl_info_str, 0, &p->kernel));
+    scratch = dnnl_primitive_desc_query_md(*ret_desc, dnnl_query_scratchpad_md, 0);
+    p->scratch_bytes = dnnl_memory_desc_get_size(scratch);
+    return memory_new(device, scratch, &p->scratch);
+}
+
+static int forward_init(struct device_conv *c, const struct descs *d,
+                        dnnl_primitive_desc_t *ret_desc)
+{
+    int err = pass_init(c, d, FORWARD, NULL, &c->forward, ret_desc);
+
+    if (err)
+        return err;
+    return packed_find(c->weights, &c->shape,
+                       dnnl_primitive_desc_query_md(*ret_desc, dnnl_query_weights_md, 0),
+                       &c->packed_forward);
+}
+
+static int backward_data_init(struct device_conv *c, const struct descs *d,
+                              dnnl_primitive_desc_t hint)
+{
+    dnnl_primitive_desc_t desc = NULL;
+    int err = pass_init(c, d, BACKWARD_DATA, hint, &c->backward_data, &desc);
+
+    if (!err)
+        err = packed_find(c->weights, &c->shape,
+                          dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
+                          &c->packed_backward);
+    dnnl_primitive_desc_destroy(desc);
+    return err;
+}
+
+static int dw_init(struct device_conv *c, const dnnl_memory_desc_t *desc)
+{
+    const struct cpu_device *device = c->weights->device;
+    dnnl_memory_desc_t master;
+    int err = master_desc(&c->shape, &master);
+
+    if (err)
+        return err;
+    c->dw_bytes = dnnl_memory_desc_get_size(desc);
+    err = memory_new(device, desc, &c->dw);
+    if (err)
+        return err;
+    err = memory_new(device, &master, &c->dw_master);
+    if (err)
+        return err;
+    err = reorder_new(device->engine, desc, &master, false, &c->dw_write);
+    if (err)
+        return err;
+    return reorder_new(device->engine, desc, &master, true, &c->dw_add);
+}
+
+static int backward_weights_init(struct device_conv *c, const struct descs *d,
+                                 dnnl_primitive_desc_t hint)
+{
+    dnnl_primitive_desc_t desc = NULL;
+    int err = pass_init(c, d, BACKWARD_WEIGHTS, hint, &c->backward_weights, &desc);
+
+    if (!err)
+        err = dw_init(c, dnnl_primitive_desc_query_md(desc, dnnl_query_diff_weights_md, 0));
+    dnnl_primitive_desc_destroy(desc);
+    return err;
+}
+
+static int conv_init(struct device_conv *c, bool backward)
+{
+    const struct cpu_device *device = c->weights->device;
+    dnnl_primitive_desc_t hint = NULL;
+    struct descs d;
+    int err = describe(&c->shape, &d);
+
+    if (err)
+        return err;
+    err = memory_new(device, &d.x, &c->x);
+    if (err)
+        return err;
+    err = memory_new(device, &d.y, &c->y);
+    if (err)
+        return err;
+    err = memory_new(device, &d.bias, &c->bias);
+    if (err)
+        return err;
+    err = forward_init(c, &d, &hint);
+    if (!err && backward)
+        err = backward_data_init(c, &d, hint);
+    if (!err && backward)
+        err = backward_weights_init(c, &d, hint);
+    dnnl_primitive_desc_destroy(hint);
+    return err;
+}
+
+int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool backward,
+                 struct device_conv **ret_conv)
+{
+    struct device_conv *c = xcalloc(1, sizeof *c);
+    int err;
+
+    c->weights = w;
+    c->shape = *shape;
+    err = conv_init(c, backward);
+    if (err) {
+        cpu_conv_free(c);
+        return err;
+    }
+    *ret_conv = c;
+    return ERR_OK;
+}
+
+static void pass_fini(struct pass *p)
+{
+    dnnl_memory_destroy(p->scratch);
+    dnnl_primitive_destroy(p->primitive);
+}
+
+void cpu_conv_free(struct device_conv *c)
+{
+    if (!c)
+        return;
+    pass_fini(&c->forward);
+    pass_fini(&c->backward_data);
+    pass_fini(&c->backward_weights);
+    dnnl_primitive_destroy(c->dw_write);
+    dnnl_primitive_destroy(c->dw_add);
+    dnnl_memory_destroy(c->dw);
+    dnnl_memory_destroy(c->dw_master);
+    dnnl_memory_destroy(c->bias);
+    dnnl_memory_destroy(c->x);
+    dnnl_memory_destroy(c->y);
+    free(c);
+}
+
+static size_t align(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+// The workspace: packed dw, dbias, oneDNN's scratchpad.
+static size_t dbias_offset(const struct device_conv *c)
+{
+    return align(c->dw_bytes);
+}
+
+static size_t scratch_offset(const struct device_conv *c)
+{
+    return dbias_offset(c) + align((size_t)c->shape.k * sizeof(float));
+}
+
+size_t cpu_conv_workspace_bytes(const struct device_conv *c)
+{
+    size_t scratch = MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes);
+
+    return scratch_offset(c) + MAX(scratch, c->backward_weights.scratch_bytes);
+}
+
+void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
+{
+    const struct conv_shape *s = &c->shape;
+    const char *data = c->backward_data.kernel, *weights = c->backward_weights.kernel;
+
+    (void)snprintf(ret_text, size, "%s %dx%d/%d %d->%d on [%d,%d,%d]: %s, %s, %s",
+                   s->transposed ? "convT" : "conv", s->r, s->r, s->stride, s->c, s->k, s->n, s->h,
+                   s->w, c->forward.kernel, data ? data : "-", weights ? weights : "-");
+}
+
+static int set_data(dnnl_memory_t memory, const void *data)
+{
+    DNN(ERR_DEVICE_LOST, dnnl_memory_set_data_handle(memory, (void *)data));
+    return ERR_OK;
+}
+
+static int set_maps(struct device_conv *c, const float *x, const float *y, const float *bias)
+{
+    int err = set_data(c->x, x);
+
+    if (err)
+        return err;
+    err = set_data(c->y, y);
+    if (err)
+        return err;
+    return set_data(c->bias, bias);
+}
+
+static int pass_run(struct device_conv *c, struct pass *p, const dnnl_exec_arg_t args[3],
+                    void *workspace)
+{
+    dnnl_exec_arg_t all[5] = {args[0], args[1], args[2]};
+    int count = 3;
+    int err = set_data(p->scratch, (char *)workspace + scratch_offset(c));
+
+    if (err)
+        return err;
+    if (c->shape.bias && p != &c->backward_data)
+        all[count++] = (dnnl_exec_arg_t){
+            p == &c->forward ? DNNL_ARG_BIAS : DNNL_ARG_DIFF_BIAS, c->bias};
+    all[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, p->scratch};
+    DNN(ERR_DEVICE_LOST,
+        dnnl_primitive_execute(p->primitive, c->weights->device->stream, count, all));
+    return ERR_OK;
+}
+
+int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
+                     void *workspace)
+{
+    dnnl_exec_arg_t args[3] = {
+        {DNNL_ARG_SRC, c->x},
+        {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_forward].memory},
+        {DNNL_ARG_DST, c->y},
+    };
+    int err = set_maps(c, x, ret_y, bias);
+
+    return err ? err : pass_run(c, &c->forward, args, workspace);
+}
+
+int cpu_conv_backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace)
+{
+    dnnl_exec_arg_t args[3] = {
+        {DNNL_ARG_DIFF_SRC, c->x},
+        {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_backward].memory},
+        {DNNL_ARG_DIFF_DST, c->y},
+    };
+    int err = set_maps(c, ret_dx, dy, NULL);
+
+    return err ? err : pass_run(c, &c->backward_data, args, workspace);
+}
+
+static int run_backward_weights(struct device_conv *c, const float *x, const float *dy,
+                                float *dbias, void *workspace)
+{
+    dnnl_exec_arg_t args[3] = {
+        {DNNL_ARG_SRC, c->x},
+        {DNNL_ARG_DIFF_WEIGHTS, c->dw},
+        {DNNL_ARG_DIFF_DST, c->y},
+    };
+    int err = set_maps(c, x, dy, dbias);
+
+    if (err)
+        return err;
+    err = set_data(c->dw, workspace);
+    return err ? err : pass_run(c, &c->backward_weights, args, workspace);
+}
+
+int cpu_conv_backward_weights(struct device_conv *c, const float *x, const float *dy,
+                              bool accumulate, float *ret_dw, float *ret_dbias, void *workspace)
+{
+    float *dbias = (float *)((char *)workspace + dbias_offset(c));
+    int err = run_backward_weights(c, x, dy, dbias, workspace);
+
+    if (err)
+        return err;
+    if (ret_dbias)
+        for (int k = 0; k < c->shape.k; k++)
+            ret_dbias[k] = accumulate ? ret_dbias[k] + dbias[k] : dbias[k];
+    err = set_data(c->dw_master, ret_dw);
+    if (err)
+        return err;
+    return run_reorder(c->weights->device, accumulate ? c->dw_add : c->dw_write, c->dw,
+                       c->dw_master);
+}

@@ -1,0 +1,114 @@
+// graph - a static tape: tensors, ops and their gradients, placed in memory once, run many times.
+//
+// Build:  graph_new; graph_input, graph_conv, graph_norm, ... append ops in the order in which they
+//         will run; graph_backward appends the gradients of what was appended since the last
+//         graph_backward; graph_place gives every tensor its offset.
+// Run:    graph_run(g, arena, from, to) runs ops [from, to); nothing is allocated.
+//
+// Tensors are numbers. A view of some pictures of a tensor is a tensor too and shares its memory.
+// A tensor may carry a reflection border (backend.h), written by the op that makes it.
+//
+// Gradients. A tensor that a norm or a tanh made may be read by several ops; each adds a part, and
+// the maker's backward sums the parts while loading them. A tensor that a convolution made must be
+// read by one op (or by ops on disjoint views); its gradient is one tensor.
+//
+// Gradients of parameters: the first op that contributes to a parameter overwrites, later ones add,
+// in the order of the tape.
+#ifndef GRAPH_H
+#define GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "backend.h"
+
+struct graph;
+
+// What a convolution needs of a layer's parameters. Lent for the graph's life.
+struct graph_weights {
+    struct device_weights *derived;
+    float *dw;         // in the master's layout
+    const float *bias; // [k]; NULL: none, or of no effect
+    float *dbias;      // [k]; NULL exactly if bias is
+};
+
+struct graph_conv_args {
+    int k, r, stride, pad, out_pad;
+    bool transposed;
+    bool train; // wants dw and dbias
+};
+
+struct graph_norm_args {
+    enum norm_kind norm;
+    enum activation act;
+    int pad;  // border that the output gets
+    int skip; // tensor whose inside is added; -1: none
+};
+
+// The device is lent for the graph's life.
+struct graph *graph_new(struct device *device);
+void graph_free(struct graph *g);
+
+// A tensor that is written from outside. It keeps its place for the whole tape.
+int graph_input(struct graph *g, int n, int h, int w, int c);
+// Marks a tensor as read from outside: it keeps its place for the whole tape. Returns it.
+int graph_keep(struct graph *g, int tensor);
+// A tensor for several ops to write views of; with a border of `pad`.
+int graph_buffer(struct graph *g, int n, int h, int w, int c, int pad);
+// Pictures [first, first + n) of a tensor.
+int graph_view(struct graph *g, int tensor, int first, int n);
+// The gradient of an input is wanted: graph_gradient after graph_backward.
+void graph_require_gradient(struct graph *g, int input);
+
+struct graph_size {
+    int n, h, w, c; // without the border
+    int pad;
+};
+struct graph_size graph_size(const struct graph *g, int tensor);
+
+// Each returns (ret_y) a new tensor. They fail with ERR_SHAPE (names what is too small) and
+// ERR_DEVICE; after a failure the graph can only be freed.
+//
+// graph_conv reads x with its border. graph_norm also pads pictures: NORM_NONE, ACT_NONE.
+int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
+               const struct graph_conv_args *args, int *ret_y);
+int graph_norm(struct graph *g, int x, const struct graph_norm_args *args, int *ret_y);
+// The same, but the output is `y`, a view of a graph_buffer whose border is args->pad.
+int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, int y);
+int graph_tanh(struct graph *g, int x, int *ret_y);
+
+// Losses: the value goes to *ret_loss whenever the tape runs (lent for the graph's life).
+// graph_l1: x against a constant target. graph_gan: a map (a convolution's output, or views).
+void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss);
+void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
+               double *ret_loss);
+// loss = sum of x times a constant r: its gradient is the content of `r`, an input.
+void graph_dot(struct graph *g, int x, int r);
+
+void graph_backward(struct graph *g);
+// The gradient of a graph_require_gradient input: a tensor without border. -1 if nothing needs it.
+int graph_gradient(const struct graph *g, int input);
+
+int graph_n_ops(const struct graph *g);
+
+// Gives each tensor its place: tensors that live at different times share memory. With `apart` no
+// two do (to test the sharing against).
+void graph_place(struct graph *g, bool apart);
+// Bytes of the arena (workspace included). After graph_place.
+size_t graph_arena_bytes(const struct graph *g);
+
+float *graph_data(const struct graph *g, void *arena, int tensor);
+
+struct graph_hook {
+    void (*between_ops)(void *context); // may be NULL
+    void *context;
+};
+
+// Runs ops [from, to) on an arena of graph_arena_bytes, aligned to 64 bytes. Fails with
+// ERR_DEVICE_LOST.
+int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook);
+
+// One line per distinct convolution and its kernels, appended to *text (a heap string or NULL).
+void graph_describe(const struct graph *g, char **text);
+
+#endif

@@ -1,0 +1,151 @@
+// The tape's gradients: the ops since the last call, from the last to the first.
+#include <stdlib.h>
+
+#include "err.h"
+#include "graph_tape.h"
+#include "util.h"
+
+static bool made_by_conv(const struct graph *g, const struct tensor *root)
+{
+    return root->maker >= 0 && g->ops[root->maker].kind == OP_CONV;
+}
+
+int graph_gradient_slot(struct graph *g, int x, int pad)
+{
+    int root = g->tensors[x].root, first = g->tensors[x].first;
+    struct graph_size size = g->tensors[x].size;
+
+    if (made_by_conv(g, &g->tensors[root])) {
+        if (g->tensors[root].gradient < 0) {
+            int gradient = graph_tensor(g, g->tensors[root].size);
+            g->tensors[root].gradient = gradient;
+        }
+        return graph_view(g, g->tensors[root].gradient, first, size.n);
+    }
+
+    size.pad = pad;
+    int slot = graph_tensor(g, size);
+    struct tensor *t = &g->tensors[root];
+    if (t->n_parts == GRAD_PARTS)
+        BUG("more than %d parts of a gradient", GRAD_PARTS);
+    t->part[t->n_parts++] = (struct part){slot, pad, first, size.n};
+    return slot;
+}
+
+void graph_dot(struct graph *g, int x, int r)
+{
+    int root = g->tensors[x].root;
+    struct tensor *t = &g->tensors[root];
+
+    if (made_by_conv(g, t))
+        t->gradient = r;
+    else
+        t->part[t->n_parts++] = (struct part){r, 0, 0, t->size.n};
+}
+
+// Whether an earlier op of the tape contributes to these weights' gradient; from now on one does.
+static bool was_trained(struct graph *g, const struct graph_weights *weights)
+{
+    for (int i = 0; i < g->n_trained; i++)
+        if (g->trained[i] == weights)
+            return true;
+    g->trained = xrealloc(g->trained, (size_t)(g->n_trained + 1) * sizeof *g->trained);
+    g->trained[g->n_trained++] = weights;
+    return false;
+}
+
+static void conv_backward(struct graph *g, const struct op forward)
+{
+    int dy = graph_root(g, forward.y)->gradient;
+
+    if (dy < 0)
+        return;
+    if (forward.train) {
+        bool accumulate = was_trained(g, forward.weights);
+        struct op *op = graph_append(g, OP_CONV_BACKWARD_WEIGHTS);
+        op->x = forward.x;
+        op->dy = dy;
+        op->conv = forward.conv;
+        op->weights = forward.weights;
+        op->accumulate = accumulate;
+    }
+    if (graph_root(g, forward.x)->needs_gradient) {
+        int dx = graph_gradient_slot(g, forward.x, graph_size(g, forward.x).pad);
+        struct op *op = graph_append(g, OP_CONV_BACKWARD_DATA);
+        op->dy = dy;
+        op->dx = dx;
+        op->conv = forward.conv;
+    }
+}
+
+static void take_parts(const struct graph *g, int y, struct op *op)
+{
+    const struct tensor *root = graph_root(g, y);
+
+    op->n_parts = root->n_parts;
+    for (int i = 0; i < root->n_parts; i++)
+        op->part[i] = root->part[i];
+}
+
+static void norm_backward(struct graph *g, const struct op forward)
+{
+    int dskip = -1;
+
+    if (graph_root(g, forward.y)->n_parts == 0 || !graph_root(g, forward.y)->needs_gradient)
+        return;
+    if (!graph_root(g, forward.x)->needs_gradient)
+        BUG("a gradient is wanted through the skip alone");
+    int dx = graph_gradient_slot(g, forward.x, 0);
+    if (forward.skip >= 0 && graph_root(g, forward.skip)->needs_gradient)
+        dskip = graph_gradient_slot(g, forward.skip, 0);
+    struct op *op = graph_append(g, OP_NORM_BACKWARD);
+    op->x = forward.x;
+    op->stats = forward.stats;
+    op->norm = forward.norm;
+    op->dx = dx;
+    op->dskip = dskip;
+    take_parts(g, forward.y, op);
+}
+
+static void tanh_backward(struct graph *g, const struct op forward)
+{
+    if (graph_root(g, forward.y)->n_parts == 0 || !graph_root(g, forward.y)->needs_gradient)
+        return;
+    int dx = graph_gradient_slot(g, forward.x, 0);
+    struct op *op = graph_append(g, OP_TANH_BACKWARD);
+    op->norm = forward.norm;
+    op->y = forward.y;
+    op->dx = dx;
+    take_parts(g, forward.y, op);
+}
+
+void graph_backward(struct graph *g)
+{
+    int end = g->n_ops;
+
+    // The ops are passed by value: appending moves them.
+    for (int i = end - 1; i >= g->differentiated; i--)
+        switch (g->ops[i].kind) {
+        case OP_CONV:
+            conv_backward(g, g->ops[i]);
+            break;
+        case OP_NORM:
+            norm_backward(g, g->ops[i]);
+            break;
+        case OP_TANH:
+            tanh_backward(g, g->ops[i]);
+            break;
+        default: // a loss has written its gradient already
+            break;
+        }
+    g->differentiated = g->n_ops;
+}
+
+int graph_gradient(const struct graph *g, int input)
+{
+    const struct tensor *t = graph_root(g, input);
+
+    if (t->n_parts > 1)
+        BUG("the gradient of an input has %d parts", t->n_parts);
+    return t->n_parts ? t->part[0].data : -1;
+}

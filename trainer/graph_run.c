@@ -1,0 +1,117 @@
+// The tape runs: each op becomes one call of the backend.
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "graph_tape.h"
+#include "util.h"
+
+// Where the operands of an op are in this arena.
+struct run {
+    const struct graph *graph;
+    const struct backend *backend;
+    char *arena;
+};
+
+static float *at(const struct run *r, int tensor)
+{
+    return tensor < 0 ? NULL : graph_data(r->graph, r->arena, tensor);
+}
+
+static struct grad_sum sum(const struct run *r, const struct op *op)
+{
+    struct grad_sum s = {.count = op->n_parts};
+
+    for (int i = 0; i < op->n_parts; i++)
+        s.part[i] = (struct grad_part){.data = at(r, op->part[i].data),
+                                       .pad = op->part[i].pad,
+                                       .first = op->part[i].first,
+                                       .n = op->part[i].n};
+    return s;
+}
+
+static int run_conv(const struct run *r, const struct op *op)
+{
+    void *workspace = r->arena + r->graph->workspace_offset;
+
+    switch (op->kind) {
+    case OP_CONV:
+        return r->backend->conv_forward(op->conv, at(r, op->x), op->weights->bias, at(r, op->y),
+                                        workspace);
+    case OP_CONV_BACKWARD_DATA:
+        return r->backend->conv_backward_data(op->conv, at(r, op->dy), at(r, op->dx), workspace);
+    default:
+        return r->backend->conv_backward_weights(op->conv, at(r, op->x), at(r, op->dy),
+                                                 op->accumulate, op->weights->dw,
+                                                 op->weights->dbias, workspace);
+    }
+}
+
+static int run_norm(const struct run *r, const struct op *op)
+{
+    struct device *d = r->graph->device;
+    void *workspace = r->arena + r->graph->workspace_offset;
+    struct norm_tensors forward = {at(r, op->x), at(r, op->skip), at(r, op->y), at(r, op->stats)};
+    struct norm_gradients backward = {forward.x, forward.ret_stats, sum(r, op), at(r, op->dx),
+                                      at(r, op->dskip)};
+
+    switch (op->kind) {
+    case OP_NORM:
+        return r->backend->norm_forward(d, &op->norm, &forward, workspace);
+    case OP_NORM_BACKWARD:
+        return r->backend->norm_backward(d, &op->norm, &backward, workspace);
+    case OP_TANH:
+        return r->backend->tanh_forward(d, &op->norm, forward.x, forward.ret_y);
+    default:
+        return r->backend->tanh_backward(d, &op->norm, forward.ret_y, &backward.dy,
+                                         backward.ret_dx, workspace);
+    }
+}
+
+static int run_loss(const struct run *r, const struct op *op)
+{
+    struct device *d = r->graph->device;
+    struct graph_size s = graph_size(r->graph, op->x);
+    size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+
+    if (op->kind == OP_GAN)
+        return r->backend->gan(d, &op->gan, at(r, op->x), at(r, op->dx), op->loss);
+    return r->backend->l1(d, count, op->scale, at(r, op->x), at(r, op->y), at(r, op->dx),
+                          op->loss);
+}
+
+static int run_op(const struct run *r, const struct op *op)
+{
+    if (op->kind <= OP_CONV_BACKWARD_WEIGHTS)
+        return run_conv(r, op);
+    return op->kind <= OP_TANH_BACKWARD ? run_norm(r, op) : run_loss(r, op);
+}
+
+int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook)
+{
+    struct run r = {.graph = g, .backend = g->device->backend, .arena = arena};
+
+    for (int i = from; i < to; i++) {
+        int err = run_op(&r, &g->ops[i]);
+        if (err)
+            return err;
+        if (hook && hook->between_ops)
+            hook->between_ops(hook->context);
+    }
+    return ERR_OK;
+}
+
+void graph_describe(const struct graph *g, char **text)
+{
+    for (int i = 0; i < g->n_ops; i++) {
+        char line[256];
+        if (g->ops[i].kind != OP_CONV)
+            continue;
+        g->device->backend->conv_describe(g->ops[i].conv, line, sizeof line);
+        if (*text && strstr(*text, line))
+            continue;
+        char *longer = xasprintf("%s%s\n", *text ? *text : "", line);
+        free(*text);
+        *text = longer;
+    }
+}

@@ -1,0 +1,85 @@
+// graph_tape - what graph*.c share: the tape itself. Private to them.
+#ifndef GRAPH_TAPE_H
+#define GRAPH_TAPE_H
+
+#include "graph.h"
+
+enum op_kind {
+    OP_CONV,
+    OP_CONV_BACKWARD_DATA,
+    OP_CONV_BACKWARD_WEIGHTS,
+    OP_NORM,
+    OP_NORM_BACKWARD,
+    OP_TANH,
+    OP_TANH_BACKWARD,
+    OP_L1,
+    OP_GAN,
+};
+
+// Memory that tensors look into. begin, end: the first and last op that touch it.
+struct buffer {
+    size_t bytes, offset;
+    int begin, end;
+    bool keep;
+};
+
+// A part of a tensor's gradient: tensor `data`, for pictures [first, first + n).
+struct part {
+    int data, pad, first, n;
+};
+
+struct tensor {
+    struct graph_size size;
+    int buffer;
+    int root, first; // of a view: the whole tensor, and where it starts there; else itself, 0
+    // Of roots only:
+    int maker;          // op; -1: an input or a graph_buffer
+    bool needs_gradient;
+    int gradient;       // of a convolution's output: one tensor; -1: none yet
+    int n_parts;        // of all others
+    struct part part[GRAD_PARTS];
+};
+
+// Operands are tensors, -1 where an op has none.
+struct op {
+    enum op_kind kind;
+    int x, skip, y, stats; // inputs and outputs of the forward op
+    int dy, dx, dskip;     // OP_CONV_*: dy is one tensor; others sum `part`
+    int n_parts;
+    struct part part[GRAD_PARTS];
+    bool train, accumulate;
+    struct device_conv *conv; // owned by the OP_CONV
+    const struct graph_weights *weights;
+    struct norm_shape norm;
+    struct gan_args gan;
+    double scale;
+    double *loss;
+};
+
+struct graph {
+    struct device *device;
+    int n_buffers, n_tensors, n_ops, n_trained;
+    struct buffer *buffers;
+    struct tensor *tensors;
+    struct op *ops;
+    const struct graph_weights **trained; // those that an earlier op of the tape contributes to
+    int differentiated;                   // ops before it have their gradients
+    size_t workspace_bytes, workspace_offset, arena_bytes;
+};
+
+// Appends an op whose operands are all -1; the pointer is good until the next append.
+struct op *graph_append(struct graph *g, enum op_kind kind);
+
+// A new tensor with memory of its own.
+int graph_tensor(struct graph *g, struct graph_size size);
+
+// Where an op that reads x has to write d loss / d x; `pad` is the border it writes.
+int graph_gradient_slot(struct graph *g, int x, int pad);
+
+struct tensor *graph_root(const struct graph *g, int tensor);
+
+// The operands of an op, -1 left out; returns how many.
+#define OP_OPERANDS (7 + GRAD_PARTS)
+int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS]);
+
+#endif

@@ -1,0 +1,395 @@
+#include "nets.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "util.h"
+
+// What happens around a convolution's map: x is the layer's input, m the remembered tensor.
+enum skip { SKIP_NONE, SKIP_REMEMBER /* m = x */, SKIP_ADD /* y += m */ };
+
+struct layer {
+    char key[64];
+    int c;
+    struct graph_conv_args conv;
+    int border; // reflection that x carries
+    bool bias, norm, tanh;
+    enum activation act;
+    enum skip skip;
+    int weight_param, bias_param; // -1: none
+    struct graph_weights weights;
+};
+
+struct net {
+    const char *arch;
+    enum norm_kind norm;
+    int divisor; // of height and width
+    int n_layers, n_params;
+    struct layer *layers;
+    struct model_param *params;
+    size_t *places; // of params, in the optimizer's buffers
+    const struct optimizer *optimizer;
+};
+
+// Appends a plain convolution with norm and activation; the caller changes what differs.
+static struct layer *add(struct net *net, int c, int k, int r, const char *key, ...)
+{
+    va_list args;
+
+    net->layers = xrealloc(net->layers, (size_t)(net->n_layers + 1) * sizeof *net->layers);
+    struct layer *l = &net->layers[net->n_layers++];
+    *l = (struct layer){.c = c,
+                        .conv = {.k = k, .r = r, .stride = 1},
+                        .bias = net->norm == NORM_INSTANCE,
+                        .norm = true};
+    va_start(args, key);
+    (void)vsnprintf(l->key, sizeof l->key, key, args); // keys are short
+    va_end(args);
+    return l;
+}
+
+static void resnet(struct net *net, const struct net_options *o, int blocks)
+{
+    int f = o->nf, at = 10 + blocks; // `at`: behind the blocks in the reference's list of modules
+    struct layer *l;
+
+    net->divisor = 4;
+    l = add(net, o->in_nc, f, 7, "model.1");
+    l->border = 3;
+    l->act = ACT_RELU;
+    for (int i = 0; i < 2; i++) {
+        l = add(net, f << i, f << (i + 1), 3, "model.%d", 4 + 3 * i);
+        l->conv.stride = 2;
+        l->conv.pad = 1;
+        l->act = ACT_RELU;
+    }
+    for (int i = 0; i < blocks; i++) {
+        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.1", 10 + i);
+        l->border = 1;
+        l->act = ACT_RELU;
+        l->skip = SKIP_REMEMBER;
+        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.%d", 10 + i, o->dropout ? 6 : 5);
+        l->border = 1;
+        l->skip = SKIP_ADD;
+    }
+    for (int i = 0; i < 2; i++) {
+        l = add(net, 4 * f >> i, 2 * f >> i, 3, "model.%d", at + 3 * i);
+        l->conv.stride = 2;
+        l->conv.pad = 1;
+        l->conv.out_pad = 1;
+        l->conv.transposed = true;
+        l->act = ACT_RELU;
+    }
+    l = add(net, f, o->out_nc, 7, "model.%d", at + 7);
+    l->border = 3;
+    l->bias = true;
+    l->norm = false;
+    l->tanh = true;
+}
+
+static void patch(struct net *net, const struct net_options *o, int n)
+{
+    struct layer *l;
+
+    for (int i = 0; i <= n + 1; i++) {
+        int in = i == 0 ? o->in_nc : o->nf * MIN(1 << (i - 1), 8);
+        int out = i > n ? 1 : o->nf * MIN(1 << i, 8);
+        l = add(net, in, out, 4, "model.%d", i == 0 ? 0 : 3 * i - 1);
+        l->conv.stride = i < n ? 2 : 1;
+        l->conv.pad = 1;
+        l->bias = l->bias || i == 0 || i > n;
+        l->norm = i > 0 && i <= n;
+        l->act = i <= n ? ACT_LEAKY : ACT_NONE;
+    }
+}
+
+static void pixel(struct net *net, const struct net_options *o)
+{
+    struct layer *l;
+
+    l = add(net, o->in_nc, o->nf, 1, "net.0");
+    l->bias = true;
+    l->norm = false;
+    l->act = ACT_LEAKY;
+    l = add(net, o->nf, 2 * o->nf, 1, "net.2");
+    l->act = ACT_LEAKY;
+    l = add(net, 2 * o->nf, 1, 1, "net.5");
+    l->norm = false;
+}
+
+static void param_add(struct net *net, const char *key, const char *what, int rank,
+                      const int64_t dims[4])
+{
+    struct model_param p = {.key = xasprintf("%s.%s", key, what), .rank = rank, .count = 1};
+
+    for (int i = 0; i < rank; i++) {
+        p.dims[i] = dims[i];
+        p.count *= (size_t)dims[i];
+    }
+    net->params = xrealloc(net->params, (size_t)(net->n_params + 1) * sizeof *net->params);
+    net->params[net->n_params++] = p;
+}
+
+// The state dict of the layers.
+static void list_params(struct net *net)
+{
+    for (int i = 0; i < net->n_layers; i++) {
+        struct layer *l = &net->layers[i];
+        int64_t k = l->conv.k, c = l->c, r = l->conv.r;
+        bool t = l->conv.transposed;
+        l->weight_param = net->n_params;
+        param_add(net, l->key, "weight", 4, (int64_t[4]){t ? c : k, t ? k : c, r, r});
+        l->bias_param = l->bias ? net->n_params : -1;
+        if (l->bias) {
+            param_add(net, l->key, "bias", 1, (int64_t[4]){k});
+            net->params[net->n_params - 1].frozen = l->norm && net->norm == NORM_INSTANCE;
+        }
+    }
+    net->places = xcalloc((size_t)net->n_params, sizeof *net->places);
+}
+
+static int net_new(const struct net_options *o, struct net **ret_net)
+{
+    struct net *net = xcalloc(1, sizeof *net);
+
+    net->arch = o->arch;
+    net->divisor = 1;
+    net->norm = NORM_INSTANCE;
+    if (strcmp(o->norm, "none") == 0) {
+        net->norm = NORM_NONE;
+    } else if (strcmp(o->norm, "instance") != 0) {
+        free(net);
+        return err_set(ERR_CONFIG, "norm \"%s\": instance or none", o->norm);
+    }
+    if (o->in_nc < 1 || o->nf < 1) {
+        free(net);
+        return err_set(ERR_CONFIG, "%s: %d input channels, %d features: both must be 1 or more",
+                       o->arch, o->in_nc, o->nf);
+    }
+    *ret_net = net;
+    return ERR_OK;
+}
+
+int generator_new(const struct net_options *o, struct net **ret_net)
+{
+    int blocks = strcmp(o->arch, "resnet_6blocks") == 0   ? 6
+                 : strcmp(o->arch, "resnet_9blocks") == 0 ? 9
+                                                          : 0;
+    int err;
+
+    if (!blocks)
+        return err_set(ERR_CONFIG, "netG \"%s\": resnet_6blocks or resnet_9blocks", o->arch);
+    if (o->out_nc < 1)
+        return err_set(ERR_CONFIG, "output_nc %d: 1 or more", o->out_nc);
+    err = net_new(o, ret_net);
+    if (err)
+        return err;
+    resnet(*ret_net, o, blocks);
+    (*ret_net)->arch = blocks == 6 ? "resnet_6blocks" : "resnet_9blocks";
+    list_params(*ret_net);
+    return ERR_OK;
+}
+
+int discriminator_new(const struct net_options *o, struct net **ret_net)
+{
+    bool basic = strcmp(o->arch, "basic") == 0, n_layers = strcmp(o->arch, "n_layers") == 0;
+    bool is_pixel = strcmp(o->arch, "pixel") == 0;
+    int err;
+
+    if (!basic && !n_layers && !is_pixel)
+        return err_set(ERR_CONFIG, "netD \"%s\": basic, n_layers or pixel", o->arch);
+    if (n_layers && (o->n_layers < 1 || o->n_layers > 8))
+        return err_set(ERR_CONFIG, "n_layers_D %d: 1 to 8", o->n_layers);
+    err = net_new(o, ret_net);
+    if (err)
+        return err;
+    if (is_pixel)
+        pixel(*ret_net, o);
+    else
+        patch(*ret_net, o, basic ? 3 : o->n_layers);
+    (*ret_net)->arch = basic ? "basic" : n_layers ? "n_layers" : "pixel";
+    list_params(*ret_net);
+    return ERR_OK;
+}
+
+void net_free(struct net *net)
+{
+    if (!net)
+        return;
+    for (int i = 0; i < net->n_layers && net->optimizer; i++)
+        net->optimizer->device->backend->weights_free(net->layers[i].weights.derived);
+    for (int i = 0; i < net->n_params; i++)
+        free((char *)net->params[i].key);
+    free(net->layers);
+    free(net->params);
+    free(net->places);
+    free(net);
+}
+
+void net_reserve(struct net *net, size_t *size)
+{
+    for (int i = 0; i < net->n_params; i++)
+        net->places[i] = optimizer_reserve(size, net->params[i].count);
+}
+
+static void bind_layer(struct net *net, struct layer *l)
+{
+    const struct optimizer *o = net->optimizer;
+    const struct model_param *weight = &net->params[l->weight_param];
+    const struct model_param *bias = l->bias ? &net->params[l->bias_param] : NULL;
+
+    l->weights = (struct graph_weights){
+        .derived = o->device->backend->weights_new(o->device, weight->w, weight->dims),
+        .dw = o->g + net->places[l->weight_param]};
+    if (bias && !bias->frozen) {
+        l->weights.bias = bias->w;
+        l->weights.dbias = o->g + net->places[l->bias_param];
+    }
+}
+
+void net_bind(struct net *net, const struct optimizer *optimizer)
+{
+    net->optimizer = optimizer;
+    for (int i = 0; i < net->n_params; i++) {
+        struct model_param *p = &net->params[i];
+        p->w = optimizer->w + net->places[i];
+        p->m = optimizer->m + net->places[i];
+        p->v = optimizer->v + net->places[i];
+    }
+    for (int i = 0; i < net->n_layers; i++)
+        bind_layer(net, &net->layers[i]);
+}
+
+int net_n_params(const struct net *net)
+{
+    return net->n_params;
+}
+
+struct model_param *net_params(struct net *net)
+{
+    return net->params;
+}
+
+const float *net_gradient(const struct net *net, int i)
+{
+    return net->optimizer->g + net->places[i];
+}
+
+int net_refresh(struct net *net)
+{
+    for (int i = 0; i < net->n_layers; i++) {
+        int err =
+            net->optimizer->device->backend->weights_refresh(net->layers[i].weights.derived);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+size_t net_bytes(const struct net *net)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < net->n_layers; i++)
+        bytes += net->optimizer->device->backend->weights_bytes(net->layers[i].weights.derived);
+    return bytes;
+}
+
+// The size of a map behind a layer; 0 if it cannot pass.
+static int size_behind(const struct layer *l, int size)
+{
+    const struct graph_conv_args *c = &l->conv;
+
+    if (size <= l->border)
+        return 0;
+    size += 2 * l->border;
+    if (c->transposed)
+        return (size - 1) * c->stride - 2 * c->pad + c->r + c->out_pad;
+    return size + 2 * c->pad < c->r ? 0 : (size + 2 * c->pad - c->r) / c->stride + 1;
+}
+
+static bool fits(const struct net *net, int h, int w)
+{
+    if (h % net->divisor || w % net->divisor)
+        return false;
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct layer *l = &net->layers[i];
+        h = size_behind(l, h);
+        w = size_behind(l, w);
+        if (h < 1 || w < 1 || (l->norm && net->norm == NORM_INSTANCE && h * w == 1))
+            return false;
+    }
+    return true;
+}
+
+int net_check_size(const struct net *net, int h, int w)
+{
+    int least = net->divisor;
+
+    if (fits(net, h, w))
+        return ERR_OK;
+    while (!fits(net, least, least))
+        least += net->divisor;
+    return err_set(ERR_SHAPE, "%s cannot take pictures of %dx%d: width and height must be at "
+                              "least %d and divisible by %d",
+                   net->arch, w, h, least, net->divisor);
+}
+
+int net_border(const struct net *net)
+{
+    return net->layers[0].border;
+}
+
+// The border that the reader of layer i's output wants.
+static int border_behind(const struct net *net, int i)
+{
+    return i + 1 < net->n_layers ? net->layers[i + 1].border : 0;
+}
+
+static int layer_forward(const struct net *net, int i, struct graph *g, int x, int skip,
+                         bool train, int *ret_y)
+{
+    const struct layer *l = &net->layers[i];
+    struct graph_conv_args conv = l->conv;
+    struct graph_norm_args norm = {.norm = l->norm ? net->norm : NORM_NONE,
+                                   .act = l->act,
+                                   .pad = border_behind(net, i),
+                                   .skip = l->skip == SKIP_ADD ? skip : -1};
+    int err, y;
+
+    conv.train = train;
+    err = graph_conv(g, x, &l->weights, &conv, &y);
+    if (err)
+        return err;
+    if (l->tanh)
+        return graph_tanh(g, y, ret_y);
+    if (norm.norm == NORM_NONE && norm.act == ACT_NONE && norm.pad == 0 && norm.skip < 0) {
+        *ret_y = y;
+        return ERR_OK;
+    }
+    return graph_norm(g, y, &norm, ret_y);
+}
+
+int net_forward(const struct net *net, struct graph *g, int x, bool train, int *ret_y)
+{
+    struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
+    int skip = -1, err;
+
+    if (graph_size(g, x).pad != pad.pad) {
+        err = graph_norm(g, x, &pad, &x);
+        if (err)
+            return err;
+    }
+    for (int i = 0; i < net->n_layers; i++) {
+        if (net->layers[i].skip == SKIP_REMEMBER)
+            skip = x;
+        err = layer_forward(net, i, g, x, skip, train, &x);
+        if (err)
+            return err;
+    }
+    *ret_y = x;
+    return ERR_OK;
+}

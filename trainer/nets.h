@@ -1,0 +1,62 @@
+// nets - generators and discriminators: their parameters, and their calls on a graph.
+//
+//   generators      resnet_6blocks, resnet_9blocks   Johnson et al. 2016 (arXiv:1603.08155)
+//   discriminators  basic (3 layers), n_layers       PatchGAN, Isola et al. 2017 (arXiv:1611.07004)
+//                   pixel                            the same with 1x1 filters
+//
+// Convolutions have a bias if the norm is instance norm; the first and last of a PatchGAN, the
+// last of a generator and the first of a pixel net have one always. A bias in front of an instance
+// norm has no effect: it is a parameter like the others, but `frozen` and left out of the sums.
+#ifndef NETS_H
+#define NETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "graph.h"
+#include "model.h"
+#include "optimizer.h"
+
+struct net_options {
+    const char *arch;
+    int in_nc, out_nc, nf; // out_nc: generators only. nf: channels after the first layer
+    int n_layers;          // "n_layers" only
+    const char *norm;      // "instance" or "none"
+    bool dropout;          // of a generator: shifts keys as dropout layers would; has no effect
+};
+
+struct net;
+
+// Fails with ERR_CONFIG (names the option and what works).
+int generator_new(const struct net_options *options, struct net **ret_net);
+int discriminator_new(const struct net_options *options, struct net **ret_net);
+void net_free(struct net *net);
+
+// Lays the parameters behind *size floats of a flat buffer and moves *size past them.
+void net_reserve(struct net *net, size_t *size);
+// Gives the parameters their places in the optimizer's buffers, which must outlive the net.
+void net_bind(struct net *net, const struct optimizer *optimizer);
+
+int net_n_params(const struct net *net);
+// In state-dict order; pointers inside are set by net_bind.
+struct model_param *net_params(struct net *net);
+// Where the gradient of parameter i lies, in the layout of the parameter.
+const float *net_gradient(const struct net *net, int i);
+
+// After every change of parameters, and after net_forward on a new graph. Fails with
+// ERR_DEVICE_LOST.
+int net_refresh(struct net *net);
+// Packed weights.
+size_t net_bytes(const struct net *net);
+
+// Whether maps of this size can pass. Fails with ERR_SHAPE (names sizes that can).
+int net_check_size(const struct net *net, int h, int w);
+
+// The reflection border that the first layer reads.
+int net_border(const struct net *net);
+
+// y = net(x). x has the border net_border, or none (it is padded then). With `train` the backward
+// adds to the parameters' gradients. Fails with ERR_SHAPE, ERR_DEVICE.
+int net_forward(const struct net *net, struct graph *g, int x, bool train, int *ret_y);
+
+#endif
