@@ -7,7 +7,8 @@
 //
 //     distance = 1000 * mean over levels, projections, ranks of |sorted(P a) - sorted(P b)|
 //
-// The mean of the levels is what papers print. Lower is nearer. It compares sets, not pairs.
+// The mean of the levels is what papers print. Lower is nearer. It compares sets, not pairs, and
+// each set is normalised by itself: a tint common to all pictures is not seen (stats.h sees it).
 #ifndef SWD_H
 #define SWD_H
 
@@ -23,8 +24,8 @@ enum {
 //   seed          of positions and projections; the same seed gives the same number
 //   ret_distance  out, >= 0; exactly 0 for a = b
 //
-// The same positions are drawn for picture i of either set, so that equal sets agree exactly.
-// Pictures are looked at one at a time; memory is about 16 MB for any number of them.
+// Descriptor d of either set has the same position, so that equal sets agree exactly. Memory: 8 MB
+// a level and the pyramid of one picture, for any number of pictures.
 // Fails with ERR_SHAPE.
 int swd(const struct image *a, int n_a, const struct image *b, int n_b, uint64_t seed,
         double *ret_distance);
