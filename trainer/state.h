@@ -1,0 +1,47 @@
+// state - where a training stands: the counters of a checkpoint and the digests of its files.
+//
+// state.json holds no time, host or path: equal trainings have equal files.
+//
+//   {"format": 1, "step": 12000, "epoch": 8, "batch": 100, "images": 12000,
+//    "device": "cpu", "threads": 2,
+//    "manifests": {"A": {"digest": "...", "count": 1100, "held_out": 58}, "B": {...}},
+//    "files": {"D_A.safetensors": "<SHA-256>", ...}}
+#ifndef STATE_H
+#define STATE_H
+
+#include <stdint.h>
+
+#define STATE_FILES_MAX 16
+
+struct state_manifest {
+    char digest[65];
+    uint64_t count, held_out;
+};
+
+struct state_file {
+    char name[64];
+    char digest[65];
+};
+
+struct state {
+    uint64_t step;         // steps done
+    uint64_t epoch, batch; // the next batch to train on: epoch from 1, batch from 0
+    uint64_t images;       // pictures of A seen
+    char device[16];
+    uint64_t threads;
+    struct state_manifest manifest[2];
+    int n_files;
+    struct state_file files[STATE_FILES_MAX];
+};
+
+// Adds a file; BUG beyond STATE_FILES_MAX.
+void state_add_file(struct state *s, const char *name, const char *digest);
+// The digest of a file; NULL if there is none of that name.
+const char *state_digest(const struct state *s, const char *name);
+
+// Written beside and renamed. ERR_IO, ERR_SPACE.
+int state_save(const struct state *s, const char *path);
+// ERR_IO; ERR_FORMAT names the field that is missing or wrong.
+int state_load(const char *path, struct state *ret_state);
+
+#endif
