@@ -50,7 +50,8 @@ TESTS := $(foreach f,$(FOLDERS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/$(f)/
 BENCHES := $(foreach f,$(FOLDERS),$(patsubst tests/$(f)/%.c,$(BUILD)/bin/%,$(wildcard tests/$(f)/bench_*.c)))
 
 # The golden program judges trainer, pool and pictures alike.
-$(BUILD)/tests/golden: $(BUILD)/tests/trainer/golden.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+$(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/trainer/golden*.c)) \
+    $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
 
 # Rebuild everything when the flags change.

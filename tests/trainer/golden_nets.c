@@ -1,0 +1,266 @@
+// Kinds forward, backward and init: one net.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "golden.h"
+#include "golden_rig.h"
+#include "init.h"
+#include "nets.h"
+#include "optimizer.h"
+#include "util.h"
+
+// A net with all that it takes to run it.
+struct rig {
+    struct device *device;
+    struct net *net;
+    struct optimizer optimizer;
+    struct graph *graph;
+    void *arena;
+    int shape[4], out_shape[4]; // N,C,H,W
+    int x, y, r;
+};
+
+int golden_net_new(yajl_val net, struct net **ret_net)
+{
+    struct net_options options = {
+        .arch = json_text(net, "arch", ""),
+        .in_nc = (int)json_int(net, "in_nc", 3),
+        .out_nc = (int)json_int(net, "out_nc", 3),
+        .nf = (int)json_int(net, "nf", 64),
+        .n_layers = (int)json_int(net, "n_layers", 3),
+        .norm = json_text(net, "norm", ""),
+        .dropout = json_bool(net, "dropout"),
+    };
+    const char *type = json_text(net, "type", "");
+
+    if (json_bool(net, "antialias"))
+        return err_set(ERR_CONFIG, "antialiased nets are not built yet");
+    if (strcmp(type, "G") == 0)
+        return generator_new(&options, ret_net);
+    if (strcmp(type, "D") == 0)
+        return discriminator_new(&options, ret_net);
+    return err_set(ERR_CONFIG, "nets of type %s are not built yet", type);
+}
+
+void golden_net_fill(yajl_val net, int n_params, struct model_param *params)
+{
+    uint32_t base = (uint32_t)json_int(net, "base", 0);
+
+    for (int i = 0; i < n_params; i++)
+        golden_fill(params[i].w, params[i].count, base + (uint32_t)i,
+                    json_number(net, "wscale", 0.1));
+}
+
+static int rig_open(struct rig *r, const char *device, yajl_val net)
+{
+    struct device_options options = {.name = device, .threads = 2};
+    size_t size = 0;
+    int err = golden_net_new(net, &r->net);
+
+    if (err)
+        return err;
+    err = device_open(&options, &r->device);
+    if (err)
+        return err;
+    net_reserve(r->net, &size);
+    optimizer_init(&r->optimizer, r->device, size, 0.5, 0.999);
+    net_bind(r->net, &r->optimizer);
+    return ERR_OK;
+}
+
+static void rig_close(struct rig *r)
+{
+    if (r->device && r->arena)
+        r->device->backend->memory_free(r->device, r->arena);
+    graph_free(r->graph);
+    net_free(r->net);
+    optimizer_fini(&r->optimizer);
+    device_close(r->device);
+}
+
+// The tape: forward and, if wanted, the backward of the loss sum(out r).
+static int rig_build(struct rig *r, bool backward)
+{
+    int err;
+
+    r->graph = graph_new(r->device);
+    r->x = graph_input(r->graph, r->shape[0], r->shape[2], r->shape[3], r->shape[1]);
+    if (backward)
+        graph_require_gradient(r->graph, r->x);
+    err = net_forward(r->net, r->graph, r->x, backward, &r->y);
+    if (err)
+        return err;
+    graph_keep(r->graph, r->y);
+    struct graph_size s = graph_size(r->graph, r->y);
+    memcpy(r->out_shape, (int[4]){s.n, s.c, s.h, s.w}, sizeof r->out_shape);
+    if (backward) {
+        r->r = graph_input(r->graph, s.n, s.h, s.w, s.c);
+        graph_dot(r->graph, r->y, r->r);
+        graph_backward(r->graph);
+        graph_keep(r->graph, graph_gradient(r->graph, r->x));
+    }
+    graph_place(r->graph, false);
+    r->arena = r->device->backend->memory_new(r->device, graph_arena_bytes(r->graph));
+    return net_refresh(r->net);
+}
+
+static int rig_run(struct rig *r, yajl_val c)
+{
+    yajl_val passes = json_get(c, "passes"), last = json_at(passes, json_count(passes) - 1);
+
+    // Earlier passes only matter to batch norm's statistics.
+    golden_fill_pictures(graph_data(r->graph, r->arena, r->x), r->shape,
+                         (uint32_t)json_int(last, "index", 0));
+    if (json_get(c, "r_index"))
+        golden_fill_pictures(graph_data(r->graph, r->arena, r->r), r->out_shape,
+                             (uint32_t)json_int(c, "r_index", 0));
+    return graph_run(r->graph, r->arena, 0, graph_n_ops(r->graph), NULL);
+}
+
+static void check_pictures(struct judge *j, const char *what, yajl_val check, const float *x,
+                           const int shape[4])
+{
+    size_t count =
+        (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2] * (size_t)shape[3];
+    double *a = xcalloc(count, sizeof *a);
+
+    golden_to_nchw(x, shape, a);
+    (void)check_tensor(j, what, check, a, count); // the judge counts
+    free(a);
+}
+
+static void check_gradient(struct judge *j, struct rig *r, yajl_val check)
+{
+    const char *key = json_text(check, "key", "");
+    struct model_param *params = net_params(r->net);
+
+    for (int i = 0; i < net_n_params(r->net); i++)
+        if (strcmp(params[i].key, key) == 0) {
+            (void)check_floats(j, key, check, net_gradient(r->net, i), params[i].count);
+            return;
+        }
+    judge_complain(j, "there is no parameter %s", key);
+}
+
+static void check_net(struct judge *j, struct rig *r, yajl_val check)
+{
+    const char *q = json_text(check, "q", "");
+
+    if (strcmp(q, "out") == 0)
+        check_pictures(j, q, check, graph_data(r->graph, r->arena, r->y), r->out_shape);
+    else if (strcmp(q, "dx") == 0)
+        check_pictures(j, q, check,
+                       graph_data(r->graph, r->arena, graph_gradient(r->graph, r->x)), r->shape);
+    else if (strcmp(q, "grad") == 0)
+        check_gradient(j, r, check);
+    else
+        judge_complain(j, "unknown quantity \"%s\"", q);
+}
+
+void case_forward(struct judge *j, yajl_val c)
+{
+    struct rig r = {0};
+    yajl_val checks = json_get(c, "check");
+    int err = rig_open(&r, j->device, json_get(c, "net"));
+
+    if (err == ERR_CONFIG || err == ERR_DEVICE) {
+        judge_skip(j, "%s", err_text());
+        rig_close(&r);
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        r.shape[i] = (int)json_int_at(json_get(c, "shape"), i);
+    golden_net_fill(json_get(c, "net"), net_n_params(r.net), net_params(r.net));
+    err = rig_build(&r, json_get(c, "r_index") != NULL);
+    if (!err)
+        err = rig_run(&r, c);
+    if (err)
+        judge_complain(j, "%s", err_text());
+    for (int i = 0; !err && i < json_count(checks); i++)
+        check_net(j, &r, json_at(checks, i));
+    rig_close(&r);
+}
+
+static void check_gram(struct judge *j, yajl_val check, const float *w)
+{
+    int rows = (int)json_int(check, "rows", 0), cols = (int)json_int(check, "cols", 0);
+    double gain = json_number(check, "gain", 1), worst = 0;
+    int count = MIN(rows, cols), length = MAX(rows, cols);
+    int across = rows <= cols ? cols : 1, along = rows <= cols ? 1 : cols;
+
+    for (int a = 0; a < count; a++)
+        for (int b = 0; b <= a; b++) {
+            double sum = a == b ? -gain * gain : 0;
+            for (int k = 0; k < length; k++)
+                sum += (double)w[a * across + k * along] * (double)w[b * across + k * along];
+            worst = fmax(worst, fabs(sum));
+        }
+    if (!(worst <= 1e-5 * gain * gain))
+        judge_fail(j, "Gram matrix", worst, 0, 1e-5 * gain * gain);
+}
+
+static void check_statistics(struct judge *j, yajl_val check, const float *w, size_t count)
+{
+    const char *key = json_text(check, "key", "");
+    double sum = 0, squares = 0, mean = json_number(check, "mean", NAN);
+
+    for (size_t i = 0; i < count; i++)
+        sum += w[i];
+    sum /= (double)count;
+    for (size_t i = 0; i < count; i++)
+        squares += (w[i] - sum) * (w[i] - sum);
+    squares = sqrt(squares / (double)count);
+    if (strcmp(json_text(check, "dist", ""), "const") == 0) {
+        if (sum != mean || squares != 0)
+            judge_fail(j, key, sum, mean, 0);
+        return;
+    }
+    if (!(fabs(sum - mean) <= json_number(check, "tol_mean", NAN)))
+        judge_fail(j, key, sum, mean, json_number(check, "tol_mean", NAN));
+    if (!(fabs(squares - json_number(check, "std", NAN)) <= json_number(check, "tol_std", NAN)))
+        judge_fail(j, key, squares, json_number(check, "std", NAN),
+                   json_number(check, "tol_std", NAN));
+    if (strcmp(json_text(check, "dist", ""), "orthogonal") == 0)
+        check_gram(j, check, w);
+}
+
+static void check_init(struct judge *j, struct rig *r, yajl_val check)
+{
+    const char *key = json_text(check, "key", "");
+    struct model_param *params = net_params(r->net);
+
+    for (int i = 0; i < net_n_params(r->net); i++)
+        if (strcmp(params[i].key, key) == 0) {
+            check_statistics(j, check, params[i].w, params[i].count);
+            return;
+        }
+    judge_complain(j, "there is no parameter %s", key);
+}
+
+void case_init(struct judge *j, yajl_val c)
+{
+    struct rig r = {0};
+    yajl_val checks = json_get(c, "check");
+    struct init_args args = {.gain = json_number(c, "init_gain", 0.02), .seed = 1};
+    int err = init_type_parse(json_text(c, "init_type", ""), &args.type);
+
+    if (!err)
+        err = rig_open(&r, j->device, json_get(c, "net"));
+    if (err) {
+        judge_skip(j, "%s", err_text());
+        rig_close(&r);
+        return;
+    }
+    for (int i = 0; i < net_n_params(r.net); i++) {
+        struct model_param *p = &net_params(r.net)[i];
+        args.sub = (uint32_t)i;
+        if (p->rank == 4)
+            init_filter(&args, p->dims, p->w);
+    }
+    for (int i = 0; i < json_count(checks); i++)
+        check_init(j, &r, json_at(checks, i));
+    rig_close(&r);
+}

@@ -1,0 +1,14 @@
+// golden_rig - nets as golden files describe them.
+#ifndef GOLDEN_RIG_H
+#define GOLDEN_RIG_H
+
+#include "golden.h"
+#include "nets.h"
+
+// Fails with ERR_CONFIG (the case is out of scope).
+int golden_net_new(yajl_val net, struct net **ret_net);
+
+// Fills parameters in state-dict order by the net's `base` and `wscale`.
+void golden_net_fill(yajl_val net, int n_params, struct model_param *params);
+
+#endif

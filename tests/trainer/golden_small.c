@@ -1,0 +1,172 @@
+// The hash, Adam, the learning rate and the GAN losses.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "err.h"
+#include "golden.h"
+#include "optimizer.h"
+#include "schedule.h"
+#include "util.h"
+
+void judge_hash(struct judge *j, yajl_val h)
+{
+    yajl_val v0 = json_get(h, "V_index0_scale01"), bn = json_get(h, "V_index0_bn_weight");
+    double proj = 0;
+
+    for (int i = 0; i < json_count(json_get(h, "H_index0")); i++)
+        if (golden_hash(0, (uint32_t)i) != json_int_at(json_get(h, "H_index0"), i))
+            judge_complain(j, "H(0,%d)", i);
+    for (int i = 0; i < json_count(json_get(h, "H_index9001")); i++)
+        if (golden_hash(9001, (uint32_t)i) != json_int_at(json_get(h, "H_index9001"), i))
+            judge_complain(j, "H(9001,%d)", i);
+    for (int i = 0; i < json_count(v0); i++)
+        if (!(fabs(golden_value(0, (uint32_t)i, 0.1, 0) - json_number_at(v0, i)) <= 1e-8))
+            judge_fail(j, "V(0)", golden_value(0, (uint32_t)i, 0.1, 0), json_number_at(v0, i),
+                       1e-8);
+    for (int i = 0; i < json_count(bn); i++)
+        if (!(fabs(golden_value(0, (uint32_t)i, 0.2, 1) - json_number_at(bn, i)) <= 1e-7))
+            judge_fail(j, "V(0,1)", golden_value(0, (uint32_t)i, 0.2, 1), json_number_at(bn, i),
+                       1e-7);
+    if (golden_hash(123457, 1000000) != json_int(h, "H_index123457_i1000000", -1))
+        judge_complain(j, "H(123457,1000000)");
+    for (int i = 0; i < 1000; i++)
+        proj += golden_value(4242, (uint32_t)i, 1, 0);
+    if (!(fabs(proj - json_number(h, "proj_of_ones_n1000", NAN)) <= 1e-6))
+        judge_fail(j, "projection of ones", proj, json_number(h, "proj_of_ones_n1000", NAN), 1e-6);
+}
+
+// The device, or a skip.
+static struct device *open_device(struct judge *j)
+{
+    struct device_options options = {.name = j->device, .threads = 2};
+    struct device *device = NULL;
+
+    if (device_open(&options, &device))
+        judge_skip(j, "%s", err_text());
+    return device;
+}
+
+static void check_adam(struct judge *j, yajl_val check, const struct optimizer *o,
+                       const float *before)
+{
+    const char *q = json_text(check, "q", "");
+    double *a = xcalloc(o->count, sizeof *a);
+
+    for (size_t i = 0; i < o->count; i++)
+        a[i] = strcmp(q, "m") == 0   ? (double)o->m[i]
+               : strcmp(q, "v") == 0 ? (double)o->v[i]
+                                     : (double)o->w[i] - (double)before[i];
+    if (strcmp(q, "m") != 0 && strcmp(q, "v") != 0 && strcmp(q, "delta") != 0)
+        judge_complain(j, "unknown quantity \"%s\"", q);
+    else
+        (void)check_tensor(j, q, check, a, o->count); // the judge counts
+    free(a);
+}
+
+static void run_adam(struct judge *j, yajl_val c, struct optimizer *o, const float *before)
+{
+    yajl_val lr = json_get(c, "lr"), scale = json_get(c, "g_scale"), checks = json_get(c, "check");
+
+    for (int t = 0; t < json_count(lr); t++) {
+        golden_fill(o->g, o->count, (uint32_t)(json_int(c, "index_g0", 0) + t),
+                    json_number_at(scale, t));
+        if (optimizer_step(o, json_number_at(lr, t)))
+            judge_complain(j, "%s", err_text());
+        for (int i = 0; i < json_count(checks); i++)
+            if (json_int(json_at(checks, i), "step", 0) == t + 1)
+                check_adam(j, json_at(checks, i), o, before);
+    }
+}
+
+void case_adam(struct judge *j, yajl_val c)
+{
+    struct device *device = open_device(j);
+    size_t n = (size_t)json_int(c, "n", 0);
+    struct optimizer o;
+    float *before;
+
+    if (!device)
+        return;
+    optimizer_init(&o, device, n, json_number(c, "beta1", 0.5), json_number(c, "beta2", 0.999));
+    before = xcalloc(n, sizeof *before);
+    golden_fill(before, n, (uint32_t)json_int(c, "index_p", 0), json_number(c, "p_scale", 1));
+    memcpy(o.w, before, n * sizeof *before);
+    run_adam(j, c, &o, before);
+    free(before);
+    optimizer_fini(&o);
+    device_close(device);
+}
+
+void case_lr(struct judge *j, yajl_val c)
+{
+    struct schedule s = {
+        .n_epochs = (int)json_int(c, "n_epochs", 0),
+        .n_epochs_decay = (int)json_int(c, "n_epochs_decay", 0),
+        .epoch_count = (int)json_int(c, "epoch_count", 1),
+        .lr_decay_iters = (int)json_int(c, "lr_decay_iters", 50),
+        .lr = json_number(c, "lr", NAN),
+    };
+    yajl_val check = json_at(json_get(c, "check"), 0), values = json_get(check, "values");
+    int first = (int)json_int(check, "first_epoch", 1);
+    double tolerance = json_number(check, "tol", NAN);
+
+    if (schedule_policy_parse(json_text(c, "policy", ""), &s.policy) ||
+        schedule_variant_parse(json_text(c, "variant", ""), &s.variant)) {
+        judge_complain(j, "%s", err_text());
+        return;
+    }
+    for (int i = 0; i < json_count(values); i++) {
+        double lr = schedule_lr(&s, first + i), want = json_number_at(values, i);
+        if (!(fabs(lr - want) <= tolerance))
+            judge_fail(j, "lr", lr, want, tolerance);
+    }
+}
+
+static int gan_mode(const char *text)
+{
+    static const char *const modes[] = {"lsgan", "vanilla", "wgangp", "nonsaturating"};
+
+    for (unsigned i = 0; i < COUNT(modes); i++)
+        if (strcmp(text, modes[i]) == 0)
+            return (int)i;
+    return -1;
+}
+
+void case_gan_loss(struct judge *j, yajl_val c)
+{
+    struct device *device = open_device(j);
+    yajl_val checks = json_get(c, "check"), shape = json_get(c, "shape");
+    struct gan_args args = {.count = 1, .scale = 1, .target_real = json_bool(c, "target_real")};
+    int mode = gan_mode(json_text(c, "gan_mode", ""));
+    float *x, *grad;
+    double loss = NAN;
+
+    if (!device)
+        return;
+    if (mode < 0)
+        judge_complain(j, "unknown gan_mode");
+    args.mode = (enum gan_mode)MAX(mode, 0);
+    for (int i = 0; i < json_count(shape); i++)
+        args.count *= (size_t)json_int_at(shape, i);
+    x = device->backend->memory_new(device, args.count * sizeof *x);
+    grad = device->backend->memory_new(device, args.count * sizeof *x);
+    golden_fill(x, args.count, (uint32_t)json_int(c, "index", 0), json_number(c, "scale", 1));
+    if (device->backend->gan(device, &args, x, grad, &loss))
+        judge_complain(j, "%s", err_text());
+    for (int i = 0; i < json_count(checks); i++) {
+        yajl_val check = json_at(checks, i);
+        const char *q = json_text(check, "q", "");
+        if (strcmp(q, "value") == 0)
+            (void)check_scalar(j, q, check, loss);
+        else if (strcmp(q, "dx") == 0)
+            (void)check_floats(j, q, check, grad, args.count);
+        else
+            judge_complain(j, "unknown quantity \"%s\"", q);
+    }
+    device->backend->memory_free(device, x);
+    device->backend->memory_free(device, grad);
+    device_close(device);
+}
