@@ -71,8 +71,8 @@ void config_free(struct config *c);
 // so equal settings give equal bytes.
 int config_write(const struct config *c, FILE *out);
 
-// The value of "section.key" ("loader.batch_size", "curator.A.root", "name") as the file would
-// spell it, in ret (n bytes); false if there is no such key.
+// The value of "section.key" ("loader.batch_size", "curator.A.root", "name") as --set would spell
+// it (texts without quotes), in ret (n bytes); false if there is no such key.
 bool config_get_text(const struct config *c, const char *path, char *ret, size_t n);
 
 // Calls `each` for every key: its dotted path and its value as text.

@@ -1,0 +1,194 @@
+// What no key can be judged by alone: folders, sizes that have to fit together, memory.
+#include "config_key.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "util.h"
+
+#ifndef WITH_CUDA
+#define WITH_CUDA 0
+#endif
+
+static const struct config_origin *origin_of(struct config_draft *d, const char *path) {
+    int domain;
+    const struct config_key *key = config_key_find(path, &domain);
+    return config_origin(d, key, domain);
+}
+
+// Where `path` was set, or which key to set.
+static const char *where_of(struct config_draft *d, const char *path) {
+    const struct config_origin *origin = origin_of(d, path);
+    return origin->where ? origin->where : path;
+}
+
+// ---- dataroot ----
+
+static char *first_folder(const char *root, const char *first, const char *second) {
+    char *path = xasprintf("%s/%s", root, first);
+    if (fs_is_dir(path))
+        return path;
+    free(path);
+    path = xasprintf("%s/%s", root, second);
+    if (fs_is_dir(path))
+        return path;
+    free(path);
+    return xstrdup("");
+}
+
+static void derive_domain(struct config_draft *d, int domain) {
+    struct config_curator *c = &d->config->curator[domain];
+    const char letter[2] = {(char)('A' + domain), 0};
+    const char *dataroot = d->config->top.dataroot;
+    char key[32], test[8], val[8];
+    snprintf(key, sizeof key, "curator.%s.root", letter);
+    int layer = origin_of(d, "dataroot")->layer;
+    if (origin_of(d, key)->layer > layer) // a later word than dataroot's
+        return;
+    if (origin_of(d, key)->layer == layer && layer > 0)
+        config_blame(d, where_of(d, key), "%s and dataroot are both set; set one", key);
+    config_set_text(&c->use, "folder");
+    free(c->root);
+    c->root = xasprintf("%s/train%s", dataroot, letter);
+    if (!fs_is_dir(c->root))
+        config_blame(d, where_of(d, "dataroot"), "dataroot: there is no folder %s", c->root);
+    snprintf(key, sizeof key, "curator.%s.held_out", letter);
+    if (origin_of(d, key)->layer >= layer)
+        return;
+    snprintf(test, sizeof test, "test%s", letter);
+    snprintf(val, sizeof val, "val%s", letter);
+    free(c->held_out);
+    c->held_out = first_folder(dataroot, test, val);
+}
+
+// ---- paths ----
+
+static void make_absolute(char **path) {
+    char cwd[PATH_MAX];
+    size_t length = strlen(*path);
+    while (length > 1 && (*path)[length - 1] == '/')
+        (*path)[--length] = 0;
+    if (!**path || **path == '/' || !getcwd(cwd, sizeof cwd))
+        return;
+    char *absolute = xasprintf("%s/%s", cwd, strncmp(*path, "./", 2) == 0 ? *path + 2 : *path);
+    free(*path);
+    *path = absolute;
+}
+
+static void check_folder(struct config_draft *d, int domain, const char *name, const char *path,
+                         bool file) {
+    char key[64];
+    snprintf(key, sizeof key, "curator.%c.%s", 'A' + domain, name);
+    if (*path && (file ? access(path, R_OK) != 0 : !fs_is_dir(path)))
+        config_blame(d, where_of(d, key), "%s: there is no %s %s", key, file ? "file" : "folder",
+                     path);
+}
+
+static void check_curator(struct config_draft *d, int domain) {
+    struct config_curator *c = &d->config->curator[domain];
+    const char letter = (char)('A' + domain);
+    char key[64];
+    snprintf(key, sizeof key, "curator.%c.root", letter);
+    if (!*c->root)
+        config_blame(d, key,
+                     "no pictures: set %s to a folder, or dataroot to one with trainA/ "
+                     "and trainB/",
+                     key);
+    // A missing trainA/ of dataroot has been said already.
+    if (origin_of(d, key)->layer > origin_of(d, "dataroot")->layer || !*d->config->top.dataroot)
+        check_folder(d, domain, "root", c->root, false);
+    check_folder(d, domain, "held_out", c->held_out, false);
+    check_folder(d, domain, "landmarks", c->landmarks, true);
+    if (c->min_side > c->max_side)
+        config_blame(d, where_of(d, key), "curator.%c: min_side %lld is above max_side %lld",
+                     letter, (long long)c->min_side, (long long)c->max_side);
+    snprintf(key, sizeof key, "curator.%c.command", letter);
+    if (strcmp(c->use, "exec") == 0 && access(c->command, X_OK) != 0)
+        config_blame(d, where_of(d, key), "%s: '%s' is no executable file", key, c->command);
+}
+
+// ---- sizes ----
+
+static void check_crop(struct config_draft *d) {
+    const struct config_loader *l = &d->config->loader;
+    const struct config_trainer *t = &d->config->trainer;
+    long long crop = l->crop_size, low = crop / 4 * 4;
+    const char *where = where_of(d, "loader.crop_size");
+    if (strcmp(l->preprocess, "none") == 0)
+        return;
+    if (crop > l->load_size)
+        config_blame(d, where, "loader.crop_size %lld is larger than loader.load_size %lld", crop,
+                     (long long)l->load_size);
+    if (crop % 4)
+        config_blame(d, where,
+                     "loader.crop_size %lld: %s halves twice and doubles twice; %lld and "
+                     "%lld work",
+                     crop, t->netG, low, low + 4);
+    // The norm in front of the discriminator's last layer needs more than one value.
+    long long layers = strcmp(t->netD, "basic") == 0 ? 3 : t->n_layers_D;
+    long long least = MAX(8, 3LL << layers);
+    if (crop < least)
+        config_blame(d, where,
+                     "loader.crop_size %lld is too small for a discriminator of %lld "
+                     "layers; %lld is the least",
+                     crop, layers, least);
+}
+
+static void check_pool(struct config_draft *d) {
+    const struct config *c = d->config;
+    long long slots = c->pool.pool_size + 2 * c->loader.batch_size;
+    long long side = c->loader.crop_size, channels = c->trainer.input_nc + c->trainer.output_nc;
+    double bytes = (double)slots * (double)(side * side) * (double)channels * 4;
+    if (c->pool.pool_size == 0 || bytes <= (double)c->pool.memory)
+        return;
+    char budget[32];
+    config_size_text(c->pool.memory, budget, sizeof budget);
+    config_blame(d, where_of(d, "pool.pool_size"),
+                 "the pool does not fit: (%lld pictures + 2 x batch %lld) x %lld x %lld x %lld "
+                 "channels of both tables x 4 bytes = %.0f MiB, pool.memory is %s",
+                 (long long)c->pool.pool_size, (long long)c->loader.batch_size, side, side,
+                 channels, bytes / 1048576, budget);
+}
+
+static void check_run(struct config_draft *d) {
+    const struct config *c = d->config;
+    const struct config_trainer *t = &c->trainer;
+    const char *name = c->top.name;
+    size_t length = strlen(name);
+    if (length == 0 || length > 64 || name[0] == '.' || name[0] == '-' ||
+        name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
+        config_blame(d, where_of(d, "name"),
+                     "name: '%.80s' cannot name a folder here: 1 to 64 of "
+                     "letters, digits, . _ - and neither . nor - first",
+                     name);
+    if (t->n_epochs + t->n_epochs_decay < 1 && t->max_steps == 0)
+        config_blame(d, where_of(d, "trainer.n_epochs"),
+                     "nothing to train: n_epochs + "
+                     "n_epochs_decay is 0 and so is max_steps");
+    if (!WITH_CUDA && strcmp(t->device, "cuda") == 0)
+        config_blame(d, where_of(d, "trainer.device"),
+                     "trainer.device: this build has no CUDA; "
+                     "use \"cpu\" or \"auto\"");
+}
+
+void config_check(struct config_draft *d) {
+    struct config *c = d->config;
+    make_absolute(&c->top.dataroot);
+    for (int domain = 0; domain < 2; domain++) {
+        struct config_curator *k = &c->curator[domain];
+        make_absolute(&k->root);
+        make_absolute(&k->held_out);
+        make_absolute(&k->landmarks);
+        if (strchr(k->command, '/'))
+            make_absolute(&k->command);
+        if (*c->top.dataroot)
+            derive_domain(d, domain);
+        check_curator(d, domain);
+    }
+    check_run(d);
+    check_crop(d);
+    check_pool(d);
+}
