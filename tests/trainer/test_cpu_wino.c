@@ -1,0 +1,200 @@
+// The judge is the direct sum in double. The module is compiled in here with a processor that the
+// test chooses, so that every instruction set this machine has is tried.
+#include "kernel_test.h"
+
+static int hidden_instructions; // 0: none, 1: AVX-512, 2: also AVX2
+
+static int supports(const char *name, int here) {
+    return here && hidden_instructions < (strcmp(name, "avx512f") == 0 ? 1 : 2);
+}
+
+#define __builtin_cpu_supports(name) supports(name, __builtin_cpu_supports(name))
+#include "cpu_wino.c"
+
+struct problem {
+    struct cpu_wino s;
+    size_t n_x, n_y, n_w;
+    float *x, *dy, *w, *y, *dx, *dw, *u, *ub, *work;
+};
+
+static struct problem problem_new(struct cpu_wino s, uint64_t seed) {
+    struct problem p = {.s = s};
+
+    p.n_x = (size_t)s.n * (s.h + 2) * (s.w + 2) * s.c;
+    p.n_y = (size_t)s.n * s.h * s.w * s.k;
+    p.n_w = (size_t)s.k * s.c * 9;
+    p.x = random_floats(p.n_x, seed);
+    p.dy = random_floats(p.n_y, seed + 1);
+    p.w = random_floats(p.n_w, seed + 2);
+    p.y = poison(p.n_y);
+    p.dx = poison(p.n_x);
+    p.dw = poison(p.n_w);
+    p.u = poison(cpu_wino_filter_floats(&s));
+    p.ub = poison(cpu_wino_filter_floats(&s));
+    p.work = poison(cpu_wino_work_floats(&s, omp_get_max_threads()));
+    return p;
+}
+
+static void problem_free(struct problem *p) {
+    float *all[] = {p->x, p->dy, p->w, p->y, p->dx, p->dw, p->u, p->ub, p->work};
+
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
+static void run(struct problem *p) {
+    struct cpu_wino_backward b = {p->x, p->dy, p->ub, p->dx, p->dw, false};
+
+    cpu_wino_filters_forward(&p->s, p->w, p->u);
+    cpu_wino_filters_backward(&p->s, p->w, p->ub);
+    cpu_wino_forward(&p->s, p->x, p->u, p->work, p->y);
+    cpu_wino_backward(&p->s, &b, p->work);
+}
+
+// Adds to y, dx, dw what the formula y = sum of x w says, and its derivatives.
+static void judge(const struct problem *p, double *y, double *dx, double *dw) {
+    const struct cpu_wino *s = &p->s;
+
+    for (int n = 0; n < s->n; n++)
+        for (int i = 0; i < s->h; i++)
+            for (int j = 0; j < s->w; j++)
+                for (int k = 0; k < s->k; k++) {
+                    size_t at_y = (((size_t)n * s->h + i) * s->w + j) * s->k + k;
+                    for (int r = 0; r < 3; r++)
+                        for (int q = 0; q < 3; q++)
+                            for (int c = 0; c < s->c; c++) {
+                                size_t at_x =
+                                    (((size_t)n * (s->h + 2) + i + r) * (s->w + 2) + j + q) * s->c +
+                                    c;
+                                size_t at_w = ((size_t)k * s->c + c) * 9 + r * 3 + q;
+                                y[at_y] += (double)p->x[at_x] * p->w[at_w];
+                                dx[at_x] += (double)p->dy[at_y] * p->w[at_w];
+                                dw[at_w] += (double)p->dy[at_y] * p->x[at_x];
+                            }
+                }
+}
+
+// Relative L2 error. Lavin and Gray report errors of a direct sum's size for m = 2 and about ten
+// times it for m = 4; a direct sum of a few hundred floats has some 3e-7.
+static void assert_close(size_t count, const float *x, const double *want, int m,
+                         const char *what) {
+    double error = 0, norm = 0, tolerance = m == 2 ? 1.5e-6 : 1e-5;
+
+    for (size_t i = 0; i < count; i++) {
+        error += (x[i] - want[i]) * (x[i] - want[i]);
+        norm += want[i] * want[i];
+    }
+    if (!(sqrt(error / norm) <= tolerance))
+        fail_msg("%s: relative error %.3g (F%d, %s)", what, sqrt(error / norm), m,
+                 cpu_wino_instructions());
+    // No single element may hide in the norm.
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs(x[i] - want[i]) <= 20 * tolerance * sqrt(norm / count)))
+            fail_msg("%s[%zu] is %g, not %g", what, i, x[i], want[i]);
+}
+
+static void check_shape(struct cpu_wino s, uint64_t seed) {
+    struct problem p = problem_new(s, seed);
+    double *y = doubles(p.n_y), *dx = doubles(p.n_x), *dw = doubles(p.n_w);
+
+    run(&p);
+    judge(&p, y, dx, dw);
+    assert_close(p.n_y, p.y, y, s.m, "y");
+    assert_close(p.n_x, p.dx, dx, s.m, "dx");
+    assert_close(p.n_w, p.dw, dw, s.m, "dw");
+    free(y);
+    free(dx);
+    free(dw);
+    problem_free(&p);
+}
+
+static void passes_are_the_direct_sum_on_random_shapes(void **state) {
+    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++)
+        for (uint64_t seed = 0; seed < 24; seed++)
+            check_shape((struct cpu_wino){.n = random_int(seed, 0, 1, 3),
+                                          .c = random_int(seed, 1, 1, 70),
+                                          .k = random_int(seed, 2, 1, 70),
+                                          .h = random_int(seed, 3, 1, 11),
+                                          .w = random_int(seed, 4, 1, 11),
+                                          .m = seed % 2 ? 4 : 2},
+                        seed);
+    hidden_instructions = 0;
+}
+
+static void more_tiles_than_a_chunk_are_taken_in_turns(void **state) {
+    // Chunks end inside a picture; 3 chunks, an odd number of rows in each.
+    check_shape((struct cpu_wino){.n = 2, .c = 3, .k = 5, .h = 61, .w = 77, .m = 4}, 1);
+    check_shape((struct cpu_wino){.n = 1, .c = 3, .k = 2, .h = 50, .w = 49, .m = 2}, 2);
+    // A row of tiles longer than a chunk.
+    check_shape((struct cpu_wino){.n = 1, .c = 2, .k = 2, .h = 6, .w = 600, .m = 2}, 3);
+}
+
+static void filter_blocks_meet_without_gaps(void **state) {
+    check_shape((struct cpu_wino){.n = 1, .c = 130, .k = 97, .h = 5, .w = 6, .m = 4}, 4);
+    check_shape((struct cpu_wino){.n = 1, .c = 64, .k = 128, .h = 4, .w = 4, .m = 2}, 5);
+}
+
+static void filter_gradient_adds_when_told(void **state) {
+    struct problem p =
+        problem_new((struct cpu_wino){.n = 1, .c = 19, .k = 18, .h = 8, .w = 8, .m = 4}, 6);
+    struct cpu_wino_backward b = {.x = p.x, .dy = p.dy, .dw = p.dw};
+    float *once;
+
+    cpu_wino_backward(&p.s, &b, p.work);
+    once = xaligned(p.n_w * sizeof *once);
+    memcpy(once, p.dw, p.n_w * sizeof *once);
+    b.add_dw = true;
+    cpu_wino_backward(&p.s, &b, p.work);
+    for (size_t i = 0; i < p.n_w; i++)
+        assert_true(p.dw[i] == 2 * once[i]);
+    free(once);
+    problem_free(&p);
+}
+
+static void one_gradient_alone_has_the_bits_of_both(void **state) {
+    struct problem p =
+        problem_new((struct cpu_wino){.n = 2, .c = 24, .k = 40, .h = 9, .w = 10, .m = 4}, 7);
+    float *dx = poison(p.n_x), *dw = poison(p.n_w);
+
+    run(&p);
+    cpu_wino_backward(&p.s, &(struct cpu_wino_backward){.dy = p.dy, .u = p.ub, .dx = dx}, p.work);
+    cpu_wino_backward(&p.s, &(struct cpu_wino_backward){.x = p.x, .dy = p.dy, .dw = dw}, p.work);
+    assert_memory_equal(dx, p.dx, p.n_x * sizeof *dx);
+    assert_memory_equal(dw, p.dw, p.n_w * sizeof *dw);
+    free(dx);
+    free(dw);
+    problem_free(&p);
+}
+
+static void threads_do_not_change_the_bits(void **state) {
+    struct cpu_wino shapes[] = {{1, 48, 80, 13, 17, 4}, {2, 3, 5, 61, 77, 4}, {1, 20, 7, 9, 9, 2}};
+
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        struct problem p[3];
+        for (int threads = 1; threads <= 3; threads++) {
+            omp_set_num_threads(threads);
+            p[threads - 1] = problem_new(shapes[i], 8);
+            run(&p[threads - 1]);
+        }
+        for (int j = 1; j < 3; j++) {
+            assert_memory_equal(p[0].y, p[j].y, p[0].n_y * sizeof(float));
+            assert_memory_equal(p[0].dx, p[j].dx, p[0].n_x * sizeof(float));
+            assert_memory_equal(p[0].dw, p[j].dw, p[0].n_w * sizeof(float));
+        }
+        for (int j = 0; j < 3; j++)
+            problem_free(&p[j]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passes_are_the_direct_sum_on_random_shapes),
+        cmocka_unit_test(more_tiles_than_a_chunk_are_taken_in_turns),
+        cmocka_unit_test(filter_blocks_meet_without_gaps),
+        cmocka_unit_test(filter_gradient_adds_when_told),
+        cmocka_unit_test(one_gradient_alone_has_the_bits_of_both),
+        cmocka_unit_test(threads_do_not_change_the_bits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,345 @@
+#include "cpu_wino.h"
+
+#include <omp.h>
+
+#include "cpu_wino_kernels.h"
+#include "err.h"
+#include "util.h"
+
+// Tiles held in transformed form at once (whole rows of them, at least one), and the block of
+// filter gradient one thread makes over all points: OUT x IN filters, 295 KB at m = 4, in the
+// second-level cache.
+enum { CHUNK = 256, BLOCK_OUT = 32, BLOCK_IN = 64 };
+
+// Points of one tile lie apart by a multiple of the cache's way size without this.
+enum { SKEW_POINT = 80, SKEW_BLOCK = 16 };
+
+struct plan {
+    const struct cpu_wino *s;
+    const struct cpu_wino_kernels *kernels;
+    const struct cpu_wino_transforms *f;
+    int points, rows, cols, tiles, chunk; // tiles: rows * cols of each picture
+    int c_blocks, k_blocks;               // vectors
+    ptrdiff_t block;                      // floats between channel blocks of V, Z and products
+    ptrdiff_t v_point, z_point;           // floats between points
+    int blocks_out, blocks_in;            // of the filter gradient
+};
+
+static const struct cpu_wino_kernels *choose_kernels(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return &cpu_wino_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &cpu_wino_avx2;
+#endif
+    return &cpu_wino_plain;
+}
+
+const char *cpu_wino_instructions(void) {
+    return choose_kernels()->name;
+}
+
+static int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+
+static struct plan plan_of(const struct cpu_wino *s) {
+    struct plan p = {.s = s, .kernels = choose_kernels()};
+    int lanes = p.kernels->lanes;
+
+    if (s->m != 2 && s->m != 4)
+        BUG("no F(%dx%d, 3x3)", s->m, s->m);
+    p.f = s->m == 2 ? &p.kernels->f2 : &p.kernels->f4;
+    p.points = (s->m + 2) * (s->m + 2);
+    p.rows = ceil_div(s->h, s->m);
+    p.cols = ceil_div(s->w, s->m);
+    p.tiles = s->n * p.rows * p.cols;
+    p.chunk = MIN(s->n * p.rows, MAX(1, CHUNK / p.cols)) * p.cols;
+    p.c_blocks = ceil_div(s->c, lanes);
+    p.k_blocks = ceil_div(s->k, lanes);
+    p.block = (ptrdiff_t)p.chunk * lanes + SKEW_BLOCK;
+    // One block more than there may be: a panel of two vectors writes both.
+    p.v_point = (p.c_blocks + 1) * p.block + SKEW_POINT;
+    p.z_point = (p.k_blocks + 1) * p.block + SKEW_POINT;
+    p.blocks_out = ceil_div(s->k, BLOCK_OUT);
+    p.blocks_in = ceil_div(s->c, BLOCK_IN);
+    return p;
+}
+
+// Filters: panels of two vectors of outputs, each for all inputs.
+
+static ptrdiff_t panel_floats(const struct plan *p, int inputs) {
+    int lanes = p->kernels->lanes;
+
+    return (ptrdiff_t)ceil_div(inputs, lanes) * lanes * 2 * lanes;
+}
+
+static ptrdiff_t filter_point(const struct plan *p, int outputs, int inputs) {
+    return ceil_div(outputs, 2 * p->kernels->lanes) * panel_floats(p, inputs) + SKEW_POINT;
+}
+
+size_t cpu_wino_filter_floats(const struct cpu_wino *s) {
+    struct plan p = plan_of(s);
+
+    return (size_t)p.points * MAX(filter_point(&p, s->k, s->c), filter_point(&p, s->c, s->k));
+}
+
+// `w` seen as [outputs][inputs][9] with the given strides.
+static void filters(const struct plan *p, const struct cpu_wino_panel *all) {
+    int width = 2 * p->kernels->lanes;
+
+#pragma omp parallel for
+    for (int o = 0; o < all->outputs; o += width) {
+        struct cpu_wino_panel panel = *all;
+        panel.w += o * all->output;
+        panel.outputs -= o;
+        panel.u += o / width * panel_floats(p, all->inputs);
+        p->f->filter(&panel);
+    }
+}
+
+void cpu_wino_filters_forward(const struct cpu_wino *s, const float *w, float *ret_u) {
+    struct plan p = plan_of(s);
+
+    filters(&p, &(struct cpu_wino_panel){.w = w,
+                                         .output = (ptrdiff_t)s->c * 9,
+                                         .input = 9,
+                                         .outputs = s->k,
+                                         .inputs = s->c,
+                                         .u = ret_u,
+                                         .point = filter_point(&p, s->k, s->c)});
+}
+
+void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *ret_u) {
+    struct plan p = plan_of(s);
+
+    filters(&p, &(struct cpu_wino_panel){.w = w,
+                                         .output = 9,
+                                         .input = (ptrdiff_t)s->c * 9,
+                                         .outputs = s->c,
+                                         .inputs = s->k,
+                                         .u = ret_u,
+                                         .point = filter_point(&p, s->c, s->k)});
+}
+
+// Workspace: V, then Z (or the forward's products), then the filter gradient's blocks. The products
+// of the input gradient lie where V comes afterwards.
+
+static ptrdiff_t gradient_point(void) {
+    return BLOCK_OUT * BLOCK_IN + SKEW_BLOCK;
+}
+
+static size_t gradient_blocks(const struct plan *p, int threads) {
+    return p->chunk == p->tiles ? threads : p->blocks_out * p->blocks_in;
+}
+
+size_t cpu_wino_work_floats(const struct cpu_wino *s, int threads) {
+    struct plan p = plan_of(s);
+
+    return p.points *
+           (p.v_point + p.z_point + gradient_blocks(&p, threads) * (size_t)gradient_point());
+}
+
+static float *z_of(const struct plan *p, float *work) {
+    return work + p->points * p->v_point;
+}
+
+static float *gradients_of(const struct plan *p, float *work) {
+    return z_of(p, work) + p->points * p->z_point;
+}
+
+// Tiles. Functions below are called by all threads of a team.
+
+struct tile {
+    int image, row, col;
+};
+
+static struct tile tile_of(const struct plan *p, int i) {
+    return (struct tile){i / (p->rows * p->cols), i / p->cols % p->rows, i % p->cols};
+}
+
+// What a tile of side `side` covers of a picture [h,w,c].
+static struct cpu_wino_patch patch_of(const struct plan *p, struct tile t, int side,
+                                      struct cpu_wino_patch picture) {
+    int y = t.row * p->s->m, x = t.col * p->s->m, h = picture.rows, w = picture.cols;
+    size_t at = ((size_t)t.image * h + y) * w + x;
+
+    return (struct cpu_wino_patch){picture.data + at * picture.c, (ptrdiff_t)w * picture.c,
+                                   picture.c, MIN(side, h - y), MIN(side, w - x)};
+}
+
+static struct cpu_wino_patch input_picture(const struct plan *p, const float *x) {
+    return (struct cpu_wino_patch){(float *)x, 0, p->s->c, p->s->h + 2, p->s->w + 2};
+}
+
+static struct cpu_wino_patch output_picture(const struct plan *p, const float *y) {
+    return (struct cpu_wino_patch){(float *)y, 0, p->s->k, p->s->h, p->s->w};
+}
+
+static struct cpu_wino_points slot_of(const struct plan *p, float *points, ptrdiff_t stride,
+                                      int slot) {
+    return (struct cpu_wino_points){points + slot * p->kernels->lanes, stride, p->block};
+}
+
+static void transform_input(const struct plan *p, int first, int count, const float *x, float *v) {
+#pragma omp for
+    for (int i = 0; i < count; i++) {
+        struct cpu_wino_patch d =
+            patch_of(p, tile_of(p, first + i), p->s->m + 2, input_picture(p, x));
+        struct cpu_wino_points slot = slot_of(p, v, p->v_point, i);
+        p->f->input(&d, &slot);
+    }
+}
+
+static void transform_grad(const struct plan *p, int first, int count, const float *dy, float *z) {
+#pragma omp for
+    for (int i = 0; i < count; i++) {
+        struct cpu_wino_patch d =
+            patch_of(p, tile_of(p, first + i), p->s->m, output_picture(p, dy));
+        struct cpu_wino_points slot = slot_of(p, z, p->z_point, i);
+        p->f->grad(&d, &slot);
+    }
+}
+
+static void transform_output(const struct plan *p, int first, int count, float *products,
+                             float *ret_y) {
+#pragma omp for
+    for (int i = 0; i < count; i++) {
+        struct cpu_wino_patch y =
+            patch_of(p, tile_of(p, first + i), p->s->m, output_picture(p, ret_y));
+        struct cpu_wino_points slot = slot_of(p, products, p->z_point, i);
+        p->f->output(&slot, &y);
+    }
+}
+
+// Tiles overlap by two pixels. Rows of tiles that touch are never written at the same time: of a
+// chunk's rows first the even ones, then the odd ones, each from left to right. So the order of the
+// sums is fixed.
+static void transform_input_grad(const struct plan *p, int first, int count, float *products,
+                                 float *ret_dx) {
+    int rows = count / p->cols;
+
+    for (int odd = 0; odd < 2; odd++) {
+#pragma omp for
+        for (int row = odd; row < rows; row += 2)
+            for (int i = row * p->cols; i < (row + 1) * p->cols; i++) {
+                struct tile t = tile_of(p, first + i);
+                struct cpu_wino_overlap written = {
+                    .left = t.col > 0,
+                    .above = t.row > 0 && (odd || row == 0), // row 0: by the chunk before
+                    .below = t.row + 1 < p->rows && odd && row + 1 < rows,
+                };
+                struct cpu_wino_patch dx = patch_of(p, t, p->s->m + 2, input_picture(p, ret_dx));
+                struct cpu_wino_points slot = slot_of(p, products, p->v_point, i);
+                p->f->input_grad(&slot, written, &dx);
+            }
+    }
+}
+
+// out = in x U at every point; `outputs` and `inputs` are channels.
+struct matrix {
+    const float *in, *u;
+    float *out;
+    ptrdiff_t in_point, out_point;
+    int outputs, inputs;
+};
+
+static void multiply(const struct plan *p, int count, const struct matrix *x) {
+    int panels = ceil_div(x->outputs, 2 * p->kernels->lanes);
+    ptrdiff_t u_point = filter_point(p, x->outputs, x->inputs);
+
+#pragma omp for
+    for (int i = 0; i < p->points * panels; i++) {
+        int point = i / panels, panel = i % panels;
+        p->kernels->product(&(struct cpu_wino_product){
+            .tiles = count,
+            .blocks = ceil_div(x->inputs, p->kernels->lanes),
+            .in = x->in + point * x->in_point,
+            .panel = x->u + point * u_point + panel * panel_floats(p, x->inputs),
+            .out = x->out + point * x->out_point + 2 * panel * p->block,
+            .in_block = p->block,
+            .out_block = p->block,
+        });
+    }
+}
+
+void cpu_wino_forward(const struct cpu_wino *s, const float *x, const float *u, float *work,
+                      float *ret_y) {
+    struct plan p = plan_of(s);
+    struct matrix product = {work, u, z_of(&p, work), p.v_point, p.z_point, s->k, s->c};
+
+#pragma omp parallel
+    for (int first = 0; first < p.tiles; first += p.chunk) {
+        int count = MIN(p.chunk, p.tiles - first);
+        transform_input(&p, first, count, x, work);
+        multiply(&p, count, &product);
+        transform_output(&p, first, count, product.out, ret_y);
+    }
+}
+
+// Filter gradient, one block of [BLOCK_OUT][BLOCK_IN] filters at all points.
+
+static void gradient_block(const struct plan *p, int count, int block, float *work, bool add,
+                           float *du) {
+    int lanes = p->kernels->lanes;
+    int k0 = block / p->blocks_in * BLOCK_OUT, c0 = block % p->blocks_in * BLOCK_IN;
+
+    for (int i = 0; i < p->points; i++)
+        p->kernels->outer(&(struct cpu_wino_outer){
+            .tiles = count,
+            .rows = MIN(BLOCK_OUT, p->k_blocks * lanes - k0),
+            .vectors = MIN(BLOCK_IN / lanes, p->c_blocks - c0 / lanes),
+            .z = z_of(p, work) + i * p->z_point + k0 / lanes * p->block,
+            .v = work + i * p->v_point + c0 / lanes * p->block,
+            .out = du + i * gradient_point(),
+            .z_block = p->block,
+            .v_block = p->block,
+            .out_row = BLOCK_IN,
+            .add = add,
+        });
+}
+
+static void finish_block(const struct plan *p, int block, const float *du,
+                         const struct cpu_wino_backward *b) {
+    int lanes = p->kernels->lanes, c = p->s->c;
+    int k0 = block / p->blocks_in * BLOCK_OUT, c0 = block % p->blocks_in * BLOCK_IN;
+
+    for (int k = 0; k < MIN(BLOCK_OUT, p->s->k - k0); k++)
+        for (int i = 0; i < BLOCK_IN && c0 + i < c; i += lanes)
+            p->f->filter_grad(du + k * BLOCK_IN + i, gradient_point(), MIN(lanes, c - c0 - i),
+                              b->add_dw, b->dw + ((size_t)(k0 + k) * c + c0 + i) * 9);
+}
+
+static void filter_gradient(const struct plan *p, int first, int count, float *work,
+                            const struct cpu_wino_backward *b) {
+    bool one_chunk = p->chunk == p->tiles;
+
+#pragma omp for
+    for (int i = 0; i < p->blocks_out * p->blocks_in; i++) {
+        int kept = one_chunk ? omp_get_thread_num() : i;
+        float *du = gradients_of(p, work) + kept * p->points * gradient_point();
+        gradient_block(p, count, i, work, first > 0, du);
+        if (first + count == p->tiles)
+            finish_block(p, i, du, b);
+    }
+}
+
+void cpu_wino_backward(const struct cpu_wino *s, const struct cpu_wino_backward *b, float *work) {
+    struct plan p = plan_of(s);
+    float *z = z_of(&p, work);
+    struct matrix product = {z, b->u, work, p.z_point, p.v_point, s->c, s->k};
+
+#pragma omp parallel
+    for (int first = 0; first < p.tiles; first += p.chunk) {
+        int count = MIN(p.chunk, p.tiles - first);
+        transform_grad(&p, first, count, b->dy, z);
+        if (b->dx) {
+            multiply(&p, count, &product);
+            transform_input_grad(&p, first, count, product.out, b->dx);
+        }
+        if (b->dw) {
+            transform_input(&p, first, count, b->x, work);
+            filter_gradient(&p, first, count, work, b);
+        }
+    }
+}

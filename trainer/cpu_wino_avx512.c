@@ -1,0 +1,13 @@
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define LANES 16
+#define ROWS 12 // 24 sums, 2 of the panel, 1 broadcast: of 32 registers
+#define OUTER_ROWS 8
+#define OUTER_VECTORS 3
+#define TARGET __attribute__((target("avx512f")))
+#define FMA(x, y, z) _mm512_fmadd_ps(x, y, z)
+#define KERNELS cpu_wino_avx512
+#define NAME "avx512"
+#include "cpu_wino_simd.h"
+#endif

@@ -1,0 +1,83 @@
+// cpu_wino_kernels - the vector code of cpu_wino, once per instruction set. Not for others.
+//
+// Transformed tensors ("points") hold L = `lanes` channels innermost, one vector:
+//
+//   V, Z, products   [a*a][channels / L][tiles][L]          strides: point, block, L
+//   U                [a*a][outputs / 2L][inputs][2L]         a panel of two vectors per input
+//
+// channels rounded up to L (to 2L where they are a panel's columns), the excess zero.
+#ifndef CPU_WINO_KERNELS_H
+#define CPU_WINO_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+// A part of a picture [..., c]: rows and cols that exist, out of a tile's side.
+struct cpu_wino_patch {
+    float *data;
+    ptrdiff_t row; // floats from row to row
+    int c, rows, cols;
+};
+
+// One tile's place in a transformed tensor.
+struct cpu_wino_points {
+    float *data;
+    ptrdiff_t point, block; // floats from point to point, from channel block to block
+};
+
+// Which edges of an input gradient's tile lie on a tile that has been written.
+struct cpu_wino_overlap {
+    bool left, above, below;
+};
+
+// Filters seen as [outputs][inputs][9] with strides, and where their panel goes.
+struct cpu_wino_panel {
+    const float *w;
+    ptrdiff_t output, input; // floats
+    int outputs, inputs;     // that exist: outputs of this panel, inputs in all
+    float *u;                // this panel, [a*a] points apart by `point`
+    ptrdiff_t point;
+};
+
+// out [vectors][tiles][L] = in [blocks][tiles][L] x panel [blocks * L][2L], for `tiles` tiles
+struct cpu_wino_product {
+    int tiles, blocks;
+    const float *in, *panel;
+    float *out;
+    ptrdiff_t in_block, out_block;
+};
+
+// out [rows of z][vectors * L] (+)= sum over tiles of z[tile][row] v[tile][vectors * L]
+struct cpu_wino_outer {
+    int tiles, rows, vectors; // rows <= L * its blocks
+    const float *z, *v;
+    float *out;
+    ptrdiff_t z_block, v_block, out_row;
+    bool add;
+};
+
+struct cpu_wino_transforms {
+    void (*input)(const struct cpu_wino_patch *d, const struct cpu_wino_points *ret_v);
+    void (*grad)(const struct cpu_wino_patch *dy, const struct cpu_wino_points *ret_z);
+    void (*output)(const struct cpu_wino_points *products, const struct cpu_wino_patch *ret_y);
+    void (*input_grad)(const struct cpu_wino_points *products, struct cpu_wino_overlap written,
+                       const struct cpu_wino_patch *ret_dx);
+    void (*filter)(const struct cpu_wino_panel *p);
+    // du [a*a][L], points apart by `point`, to `count` filters of 9 floats, one after the other
+    void (*filter_grad)(const float *du, ptrdiff_t point, int count, bool add, float *ret_dw);
+};
+
+struct cpu_wino_kernels {
+    const char *name;
+    int lanes;
+    struct cpu_wino_transforms f2, f4;
+    void (*product)(const struct cpu_wino_product *p);
+    void (*outer)(const struct cpu_wino_outer *p);
+};
+
+extern const struct cpu_wino_kernels cpu_wino_plain;
+#if defined(__x86_64__)
+extern const struct cpu_wino_kernels cpu_wino_avx2, cpu_wino_avx512;
+#endif
+
+#endif
