@@ -19,27 +19,24 @@
 #define OPTIMIZER_FILE "optimizer.safetensors"
 #define POOL_FILE "pool.bin"
 
-static void join(char ret[CHECKPOINT_PATH], const char *folder, const char *name)
-{
+static void join(char ret[CHECKPOINT_PATH], const char *folder, const char *name) {
     if (snprintf(ret, CHECKPOINT_PATH, "%s/%s", folder, name) >= CHECKPOINT_PATH)
         BUG("path too long: %s/%s", folder, name);
 }
 
-static void step_path(const char *root, const char *form, uint64_t step, char ret[CHECKPOINT_PATH])
-{
+static void step_path(const char *root, const char *form, uint64_t step,
+                      char ret[CHECKPOINT_PATH]) {
     char name[64];
 
     (void)snprintf(name, sizeof name, form, (unsigned long long)step); // fits
     join(ret, root, name);
 }
 
-void checkpoint_path(const char *root, uint64_t step, char ret_path[CHECKPOINT_PATH])
-{
+void checkpoint_path(const char *root, uint64_t step, char ret_path[CHECKPOINT_PATH]) {
     step_path(root, "step_%08llu", step, ret_path);
 }
 
-int checkpoint_begin(const char *root, uint64_t step, char ret_path[CHECKPOINT_PATH])
-{
+int checkpoint_begin(const char *root, uint64_t step, char ret_path[CHECKPOINT_PATH]) {
     char path[CHECKPOINT_PATH];
     int err;
 
@@ -54,16 +51,15 @@ int checkpoint_begin(const char *root, uint64_t step, char ret_path[CHECKPOINT_P
 
 // ---- what the files hold ----
 
-static struct safetensor tensor_of(const struct model_param *p, const char *name, const void *data)
-{
+static struct safetensor tensor_of(const struct model_param *p, const char *name,
+                                   const void *data) {
     struct safetensor t = {.name = name, .rank = p->rank, .data = data};
 
     memcpy(t.dims, p->dims, sizeof t.dims);
     return t;
 }
 
-static int add_digest(const char *folder, const char *name, struct state *s)
-{
+static int add_digest(const char *folder, const char *name, struct state *s) {
     char path[CHECKPOINT_PATH], hex[65];
     uint8_t digest[32];
     uint64_t size;
@@ -78,14 +74,12 @@ static int add_digest(const char *folder, const char *name, struct state *s)
     return ERR_OK;
 }
 
-static void net_file(const struct model_net *net, char ret[64])
-{
+static void net_file(const struct model_net *net, char ret[64]) {
     if (snprintf(ret, 64, "%s.safetensors", net->name) >= 64)
         BUG("net name '%s'", net->name);
 }
 
-static int write_net(const char *folder, const struct model_net *net, struct state *s)
-{
+static int write_net(const char *folder, const struct model_net *net, struct state *s) {
     struct safetensor *tensors = xcalloc((size_t)net->n_params, sizeof *tensors);
     char path[CHECKPOINT_PATH], name[64];
     int err;
@@ -101,8 +95,7 @@ static int write_net(const char *folder, const struct model_net *net, struct sta
 
 // The optimizer's tensors of all nets; `data` of each is where it lies in the model. The names are
 // heap strings.
-static struct safetensor *optimizer_tensors(struct model_net *const *nets, int n_nets, int *ret_n)
-{
+static struct safetensor *optimizer_tensors(struct model_net *const *nets, int n_nets, int *ret_n) {
     struct safetensor *tensors = NULL;
     int n = 0;
 
@@ -126,15 +119,14 @@ static struct safetensor *optimizer_tensors(struct model_net *const *nets, int n
     return tensors;
 }
 
-static void free_tensors(struct safetensor *tensors, int n)
-{
+static void free_tensors(struct safetensor *tensors, int n) {
     for (int i = 0; i < n; i++)
         free((char *)tensors[i].name);
     free(tensors);
 }
 
-static int write_optimizer(const char *folder, const struct checkpoint_content *c, struct state *s)
-{
+static int write_optimizer(const char *folder, const struct checkpoint_content *c,
+                           struct state *s) {
     char path[CHECKPOINT_PATH];
     int n, err;
     struct safetensor *tensors = optimizer_tensors(c->nets, c->n_nets, &n);
@@ -145,8 +137,7 @@ static int write_optimizer(const char *folder, const struct checkpoint_content *
     return err ? err : add_digest(folder, OPTIMIZER_FILE, s);
 }
 
-static int write_text(const char *folder, const char *name, const char *text, struct state *s)
-{
+static int write_text(const char *folder, const char *name, const char *text, struct state *s) {
     char path[CHECKPOINT_PATH];
     int err;
 
@@ -167,7 +158,8 @@ static int write_text(const char *folder, const char *name, const char *text, st
 #define MATH(path) #path,
 static const char *const math_keys[] = {
 #include "config.def"
-    "trainer.n_epochs", "trainer.n_epochs_decay",
+    "trainer.n_epochs",
+    "trainer.n_epochs_decay",
 };
 #undef SECTION
 #undef INT
@@ -180,8 +172,7 @@ static const char *const math_keys[] = {
 #undef END
 #undef MATH
 
-static void print_section(FILE *out, const struct config *config, const char *section)
-{
+static void print_section(FILE *out, const struct config *config, const char *section) {
     size_t n = strlen(section);
     bool top = !strcmp(section, "top");
 
@@ -197,8 +188,7 @@ static void print_section(FILE *out, const struct config *config, const char *se
     }
 }
 
-static char *canonical_conf(const struct config *config)
-{
+static char *canonical_conf(const struct config *config) {
     static const char *const sections[] = {"loader", "trainer", "pool"};
     char *text = NULL;
     size_t size;
@@ -218,8 +208,7 @@ static char *canonical_conf(const struct config *config)
     return text;
 }
 
-int checkpoint_write(const char *path, const struct checkpoint_content *content, struct state *s)
-{
+int checkpoint_write(const char *path, const struct checkpoint_content *content, struct state *s) {
     char state_path[CHECKPOINT_PATH];
     char *conf = canonical_conf(content->config);
     int err = ERR_OK;
@@ -244,15 +233,13 @@ int checkpoint_write(const char *path, const struct checkpoint_content *content,
 
 // ---- names ----
 
-static int failed(const char *what, const char *path)
-{
+static int failed(const char *what, const char *path) {
     return err_set(errno == ENOSPC ? ERR_SPACE : ERR_IO, "%s '%s': %s", what, path,
                    strerror(errno));
 }
 
 // For file systems that cannot exchange: for an instant this step has no checkpoint.
-static int replace(const char *root, const char *path, const char *final, uint64_t step)
-{
+static int replace(const char *root, const char *path, const char *final, uint64_t step) {
     char old[CHECKPOINT_PATH];
 
     step_path(root, ".step_%08llu.old", step, old);
@@ -263,8 +250,7 @@ static int replace(const char *root, const char *path, const char *final, uint64
     return fs_remove_tree(old);
 }
 
-static int move_into_place(const char *root, const char *path, uint64_t step)
-{
+static int move_into_place(const char *root, const char *path, uint64_t step) {
     char final[CHECKPOINT_PATH];
     int err;
 
@@ -282,8 +268,7 @@ static int move_into_place(const char *root, const char *path, uint64_t step)
     return err ? err : fs_remove_tree(path);
 }
 
-static int move_latest(const char *root, uint64_t step)
-{
+static int move_latest(const char *root, uint64_t step) {
     char link[CHECKPOINT_PATH], latest[CHECKPOINT_PATH], target[64];
 
     join(link, root, ".latest");
@@ -298,8 +283,7 @@ static int move_latest(const char *root, uint64_t step)
     return fs_sync_dir(root);
 }
 
-int checkpoint_commit(const char *root, const char *path, uint64_t step)
-{
+int checkpoint_commit(const char *root, const char *path, uint64_t step) {
     int err = fs_sync_dir(path);
 
     if (!err)
@@ -314,15 +298,13 @@ struct steps {
     uint64_t *items; // ascending
 };
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
     return x < y ? -1 : x > y;
 }
 
-static bool parse_step(const char *name, uint64_t *ret_step)
-{
+static bool parse_step(const char *name, uint64_t *ret_step) {
     unsigned long long step;
     int end = 0;
 
@@ -334,16 +316,14 @@ static bool parse_step(const char *name, uint64_t *ret_step)
     return !errno;
 }
 
-static bool is_leftover(const char *name)
-{
+static bool is_leftover(const char *name) {
     const char *dot = strrchr(name, '.');
 
     return !strncmp(name, ".step_", 6) && (!strcmp(dot, ".new") || !strcmp(dot, ".old"));
 }
 
 // Finds the steps; with `clean`, removes what a killed process has left.
-static int list_steps(const char *root, bool clean, struct steps *ret)
-{
+static int list_steps(const char *root, bool clean, struct steps *ret) {
     DIR *d = opendir(root);
     struct dirent *entry;
     uint64_t step;
@@ -371,8 +351,7 @@ static int list_steps(const char *root, bool clean, struct steps *ret)
 
 // ---- retention ----
 
-static int remove_whole(const char *root, uint64_t step)
-{
+static int remove_whole(const char *root, uint64_t step) {
     char path[CHECKPOINT_PATH], old[CHECKPOINT_PATH];
 
     checkpoint_path(root, step, path);
@@ -382,8 +361,7 @@ static int remove_whole(const char *root, uint64_t step)
     return fs_remove_tree(old);
 }
 
-static int remove_all_but_weights(const char *root, uint64_t step)
-{
+static int remove_all_but_weights(const char *root, uint64_t step) {
     static const char *const names[] = {OPTIMIZER_FILE, POOL_FILE};
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
 
@@ -397,8 +375,7 @@ static int remove_all_but_weights(const char *root, uint64_t step)
 }
 
 // Epochs finished at this step, in units of `every`; 0 if that cannot be read.
-static uint64_t epochs_done(const char *root, uint64_t step, int every)
-{
+static uint64_t epochs_done(const char *root, uint64_t step, int every) {
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
     struct state s;
 
@@ -407,8 +384,7 @@ static uint64_t epochs_done(const char *root, uint64_t step, int every)
     return state_load(path, &s) ? 0 : (s.epoch - 1) / (uint64_t)every;
 }
 
-int checkpoint_retain(const char *root, uint64_t step, int keep, int keep_weights_every)
-{
+int checkpoint_retain(const char *root, uint64_t step, int keep, int keep_weights_every) {
     struct steps steps;
     uint64_t kept = 0;
     int n = 0, err = list_steps(root, true, &steps);
@@ -430,8 +406,7 @@ int checkpoint_retain(const char *root, uint64_t step, int keep, int keep_weight
 
 // ---- finding ----
 
-static int check_digest(const char *folder, const struct state_file *f)
-{
+static int check_digest(const char *folder, const struct state_file *f) {
     char path[CHECKPOINT_PATH], hex[65];
     uint8_t digest[32];
     uint64_t size;
@@ -448,8 +423,7 @@ static int check_digest(const char *folder, const struct state_file *f)
     return ERR_OK;
 }
 
-static int check_whole(const char *folder, uint64_t step, struct state *ret_state)
-{
+static int check_whole(const char *folder, uint64_t step, struct state *ret_state) {
     char path[CHECKPOINT_PATH];
     struct state s;
     int err;
@@ -472,8 +446,7 @@ static int check_whole(const char *folder, uint64_t step, struct state *ret_stat
 }
 
 int checkpoint_find(const char *root, const struct checkpoint_refusals *refusals,
-                    char ret_path[CHECKPOINT_PATH], struct state *ret_state)
-{
+                    char ret_path[CHECKPOINT_PATH], struct state *ret_state) {
     struct steps steps;
     char path[CHECKPOINT_PATH];
     int err = list_steps(root, false, &steps);
@@ -498,8 +471,7 @@ int checkpoint_find(const char *root, const struct checkpoint_refusals *refusals
 // ---- loading ----
 
 static int differs(const struct safetensors *f, const struct safetensor *want,
-                   const struct safetensor *got)
-{
+                   const struct safetensor *got) {
     if (!got)
         return err_set(ERR_MISMATCH, "'%s' is of another architecture: it has no %s", f->path,
                        want->name);
@@ -516,8 +488,7 @@ static int differs(const struct safetensors *f, const struct safetensor *want,
     return ERR_OK;
 }
 
-static int check_tensors(const struct safetensors *f, const struct safetensor *want, int n)
-{
+static int check_tensors(const struct safetensors *f, const struct safetensor *want, int n) {
     for (int i = 0; i < n; i++) {
         int err = differs(f, &want[i], safetensors_find(f, want[i].name));
 
@@ -530,8 +501,7 @@ static int check_tensors(const struct safetensors *f, const struct safetensor *w
     return ERR_OK;
 }
 
-static int read_tensors(const struct safetensors *f, const struct safetensor *want, int n)
-{
+static int read_tensors(const struct safetensors *f, const struct safetensor *want, int n) {
     int err = ERR_OK;
 
     for (int i = 0; i < n && !err; i++)
@@ -545,8 +515,7 @@ struct file_of_tensors {
     int n;
 };
 
-static int open_file(const char *folder, const char *name, struct file_of_tensors *f)
-{
+static int open_file(const char *folder, const char *name, struct file_of_tensors *f) {
     char path[CHECKPOINT_PATH];
     int err;
 
@@ -555,16 +524,14 @@ static int open_file(const char *folder, const char *name, struct file_of_tensor
     return err ? err : check_tensors(&f->file, f->want, f->n);
 }
 
-static void want_net(const struct model_net *net, struct file_of_tensors *ret)
-{
+static void want_net(const struct model_net *net, struct file_of_tensors *ret) {
     ret->n = net->n_params;
     ret->want = xcalloc((size_t)net->n_params, sizeof *ret->want);
     for (int i = 0; i < net->n_params; i++)
         ret->want[i] = tensor_of(&net->params[i], xstrdup(net->params[i].key), net->params[i].w);
 }
 
-static void close_files(struct file_of_tensors *files, int n)
-{
+static void close_files(struct file_of_tensors *files, int n) {
     for (int i = 0; i < n; i++) {
         safetensors_close(&files[i].file);
         free_tensors(files[i].want, files[i].n);
@@ -572,8 +539,7 @@ static void close_files(struct file_of_tensors *files, int n)
     free(files);
 }
 
-int checkpoint_load(const char *path, struct model_net *const *nets, int n_nets)
-{
+int checkpoint_load(const char *path, struct model_net *const *nets, int n_nets) {
     struct file_of_tensors *files = xcalloc((size_t)n_nets + 1, sizeof *files);
     struct file_of_tensors *optimizer = &files[n_nets];
     char name[64];
@@ -594,8 +560,7 @@ int checkpoint_load(const char *path, struct model_net *const *nets, int n_nets)
     return err;
 }
 
-static int check_net_digest(const char *folder, const char *name)
-{
+static int check_net_digest(const char *folder, const char *name) {
     char path[CHECKPOINT_PATH];
     struct state_file f = {0};
     struct state s;
@@ -616,8 +581,7 @@ static int check_net_digest(const char *folder, const char *name)
     return check_digest(folder, &f);
 }
 
-int checkpoint_load_net(const char *path, struct model_net *net)
-{
+int checkpoint_load_net(const char *path, struct model_net *net) {
     struct file_of_tensors *file = xcalloc(1, sizeof *file);
     char name[64];
     int err;

@@ -20,8 +20,7 @@ static const char *const type_names[] = {[SAFETENSORS_F32] = "F32", [SAFETENSORS
 static const int type_bytes[] = {[SAFETENSORS_F32] = 4, [SAFETENSORS_I64] = 8};
 
 // Bytes of the tensor; false if that passes 2^63.
-static bool size_of(const struct safetensor *t, uint64_t *ret_bytes)
-{
+static bool size_of(const struct safetensor *t, uint64_t *ret_bytes) {
     uint64_t bytes = (uint64_t)type_bytes[t->type];
 
     for (int i = 0; i < t->rank; i++)
@@ -33,8 +32,7 @@ static bool size_of(const struct safetensor *t, uint64_t *ret_bytes)
 
 // ---- writing ----
 
-static void write_entry(FILE *out, const struct safetensor *t, uint64_t begin, uint64_t bytes)
-{
+static void write_entry(FILE *out, const struct safetensor *t, uint64_t begin, uint64_t bytes) {
     for (const char *c = t->name; *c; c++)
         if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
             BUG("tensor name '%s'", t->name);
@@ -46,8 +44,7 @@ static void write_entry(FILE *out, const struct safetensor *t, uint64_t begin, u
 }
 
 // The header with its length in front, padded. Caller frees.
-static char *header_text(const struct safetensor *tensors, int n, size_t *ret_size)
-{
+static char *header_text(const struct safetensor *tensors, int n, size_t *ret_size) {
     char *text = NULL;
     uint64_t length, offset = 0, bytes;
     FILE *out = open_memstream(&text, ret_size);
@@ -71,14 +68,12 @@ static char *header_text(const struct safetensor *tensors, int n, size_t *ret_si
     return text;
 }
 
-static int failed(const char *what, const char *path)
-{
+static int failed(const char *what, const char *path) {
     return err_set(errno == ENOSPC || errno == EDQUOT ? ERR_SPACE : ERR_IO, "%s '%s': %s", what,
                    path, strerror(errno));
 }
 
-static int write_all(int fd, const char *path, const void *bytes, size_t size)
-{
+static int write_all(int fd, const char *path, const void *bytes, size_t size) {
     const char *at = bytes;
 
     while (size) {
@@ -94,8 +89,7 @@ static int write_all(int fd, const char *path, const void *bytes, size_t size)
     return ERR_OK;
 }
 
-int safetensors_write(const char *path, const struct safetensor *tensors, int n)
-{
+int safetensors_write(const char *path, const struct safetensor *tensors, int n) {
     size_t size = 0;
     uint64_t bytes = 0;
     char *header = header_text(tensors, n, &size);
@@ -144,28 +138,25 @@ struct header {
     const char *wrong;
 };
 
-static int refuse(struct header *h, const char *why)
-{
+static int refuse(struct header *h, const char *why) {
     if (!h->wrong)
         h->wrong = why;
     return 0;
 }
 
-static struct safetensor *last(struct header *h)
-{
+static struct safetensor *last(struct header *h) {
     return &h->file->tensors[h->file->count - 1];
 }
 
-static void add_tensor(struct header *h, const unsigned char *name, size_t size)
-{
+static void add_tensor(struct header *h, const unsigned char *name, size_t size) {
     char *copy = xmalloc(size + 1);
 
     memcpy(copy, name, size);
     copy[size] = 0;
     if (h->file->count == h->capacity) {
         h->capacity = h->capacity ? 2 * h->capacity : 64;
-        h->file->tensors = xrealloc(h->file->tensors,
-                                    (size_t)h->capacity * sizeof *h->file->tensors);
+        h->file->tensors =
+            xrealloc(h->file->tensors, (size_t)h->capacity * sizeof *h->file->tensors);
     }
     h->file->tensors[h->file->count++] = (struct safetensor){.name = copy};
     h->seen = 0;
@@ -173,13 +164,11 @@ static void add_tensor(struct header *h, const unsigned char *name, size_t size)
     h->place = AT_TENSOR;
 }
 
-static bool same(const unsigned char *text, size_t size, const char *word)
-{
+static bool same(const unsigned char *text, size_t size, const char *word) {
     return size == strlen(word) && !memcmp(text, word, size);
 }
 
-static int enter_field(struct header *h, unsigned bit, enum place place)
-{
+static int enter_field(struct header *h, unsigned bit, enum place place) {
     if (h->seen & bit)
         return refuse(h, "a tensor's field is given twice");
     h->seen |= bit;
@@ -188,8 +177,7 @@ static int enter_field(struct header *h, unsigned bit, enum place place)
     return 1;
 }
 
-static int on_key(void *context, const unsigned char *key, size_t size)
-{
+static int on_key(void *context, const unsigned char *key, size_t size) {
     struct header *h = context;
 
     if (h->place == AT_METADATA) {
@@ -218,8 +206,7 @@ static int on_key(void *context, const unsigned char *key, size_t size)
     return refuse(h, "an unknown field");
 }
 
-static int on_string(void *context, const unsigned char *text, size_t size)
-{
+static int on_string(void *context, const unsigned char *text, size_t size) {
     struct header *h = context;
 
     if (h->place == AT_METADATA && h->meta_value) {
@@ -237,8 +224,7 @@ static int on_string(void *context, const unsigned char *text, size_t size)
     return refuse(h, "a dtype other than F32 and I64");
 }
 
-static int on_integer(void *context, long long value)
-{
+static int on_integer(void *context, long long value) {
     struct header *h = context;
 
     if (value < 0)
@@ -256,8 +242,7 @@ static int on_integer(void *context, long long value)
     return refuse(h, "a number where none may be");
 }
 
-static int on_object(void *context)
-{
+static int on_object(void *context) {
     struct header *h = context;
 
     switch (h->place) {
@@ -275,8 +260,7 @@ static int on_object(void *context)
     }
 }
 
-static int end_tensor(struct header *h)
-{
+static int end_tensor(struct header *h) {
     struct safetensor *t = last(h);
     uint64_t bytes;
 
@@ -291,8 +275,7 @@ static int end_tensor(struct header *h)
     return 1;
 }
 
-static int on_object_end(void *context)
-{
+static int on_object_end(void *context) {
     struct header *h = context;
 
     if (h->place == AT_FIELD)
@@ -303,8 +286,7 @@ static int on_object_end(void *context)
     return 1;
 }
 
-static int on_list(void *context)
-{
+static int on_list(void *context) {
     struct header *h = context;
 
     if ((h->place != AT_SHAPE && h->place != AT_OFFSETS) || h->in_list)
@@ -313,8 +295,7 @@ static int on_list(void *context)
     return 1;
 }
 
-static int on_list_end(void *context)
-{
+static int on_list_end(void *context) {
     struct header *h = context;
 
     if (h->place == AT_OFFSETS && h->n_offsets != 2)
@@ -324,18 +305,15 @@ static int on_list_end(void *context)
     return 1;
 }
 
-static int on_null(void *context)
-{
+static int on_null(void *context) {
     return refuse(context, "null");
 }
 
-static int on_boolean(void *context, int value)
-{
+static int on_boolean(void *context, int value) {
     return refuse(context, "a truth value");
 }
 
-static int on_double(void *context, double value)
-{
+static int on_double(void *context, double value) {
     return refuse(context, "a fraction");
 }
 
@@ -352,8 +330,7 @@ static const yajl_callbacks callbacks = {
     .yajl_end_array = on_list_end,
 };
 
-static const char *parse_header(struct safetensors *f, const unsigned char *text, size_t size)
-{
+static const char *parse_header(struct safetensors *f, const unsigned char *text, size_t size) {
     struct header h = {.file = f};
     yajl_handle parser = yajl_alloc(&callbacks, NULL, &h);
     yajl_status status = yajl_parse(parser, text, size);
@@ -366,8 +343,7 @@ static const char *parse_header(struct safetensors *f, const unsigned char *text
     return status == yajl_status_ok && h.place == AT_END ? NULL : "a header that is not JSON";
 }
 
-static int by_offset(const void *a, const void *b)
-{
+static int by_offset(const void *a, const void *b) {
     const struct safetensor *x = a, *y = b;
 
     if (x->begin != y->begin)
@@ -375,13 +351,11 @@ static int by_offset(const void *a, const void *b)
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
-static int by_name(const void *a, const void *b)
-{
+static int by_name(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static const char *check_names(const struct safetensors *f)
-{
+static const char *check_names(const struct safetensors *f) {
     const char **names = xcalloc((size_t)f->count + 1, sizeof *names);
     const char *wrong = NULL;
 
@@ -395,8 +369,7 @@ static const char *check_names(const struct safetensors *f)
     return wrong;
 }
 
-static const char *check_layout(struct safetensors *f, uint64_t data_bytes)
-{
+static const char *check_layout(struct safetensors *f, uint64_t data_bytes) {
     uint64_t end = 0;
 
     if (f->count)
@@ -411,8 +384,7 @@ static const char *check_layout(struct safetensors *f, uint64_t data_bytes)
     return end == data_bytes ? NULL : "bytes behind the last tensor";
 }
 
-static int read_at(int fd, const char *path, uint64_t offset, void *ret, size_t size)
-{
+static int read_at(int fd, const char *path, uint64_t offset, void *ret, size_t size) {
     char *at = ret;
 
     while (size) {
@@ -431,8 +403,7 @@ static int read_at(int fd, const char *path, uint64_t offset, void *ret, size_t 
     return ERR_OK;
 }
 
-static int read_header(struct safetensors *f)
-{
+static int read_header(struct safetensors *f) {
     struct stat st;
     uint64_t length = 0;
     const char *wrong = NULL;
@@ -465,8 +436,7 @@ static int read_header(struct safetensors *f)
     return err;
 }
 
-int safetensors_open(const char *path, struct safetensors *ret_file)
-{
+int safetensors_open(const char *path, struct safetensors *ret_file) {
     struct safetensors f = {.fd = open(path, O_RDONLY | O_CLOEXEC)};
     int err;
 
@@ -482,8 +452,7 @@ int safetensors_open(const char *path, struct safetensors *ret_file)
     return ERR_OK;
 }
 
-void safetensors_close(struct safetensors *f)
-{
+void safetensors_close(struct safetensors *f) {
     if (f->path && f->fd >= 0)
         (void)close(f->fd); // only read from
     for (int i = 0; i < f->count; i++)
@@ -493,15 +462,13 @@ void safetensors_close(struct safetensors *f)
     *f = (struct safetensors){.fd = -1};
 }
 
-const struct safetensor *safetensors_find(const struct safetensors *f, const char *name)
-{
+const struct safetensor *safetensors_find(const struct safetensors *f, const char *name) {
     for (int i = 0; i < f->count; i++)
         if (!strcmp(f->tensors[i].name, name))
             return &f->tensors[i];
     return NULL;
 }
 
-int safetensors_read(const struct safetensors *f, const struct safetensor *t, void *ret_data)
-{
+int safetensors_read(const struct safetensors *f, const struct safetensor *t, void *ret_data) {
     return read_at(f->fd, f->path, f->data_start + t->begin, ret_data, t->bytes);
 }

@@ -14,8 +14,7 @@
 
 #define STATE_BYTES_MAX 65536
 
-void state_add_file(struct state *s, const char *name, const char *digest)
-{
+void state_add_file(struct state *s, const char *name, const char *digest) {
     struct state_file *f = &s->files[s->n_files];
 
     if (s->n_files == STATE_FILES_MAX)
@@ -26,22 +25,19 @@ void state_add_file(struct state *s, const char *name, const char *digest)
     s->n_files++;
 }
 
-const char *state_digest(const struct state *s, const char *name)
-{
+const char *state_digest(const struct state *s, const char *name) {
     for (int i = 0; i < s->n_files; i++)
         if (!strcmp(s->files[i].name, name))
             return s->files[i].digest;
     return NULL;
 }
 
-static void write_manifest(FILE *out, const char *domain, const struct state_manifest *m)
-{
+static void write_manifest(FILE *out, const char *domain, const struct state_manifest *m) {
     fprintf(out, "    \"%s\": {\"digest\": \"%s\", \"count\": %llu, \"held_out\": %llu}", domain,
             m->digest, (unsigned long long)m->count, (unsigned long long)m->held_out);
 }
 
-int state_save(const struct state *s, const char *path)
-{
+int state_save(const struct state *s, const char *path) {
     char *text = NULL;
     size_t size = 0;
     int err;
@@ -60,8 +56,7 @@ int state_save(const struct state *s, const char *path)
     write_manifest(out, "B", &s->manifest[1]);
     fputs("\n  },\n  \"files\": {", out);
     for (int i = 0; i < s->n_files; i++)
-        fprintf(out, "%s\n    \"%s\": \"%s\"", i ? "," : "", s->files[i].name,
-                s->files[i].digest);
+        fprintf(out, "%s\n    \"%s\": \"%s\"", i ? "," : "", s->files[i].name, s->files[i].digest);
     fputs("\n  }\n}\n", out);
     if (fclose(out))
         BUG("open_memstream: %s", strerror(errno));
@@ -77,15 +72,13 @@ struct reader {
     const char *wrong;
 };
 
-static yajl_val find(struct reader *r, const char *a, const char *b, const char *c)
-{
+static yajl_val find(struct reader *r, const char *a, const char *b, const char *c) {
     const char *path[] = {a, b, c, NULL};
 
     return yajl_tree_get(r->root, path, yajl_t_any);
 }
 
-static uint64_t number(struct reader *r, const char *a, const char *b, const char *c)
-{
+static uint64_t number(struct reader *r, const char *a, const char *b, const char *c) {
     yajl_val v = find(r, a, b, c);
 
     if (!v || !YAJL_IS_INTEGER(v) || YAJL_GET_INTEGER(v) < 0) {
@@ -95,26 +88,22 @@ static uint64_t number(struct reader *r, const char *a, const char *b, const cha
     return (uint64_t)YAJL_GET_INTEGER(v);
 }
 
-static void text(struct reader *r, yajl_val v, const char *name, char *ret, size_t size)
-{
+static void text(struct reader *r, yajl_val v, const char *name, char *ret, size_t size) {
     if (!v || !YAJL_IS_STRING(v) || !text_copy(ret, size, YAJL_GET_STRING(v)))
         r->wrong = name;
 }
 
-static bool is_digest(const char *t)
-{
+static bool is_digest(const char *t) {
     return strlen(t) == 64 && strspn(t, "0123456789abcdef") == 64;
 }
 
-static void read_manifest(struct reader *r, const char *domain, struct state_manifest *ret)
-{
+static void read_manifest(struct reader *r, const char *domain, struct state_manifest *ret) {
     text(r, find(r, "manifests", domain, "digest"), "manifests", ret->digest, sizeof ret->digest);
     ret->count = number(r, "manifests", domain, "count");
     ret->held_out = number(r, "manifests", domain, "held_out");
 }
 
-static void read_files(struct reader *r, struct state *s)
-{
+static void read_files(struct reader *r, struct state *s) {
     yajl_val v = find(r, "files", NULL, NULL);
 
     if (!v || !YAJL_IS_OBJECT(v) || YAJL_GET_OBJECT(v)->len > STATE_FILES_MAX) {
@@ -134,8 +123,7 @@ static void read_files(struct reader *r, struct state *s)
     }
 }
 
-static void read_state(struct reader *r, struct state *s)
-{
+static void read_state(struct reader *r, struct state *s) {
     if (number(r, "format", NULL, NULL) != 1)
         r->wrong = "format";
     s->step = number(r, "step", NULL, NULL);
@@ -151,8 +139,7 @@ static void read_state(struct reader *r, struct state *s)
         r->wrong = "epoch";
 }
 
-int state_load(const char *path, struct state *ret_state)
-{
+int state_load(const char *path, struct state *ret_state) {
     struct reader r = {NULL};
     struct state s = {0};
     uint8_t *bytes;

@@ -21,8 +21,7 @@
 static const float weights[6] = {1, -2, 3.5f, 0, 1e-30f, 7};
 static const int64_t steps = 123456789012345;
 
-static void write_example(void)
-{
+static void write_example(void) {
     const struct safetensor tensors[] = {
         {.name = "model.1.weight", .rank = 4, .dims = {2, 3, 1, 1}, .data = weights},
         {.name = "empty", .rank = 1, .dims = {0}, .data = weights},
@@ -32,8 +31,7 @@ static void write_example(void)
     assert_int_equal(safetensors_write(PATH, tensors, COUNT(tensors)), ERR_OK);
 }
 
-static void put(const void *bytes, size_t size)
-{
+static void put(const void *bytes, size_t size) {
     FILE *f = fopen(PATH, "wb");
 
     assert_non_null(f);
@@ -41,8 +39,7 @@ static void put(const void *bytes, size_t size)
     assert_int_equal(fclose(f), 0);
 }
 
-static int open_and_close(void)
-{
+static int open_and_close(void) {
     struct safetensors f;
     int err = safetensors_open(PATH, &f);
 
@@ -51,8 +48,7 @@ static int open_and_close(void)
     return err;
 }
 
-static void what_was_written_is_read(void **state)
-{
+static void what_was_written_is_read(void **state) {
     struct safetensors f;
     const struct safetensor *t;
     float back[6];
@@ -79,8 +75,7 @@ static void what_was_written_is_read(void **state)
 }
 
 // Python's json and struct know nothing of our reader.
-static void an_independent_reader_agrees(void **state)
-{
+static void an_independent_reader_agrees(void **state) {
     write_example();
     assert_int_equal(system("python3 - <<'END'\n"
                             "import json, struct\n"
@@ -101,8 +96,7 @@ static void an_independent_reader_agrees(void **state)
                      0);
 }
 
-static void every_truncation_and_every_surplus_is_refused(void **state)
-{
+static void every_truncation_and_every_surplus_is_refused(void **state) {
     uint8_t *bytes;
     size_t size;
 
@@ -121,8 +115,7 @@ static void every_truncation_and_every_surplus_is_refused(void **state)
     free(bytes);
 }
 
-static void read_everything(struct safetensors *f, uint64_t file_size)
-{
+static void read_everything(struct safetensors *f, uint64_t file_size) {
     for (int i = 0; i < f->count; i++) {
         const struct safetensor *t = &f->tensors[i];
         void *data;
@@ -135,8 +128,7 @@ static void read_everything(struct safetensors *f, uint64_t file_size)
 }
 
 // A mutation may spell another valid header (a name with another letter); it never leads outside.
-static void no_mutation_of_the_header_leads_outside_the_file(void **state)
-{
+static void no_mutation_of_the_header_leads_outside_the_file(void **state) {
     uint8_t *bytes, kept;
     size_t size, header;
     int refused = 0, accepted = 0;
@@ -164,8 +156,7 @@ static void no_mutation_of_the_header_leads_outside_the_file(void **state)
     free(bytes);
 }
 
-static void put_header(const char *header, size_t data_bytes)
-{
+static void put_header(const char *header, size_t data_bytes) {
     uint8_t bytes[4096] = {0};
     uint64_t n = strlen(header);
 
@@ -176,26 +167,25 @@ static void put_header(const char *header, size_t data_bytes)
 
 #define T(shape, offsets) "{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
-static void hostile_headers_are_refused(void **state)
-{
+static void hostile_headers_are_refused(void **state) {
     static const char *const headers[] = {
-        "{\"a\":" T("[2]", "[0,8]") ",\"b\":" T("[1]", "[4,8]") "}",    // overlap
-        "{\"a\":" T("[1]", "[4,8]") "}",                                // hole at the start
-        "{\"a\":" T("[1]", "[0,4]") "}",                                // hole at the end
-        "{\"a\":" T("[3]", "[0,12]") "}",                               // beyond the end
-        "{\"a\":" T("[2]", "[8,0]") "}",                                // backwards
-        "{\"a\":" T("[-2]", "[0,8]") "}",                               // negative
-        "{\"a\":" T("[2.0]", "[0,8]") "}",                              // fraction
-        "{\"a\":" T("[4611686018427387904,2]", "[0,8]") "}",            // product overflows
-        "{\"a\":" T("[2]", "[0,9223372036854775808]") "}",              // number overflows
-        "{\"a\":" T("[2]", "[18446744073709551608,0]") "}",             //
-        "{\"a\":" T("[1,1,1,1,2]", "[0,8]") "}",                        // rank 5
-        "{\"a\":" T("[[2]]", "[0,8]") "}",                              // list in list
-        "{\"a\":" T("[2]", "[0,8,8]") "}",                              // three offsets
-        "{\"a\":" T("[2]", "[0]") "}",                                  // one
-        "{\"a\":" T("[1]", "[0,4]") ",\"a\":" T("[1]", "[4,8]") "}",    // same name
-        "{\"a\\u0000b\":" T("[2]", "[0,8]") "}",                        // zero in a name
-        "{\"\":" T("[2]", "[0,8]") "}",                                 // no name
+        "{\"a\":" T("[2]", "[0,8]") ",\"b\":" T("[1]", "[4,8]") "}", // overlap
+        "{\"a\":" T("[1]", "[4,8]") "}",                             // hole at the start
+        "{\"a\":" T("[1]", "[0,4]") "}",                             // hole at the end
+        "{\"a\":" T("[3]", "[0,12]") "}",                            // beyond the end
+        "{\"a\":" T("[2]", "[8,0]") "}",                             // backwards
+        "{\"a\":" T("[-2]", "[0,8]") "}",                            // negative
+        "{\"a\":" T("[2.0]", "[0,8]") "}",                           // fraction
+        "{\"a\":" T("[4611686018427387904,2]", "[0,8]") "}",         // product overflows
+        "{\"a\":" T("[2]", "[0,9223372036854775808]") "}",           // number overflows
+        "{\"a\":" T("[2]", "[18446744073709551608,0]") "}",          //
+        "{\"a\":" T("[1,1,1,1,2]", "[0,8]") "}",                     // rank 5
+        "{\"a\":" T("[[2]]", "[0,8]") "}",                           // list in list
+        "{\"a\":" T("[2]", "[0,8,8]") "}",                           // three offsets
+        "{\"a\":" T("[2]", "[0]") "}",                               // one
+        "{\"a\":" T("[1]", "[0,4]") ",\"a\":" T("[1]", "[4,8]") "}", // same name
+        "{\"a\\u0000b\":" T("[2]", "[0,8]") "}",                     // zero in a name
+        "{\"\":" T("[2]", "[0,8]") "}",                              // no name
         "{\"a\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]}}",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"shape\":[2],\"data_offsets\":[0,8]}}",
@@ -221,8 +211,7 @@ static void hostile_headers_are_refused(void **state)
     }
 }
 
-static void a_header_length_that_lies_is_refused(void **state)
-{
+static void a_header_length_that_lies_is_refused(void **state) {
     static const uint64_t lengths[] = {0, 1, 1 << 20, 1ull << 40, UINT64_MAX, UINT64_MAX - 7};
 
     for (size_t i = 0; i < COUNT(lengths); i++) {
@@ -235,8 +224,7 @@ static void a_header_length_that_lies_is_refused(void **state)
     }
 }
 
-static void a_missing_file_and_a_folder_are_errors(void **state)
-{
+static void a_missing_file_and_a_folder_are_errors(void **state) {
     struct safetensors f;
 
     assert_int_equal(safetensors_open("not/there", &f), ERR_IO);
@@ -244,8 +232,7 @@ static void a_missing_file_and_a_folder_are_errors(void **state)
     assert_int_equal(safetensors_write("not/there", NULL, 0), ERR_IO);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(an_independent_reader_agrees),
