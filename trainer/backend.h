@@ -41,6 +41,15 @@ struct conv_shape {
     bool transposed, bias;
 };
 
+// The buffers of conv_backward. Its outputs are wanted or NULL.
+struct conv_gradients {
+    const float *x, *dy;
+    float *ret_dx;    // [n,h,w,c]
+    float *ret_dw;    // in the master's layout; (+)=
+    float *ret_dbias; // [k], sum of dy over n,h,w; (+)=; NULL exactly if no ret_dw or no bias
+    bool accumulate;  // add to dw and dbias
+};
+
 enum norm_kind { NORM_NONE, NORM_INSTANCE };
 enum activation { ACT_NONE, ACT_RELU, ACT_LEAKY };
 #define LEAKY_SLOPE 0.2f // for x <= 0
@@ -125,14 +134,8 @@ struct backend {
     // y = conv(x) + bias; bias [k] is NULL exactly if the shape has none.
     int (*conv_forward)(struct device_conv *c, const float *x, const float *bias, float *ret_y,
                         void *workspace);
-    // dx = d loss / d x for dy = d loss / d y.
-    int (*conv_backward_data)(struct device_conv *c, const float *dy, float *ret_dx,
-                              void *workspace);
-    // dw (+)= d loss / d master, in the master's layout; dbias [k] (+)= sum of dy over n,h,w, NULL
-    // exactly if the shape has no bias.
-    int (*conv_backward_weights)(struct device_conv *c, const float *x, const float *dy,
-                                 bool accumulate, float *ret_dw, float *ret_dbias,
-                                 void *workspace);
+    // The gradients of x and of the parameters, for dy = d loss / d y; see conv_gradients.
+    int (*conv_backward)(struct device_conv *c, const struct conv_gradients *t, void *workspace);
 
     // y = border(act(norm(x)) + skip), the border by reflection.
     //   x          [n,h,w,c]

@@ -36,8 +36,6 @@ size_t cpu_conv_workspace_bytes(const struct device_conv *c);
 void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size);
 int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
                      void *workspace);
-int cpu_conv_backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace);
-int cpu_conv_backward_weights(struct device_conv *c, const float *x, const float *dy,
-                              bool accumulate, float *ret_dw, float *ret_dbias, void *workspace);
+int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace);
 
 #endif

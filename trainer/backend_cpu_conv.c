@@ -477,7 +477,7 @@ int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, f
     return err ? err : pass_run(c, &c->forward, args, workspace);
 }
 
-int cpu_conv_backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace)
+static int backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace)
 {
     dnnl_exec_arg_t args[3] = {
         {DNNL_ARG_DIFF_SRC, c->x},
@@ -489,15 +489,15 @@ int cpu_conv_backward_data(struct device_conv *c, const float *dy, float *ret_dx
     return err ? err : pass_run(c, &c->backward_data, args, workspace);
 }
 
-static int run_backward_weights(struct device_conv *c, const float *x, const float *dy,
-                                float *dbias, void *workspace)
+// Leaves dw, packed, and dbias in the workspace.
+static int backward_weights(struct device_conv *c, const float *x, const float *dy, void *workspace)
 {
     dnnl_exec_arg_t args[3] = {
         {DNNL_ARG_SRC, c->x},
         {DNNL_ARG_DIFF_WEIGHTS, c->dw},
         {DNNL_ARG_DIFF_DST, c->y},
     };
-    int err = set_maps(c, x, dy, dbias);
+    int err = set_maps(c, x, dy, (float *)((char *)workspace + dbias_offset(c)));
 
     if (err)
         return err;
@@ -505,20 +505,28 @@ static int run_backward_weights(struct device_conv *c, const float *x, const flo
     return err ? err : pass_run(c, &c->backward_weights, args, workspace);
 }
 
-int cpu_conv_backward_weights(struct device_conv *c, const float *x, const float *dy,
-                              bool accumulate, float *ret_dw, float *ret_dbias, void *workspace)
+static int store_weights(struct device_conv *c, const struct conv_gradients *t, void *workspace)
 {
-    float *dbias = (float *)((char *)workspace + dbias_offset(c));
-    int err = run_backward_weights(c, x, dy, dbias, workspace);
+    const float *dbias = (float *)((char *)workspace + dbias_offset(c));
+    int err = set_data(c->dw_master, t->ret_dw);
 
     if (err)
         return err;
-    if (ret_dbias)
-        for (int k = 0; k < c->shape.k; k++)
-            ret_dbias[k] = accumulate ? ret_dbias[k] + dbias[k] : dbias[k];
-    err = set_data(c->dw_master, ret_dw);
-    if (err)
-        return err;
-    return run_reorder(c->weights->device, accumulate ? c->dw_add : c->dw_write, c->dw,
+    for (int k = 0; t->ret_dbias && k < c->shape.k; k++)
+        t->ret_dbias[k] = t->accumulate ? t->ret_dbias[k] + dbias[k] : dbias[k];
+    return run_reorder(c->weights->device, t->accumulate ? c->dw_add : c->dw_write, c->dw,
                        c->dw_master);
+}
+
+int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace)
+{
+    int err = ERR_OK;
+
+    if (t->ret_dw)
+        err = backward_weights(c, t->x, t->dy, workspace);
+    if (!err && t->ret_dw)
+        err = store_weights(c, t, workspace);
+    if (!err && t->ret_dx)
+        err = backward_data(c, t->dy, t->ret_dx, workspace);
+    return err;
 }

@@ -56,26 +56,22 @@ static bool was_trained(struct graph *g, const struct graph_weights *weights)
 
 static void conv_backward(struct graph *g, const struct op forward)
 {
-    int dy = graph_root(g, forward.y)->gradient;
+    int dy = graph_root(g, forward.y)->gradient, dx = -1;
 
     if (dy < 0)
         return;
-    if (forward.train) {
-        bool accumulate = was_trained(g, forward.weights);
-        struct op *op = graph_append(g, OP_CONV_BACKWARD_WEIGHTS);
-        op->x = forward.x;
-        op->dy = dy;
-        op->conv = forward.conv;
-        op->weights = forward.weights;
-        op->accumulate = accumulate;
-    }
-    if (graph_root(g, forward.x)->needs_gradient) {
-        int dx = graph_gradient_slot(g, forward.x, graph_size(g, forward.x).pad);
-        struct op *op = graph_append(g, OP_CONV_BACKWARD_DATA);
-        op->dy = dy;
-        op->dx = dx;
-        op->conv = forward.conv;
-    }
+    if (graph_root(g, forward.x)->needs_gradient)
+        dx = graph_gradient_slot(g, forward.x, graph_size(g, forward.x).pad);
+    if (!forward.train && dx < 0)
+        return;
+    struct op *op = graph_append(g, OP_CONV_BACKWARD);
+    op->x = forward.train ? forward.x : -1;
+    op->dy = dy;
+    op->dx = dx;
+    op->conv = forward.conv;
+    op->weights = forward.weights;
+    op->train = forward.train;
+    op->accumulate = forward.train && was_trained(g, forward.weights);
 }
 
 static void take_parts(const struct graph *g, int y, struct op *op)

@@ -33,18 +33,19 @@ static struct grad_sum sum(const struct run *r, const struct op *op)
 static int run_conv(const struct run *r, const struct op *op)
 {
     void *workspace = r->arena + r->graph->workspace_offset;
+    struct conv_gradients backward = {
+        .x = at(r, op->x),
+        .dy = at(r, op->dy),
+        .ret_dx = at(r, op->dx),
+        .ret_dw = op->train ? op->weights->dw : NULL,
+        .ret_dbias = op->train ? op->weights->dbias : NULL,
+        .accumulate = op->accumulate,
+    };
 
-    switch (op->kind) {
-    case OP_CONV:
+    if (op->kind == OP_CONV)
         return r->backend->conv_forward(op->conv, at(r, op->x), op->weights->bias, at(r, op->y),
                                         workspace);
-    case OP_CONV_BACKWARD_DATA:
-        return r->backend->conv_backward_data(op->conv, at(r, op->dy), at(r, op->dx), workspace);
-    default:
-        return r->backend->conv_backward_weights(op->conv, at(r, op->x), at(r, op->dy),
-                                                 op->accumulate, op->weights->dw,
-                                                 op->weights->dbias, workspace);
-    }
+    return r->backend->conv_backward(op->conv, &backward, workspace);
 }
 
 static int run_norm(const struct run *r, const struct op *op)
@@ -82,7 +83,7 @@ static int run_loss(const struct run *r, const struct op *op)
 
 static int run_op(const struct run *r, const struct op *op)
 {
-    if (op->kind <= OP_CONV_BACKWARD_WEIGHTS)
+    if (op->kind <= OP_CONV_BACKWARD)
         return run_conv(r, op);
     return op->kind <= OP_TANH_BACKWARD ? run_norm(r, op) : run_loss(r, op);
 }

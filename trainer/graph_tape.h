@@ -6,8 +6,7 @@
 
 enum op_kind {
     OP_CONV,
-    OP_CONV_BACKWARD_DATA,
-    OP_CONV_BACKWARD_WEIGHTS,
+    OP_CONV_BACKWARD,
     OP_NORM,
     OP_NORM_BACKWARD,
     OP_TANH,
@@ -44,7 +43,7 @@ struct tensor {
 struct op {
     enum op_kind kind;
     int x, skip, y, stats; // inputs and outputs of the forward op
-    int dy, dx, dskip;     // OP_CONV_*: dy is one tensor; others sum `part`
+    int dy, dx, dskip;     // OP_CONV_BACKWARD: dy is one tensor; others sum `part`
     int n_parts;
     struct part part[GRAD_PARTS];
     bool train, accumulate;

@@ -33,6 +33,7 @@ struct model_options {
     int input_nc, output_nc, ngf, ndf, n_layers_D;
     double beta1, beta2, lambda_A, lambda_B, lambda_identity;
     int threads;     // fixed for the run: sums depend on it
+    int rank, world; // of data-parallel training; world 0 or 1: alone, all that works so far
     int shapes;      // tapes kept at most
     size_t memory_bytes; // refuse a tape that needs more; 0: no limit
     // Called between ops (a CPU step can take 20 s) so that the process can answer pings; may be

@@ -1,0 +1,384 @@
+// The part of a model that no recipe changes: nets, optimizers, tapes by shape, the arena.
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "init.h"
+#include "model_recipe.h"
+#include "util.h"
+
+static const char *const gan_modes[] = {
+    [GAN_LSGAN] = "lsgan",
+    [GAN_VANILLA] = "vanilla",
+    [GAN_WGANGP] = "wgangp",
+    [GAN_NONSATURATING] = "nonsaturating",
+};
+
+static int parse_gan_mode(const char *text, enum gan_mode *ret_mode)
+{
+    for (unsigned i = 0; i < COUNT(gan_modes); i++)
+        if (strcmp(text, gan_modes[i]) == 0) {
+            *ret_mode = (enum gan_mode)i;
+            return ERR_OK;
+        }
+    return err_set(ERR_CONFIG, "gan_mode \"%s\": lsgan, vanilla, wgangp or nonsaturating", text);
+}
+
+static int check_options(const struct model_options *o)
+{
+    if (strcmp(o->model, recipe_cyclegan.name) != 0)
+        return err_set(ERR_CONFIG, "model \"%s\": cycle_gan", o->model);
+    if (o->world > 1)
+        return err_set(ERR_CONFIG, "%d ranks: this build trains with one", o->world);
+    if (o->lambda_identity > 0 && o->input_nc != o->output_nc)
+        return err_set(ERR_CONFIG,
+                       "lambda_identity %g with input_nc %d and output_nc %d: the identity loss "
+                       "needs equal numbers; set lambda_identity = 0",
+                       o->lambda_identity, o->input_nc, o->output_nc);
+    return ERR_OK;
+}
+
+static int nets_new(struct model *m, const struct model_options *o)
+{
+    struct net_options g = {.arch = o->netG, .nf = o->ngf, .norm = o->norm};
+    struct net_options d = {
+        .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
+    int channels[2] = {o->input_nc, o->output_nc};
+
+    for (int i = 0; i < 2; i++) {
+        g.in_nc = channels[i];
+        g.out_nc = channels[1 - i];
+        d.in_nc = channels[1 - i];
+        int err = generator_new(&g, &m->nets[NET_G_A + i]);
+        if (err)
+            return err;
+        err = discriminator_new(&d, &m->nets[NET_D_A + i]);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+// Places the parameters of nets [first, first + 2) in one optimizer.
+static void optimizer_new(struct model *m, struct optimizer *o, int first)
+{
+    size_t size = 0;
+
+    for (int i = first; i < first + 2; i++)
+        net_reserve(m->nets[i], &size);
+    optimizer_init(o, m->device, size, m->options.beta1, m->options.beta2);
+    for (int i = first; i < first + 2; i++) {
+        static const char *const names[NETS] = {"G_A", "G_B", "D_A", "D_B"};
+        net_bind(m->nets[i], o);
+        m->public_nets[i] = (struct model_net){.name = names[i],
+                                               .n_params = net_n_params(m->nets[i]),
+                                               .params = net_params(m->nets[i]),
+                                               .adam_steps = &o->t};
+    }
+}
+
+int model_new(const struct model_options *options, struct model **ret_model)
+{
+    struct device_options device = {
+        .name = options->device, .threads = options->threads, .winograd = options->winograd};
+    struct model *m = xcalloc(1, sizeof *m);
+    int err = check_options(options);
+
+    if (err)
+        goto fail;
+    m->recipe = &recipe_cyclegan;
+    m->options = *options;
+    m->options.shapes = MAX(options->shapes, 1);
+    m->hook = (struct graph_hook){options->between_ops, options->context};
+    m->tapes = xcalloc((size_t)m->options.shapes, sizeof *m->tapes);
+    err = parse_gan_mode(options->gan_mode, &m->gan_mode);
+    if (err)
+        goto fail;
+    err = nets_new(m, options);
+    if (err)
+        goto fail;
+    err = device_open(&device, &m->device);
+    if (err)
+        goto fail;
+    optimizer_new(m, &m->optimizer_g, NET_G_A);
+    optimizer_new(m, &m->optimizer_d, NET_D_A);
+    *ret_model = m;
+    return ERR_OK;
+
+fail:
+    model_free(m); // takes a half-made model
+    return err;
+}
+
+static void tape_free(struct tape *t)
+{
+    if (!t)
+        return;
+    graph_free(t->graph);
+    free(t);
+}
+
+void model_free(struct model *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; i < m->n_tapes; i++)
+        tape_free(m->tapes[i]);
+    for (int i = 0; i < TRANSLATIONS; i++)
+        graph_free(m->translations[i].graph);
+    for (int i = 0; i < NETS; i++)
+        net_free(m->nets[i]);
+    optimizer_fini(&m->optimizer_g);
+    optimizer_fini(&m->optimizer_d);
+    if (m->device) {
+        m->device->backend->memory_free(m->device, m->arena);
+        m->device->backend->memory_free(m->device, m->translation_arena);
+    }
+    device_close(m->device);
+    free(m->tapes);
+    free(m);
+}
+
+int model_init(struct model *m, const char *init_type, double init_gain, uint64_t seed)
+{
+    struct init_args args = {.gain = init_gain, .seed = seed};
+    int err = init_type_parse(init_type, &args.type);
+
+    if (err)
+        return err;
+    for (int i = 0; i < NETS; i++)
+        for (int k = 0; k < m->public_nets[i].n_params; k++) {
+            struct model_param *p = &m->public_nets[i].params[k];
+            args.sub = (uint32_t)i << 16 | (uint32_t)k;
+            if (p->rank == 4)
+                init_filter(&args, p->dims, p->w);
+            else
+                memset(p->w, 0, p->count * sizeof *p->w); // a bias
+        }
+    return model_weights_changed(m);
+}
+
+int model_n_nets(const struct model *m)
+{
+    return NETS;
+}
+
+struct model_net *model_net(struct model *m, int i)
+{
+    return &m->public_nets[i];
+}
+
+// Refreshes nets [first, first + count).
+static int refresh(struct model *m, int first, int count)
+{
+    for (int i = first; i < first + count; i++) {
+        int err = net_refresh(m->nets[i]);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+int model_weights_changed(struct model *m)
+{
+    return refresh(m, NET_G_A, NETS);
+}
+
+int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes)
+{
+    size_t need = graph_arena_bytes(g), total;
+
+    if (need <= *bytes)
+        return ERR_OK;
+    total = model_memory_bytes(m) - *bytes + need;
+    if (m->options.memory_bytes && total > m->options.memory_bytes)
+        return err_set(ERR_LIMIT, "this batch needs %.0f MiB, the limit is %.0f MiB",
+                       (double)total / 1048576, (double)m->options.memory_bytes / 1048576);
+    m->device->backend->memory_free(m->device, *arena);
+    *arena = m->device->backend->memory_new(m->device, need);
+    *bytes = need;
+    return ERR_OK;
+}
+
+static struct tape *tape_find(const struct model *m, const struct tape_shape *s)
+{
+    for (int i = 0; i < m->n_tapes; i++)
+        if (memcmp(&m->tapes[i]->shape, s, sizeof *s) == 0)
+            return m->tapes[i];
+    return NULL;
+}
+
+// Makes room for one more by dropping the one that was not used for longest.
+static void tape_evict(struct model *m)
+{
+    int oldest = 0;
+
+    if (m->n_tapes < m->options.shapes)
+        return;
+    for (int i = 1; i < m->n_tapes; i++)
+        if (m->tapes[i]->used < m->tapes[oldest]->used)
+            oldest = i;
+    if (m->tape == m->tapes[oldest])
+        m->tape = NULL;
+    tape_free(m->tapes[oldest]);
+    m->tapes[oldest] = m->tapes[--m->n_tapes];
+}
+
+static int tape_new(struct model *m, const struct tape_shape *s, struct tape **ret_tape)
+{
+    struct tape *t = xcalloc(1, sizeof *t);
+    int err;
+
+    t->shape = *s;
+    t->graph = graph_new(m->device);
+    for (int d = 0; d < 2; d++)
+        t->fake[d] = t->rec[d] = t->idt[d] = -1;
+    err = m->recipe->build(m, t);
+    if (err)
+        goto fail;
+    graph_place(t->graph, false);
+    err = model_arena_grow(m, t->graph, &m->arena, &m->arena_bytes);
+    if (err)
+        goto fail;
+    err = model_weights_changed(m); // its convolutions may have brought new packings
+    if (err)
+        goto fail;
+    *ret_tape = t;
+    return ERR_OK;
+
+fail:
+    tape_free(t);
+    return err;
+}
+
+int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b)
+{
+    struct tape_shape s = {.n = n, .h = {h_a, h_b}, .w = {w_a, w_b}};
+    struct tape *t = tape_find(m, &s);
+    int err;
+
+    if (n < 1)
+        return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
+    if (!t) {
+        err = tape_new(m, &s, &t);
+        if (err)
+            return err;
+        tape_evict(m);
+        m->tapes[m->n_tapes++] = t;
+    }
+    t->used = ++m->clock;
+    m->tape = t;
+    return ERR_OK;
+}
+
+static float *data(const struct model *m, int tensor)
+{
+    if (!m->tape)
+        BUG("no shape has been selected");
+    return tensor < 0 ? NULL : graph_data(m->tape->graph, m->arena, tensor);
+}
+
+float *model_input(struct model *m, enum model_domain domain)
+{
+    return m->tape ? data(m, m->tape->real[domain]) : NULL;
+}
+
+const float *model_fake(struct model *m, enum model_domain domain)
+{
+    return m->tape ? data(m, m->tape->fake[domain]) : NULL;
+}
+
+const float *model_rec(struct model *m, enum model_domain domain)
+{
+    return m->tape ? data(m, m->tape->rec[domain]) : NULL;
+}
+
+const float *model_idt(struct model *m, enum model_domain domain)
+{
+    return m->tape ? data(m, m->tape->idt[domain]) : NULL;
+}
+
+// Runs ops [from, to) of the selected tape.
+static int run(struct model *m, int from, int to)
+{
+    return graph_run(m->tape->graph, m->arena, from, to, &m->hook);
+}
+
+int model_generate(struct model *m)
+{
+    if (!m->tape)
+        BUG("model_generate before model_shape");
+    return run(m, 0, m->tape->generate_end);
+}
+
+int model_update_g(struct model *m, double lr)
+{
+    int err = run(m, m->tape->generate_end, m->tape->update_g_end);
+
+    if (err)
+        return err;
+    err = optimizer_step(&m->optimizer_g, lr);
+    if (err)
+        return err;
+    return refresh(m, NET_G_A, 2);
+}
+
+int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b)
+{
+    const float *pooled[2] = {pooled_a, pooled_b};
+    int err;
+
+    for (int d = 0; d < 2; d++) {
+        struct graph_size s = graph_size(m->tape->graph, m->tape->pooled[d]);
+        size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+        memcpy(data(m, m->tape->pooled[d]), pooled[d], count * sizeof(float));
+    }
+    err = run(m, m->tape->update_g_end, graph_n_ops(m->tape->graph));
+    if (err)
+        return err;
+    err = optimizer_step(&m->optimizer_d, lr);
+    if (err)
+        return err;
+    return refresh(m, NET_D_A, 2);
+}
+
+int model_n_losses(const struct model *m)
+{
+    return m->recipe->n_losses;
+}
+
+const char *model_loss_name(const struct model *m, int i)
+{
+    return m->recipe->losses[i];
+}
+
+double model_loss(const struct model *m, int i)
+{
+    return m->tape ? m->tape->loss[i] + m->tape->loss_fake[i] : 0;
+}
+
+bool model_gradients_finite(const struct model *m)
+{
+    return optimizer_finite(&m->optimizer_g) && optimizer_finite(&m->optimizer_d);
+}
+
+size_t model_memory_bytes(const struct model *m)
+{
+    size_t bytes = m->arena_bytes + m->translation_arena_bytes +
+                   optimizer_bytes(&m->optimizer_g) + optimizer_bytes(&m->optimizer_d);
+
+    for (int i = 0; i < NETS; i++)
+        bytes += net_bytes(m->nets[i]);
+    return bytes;
+}
+
+char *model_kernels(const struct model *m)
+{
+    char *text = NULL;
+
+    for (int i = 0; i < m->n_tapes; i++)
+        graph_describe(m->tapes[i]->graph, &text);
+    return text ? text : xstrdup("");
+}

@@ -1,0 +1,171 @@
+// CycleGAN: two generators, two discriminators, cycle consistency and identity.
+//
+// G_A: A -> B, G_B: B -> A; D_A judges pictures of B, D_B pictures of A.
+//
+//   loss_G = sum over both directions of
+//              GAN(D_A(G_A(a)), real)
+//            + lambda_A |G_B(G_A(a)) - a|
+//            + lambda_B lambda_identity |G_A(b) - b|       (the other direction: lambda_A)
+//   loss_D_A = 1/2 (GAN(D_A(b), real) + GAN(D_A(pooled fake), fake))
+//
+// Source: Zhu et al. 2017 (arXiv:1703.10593), sections 3 and 4, 5.2 for the identity loss.
+#include "err.h"
+#include "model_recipe.h"
+
+enum { LOSS_D_A, LOSS_G_A, LOSS_CYCLE_A, LOSS_IDT_A, LOSS_D_B, LOSS_G_B, LOSS_CYCLE_B, LOSS_IDT_B };
+#define LOSS_STRIDE LOSS_D_B // from a loss of direction A to that of B
+
+// Domain `d` is what generator d reads; the other is what it writes.
+static int other(int d)
+{
+    return 1 - d;
+}
+
+// Real and pooled pictures of a domain lie behind each other: its discriminator reads both at once.
+static void add_inputs(struct model *m, struct tape *t)
+{
+    for (int d = 0; d < 2; d++) {
+        int n = t->shape.n, c = d == MODEL_A ? m->options.input_nc : m->options.output_nc;
+        t->judged[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
+        t->real[d] = graph_view(t->graph, t->judged[d], 0, n);
+        t->pooled[d] = graph_view(t->graph, t->judged[d], n, n);
+    }
+}
+
+static bool same_size(const struct tape_shape *s)
+{
+    return s->h[0] == s->h[1] && s->w[0] == s->w[1];
+}
+
+// [fake; idt] = G_d([real_d; real_other]): one call, since instance norm does not couple pictures.
+static int generate_both(struct model *m, struct tape *t, int d)
+{
+    const struct net *net = m->nets[NET_G_A + d];
+    struct graph_size s = graph_size(t->graph, t->real[d]);
+    struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
+    int x = graph_buffer(t->graph, 2 * s.n, s.h, s.w, s.c, pad.pad);
+    int err, y;
+
+    err = graph_norm_into(t->graph, t->real[d], &pad, graph_view(t->graph, x, 0, s.n));
+    if (err)
+        return err;
+    err = graph_norm_into(t->graph, t->real[other(d)], &pad, graph_view(t->graph, x, s.n, s.n));
+    if (err)
+        return err;
+    err = net_forward(net, t->graph, x, true, &y);
+    if (err)
+        return err;
+    graph_keep(t->graph, y);
+    t->fake[other(d)] = graph_view(t->graph, y, 0, s.n);
+    t->idt[d] = graph_view(t->graph, y, s.n, s.n);
+    return ERR_OK;
+}
+
+static int generate(struct model *m, struct tape *t, int d)
+{
+    int err;
+
+    if (m->options.lambda_identity > 0 && same_size(&t->shape))
+        return generate_both(m, t, d);
+    err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[d], true, &t->fake[other(d)]);
+    if (!err)
+        graph_keep(t->graph, t->fake[other(d)]);
+    return err;
+}
+
+// The identity picture of generator d, where generate did not make it.
+static int identity(struct model *m, struct tape *t, int d)
+{
+    int err;
+
+    if (m->options.lambda_identity <= 0 || t->idt[d] >= 0)
+        return ERR_OK;
+    err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[other(d)], true, &t->idt[d]);
+    if (!err)
+        graph_keep(t->graph, t->idt[d]);
+    return err;
+}
+
+// Generator d's losses, and what they need: back to the start, and before the discriminator, whose
+// own parameters get no gradient here.
+static int generator_losses(struct model *m, struct tape *t, int d)
+{
+    double lambda = d == MODEL_A ? m->options.lambda_A : m->options.lambda_B;
+    double lambda_other = d == MODEL_A ? m->options.lambda_B : m->options.lambda_A;
+    double *loss = t->loss + d * LOSS_STRIDE;
+    int fake = t->fake[other(d)], map, err;
+
+    err = net_forward(m->nets[NET_G_A + other(d)], t->graph, fake, true, &t->rec[d]);
+    if (err)
+        return err;
+    graph_keep(t->graph, t->rec[d]);
+    err = net_forward(m->nets[NET_D_A + d], t->graph, fake, false, &map);
+    if (err)
+        return err;
+    err = identity(m, t, d);
+    if (err)
+        return err;
+    graph_gan(t->graph, map, m->gan_mode, true, 1, &loss[LOSS_G_A]);
+    graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
+    if (t->idt[d] >= 0)
+        graph_l1(t->graph, t->idt[d], t->real[other(d)],
+                 lambda_other * m->options.lambda_identity, &loss[LOSS_IDT_A]);
+    return ERR_OK;
+}
+
+// D_d reads the real and the pooled pictures of the domain that G_d writes in one call.
+static int discriminator_losses(struct model *m, struct tape *t, int d)
+{
+    int n = t->shape.n, map, err;
+
+    err = net_forward(m->nets[NET_D_A + d], t->graph, t->judged[other(d)], true, &map);
+    if (err)
+        return err;
+    graph_gan(t->graph, graph_view(t->graph, map, 0, n), m->gan_mode, true, 0.5,
+              &t->loss[LOSS_D_A + d * LOSS_STRIDE]);
+    graph_gan(t->graph, graph_view(t->graph, map, n, n), m->gan_mode, false, 0.5,
+              &t->loss_fake[LOSS_D_A + d * LOSS_STRIDE]);
+    return ERR_OK;
+}
+
+static int check_sizes(const struct model *m, const struct tape_shape *s)
+{
+    for (int d = 0; d < 2; d++) {
+        int err = net_check_size(m->nets[NET_G_A + d], s->h[d], s->w[d]);
+        if (err)
+            return err;
+        err = net_check_size(m->nets[NET_D_A + other(d)], s->h[d], s->w[d]);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static int build(struct model *m, struct tape *t)
+{
+    int err = check_sizes(m, &t->shape);
+
+    add_inputs(m, t);
+    for (int d = 0; d < 2 && !err; d++)
+        err = generate(m, t, d);
+    t->generate_end = graph_n_ops(t->graph);
+    for (int d = 0; d < 2 && !err; d++)
+        err = generator_losses(m, t, d);
+    if (err)
+        return err;
+    graph_backward(t->graph);
+    t->update_g_end = graph_n_ops(t->graph);
+    for (int d = 0; d < 2 && !err; d++)
+        err = discriminator_losses(m, t, d);
+    if (err)
+        return err;
+    graph_backward(t->graph);
+    return ERR_OK;
+}
+
+const struct recipe recipe_cyclegan = {
+    .name = "cycle_gan",
+    .n_losses = 8,
+    .losses = {"D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B"},
+    .build = build,
+};

@@ -1,0 +1,96 @@
+// One generator alone, on tapes and in an arena of its own: a training step may be half done.
+#include <string.h>
+
+#include "err.h"
+#include "model_recipe.h"
+#include "util.h"
+
+static struct translation *find(struct model *m, int net, int n, int h, int w)
+{
+    for (int i = 0; i < TRANSLATIONS; i++) {
+        struct translation *t = &m->translations[i];
+        if (t->graph && t->net == net && t->n == n && t->h == h && t->w == w)
+            return t;
+    }
+    return NULL;
+}
+
+// A free slot, or that of the tape that was not used for longest.
+static struct translation *claim(struct model *m)
+{
+    struct translation *oldest = &m->translations[0];
+
+    for (int i = 1; i < TRANSLATIONS; i++)
+        if (m->translations[i].used < oldest->used)
+            oldest = &m->translations[i];
+    graph_free(oldest->graph);
+    memset(oldest, 0, sizeof *oldest);
+    return oldest;
+}
+
+static int build(struct model *m, struct translation *t)
+{
+    const struct net *net = m->nets[NET_G_A + t->net];
+    int c = t->net == 0 ? m->options.input_nc : m->options.output_nc;
+    int err = net_check_size(net, t->h, t->w);
+
+    if (err)
+        return err;
+    t->x = graph_input(t->graph, t->n, t->h, t->w, c);
+    err = net_forward(net, t->graph, t->x, false, &t->y);
+    if (err)
+        return err;
+    graph_keep(t->graph, t->y);
+    graph_place(t->graph, false);
+    err = model_arena_grow(m, t->graph, &m->translation_arena, &m->translation_arena_bytes);
+    if (err)
+        return err;
+    return net_refresh(m->nets[NET_G_A + t->net]);
+}
+
+static int add(struct model *m, const struct translation *want, struct translation **ret)
+{
+    struct translation *t = claim(m);
+    int err;
+
+    *t = *want;
+    t->graph = graph_new(m->device);
+    err = build(m, t);
+    if (err) {
+        graph_free(t->graph);
+        memset(t, 0, sizeof *t);
+        return err;
+    }
+    *ret = t;
+    return ERR_OK;
+}
+
+static size_t floats(struct graph_size s)
+{
+    return (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+}
+
+int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y)
+{
+    struct translation *t = find(m, net, n, h, w);
+    void **arena = &m->translation_arena;
+    int err;
+
+    if (n < 1)
+        return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
+    if (!t) {
+        struct translation want = {.net = net, .n = n, .h = h, .w = w};
+        err = add(m, &want, &t);
+        if (err)
+            return err;
+    }
+    t->used = ++m->clock;
+    memcpy(graph_data(t->graph, *arena, t->x), x,
+           floats(graph_size(t->graph, t->x)) * sizeof *x);
+    err = graph_run(t->graph, *arena, 0, graph_n_ops(t->graph), &m->hook);
+    if (err)
+        return err;
+    memcpy(ret_y, graph_data(t->graph, *arena, t->y),
+           floats(graph_size(t->graph, t->y)) * sizeof *ret_y);
+    return ERR_OK;
+}
