@@ -48,11 +48,12 @@ static void derive_domain(struct config_draft *d, int domain) {
     int layer = origin_of(d, "dataroot")->layer;
     if (origin_of(d, key)->layer > layer) // a later word than dataroot's
         return;
-    if (origin_of(d, key)->layer == layer && layer > 0)
+    char *root = xasprintf("%s/train%s", dataroot, letter);
+    if (origin_of(d, key)->layer == layer && strcmp(root, c->root) != 0)
         config_blame(d, where_of(d, key), "%s and dataroot are both set; set one", key);
     config_set_text(&c->use, "folder");
     free(c->root);
-    c->root = xasprintf("%s/train%s", dataroot, letter);
+    c->root = root;
     if (!fs_is_dir(c->root))
         config_blame(d, where_of(d, "dataroot"), "dataroot: there is no folder %s", c->root);
     snprintf(key, sizeof key, "curator.%s.held_out", letter);

@@ -368,6 +368,21 @@ static void what_is_written_reads_back_equal(void **state) {
     config_free(back);
 }
 
+static void an_effective_file_can_be_given_again(void **state) {
+    struct config *c = resolved("preset = \"small\";", NULL), *again = NULL;
+    struct config_problems problems;
+    char *first = written(c);
+    put("effective.conf", first);
+    assert_int_equal(config_resolve("effective.conf", "presets", NULL, 0, &again, &problems), 0);
+    char *second = written(again);
+    assert_string_equal(first, second);
+    config_problems_fini(&problems);
+    free(first);
+    free(second);
+    config_free(c);
+    config_free(again);
+}
+
 static void count_key(void *context, const char *path, const char *value) {
     struct config *c = ((void **)context)[0];
     char text[256];
@@ -478,6 +493,7 @@ int main(void) {
         cmocka_unit_test(every_number_is_taken_up_to_its_boundary_and_not_beyond),
         cmocka_unit_test(every_choice_is_taken_and_no_other),
         cmocka_unit_test(what_is_written_reads_back_equal),
+        cmocka_unit_test(an_effective_file_can_be_given_again),
         cmocka_unit_test(each_key_is_given_once),
         cmocka_unit_test(only_mathematics_and_data_count_as_different),
         cmocka_unit_test(max_steps_may_grow_or_go),
