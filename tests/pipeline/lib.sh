@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the tests of the whole pipeline. A test sources this file, calls `ok "claim" command...`
 # for each claim and ends with `finish`, which prints `N passed, N failed, N skipped`.
 #
@@ -7,7 +8,6 @@
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 BUILD=${BUILD:-build}
-TOP=$PWD
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/pipeline_test_XXXXXX")
 PASSED=0 FAILED=0 SKIPPED=0
 
@@ -46,14 +46,18 @@ finish() {
 
 # Two folders of drawn pictures, trainA/trainB/testA/testB: $WORK/data.
 draw_data() {
-    local i=0 f
+    local i=0 f part
     "$BUILD/bin/draw" --out "$WORK/drawn" --celeba 40 --anime 40 --seed 3 >/dev/null || return 1
     mkdir -p "$WORK/data/"{trainA,trainB,testA,testB}
     for f in "$WORK"/drawn/anime/images/*.jpg; do
-        [ $((i++ % 8)) -eq 0 ] && cp "$f" "$WORK/data/testA/" || cp "$f" "$WORK/data/trainA/"
+        part=train
+        [ $((i++ % 8)) -ne 0 ] || part="test"
+        cp "$f" "$WORK/data/${part}A/"
     done
     for f in "$WORK"/drawn/celeba/img_align_celeba/*.jpg; do
-        [ $((i++ % 8)) -eq 0 ] && cp "$f" "$WORK/data/testB/" || cp "$f" "$WORK/data/trainB/"
+        part=train
+        [ $((i++ % 8)) -ne 0 ] || part="test"
+        cp "$f" "$WORK/data/${part}B/"
     done
 }
 
@@ -79,7 +83,7 @@ start_run() {
     local name=$1
     shift
     ./pipeline up --conf "$WORK/$name.conf" --runs "$WORK/runs" "$@" >"$WORK/$name.out" 2>&1 &
-    UP=$!
+    export UP=$!
 }
 
 # status NAME PROCESS FIELD, from `./pipeline status --json`; empty if it is not there

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # kill -9 of each process in the middle of a run: the run ends by itself with the same bits.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "$0")/lib.sh"
 
 KILL_AT=${KILL_AT:-33}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Memory at batch 6, pool 50, 400 steps of a small net stays where the design says it stays.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "$0")/lib.sh"
 
 STEPS=${STEPS:-400}
