@@ -1,0 +1,69 @@
+// replay - the trainer's side of the pool: fakes of a step out, fakes of many steps back.
+//
+// Requests to the pool are idempotent. Each stays with us until it is answered: when the pool dies
+// and comes back, pool_open is sent again and then what was unanswered, and the trainer has noticed
+// nothing but a pause. Nothing blocks: call replay_poll whenever there is time and ask
+// replay_busy.
+//
+//   replay_open, replay_begin (once, before the first exchange), and when that is done, a step:
+//   replay_exchange(both tables) ... replay_poll ... not busy: replay_pooled(0), (1)
+//
+// With capacity 0 there is no pool and no socket: fakes come back as they are.
+#ifndef REPLAY_H
+#define REPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "link.h"
+
+enum { REPLAY_FAKE_A, REPLAY_FAKE_B, REPLAY_TABLES };
+
+struct replay_options {
+    struct link_options link; // endpoint, identity; frame_max_bytes is set by replay_begin
+    uint64_t capacity;        // pictures per table; 0: no pool
+    uint64_t batch;           // largest n of an exchange
+};
+
+struct replay_begin {
+    size_t slot_bytes[REPLAY_TABLES]; // of a picture
+    uint64_t step;                    // of the checkpoint to go back to; 0: empty
+    const char *path, *digest;        // of its pool.bin; NULL at step 0
+};
+
+struct replay;
+
+// Allocates the buffers of replay_begin's sizes there.
+void replay_new(const struct replay_options *options, struct replay **ret_replay);
+void replay_free(struct replay *r);
+
+// Connects and asks for tables of these sizes, rewound to the step. The texts are copied. ERR_IO.
+int replay_begin(struct replay *r, const struct replay_begin *begin);
+
+// `fake` [n, slot_bytes]: lent until replay_busy is false. BUG while busy.
+void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
+                     const float *const fake[REPLAY_TABLES]);
+// What came back; lent until the next exchange.
+const float *replay_pooled(const struct replay *r, int table);
+
+// Asks for a snapshot of the state after `step` in the file `path`. BUG while busy.
+void replay_save(struct replay *r, uint64_t step, const char *path);
+// Its digest, when no longer busy; NULL without a pool.
+const char *replay_saved_digest(const struct replay *r);
+
+// Whether something is unanswered.
+bool replay_busy(const struct replay *r);
+
+// Takes what has come, sends what is due. ERR_IO; ERR_PEER, or the pool's own error, when it
+// refuses.
+int replay_poll(struct replay *r);
+
+// Asks for the end of the session; it has come when replay_is_up is false.
+void replay_finish(struct replay *r);
+bool replay_is_up(const struct replay *r);
+
+void *replay_socket(struct replay *r); // NULL without a session or pool
+int64_t replay_due_us(const struct replay *r);
+
+#endif
