@@ -53,6 +53,7 @@ int json_count(yajl_val array); // 0 if it is none
 yajl_val json_at(yajl_val array, int i);
 double json_number_at(yajl_val array, int i);
 long long json_int_at(yajl_val array, int i);
+const char *json_text_at(yajl_val array, int i); // "" if it is no text
 
 // The checks of a case; each returns whether the answer is right and has complained if not.
 // `what` names the quantity.

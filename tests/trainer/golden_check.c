@@ -137,6 +137,14 @@ long long json_int_at(yajl_val array, int i)
     return v && YAJL_IS_INTEGER(v) ? YAJL_GET_INTEGER(v) : -1;
 }
 
+const char *json_text_at(yajl_val array, int i)
+{
+    yajl_val v = json_at(array, i);
+    const char *text = v ? YAJL_GET_STRING(v) : NULL;
+
+    return text ? text : "";
+}
+
 // One figure of a check; `field` is its key, e.g. "abssum".
 static bool figure(struct judge *j, const char *what, const char *field, double got, double want,
                    double tolerance)
