@@ -1,0 +1,26 @@
+// evaluate - how far the fakes are from what they imitate, in one number a direction.
+//
+// Sliced Wasserstein distance (swd.h) on held-out pictures. It compares sets, not pairs: lower is
+// nearer, 0 is the same set. Same weights, pictures and seed, same numbers.
+#ifndef EVALUATE_H
+#define EVALUATE_H
+
+#include "held_out.h"
+#include "model.h"
+
+struct evaluate_scores {
+    double a_to_b; // G_A(real_A) from real_B
+    double b_to_a; // G_B(real_B) from real_A
+    double real;   // real_A from real_B: where an untrained translation would begin
+};
+
+struct evaluate_options {
+    int pictures; // of each domain, at most
+    uint64_t seed;
+};
+
+// ERR_SHAPE: the pictures differ in size or have fewer than 16 pixels on a side; ERR_DEVICE_LOST.
+int evaluate(struct model *m, const struct held_out *held, const struct evaluate_options *options,
+             struct evaluate_scores *ret_scores);
+
+#endif
