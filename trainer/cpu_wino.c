@@ -2,7 +2,7 @@
 
 #include <omp.h>
 
-#include "cpu_wino_kernels.h"
+#include "cpu_kernels.h"
 #include "err.h"
 #include "util.h"
 
@@ -16,7 +16,7 @@ enum { SKEW_POINT = 80, SKEW_BLOCK = 16 };
 
 struct plan {
     const struct cpu_wino *s;
-    const struct cpu_wino_kernels *kernels;
+    const struct cpu_kernels *kernels;
     const struct cpu_wino_transforms *f;
     int points, rows, cols, tiles, chunk; // tiles: rows * cols of each picture
     int c_blocks, k_blocks;               // vectors
@@ -25,18 +25,8 @@ struct plan {
     int blocks_out, blocks_in;            // of the filter gradient
 };
 
-static const struct cpu_wino_kernels *choose_kernels(void) {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
-        return &cpu_wino_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &cpu_wino_avx2;
-#endif
-    return &cpu_wino_plain;
-}
-
 const char *cpu_wino_instructions(void) {
-    return choose_kernels()->name;
+    return cpu_kernels()->name;
 }
 
 static int ceil_div(int a, int b) {
@@ -44,7 +34,7 @@ static int ceil_div(int a, int b) {
 }
 
 static struct plan plan_of(const struct cpu_wino *s) {
-    struct plan p = {.s = s, .kernels = choose_kernels()};
+    struct plan p = {.s = s, .kernels = cpu_kernels()};
     int lanes = p.kernels->lanes;
 
     if (s->m != 2 && s->m != 4)
@@ -251,13 +241,15 @@ static void multiply(const struct plan *p, int count, const struct matrix *x) {
 #pragma omp for
     for (int i = 0; i < p->points * panels; i++) {
         int point = i / panels, panel = i % panels;
-        p->kernels->product(&(struct cpu_wino_product){
+        p->kernels->product(&(struct cpu_product){
             .tiles = count,
             .blocks = ceil_div(x->inputs, p->kernels->lanes),
             .in = x->in + point * x->in_point,
             .panel = x->u + point * u_point + panel * panel_floats(p, x->inputs),
             .out = x->out + point * x->out_point + 2 * panel * p->block,
+            .in_tile = p->kernels->lanes,
             .in_block = p->block,
+            .out_tile = p->kernels->lanes,
             .out_block = p->block,
         });
     }
@@ -285,14 +277,16 @@ static void gradient_block(const struct plan *p, int count, int block, float *wo
     int k0 = block / p->blocks_in * BLOCK_OUT, c0 = block % p->blocks_in * BLOCK_IN;
 
     for (int i = 0; i < p->points; i++)
-        p->kernels->outer(&(struct cpu_wino_outer){
+        p->kernels->outer(&(struct cpu_outer){
             .tiles = count,
             .rows = MIN(BLOCK_OUT, p->k_blocks * lanes - k0),
             .vectors = MIN(BLOCK_IN / lanes, p->c_blocks - c0 / lanes),
             .z = z_of(p, work) + i * p->z_point + k0 / lanes * p->block,
             .v = work + i * p->v_point + c0 / lanes * p->block,
             .out = du + i * gradient_point(),
+            .z_tile = lanes,
             .z_block = p->block,
+            .v_tile = lanes,
             .v_block = p->block,
             .out_row = BLOCK_IN,
             .add = add,

@@ -1,5 +1,5 @@
-// The judge is the direct sum in double. The module is compiled in here with a processor that the
-// test chooses, so that every instruction set this machine has is tried.
+// The judge is the direct sum in double. The choice of kernels is compiled in here with a
+// processor that the test limits, so that every instruction set this machine has is tried.
 #include "kernel_test.h"
 
 static int hidden_instructions; // 0: none, 1: AVX-512, 2: also AVX2
@@ -9,7 +9,9 @@ static int supports(const char *name, int here) {
 }
 
 #define __builtin_cpu_supports(name) supports(name, __builtin_cpu_supports(name))
-#include "cpu_wino.c"
+#include "cpu_kernels.c"
+
+#include "cpu_wino.h"
 
 struct problem {
     struct cpu_wino s;

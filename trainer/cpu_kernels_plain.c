@@ -5,6 +5,7 @@
 #define OUTER_VECTORS 2
 #define TARGET
 #define FMA(x, y, z) ((x) * (y) + (z))
-#define KERNELS cpu_wino_plain
-#define NAME "plain"
+#include "cpu_product_simd.h"
 #include "cpu_wino_simd.h"
+
+const struct cpu_kernels cpu_kernels_plain = {"plain", LANES, TABLE(2), TABLE(4), product, outer};

@@ -7,7 +7,8 @@
 #define OUTER_VECTORS 3
 #define TARGET __attribute__((target("avx2,fma")))
 #define FMA(x, y, z) _mm256_fmadd_ps(x, y, z)
-#define KERNELS cpu_wino_avx2
-#define NAME "avx2"
+#include "cpu_product_simd.h"
 #include "cpu_wino_simd.h"
+
+const struct cpu_kernels cpu_kernels_avx2 = {"avx2", LANES, TABLE(2), TABLE(4), product, outer};
 #endif

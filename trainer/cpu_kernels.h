@@ -1,13 +1,14 @@
-// cpu_wino_kernels - the vector code of cpu_wino, once per instruction set. Not for others.
+// cpu_kernels - the vector code of the convolutions, once per instruction set. For cpu_wino,
+// cpu_filter and cpu_narrow only.
 //
-// Transformed tensors ("points") hold L = `lanes` channels innermost, one vector:
+// Transformed tensors of cpu_wino ("points") hold L = `lanes` channels innermost, one vector:
 //
 //   V, Z, products   [a*a][channels / L][tiles][L]          strides: point, block, L
 //   U                [a*a][outputs / 2L][inputs][2L]         a panel of two vectors per input
 //
 // channels rounded up to L (to 2L where they are a panel's columns), the excess zero.
-#ifndef CPU_WINO_KERNELS_H
-#define CPU_WINO_KERNELS_H
+#ifndef CPU_KERNELS_H
+#define CPU_KERNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,20 +40,24 @@ struct cpu_wino_panel {
     ptrdiff_t point;
 };
 
-// out [vectors][tiles][L] = in [blocks][tiles][L] x panel [blocks * L][2L], for `tiles` tiles
-struct cpu_wino_product {
+// out (+)= in x panel: `tiles` rows of blocks * L inputs, a panel [blocks * L][2L], two vectors a
+// row. out and panel aligned to vectors.
+struct cpu_product {
     int tiles, blocks;
     const float *in, *panel;
     float *out;
-    ptrdiff_t in_block, out_block;
+    ptrdiff_t in_tile, in_block, out_tile, out_block; // floats between rows, between vectors
+    bool add;
 };
 
-// out [rows of z][vectors * L] (+)= sum over tiles of z[tile][row] v[tile][vectors * L]
-struct cpu_wino_outer {
-    int tiles, rows, vectors; // rows <= L * its blocks
+// out [rows][vectors * L] (+)= sum over tiles of z[tile][row] * v[tile][vectors * L]
+// Rows are made in groups: L of them, rounded up, are read from z and written to out. Row i of z
+// lies at (i / L) * z_block + i % L. out is aligned to vectors.
+struct cpu_outer {
+    int tiles, rows, vectors;
     const float *z, *v;
     float *out;
-    ptrdiff_t z_block, v_block, out_row;
+    ptrdiff_t z_tile, z_block, v_tile, v_block, out_row; // floats
     bool add;
 };
 
@@ -67,17 +72,20 @@ struct cpu_wino_transforms {
     void (*filter_grad)(const float *du, ptrdiff_t point, int count, bool add, float *ret_dw);
 };
 
-struct cpu_wino_kernels {
+struct cpu_kernels {
     const char *name;
     int lanes;
     struct cpu_wino_transforms f2, f4;
-    void (*product)(const struct cpu_wino_product *p);
-    void (*outer)(const struct cpu_wino_outer *p);
+    void (*product)(const struct cpu_product *p);
+    void (*outer)(const struct cpu_outer *p);
 };
 
-extern const struct cpu_wino_kernels cpu_wino_plain;
+// The best that this machine runs.
+const struct cpu_kernels *cpu_kernels(void);
+
+extern const struct cpu_kernels cpu_kernels_plain;
 #if defined(__x86_64__)
-extern const struct cpu_wino_kernels cpu_wino_avx2, cpu_wino_avx512;
+extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;
 #endif
 
 #endif
