@@ -1,0 +1,218 @@
+// bench_step - how long a training step takes. No sockets.
+//
+// Random pictures, fresh weights, the fakes handed straight back as if a pool had passed them on.
+// One JSON line on stdout; see --help.
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "err.h"
+#include "model.h"
+#include "rng.h"
+#include "util.h"
+#include "version_text.h"
+
+static const char help[] =
+    "bench_step - time of a CycleGAN training step on random pictures\n"
+    "\n"
+    "  --size S       pictures are SxS (128)       --netG NAME    resnet_6blocks\n"
+    "  --ngf F        generator width (64)         --netD NAME    basic\n"
+    "  --ndf F        discriminator width (64)     --device NAME  cpu\n"
+    "  --batch N      pictures of each domain (1)  --dtype fp32\n"
+    "  --steps K      measured steps (5)           --winograd auto|off|f2|f4\n"
+    "  --warmup K     steps before (1)             --threads T    (2)\n"
+    "  --identity X   lambda_identity (0.5)        --kernels      also print the kernels\n"
+    "\n"
+    "Prints one JSON line: the settings, median_s_per_step, min_s_per_step, max_s_per_step,\n"
+    "img_per_s (pictures of domain A per second, from the median), peak_mb (of the process),\n"
+    "model_mb (what the model holds).\n";
+
+struct bench {
+    struct model_options options;
+    int size, batch, steps, warmup;
+    bool kernels;
+};
+
+static int number(const char *name, const char *text, int least, int *ret)
+{
+    char *end;
+    long value;
+
+    errno = 0;
+    value = strtol(text, &end, 10);
+    if (*end || end == text || errno || value < least || value > INT_MAX)
+        return err_set(ERR_USAGE, "--%s %s: a number from %d", name, text, least);
+    *ret = (int)value;
+    return ERR_OK;
+}
+
+static const struct option flags[] = {
+    {"size", 1, NULL, 's'},     {"ngf", 1, NULL, 'g'},    {"ndf", 1, NULL, 'd'},
+    {"batch", 1, NULL, 'b'},    {"steps", 1, NULL, 'k'},  {"warmup", 1, NULL, 'w'},
+    {"threads", 1, NULL, 't'},  {"netG", 1, NULL, 'G'},   {"netD", 1, NULL, 'D'},
+    {"device", 1, NULL, 'v'},   {"dtype", 1, NULL, 'y'},  {"winograd", 1, NULL, 'o'},
+    {"identity", 1, NULL, 'i'}, {"kernels", 0, NULL, 'K'}, {"help", 0, NULL, 'h'},
+    {"version", 0, NULL, 'V'},  {0},
+};
+
+static int set_flag(struct bench *b, int flag, const char *name)
+{
+    switch (flag) {
+    case 's':
+        return number(name, optarg, 1, &b->size);
+    case 'g':
+        return number(name, optarg, 1, &b->options.ngf);
+    case 'd':
+        return number(name, optarg, 1, &b->options.ndf);
+    case 'b':
+        return number(name, optarg, 1, &b->batch);
+    case 'k':
+        return number(name, optarg, 1, &b->steps);
+    case 'w':
+        return number(name, optarg, 0, &b->warmup);
+    case 't':
+        return number(name, optarg, 1, &b->options.threads);
+    case 'G':
+        b->options.netG = optarg;
+        return ERR_OK;
+    case 'D':
+        b->options.netD = optarg;
+        return ERR_OK;
+    case 'v':
+        b->options.device = optarg;
+        return ERR_OK;
+    case 'o':
+        b->options.winograd = optarg;
+        return ERR_OK;
+    case 'i':
+        b->options.lambda_identity = strtod(optarg, NULL);
+        return ERR_OK;
+    case 'K':
+        b->kernels = true;
+        return ERR_OK;
+    case 'y':
+        if (strcmp(optarg, "fp32") == 0)
+            return ERR_OK;
+        return err_set(ERR_USAGE, "--dtype %s: fp32", optarg);
+    default:
+        return err_set(ERR_USAGE, "unknown option; --help lists them");
+    }
+}
+
+static void fill(struct bench *b, float *x, uint64_t picture)
+{
+    size_t count = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
+
+    for (size_t i = 0; i < count; i++)
+        x[i] = (float)(2 * rng_uniform(1, RNG_TEST, picture, (uint32_t)i) - 1);
+}
+
+static int step(struct model *m)
+{
+    int err = model_generate(m);
+
+    if (!err)
+        err = model_update_g(m, 2e-4);
+    if (!err)
+        err = model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B));
+    return err;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void report(const struct bench *b, const struct model *m, double *seconds)
+{
+    const struct model_options *o = &b->options;
+    struct rusage usage;
+    double median;
+
+    qsort(seconds, (size_t)b->steps, sizeof *seconds, by_value);
+    median = (seconds[(b->steps - 1) / 2] + seconds[b->steps / 2]) / 2;
+    (void)getrusage(RUSAGE_SELF, &usage); // cannot fail for RUSAGE_SELF
+    printf("{\"bench\":\"step\",\"device\":\"%s\",\"netG\":\"%s\",\"netD\":\"%s\",\"size\":%d,"
+           "\"ngf\":%d,\"ndf\":%d,\"batch\":%d,\"threads\":%d,\"dtype\":\"fp32\","
+           "\"winograd\":\"%s\",\"steps\":%d,\"median_s_per_step\":%.6f,\"min_s_per_step\":%.6f,"
+           "\"max_s_per_step\":%.6f,\"img_per_s\":%.3f,\"peak_mb\":%.1f,\"model_mb\":%.1f}\n",
+           o->device, o->netG, o->netD, b->size, o->ngf, o->ndf, b->batch, o->threads, o->winograd,
+           b->steps, median, seconds[0], seconds[b->steps - 1], b->batch / median,
+           (double)usage.ru_maxrss / 1024, (double)model_memory_bytes(m) / 1048576);
+}
+
+static int measure(struct bench *b, struct model *m)
+{
+    double *seconds = xcalloc((size_t)b->steps, sizeof *seconds);
+    int err = model_init(m, "normal", 0.02, 1);
+
+    if (!err)
+        err = model_shape(m, b->batch, b->size, b->size, b->size, b->size);
+    for (int i = -b->warmup; i < b->steps && !err; i++) {
+        fill(b, model_input(m, MODEL_A), 2 * (uint64_t)(i + b->warmup));
+        fill(b, model_input(m, MODEL_B), 2 * (uint64_t)(i + b->warmup) + 1);
+        int64_t start = now_us();
+        err = step(m);
+        if (i >= 0)
+            seconds[i] = (double)(now_us() - start) * 1e-6;
+    }
+    if (!err)
+        report(b, m, seconds);
+    free(seconds);
+    return err;
+}
+
+static int run(struct bench *b)
+{
+    struct model *m;
+    int err = model_new(&b->options, &m);
+
+    if (err)
+        return err;
+    err = measure(b, m);
+    if (!err && b->kernels) {
+        char *text = model_kernels(m);
+        (void)fputs(text, stderr); // for a person
+        free(text);
+    }
+    model_free(m);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench b = {
+        .size = 128,
+        .batch = 1,
+        .steps = 5,
+        .warmup = 1,
+        .options = {.model = "cycle_gan", .device = "cpu", .netG = "resnet_6blocks",
+                    .netD = "basic", .norm = "instance", .gan_mode = "lsgan", .winograd = "auto",
+                    .input_nc = 3, .output_nc = 3, .ngf = 64, .ndf = 64, .n_layers_D = 3,
+                    .beta1 = 0.5, .beta2 = 0.999, .lambda_A = 10, .lambda_B = 10,
+                    .lambda_identity = 0.5, .threads = 2, .shapes = 1},
+    };
+    int flag, index = 0, err = ERR_OK;
+
+    opterr = 0;
+    while (!err && (flag = getopt_long(argc, argv, "", flags, &index)) != -1) {
+        if (flag == 'h' || flag == 'V') {
+            (void)printf("%s%s", flag == 'h' ? help : version_text(), flag == 'h' ? "" : "\n");
+            return 0;
+        }
+        err = set_flag(&b, flag, flag == '?' ? "" : flags[index].name);
+    }
+    if (!err && optind < argc)
+        err = err_set(ERR_USAGE, "%s: no such argument", argv[optind]);
+    if (!err)
+        err = run(&b);
+    if (err)
+        (void)fprintf(stderr, "bench_step: %s\n", err_text());
+    return err ? err_exit_code(err) : 0;
+}
