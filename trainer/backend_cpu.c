@@ -231,7 +231,8 @@ int backend_cpu_open(const struct device_options *options, struct device **ret_d
         err = err_set(ERR_CONFIG, "threads %d: 1 or more", options->threads);
         goto fail;
     }
-    omp_set_num_threads(options->threads);
+    cpu->threads = options->threads;
+    omp_set_num_threads(cpu->threads);
     err = open_dnnl(cpu);
     if (err)
         goto fail;

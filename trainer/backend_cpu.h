@@ -6,12 +6,14 @@
 #include <dnnl_debug.h>
 
 #include "backend.h"
+#include "cpu_wino.h"
 
 struct cpu_device {
     struct device base;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    bool winograd; // may choose it
+    int threads;
+    bool winograd; // may be chosen
     int tile;      // 2 or 4: F(2x2) or F(4x4) wherever possible; 0: what is faster
 };
 
@@ -22,6 +24,61 @@ struct cpu_device {
         if (status_ != dnnl_success)                                                               \
             return err_set(err, "oneDNN: %s: %s", #call, dnnl_status2str(status_));                \
     } while (0)
+
+// A copy of a weight tensor as some kernel wants it.
+struct packed {
+    enum packing { PACKED_DNNL, PACKED_WINO_FORWARD, PACKED_WINO_BACKWARD } packing;
+    void *data;
+    size_t bytes;
+    // PACKED_DNNL:
+    dnnl_memory_desc_t desc;
+    dnnl_memory_t memory;
+    dnnl_primitive_t reorder; // from the master
+    // PACKED_WINO_*:
+    struct cpu_wino wino; // c, k, m count
+};
+
+struct device_weights {
+    struct cpu_device *device;
+    const float *master;
+    int64_t dims[4];
+    dnnl_memory_t memory; // the master, as oneDNN sees it; NULL until it is needed
+    int n_packed;
+    struct packed *packed;
+};
+
+// The index in w->packed of the copy that has this packing; it is made if it is new, and valid
+// after the next refresh.
+int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
+                    const dnnl_memory_desc_t *desc, int *ret_index);
+int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing);
+
+// [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
+int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc);
+
+// A reorder, or one that adds to what is there.
+int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
+                    const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder);
+int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
+                    dnnl_memory_t to);
+
+// A convolution by Winograd's algorithm (cpu_wino.h).
+struct wino_conv {
+    struct device_weights *weights;
+    struct cpu_wino wino;
+    int packed_forward, packed_backward;
+};
+
+// Whether this device computes this shape so, and then with which tile.
+bool cpu_wino_choose(const struct cpu_device *d, const struct conv_shape *s,
+                     struct cpu_wino *ret_wino);
+void cpu_wino_conv_init(struct wino_conv *c, struct device_weights *w, const struct cpu_wino *s,
+                        bool backward);
+size_t cpu_wino_conv_bytes(const struct wino_conv *c);
+void cpu_wino_conv_forward(const struct wino_conv *c, const float *x, float *ret_y,
+                           void *workspace);
+void cpu_wino_conv_backward(const struct wino_conv *c, const struct conv_gradients *t,
+                            void *workspace);
 
 // The convolution entries of struct backend, see there.
 struct device_weights *cpu_weights_new(struct device *d, const float *master,

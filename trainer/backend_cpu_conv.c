@@ -7,24 +7,6 @@
 #include "err.h"
 #include "util.h"
 
-// One packing of a weight tensor.
-struct packed {
-    dnnl_memory_desc_t desc;
-    dnnl_memory_t memory;
-    void *data;
-    size_t bytes;
-    dnnl_primitive_t reorder; // from the master
-};
-
-struct device_weights {
-    struct cpu_device *device;
-    const float *master;
-    int64_t dims[4];
-    dnnl_memory_t memory; // the master, as oneDNN sees it; NULL until the first conv
-    int n_packed;
-    struct packed *packed;
-};
-
 // One of a convolution's three passes.
 struct pass {
     dnnl_primitive_t primitive;
@@ -36,6 +18,8 @@ struct pass {
 struct device_conv {
     struct device_weights *weights;
     struct conv_shape shape;
+    bool winograd;
+    struct wino_conv wino; // if winograd; else all that follows
     struct pass forward, backward_data, backward_weights;
     int packed_forward, packed_backward; // indices into weights->packed
     dnnl_memory_t x, y, bias;            // their data is set at each run
@@ -44,135 +28,11 @@ struct device_conv {
     dnnl_primitive_t dw_write, dw_add; // dw to the master's layout
 };
 
-// [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
-static int master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc)
-{
-    dnnl_dims_t dims = {s->k, s->c, s->r, s->r};
-
-    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(ret_desc, 4, dims, dnnl_f32,
-                                                 s->transposed ? dnnl_bacd : dnnl_abcd));
-    return ERR_OK;
-}
-
-struct device_weights *cpu_weights_new(struct device *d, const float *master,
-                                       const int64_t dims[4])
-{
-    struct device_weights *w = xcalloc(1, sizeof *w);
-
-    w->device = (struct cpu_device *)d;
-    w->master = master;
-    memcpy(w->dims, dims, sizeof w->dims);
-    return w;
-}
-
-void cpu_weights_free(struct device_weights *w)
-{
-    if (!w)
-        return;
-    for (int i = 0; i < w->n_packed; i++) {
-        dnnl_primitive_destroy(w->packed[i].reorder);
-        dnnl_memory_destroy(w->packed[i].memory);
-        free(w->packed[i].data);
-    }
-    dnnl_memory_destroy(w->memory);
-    free(w->packed);
-    free(w);
-}
-
-static int reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
-                       const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder)
-{
-    dnnl_primitive_desc_t desc;
-    dnnl_primitive_attr_t attr;
-    dnnl_post_ops_t ops;
-
-    DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
-    DNN(ERR_DEVICE, dnnl_post_ops_create(&ops));
-    if (add)
-        DNN(ERR_DEVICE, dnnl_post_ops_append_sum(ops, 1));
-    DNN(ERR_DEVICE, dnnl_primitive_attr_set_post_ops(attr, ops));
-    DNN(ERR_DEVICE, dnnl_reorder_primitive_desc_create(&desc, from, engine, to, engine, attr));
-    dnnl_post_ops_destroy(ops);
-    dnnl_primitive_attr_destroy(attr);
-    dnnl_status_t status = dnnl_primitive_create(ret_reorder, desc);
-    dnnl_primitive_desc_destroy(desc);
-    DNN(ERR_DEVICE, status);
-    return ERR_OK;
-}
-
-static int run_reorder(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
-                       dnnl_memory_t to)
-{
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-
-    DNN(ERR_DEVICE_LOST, dnnl_primitive_execute(reorder, d->stream, COUNT(args), args));
-    return ERR_OK;
-}
-
-int cpu_weights_refresh(struct device_weights *w)
-{
-    for (int i = 0; i < w->n_packed; i++) {
-        int err = run_reorder(w->device, w->packed[i].reorder, w->memory, w->packed[i].memory);
-        if (err)
-            return err;
-    }
-    return ERR_OK;
-}
-
-size_t cpu_weights_bytes(const struct device_weights *w)
-{
-    size_t bytes = 0;
-
-    for (int i = 0; i < w->n_packed; i++)
-        bytes += w->packed[i].bytes;
-    return bytes;
-}
-
 // Memory without data of its own.
 static int memory_new(const struct cpu_device *d, const dnnl_memory_desc_t *desc,
                       dnnl_memory_t *ret_memory)
 {
     DNN(ERR_DEVICE, dnnl_memory_create(ret_memory, desc, d->engine, DNNL_MEMORY_NONE));
-    return ERR_OK;
-}
-
-static int packed_add(struct device_weights *w, const struct conv_shape *s,
-                      const dnnl_memory_desc_t *desc)
-{
-    struct packed p = {.desc = *desc, .bytes = dnnl_memory_desc_get_size(desc)};
-    dnnl_memory_desc_t master;
-    int err = master_desc(s, &master);
-
-    if (err)
-        return err;
-    if (!w->memory)
-        DNN(ERR_DEVICE, dnnl_memory_create(&w->memory, &master, w->device->engine,
-                                           (void *)w->master)); // only read
-    p.data = xaligned(p.bytes);
-    err = reorder_new(w->device->engine, &master, desc, false, &p.reorder);
-    if (err) {
-        free(p.data);
-        return err;
-    }
-    DNN(ERR_DEVICE, dnnl_memory_create(&p.memory, desc, w->device->engine, p.data));
-    w->packed = xrealloc(w->packed, (size_t)(w->n_packed + 1) * sizeof *w->packed);
-    w->packed[w->n_packed++] = p;
-    return ERR_OK;
-}
-
-// The index of the copy packed as `desc`, which is made if it is new.
-static int packed_find(struct device_weights *w, const struct conv_shape *s,
-                       const dnnl_memory_desc_t *desc, int *ret_index)
-{
-    for (int i = 0; i < w->n_packed; i++)
-        if (dnnl_memory_desc_equal(&w->packed[i].desc, desc)) {
-            *ret_index = i;
-            return ERR_OK;
-        }
-    int err = packed_add(w, s, desc);
-    if (err)
-        return err;
-    *ret_index = w->n_packed - 1;
     return ERR_OK;
 }
 
@@ -276,7 +136,7 @@ static int forward_init(struct device_conv *c, const struct descs *d,
 
     if (err)
         return err;
-    return packed_find(c->weights, &c->shape,
+    return cpu_packed_dnnl(c->weights, &c->shape,
                        dnnl_primitive_desc_query_md(*ret_desc, dnnl_query_weights_md, 0),
                        &c->packed_forward);
 }
@@ -288,7 +148,7 @@ static int backward_data_init(struct device_conv *c, const struct descs *d,
     int err = pass_init(c, d, BACKWARD_DATA, hint, &c->backward_data, &desc);
 
     if (!err)
-        err = packed_find(c->weights, &c->shape,
+        err = cpu_packed_dnnl(c->weights, &c->shape,
                           dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
                           &c->packed_backward);
     dnnl_primitive_desc_destroy(desc);
@@ -299,7 +159,7 @@ static int dw_init(struct device_conv *c, const dnnl_memory_desc_t *desc)
 {
     const struct cpu_device *device = c->weights->device;
     dnnl_memory_desc_t master;
-    int err = master_desc(&c->shape, &master);
+    int err = cpu_master_desc(&c->shape, &master);
 
     if (err)
         return err;
@@ -310,10 +170,10 @@ static int dw_init(struct device_conv *c, const dnnl_memory_desc_t *desc)
     err = memory_new(device, &master, &c->dw_master);
     if (err)
         return err;
-    err = reorder_new(device->engine, desc, &master, false, &c->dw_write);
+    err = cpu_reorder_new(device->engine, desc, &master, false, &c->dw_write);
     if (err)
         return err;
-    return reorder_new(device->engine, desc, &master, true, &c->dw_add);
+    return cpu_reorder_new(device->engine, desc, &master, true, &c->dw_add);
 }
 
 static int backward_weights_init(struct device_conv *c, const struct descs *d,
@@ -359,11 +219,16 @@ int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool 
                  struct device_conv **ret_conv)
 {
     struct device_conv *c = xcalloc(1, sizeof *c);
-    int err;
+    struct cpu_wino wino;
+    int err = ERR_OK;
 
     c->weights = w;
     c->shape = *shape;
-    err = conv_init(c, backward);
+    c->winograd = cpu_wino_choose(w->device, shape, &wino);
+    if (c->winograd)
+        cpu_wino_conv_init(&c->wino, w, &wino, backward);
+    else
+        err = conv_init(c, backward);
     if (err) {
         cpu_conv_free(c);
         return err;
@@ -413,6 +278,8 @@ static size_t scratch_offset(const struct device_conv *c)
 
 size_t cpu_conv_workspace_bytes(const struct device_conv *c)
 {
+    if (c->winograd)
+        return cpu_wino_conv_bytes(&c->wino);
     size_t scratch = MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes);
 
     return scratch_offset(c) + MAX(scratch, c->backward_weights.scratch_bytes);
@@ -422,10 +289,17 @@ void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
 {
     const struct conv_shape *s = &c->shape;
     const char *data = c->backward_data.kernel, *weights = c->backward_weights.kernel;
+    char kernels[192];
 
-    (void)snprintf(ret_text, size, "%s %dx%d/%d %d->%d on [%d,%d,%d]: %s, %s, %s",
+    if (c->winograd)
+        (void)snprintf(kernels, sizeof kernels, "winograd F%d %s", c->wino.wino.m,
+                       cpu_wino_instructions());
+    else
+        (void)snprintf(kernels, sizeof kernels, "%s, %s, %s", c->forward.kernel, data ? data : "-",
+                       weights ? weights : "-");
+    (void)snprintf(ret_text, size, "%s %dx%d/%d %d->%d on [%d,%d,%d]: %s",
                    s->transposed ? "convT" : "conv", s->r, s->r, s->stride, s->c, s->k, s->n, s->h,
-                   s->w, c->forward.kernel, data ? data : "-", weights ? weights : "-");
+                   s->w, kernels);
 }
 
 static int set_data(dnnl_memory_t memory, const void *data)
@@ -464,8 +338,8 @@ static int pass_run(struct device_conv *c, struct pass *p, const dnnl_exec_arg_t
     return ERR_OK;
 }
 
-int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
-                     void *workspace)
+static int forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
+                   void *workspace)
 {
     dnnl_exec_arg_t args[3] = {
         {DNNL_ARG_SRC, c->x},
@@ -475,6 +349,15 @@ int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, f
     int err = set_maps(c, x, ret_y, bias);
 
     return err ? err : pass_run(c, &c->forward, args, workspace);
+}
+
+int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
+                     void *workspace)
+{
+    if (!c->winograd)
+        return forward(c, x, bias, ret_y, workspace);
+    cpu_wino_conv_forward(&c->wino, x, ret_y, workspace);
+    return ERR_OK;
 }
 
 static int backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace)
@@ -514,7 +397,7 @@ static int store_weights(struct device_conv *c, const struct conv_gradients *t, 
         return err;
     for (int k = 0; t->ret_dbias && k < c->shape.k; k++)
         t->ret_dbias[k] = t->accumulate ? t->ret_dbias[k] + dbias[k] : dbias[k];
-    return run_reorder(c->weights->device, t->accumulate ? c->dw_add : c->dw_write, c->dw,
+    return cpu_reorder_run(c->weights->device, t->accumulate ? c->dw_add : c->dw_write, c->dw,
                        c->dw_master);
 }
 
@@ -522,6 +405,10 @@ int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, voi
 {
     int err = ERR_OK;
 
+    if (c->winograd) {
+        cpu_wino_conv_backward(&c->wino, t, workspace);
+        return ERR_OK;
+    }
     if (t->ret_dw)
         err = backward_weights(c, t->x, t->dy, workspace);
     if (!err && t->ret_dw)
