@@ -9,8 +9,10 @@ reference here: open, convert("RGB"), resize, crop, transpose.
 Last line: "N compared, N files, N differ". Exit status 1 if any differ, 77 without data or Pillow.
 """
 import os
+import random
 import subprocess
 import sys
+import tempfile
 import warnings
 
 try:
@@ -94,6 +96,44 @@ def real_pictures(data, count):
     return sorted(found)[:count]
 
 
+def make_pictures(folder):
+    """Kinds that the real sets lack, written by Pillow."""
+    rnd = random.Random(1)
+    rgb = Image.frombytes("RGB", (61, 43), bytes(rnd.randrange(256) for _ in range(61 * 43 * 3)))
+    rgb = rgb.resize((97, 71), Image.BICUBIC)
+    rgba = rgb.copy()
+    rgba.putalpha(rgb.convert("L"))
+    deep = Image.frombytes("I;16", (32, 16), bytes(rnd.randrange(256) for _ in range(1024)))
+    dim = Image.frombytes("I;16", (32, 16), bytes(i % 2 and 0 or i % 256 for i in range(1024)))
+    cmyk, palette = rgb.convert("CMYK"), rgb.quantize(16)
+    png = [("rgb", rgb, {}), ("rgba", rgba, {}), ("gray", rgb.convert("L"), {}),
+           ("alpha", rgba.convert("LA"), {}), ("bit", rgb.convert("1"), {}), ("deep", deep, {}),
+           ("dim", dim, {}), ("palette", palette, {}), ("palette2", rgb.quantize(4), {"bits": 2}),
+           ("palette_clear", palette, {"transparency": 3})]
+    jpeg = [("s%d_q%d" % (s, q), rgb, {"subsampling": s, "quality": q})
+            for s in (0, 1, 2) for q in (30, 75, 95)]
+    jpeg += [("progressive", rgb, {"progressive": True}), ("optimised", rgb, {"optimize": True}),
+             ("cmyk", cmyk, {}), ("gray", rgb.convert("L"), {}), ("one", rgb.resize((1, 1)), {})]
+    webp = [("lossy", rgb, {}), ("lossless", rgb, {"lossless": True}), ("alpha", rgba, {}),
+            ("alpha_lossless", rgba, {"lossless": True, "exact": True})]
+    for ext, pictures in (("png", png), ("jpg", jpeg), ("webp", webp)):
+        for name, im, options in pictures:
+            path = os.path.join(folder, name + "." + ext)
+            im.save(path, **options)
+            yield path
+
+
+def check_made(program, stats, log):
+    with tempfile.TemporaryDirectory() as folder:
+        for path in make_pictures(folder):
+            im, _ = pillow_rgb(path)
+            size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0)
+            stats["compared"] += 1
+            if got != im.tobytes():
+                stats["differ"] += 1
+                log(f"differs: made {os.path.basename(path)}: {size}")
+
+
 def check_nasty(program, path, stats, log):
     im, failure = pillow_rgb(path)
     size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0)
@@ -119,6 +159,7 @@ def main():
         if im:
             check_file(program, path, im, stats, print)
             stats["files"] += 1
+    check_made(program, stats, print)
     nasty = os.path.join(data, "nasty")
     for name in sorted(os.listdir(nasty)) if os.path.isdir(nasty) else []:
         check_nasty(program, os.path.join(nasty, name), stats, print)
