@@ -1,6 +1,6 @@
 // golden - judges the program against known answers.
 //
-//   golden --device cpu FILE.json...
+//   golden --device cpu [--winograd auto|off|f2|f4] FILE.json...
 //
 // Runs every case of every file. Prints `SKIP name: why` for what is out of scope, `FAIL name: ...`
 // for a wrong answer, at last `N passed, N failed, N skipped`. Exit status 0 iff none failed.
@@ -73,9 +73,9 @@ static char *read_file(const char *path)
     return text;
 }
 
-static void run_cases(const char *device, yajl_val file, struct totals *t)
+static void run_cases(const struct judge *how, yajl_val file, struct totals *t)
 {
-    struct judge hash = {.name = "hash_check", .device = device};
+    struct judge hash = *how;
     yajl_val cases = json_get(file, "cases");
 
     if (json_get(file, "hash_check")) {
@@ -84,13 +84,14 @@ static void run_cases(const char *device, yajl_val file, struct totals *t)
     }
     for (int i = 0; i < json_count(cases); i++) {
         yajl_val c = json_at(cases, i);
-        struct judge j = {.name = json_text(c, "name", "(no name)"), .device = device};
+        struct judge j = *how;
+        j.name = json_text(c, "name", "(no name)");
         run_case(&j, c);
         count(t, &j);
     }
 }
 
-static void run_file(const char *device, const char *path, struct totals *t)
+static void run_file(const struct judge *how, const char *path, struct totals *t)
 {
     char *text = read_file(path), message[256] = "cannot be read";
     yajl_val file = text ? yajl_tree_parse(text, message, sizeof message) : NULL;
@@ -99,7 +100,7 @@ static void run_file(const char *device, const char *path, struct totals *t)
         t->failed++;
         printf("FAIL %s: %s\n", path, file ? "its schema is not golden-1" : message);
     } else {
-        run_cases(device, file, t);
+        run_cases(how, file, t);
     }
     yajl_tree_free(file);
     free(text);
@@ -107,18 +108,21 @@ static void run_file(const char *device, const char *path, struct totals *t)
 
 int main(int argc, char **argv)
 {
-    const char *device = "cpu";
+    struct judge how = {.name = "hash_check", .device = "cpu", .winograd = "auto"};
     struct totals t = {0};
 
     if (argc < 2) {
-        (void)fprintf(stderr, "golden [--device cpu|cuda] FILE.json...\n");
+        (void)fprintf(stderr, "golden [--device cpu|cuda] [--winograd auto|off|f2|f4] "
+                              "FILE.json...\n");
         return 2;
     }
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--device") == 0 && i + 1 < argc)
-            device = argv[++i];
+            how.device = argv[++i];
+        else if (strcmp(argv[i], "--winograd") == 0 && i + 1 < argc)
+            how.winograd = argv[++i];
         else
-            run_file(device, argv[i], &t);
+            run_file(&how, argv[i], &t);
     printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped);
     return t.failed != 0;
 }

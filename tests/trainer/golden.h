@@ -12,7 +12,7 @@
 
 // The judgement of one case.
 struct judge {
-    const char *name, *device;
+    const char *name, *device, *winograd;
     int failures;
     char skip[512]; // why; "" if it is in scope
 };

@@ -46,6 +46,7 @@ static int new_model(struct training *t)
     struct model_options options = {
         .model = "cycle_gan",
         .device = t->judge->device,
+        .winograd = t->judge->winograd,
         .netG = json_text(g, "arch", ""),
         .netD = json_text(d, "arch", ""),
         .norm = json_text(g, "norm", ""),

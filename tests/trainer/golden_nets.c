@@ -54,9 +54,10 @@ void golden_net_fill(yajl_val net, int n_params, struct model_param *params)
                     json_number(net, "wscale", 0.1));
 }
 
-static int rig_open(struct rig *r, const char *device, yajl_val net)
+static int rig_open(struct rig *r, const struct judge *j, yajl_val net)
 {
-    struct device_options options = {.name = device, .threads = 2};
+    struct device_options options = {
+        .name = j->device, .threads = 2, .winograd = j->winograd};
     size_t size = 0;
     int err = golden_net_new(net, &r->net);
 
@@ -164,7 +165,7 @@ void case_forward(struct judge *j, yajl_val c)
 {
     struct rig r = {0};
     yajl_val checks = json_get(c, "check");
-    int err = rig_open(&r, j->device, json_get(c, "net"));
+    int err = rig_open(&r, j, json_get(c, "net"));
 
     if (err == ERR_CONFIG || err == ERR_DEVICE) {
         judge_skip(j, "%s", err_text());
@@ -248,7 +249,7 @@ void case_init(struct judge *j, yajl_val c)
     int err = init_type_parse(json_text(c, "init_type", ""), &args.type);
 
     if (!err)
-        err = rig_open(&r, j->device, json_get(c, "net"));
+        err = rig_open(&r, j, json_get(c, "net"));
     if (err) {
         judge_skip(j, "%s", err_text());
         rig_close(&r);
