@@ -21,13 +21,13 @@ enum process_state { STATE_STARTING, STATE_RUNNING, STATE_WAITING, STATE_STOPPIN
 struct points_page {
     uint64_t magic, version;
     uint64_t pid, instance, incarnation;
-    uint64_t state;      // enum process_state
+    uint64_t state; // enum process_state
     uint64_t step;
     int64_t beat_us;     // CLOCK_MONOTONIC of the last sign of life of the main loop
     uint64_t head, tail; // sequence numbers: next to be written, next to be acknowledged
     uint64_t lost;
     char process[32];
-    char line[512];      // progress for a person, NUL-terminated
+    char line[512]; // progress for a person, NUL-terminated
 };
 
 struct points_options {
@@ -58,17 +58,26 @@ void points_event(struct points *p, const char *level, const char *code, uint64_
 void points_param(struct points *p, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void points_state(struct points *p, enum process_state state, uint64_t step);
-void points_beat(struct points *p); // from the main loop, often; costs a store
+uint64_t points_step(const struct points *p); // the step last given to points_state; NULL: 0
+void points_beat(struct points *p);           // from the main loop, often; costs a store
 void points_line(struct points *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // Reads the page of a ring file. ERR_IO, ERR_FORMAT.
 int points_read_page(const char *path, struct points_page *ret_page);
 
 // Walks the unacknowledged records of a ring file and its spill file without a monitor (the
-// monitor's --drain). `take` returns ERR_OK to go on; records it took are marked as acknowledged.
+// monitor's --drain). `take` returns ERR_OK to go on. From time to time, and at the end if there
+// was anything, it is called with record NULL: when that returns ERR_OK, all it took before is
+// durable and is marked as acknowledged. ERR_BUSY: the process is alive. ERR_IO, ERR_FORMAT.
 int points_drain(const char *ring_path,
                  int (*take)(void *context, const struct msg_peer *from, uint64_t seq,
                              const uint8_t *record, size_t size),
                  void *context);
+
+// The same for one's own ring, opened with zmq NULL: the monitor's.
+int points_take(struct points *p,
+                int (*take)(void *context, const struct msg_peer *from, uint64_t seq,
+                            const uint8_t *record, size_t size),
+                void *context);
 
 #endif

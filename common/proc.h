@@ -1,7 +1,7 @@
 // proc - what every process of a run does the same: command line, signals, run folder, settings,
 // points, poll loop.
 //
-//   PROGRAM --run DIR [--instance N] [--incarnation N] | --help | --version
+//   PROGRAM --run DIR [--instance N] [--incarnation N] [--domain A|B] | --help | --version
 //
 // proc_start blocks signals before anything else starts a thread, changes into DIR, reads
 // DIR/pipeline.conf, makes the ZeroMQ context, opens the points and says process_start.
@@ -24,7 +24,7 @@ struct proc {
     struct points *points;
     int signal_fd;
     bool stop; // SIGTERM or SIGINT has come
-    int argc;  // what proc_start did not take, for programs with more options
+    int argc;  // argv[0] and what proc_start did not take, for programs with more options
     char **argv;
 };
 
