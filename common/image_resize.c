@@ -11,7 +11,7 @@
 enum {
     WEIGHT_BITS = 22,
     HALF = 1 << (WEIGHT_BITS - 1),
-    ROWS = 8,   // the horizontal pass takes so many rows at once,
+    ROWS = 16,  // the horizontal pass takes so many rows at once,
     BLOCK = 32, // the vertical pass so many bytes: constant counts, which compilers vectorise
 };
 
