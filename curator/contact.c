@@ -1,0 +1,114 @@
+#include "contact.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+#include "sheet.h"
+#include "util.h"
+
+enum { MAX_ROWS = 16, CELL = 128 };
+
+struct row {
+    char label[96];
+    const struct picture *cells[CONTACT_COLUMNS];
+    int count;
+};
+
+struct rows {
+    struct row items[MAX_ROWS];
+    int count;
+};
+
+// Those that `is` says yes to with `key`, spread evenly, as a row; none if there are none.
+static void add_spread(struct rows *rows, const struct curation *c, const char *label,
+                       bool (*is)(const struct picture *p, const void *key), const void *key) {
+    size_t total = 0, seen = 0;
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        total += is(&c->walk.found.items[i], key);
+    if (!total || rows->count == MAX_ROWS)
+        return;
+    struct row *row = &rows->items[rows->count++];
+    size_t wanted = MIN(total, CONTACT_COLUMNS);
+    (void)snprintf(row->label, sizeof row->label, "%zu %s", total, label); // may be cut
+    for (size_t i = 0; i < c->walk.found.count && row->count < (int)wanted; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        if (is(p, key) && seen++ == (size_t)row->count * total / wanted)
+            row->cells[row->count++] = p;
+    }
+}
+
+static bool has_verdict(const struct picture *p, const void *key) {
+    return p->verdict == *(const enum verdict *)key;
+}
+
+static bool is_rejected_for(const struct picture *p, const void *key) {
+    return p->verdict == VERDICT_REJECT && strcmp(p->reason, key) == 0;
+}
+
+// The pictures of rank first, first + 1, ...
+static void add_ranks(struct rows *rows, const struct curation *c, const char *label,
+                      size_t first) {
+    if (rows->count == MAX_ROWS)
+        return;
+    struct row *row = &rows->items[rows->count++];
+    (void)text_copy(row->label, sizeof row->label, label); // fits
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        if (p->rank < first || p->rank >= first + CONTACT_COLUMNS)
+            continue;
+        row->cells[p->rank - first] = p;
+        row->count = MAX(row->count, (int)(p->rank - first) + 1);
+    }
+}
+
+static void add_border(struct rows *rows, const struct curation *c) {
+    size_t keep = c->curator->rank ? c->curator->keep(c->settings) : 0;
+    if (!keep || keep >= c->ranked)
+        return;
+    add_ranks(rows, c, "last kept", keep > CONTACT_COLUMNS ? keep - CONTACT_COLUMNS + 1 : 1);
+    add_ranks(rows, c, "first cut", keep + 1);
+}
+
+static void collect(struct rows *rows, const struct curation *c) {
+    static const enum verdict keep = VERDICT_KEEP, hold_out = VERDICT_HOLD_OUT;
+    size_t n;
+    struct tally *reasons = report_reasons(c, &n);
+    add_spread(rows, c, "kept", has_verdict, &keep);
+    add_spread(rows, c, "held out", has_verdict, &hold_out);
+    add_border(rows, c);
+    for (size_t i = 0; i < n; i++)
+        add_spread(rows, c, reasons[i].reason, is_rejected_for, reasons[i].reason);
+    free(reasons);
+}
+
+static void put_cell(struct sheet *s, const struct curation *c, int column, int row,
+                     const struct picture *p) {
+    struct image im;
+    char *full = xasprintf("%s/%s", c->root, p->path);
+    sheet_note(s, column, row, picture_name(p->path));
+    if (image_load(full, &image_default_limits, 3, &im) == 0) {
+        sheet_put(s, column, row, &im);
+        image_fini(&im);
+    }
+    free(full);
+}
+
+void contact_image(const struct curation *c, struct image *ret_image) {
+    struct rows rows = {0};
+    collect(&rows, c);
+    char *line = report_line(c), *caption = xasprintf("domain %s, %s", c->domain, line);
+    struct sheet *s = sheet_new(CONTACT_COLUMNS, MAX(rows.count, 1), CELL, CELL);
+    sheet_caption(s, caption);
+    for (int y = 0; y < rows.count; y++) {
+        sheet_label(s, y, rows.items[y].label);
+        for (int x = 0; x < rows.items[y].count; x++)
+            if (rows.items[y].cells[x])
+                put_cell(s, c, x, y, rows.items[y].cells[x]);
+    }
+    sheet_image(s, ret_image);
+    sheet_free(s);
+    free(caption);
+    free(line);
+}

@@ -1,0 +1,15 @@
+// contact - a sheet that shows what a curation kept and what it did not.
+#ifndef CONTACT_H
+#define CONTACT_H
+
+#include "curators.h"
+#include "image.h"
+
+#define CONTACT_COLUMNS 8
+
+// One row each, of at most CONTACT_COLUMNS pictures spread evenly over those it stands for: kept,
+// held out, the last kept and the first cut of a ranking, every reason for rejecting. A picture that
+// cannot be decoded shows as its name. The caller ends *ret_image.
+void contact_image(const struct curation *c, struct image *ret_image);
+
+#endif

@@ -1,0 +1,140 @@
+#include "curate.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "contact.h"
+#include "err.h"
+#include "fs.h"
+#include "report.h"
+#include "util.h"
+
+#define ROOT_MAX 1024 // of the message that tells the root (msg.def)
+#define SETTINGS_MAX 65536
+
+// ---- what was made before ----
+
+// The summary that stands behind the same state in the file; NULL if it is an other.
+static char *read_settings(const char *path, const char *state) {
+    uint8_t *bytes;
+    size_t size;
+    if (fs_read(path, SETTINGS_MAX, &bytes, &size))
+        return NULL;
+    char *text = (char *)bytes, *summary = NULL;
+    if (size > 66 && strncmp(text, state, 64) == 0 && text[64] == '\n' && text[size - 1] == '\n') {
+        text[size - 1] = 0;
+        summary = xstrdup(text + 65);
+    }
+    free(bytes);
+    return summary;
+}
+
+static bool load_unchanged(struct curation *c, const char *state, struct manifest **ret_manifest) {
+    char settings[64], manifest[64];
+    (void)snprintf(settings, sizeof settings, "manifest/%s.settings", c->domain); // fits
+    (void)snprintf(manifest, sizeof manifest, "manifest/%s.manifest", c->domain);
+    c->summary = read_settings(settings, state);
+    return c->summary && manifest_load(manifest, ret_manifest) == ERR_OK;
+}
+
+// ---- what is made now ----
+
+static void draw_contact(const struct curation *c, struct points *points) {
+    struct image sheet;
+    char path[64];
+    (void)snprintf(path, sizeof path, "samples/curation_%s.png", c->domain); // fits
+    int err = fs_mkdirs("samples", 0755);
+    if (!err) {
+        contact_image(c, &sheet);
+        err = image_save_png(path, &sheet);
+        image_fini(&sheet);
+    }
+    if (err)
+        curation_say(c, "warn", "contact_sheet", "no contact sheet: %s", err_text());
+    else
+        points_sample(points, 0, "contact", path);
+}
+
+static int save(const struct curation *c, const struct manifest *m) {
+    char path[64];
+    if (strlen(m->root) > ROOT_MAX)
+        return err_set(ERR_DATA, "curator.%s: the folder's name has more than %d bytes", c->domain,
+                       ROOT_MAX);
+    (void)snprintf(path, sizeof path, "manifest/%s.manifest", c->domain); // fits
+    return manifest_save(m, path);
+}
+
+// Last: it vouches for everything before.
+static int save_settings(const struct curation *c, const char *state) {
+    char path[64];
+    (void)snprintf(path, sizeof path, "manifest/%s.settings", c->domain); // fits
+    char *text = xasprintf("%s\n%s\n", state, c->summary);
+    int err = fs_write_atomic(path, text, strlen(text));
+    free(text);
+    return err;
+}
+
+static void tell(const struct curation *c, const struct manifest *m, struct points *points) {
+    char key[64], *looks = report_looks(c);
+    curation_say(c, "info", "curated", "%s", c->summary);
+    curation_say(c, "info", "data", "%s: %s", c->domain, looks);
+    report_few(c);
+    report_verdicts(c, points);
+    report_params(c, points);
+    (void)snprintf(key, sizeof key, "manifest.%s.digest", c->domain); // fits
+    points_param(points, key, "%s", m->digest);
+    (void)snprintf(key, sizeof key, "data.%s.summary", c->domain);
+    points_param(points, key, "%s", c->summary);
+    free(looks);
+}
+
+static int make(struct curation *c, const char *state, struct points *points,
+                struct manifest **ret_manifest) {
+    char cache[64];
+    (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
+    int err = curation_judge(c, cache);
+    if (err == ERR_DATA && curation_is_decided(c))
+        report_verdicts(c, points); // all of them rejected: the reasons are worth a query
+    if (err)
+        return err;
+    free(c->summary); // of an other state
+    c->summary = report_line(c);
+    struct manifest *m = curation_manifest(c);
+    err = save(c, m);
+    if (!err) {
+        tell(c, m, points);
+        draw_contact(c, points);
+        err = save_settings(c, state);
+    }
+    if (err) {
+        manifest_free(m);
+        return err;
+    }
+    *ret_manifest = m;
+    return ERR_OK;
+}
+
+int curate(struct curation *c, struct points *points, struct manifest **ret_manifest) {
+    char state[65];
+    int err = fs_mkdirs("manifest", 0755);
+    if (!err)
+        err = curation_find(c);
+    if (err)
+        return err;
+    curation_state(c, state);
+    if (!load_unchanged(c, state, ret_manifest))
+        return make(c, state, points, ret_manifest);
+    curation_say(c, "info", "unchanged", "%s (unchanged since the last start)", c->summary);
+    return ERR_OK;
+}
+
+int curate_explain(struct curation *c, const char *file, FILE *out) {
+    char cache[64];
+    (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
+    int err = curation_find(c);
+    if (!err)
+        err = curation_judge(c, cache);
+    // When everything was rejected, why is the question.
+    return err && !curation_is_decided(c) ? err : report_explain(c, file, out);
+}

@@ -1,0 +1,23 @@
+// curate - a curation with its files in the run's folder (the working directory):
+//
+//   manifest/A.manifest         the result (manifest.h)
+//   manifest/A.settings         curation_state it was made from, and the summary; written last
+//   manifest/A.cache            what is known of unchanged files (cache.h)
+//   samples/curation_A.png      contact sheet
+#ifndef CURATE_H
+#define CURATE_H
+
+#include "curation.h"
+#include "points.h"
+
+// The whole of it: finds, judges and writes the files above; verdicts, params and the sheet go to
+// `points` (may be NULL). When nothing has changed since the files were written, the manifest is
+// taken from there and nothing is judged or said again.
+//   c  after curation_init; the caller ends it
+// The caller frees *ret_manifest; c->summary is set. ERR_DATA, ERR_IO, ERR_SPACE, ERR_STOPPED.
+int curate(struct curation *c, struct points *points, struct manifest **ret_manifest);
+
+// Judges with what the cache knows, writes nothing, and prints why `file` was kept or not.
+int curate_explain(struct curation *c, const char *file, FILE *out);
+
+#endif

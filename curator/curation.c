@@ -1,0 +1,233 @@
+#include "curation.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache.h"
+#include "digest.h"
+#include "err.h"
+#include "fs.h"
+#include "judge.h"
+#include "report.h"
+#include "select.h"
+#include "util.h"
+
+// Of the way judge.c looks at a picture; an old cache is not used.
+#define JUDGE_VERSION 1
+
+void curation_init(struct curation *c) {
+    c->curator = curator_find(c->settings->use);
+    if (!c->curator)
+        BUG("no curator '%s'", c->settings->use); // the configuration allows only those there are
+    c->cut = NAN;
+}
+
+void curation_fini(struct curation *c) {
+    walk_fini(&c->walk);
+    free(c->root);
+    free(c->folder);
+    free(c->aside);
+    free(c->sources);
+    free(c->summary);
+}
+
+// ---- folders ----
+
+// Without "..", "." and double slashes, so that text can be compared. Links stay as they are
+// written, unless there is a "..", whose meaning depends on them.
+static int normal_folder(const char *path, char **ret_folder) {
+    bool dots = false;
+    char *copy = xstrdup(path), *rest = NULL, *folder = xstrdup("");
+    for (char *part = strtok_r(copy, "/", &rest); part; part = strtok_r(NULL, "/", &rest)) {
+        dots |= strcmp(part, "..") == 0;
+        if (strcmp(part, ".") == 0)
+            continue;
+        char *longer = xasprintf("%s/%s", folder, part);
+        free(folder);
+        folder = longer;
+    }
+    free(copy);
+    if (dots) {
+        free(folder);
+        folder = realpath(path, NULL);
+        if (!folder)
+            return err_set(ERR_DATA, "folder '%s': %s", path, strerror(errno));
+    }
+    *ret_folder = folder;
+    return ERR_OK;
+}
+
+// Length of the deepest folder that holds both.
+static size_t common_length(const char *a, const char *b) {
+    size_t common = 0;
+    for (size_t i = 0;; i++) {
+        bool ends_a = !a[i] || a[i] == '/', ends_b = !b[i] || b[i] == '/';
+        if (ends_a && ends_b)
+            common = i;
+        if (a[i] != b[i] || !a[i])
+            return common;
+    }
+}
+
+static char *below(const char *folder, size_t root_length) {
+    const char *rest = folder + root_length;
+    return xstrdup(*rest == '/' ? rest + 1 : rest);
+}
+
+// c->root, c->folder, c->aside.
+static int locate(struct curation *c) {
+    char *folder = NULL, *aside = NULL;
+    int err = normal_folder(c->settings->root, &folder);
+    if (!err && *c->settings->held_out)
+        err = normal_folder(c->settings->held_out, &aside);
+    if (!err && aside && strcmp(folder, aside) == 0)
+        err = err_set(ERR_CONFIG, "curator.%s: root and held_out are the same folder '%s'",
+                      c->domain, folder);
+    if (!err) {
+        size_t n = aside ? common_length(folder, aside) : strlen(folder);
+        c->folder = below(folder, n);
+        c->aside = aside ? below(aside, n) : NULL;
+        c->root = n ? strndup(folder, n) : xstrdup("/");
+        if (!c->root)
+            BUG("no memory for a path");
+    }
+    free(folder);
+    free(aside);
+    return err;
+}
+
+// ---- find ----
+
+static int find_aside(struct curation *c) {
+    struct walk w = {0};
+    int err = walk_folder(c->root, c->aside, *c->folder ? c->folder : NULL, &w);
+    for (size_t i = 0; !err && i < w.found.count; i++) {
+        struct picture *p = pictures_add(&c->walk.found);
+        *p = w.found.items[i];
+        p->aside = true;
+        w.found.items[i].path = NULL; // it is the other list's now
+    }
+    walk_fini(&w);
+    pictures_sort(&c->walk.found);
+    return err;
+}
+
+int curation_find(struct curation *c) {
+    int err = locate(c);
+    if (!err)
+        err = c->curator->scan(c);
+    if (!err && c->walk.found.count == 0)
+        err = report_no_files(c);
+    if (!err && c->aside)
+        err = find_aside(c);
+    if (err)
+        return err_prefix(err, "curator.%s", c->domain);
+    return ERR_OK;
+}
+
+static void write_state(const struct curation *c, FILE *out) {
+    const struct config_curator *s = c->settings;
+    (void)fprintf(out, "curation %d\n%s\n%s\n%s\n%s\n%llu\n", JUDGE_VERSION, c->domain, c->root,
+                  c->folder, c->aside ? c->aside : "", (unsigned long long)c->seed);
+    (void)fprintf(out, "%s %a %lld %lld %lld %lld %lld %lld %lld %lld\n", s->use, s->hold_out,
+                  (long long)s->limit, (long long)s->min_side, (long long)s->max_side,
+                  (long long)s->keep_nearest, (long long)s->years[0], (long long)s->years[1],
+                  (long long)s->keep_largest, (long long)s->max_pixels);
+    (void)fprintf(out, "%s", c->sources ? c->sources : "");
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        (void)fprintf(out, "%s%c%llu %lld\n", p->path, 0, (unsigned long long)p->size,
+                      (long long)p->mtime_ns);
+    }
+}
+
+void curation_state(const struct curation *c, char ret[65]) {
+    char *text = NULL;
+    size_t size;
+    uint8_t digest[32];
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        BUG("open_memstream: %s", strerror(errno)); // memory is gone
+    write_state(c, out);
+    if (fclose(out))
+        BUG("open_memstream: %s", strerror(errno)); // memory is gone
+    digest_bytes(text, size, digest);
+    digest_hex(digest, ret);
+    free(text);
+}
+
+// ---- judge ----
+
+// What a cache entry depends on besides the file.
+static void cache_key(const struct curation *c, char ret[65]) {
+    char text[64];
+    uint8_t digest[32];
+    int n = snprintf(text, sizeof text, "judge %d %lld", JUDGE_VERSION,
+                     (long long)c->settings->max_pixels);
+    digest_bytes(text, (size_t)n, digest);
+    digest_hex(digest, ret);
+}
+
+static int judge_files(struct curation *c, const char *cache) {
+    char key[65];
+    cache_key(c, key);
+    size_t known = cache ? cache_apply(cache, key, &c->walk.found) : 0;
+    struct judge_job job = {
+        .root = c->root,
+        .settings = c->settings,
+        .pictures = &c->walk.found,
+        .cancel = c->cancel,
+        .progress = c->progress,
+        .context = c->context,
+    };
+    int err = judge_all(&job);
+    if (!err && cache && known < c->walk.found.count && cache_save(cache, key, &c->walk.found))
+        curation_say(c, "warn", "cache", "the next start will read all pictures again: %s",
+                     err_text());
+    return err;
+}
+
+int curation_judge(struct curation *c, const char *cache) {
+    int err = judge_files(c, cache);
+    if (!err && c->curator->judge)
+        err = c->curator->judge(c);
+    if (err)
+        return err_prefix(err, "curator.%s", c->domain);
+    return select_pictures(c);
+}
+
+bool curation_is_decided(const struct curation *c) {
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        if (c->walk.found.items[i].verdict == VERDICT_OPEN)
+            return false;
+    return c->walk.found.count > 0;
+}
+
+// ---- manifest ----
+
+static size_t fill(const struct curation *c, enum verdict verdict, struct manifest_record *ret) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        if (p->verdict != verdict)
+            continue;
+        ret[n] = (struct manifest_record){.size = p->size, .w = p->w, .h = p->h};
+        memcpy(ret[n].sha256, p->sha256, sizeof p->sha256);
+        ret[n++].path = xstrdup(p->path);
+    }
+    return n;
+}
+
+struct manifest *curation_manifest(const struct curation *c) {
+    struct manifest *m = xcalloc(1, sizeof *m);
+    (void)text_copy(m->domain, sizeof m->domain, c->domain); // of one letter
+    m->root = xstrdup(c->root);
+    m->records = xcalloc(c->walk.found.count, sizeof *m->records);
+    m->count = fill(c, VERDICT_KEEP, m->records);
+    m->held_out = fill(c, VERDICT_HOLD_OUT, m->records + m->count);
+    manifest_seal(m);
+    return m;
+}

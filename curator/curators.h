@@ -1,0 +1,77 @@
+// curators - which pictures of a data set a domain is made of. A curator is one row of a table.
+//
+// A curation goes through it in this order; every picture ends with a verdict and a reason:
+//   scan    candidates; what a name or a label already excludes is rejected unread
+//   (judge.h: bytes, size; the same for all)
+//   judge   the good ones as a set
+//   rank    the best `keep` of the good ones; the rest is rejected as `rank`
+#ifndef CURATORS_H
+#define CURATORS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "picture.h"
+#include "walk.h"
+
+// A curation under way, as its curator sees it.
+struct curation {
+    // Given.
+    char domain[8];
+    uint64_t seed;
+    const struct config_curator *settings;
+    const struct curator *curator;
+    const atomic_bool *cancel; // NULL: cannot be stopped
+
+    // Tells a person: level is "info" or "warn", code short and stable. Never NULL.
+    void (*say)(void *context, const char *level, const char *code, const char *text);
+    void (*progress)(void *context, size_t done, size_t total); // may be NULL; from any thread
+    void *context;
+
+    // Where: `folder` and `aside` (held_out; NULL if there is none) are relative to root.
+    char *root, *folder, *aside;
+
+    // What scan fills in.
+    struct walk walk;
+    // What else the verdicts depend on: settings, digests of other files. Lines of text.
+    char *sources;
+
+    // What selecting fills in.
+    size_t ranked; // good pictures that met in the ranking
+    double cut;    // score of the last one kept; NaN: none was cut
+    char *summary; // one line of counts and reasons; NULL before
+};
+
+struct curator {
+    const char *name;
+    const char *help; // one paragraph
+    // Fills walk.found, paths relative to c->root. ERR_DATA.
+    int (*scan)(struct curation *c);
+    // Rejects among the good pictures of the sorted c->walk.found. NULL: keeps all. ERR_DATA.
+    int (*judge)(struct curation *c);
+    // Below 0: a is better. Ties are broken by path, not here. NULL: no ranking.
+    int (*rank)(const struct picture *a, const struct picture *b);
+    // How many the ranking keeps, 0 for all, and the setting that says so. NULL without rank.
+    size_t (*keep)(const struct config_curator *settings);
+    const char *keep_name;
+};
+
+extern const struct curator curator_folder, curator_celeba, curator_anime, curator_exec;
+
+// NULL if there is none of that name.
+const struct curator *curator_find(const char *name);
+
+// All names and helps, for --help; malloc'ed.
+char *curators_help(void);
+
+// Adds a line to c->sources.
+void curation_depends(struct curation *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// c->say with a format, cut at 899 bytes.
+void curation_say(const struct curation *c, const char *level, const char *code,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

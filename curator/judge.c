@@ -1,0 +1,136 @@
+#include "judge.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "digest.h"
+#include "err.h"
+#include "fs.h"
+#include "util.h"
+
+#define FILE_MAX_BYTES ((size_t)512 << 20)
+
+static const struct image_limits no_limits = {.max_pixels = INT64_MAX,
+                                              .max_pixels_per_byte = INT64_MAX};
+
+// The last error's text without the "'name': " that messages about pictures begin with.
+static const char *error_about(const char *name) {
+    const char *text = err_text();
+    size_t n = strlen(name);
+    bool named = text[0] == '\'' && strncmp(text + 1, name, n) == 0;
+    return named && strncmp(text + 1 + n, "': ", 3) == 0 ? text + n + 4 : text;
+}
+
+// A file that begins like one of the formats that are read, and fails, is a broken picture.
+static bool begins_as_picture(const uint8_t *bytes, size_t size) {
+    return (size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0) ||
+           (size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) ||
+           (size >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0);
+}
+
+static void judge_read(const struct image_limits *limits, const uint8_t *bytes, size_t size,
+                       struct picture *p) {
+    struct image_info info;
+    if (size == 0) {
+        picture_reject(p, "empty", NAN, "a file of 0 bytes");
+        return;
+    }
+    if (image_probe(p->path, bytes, size, &no_limits, &info)) {
+        const char *reason = begins_as_picture(bytes, size) ? "broken" : "not_a_picture";
+        picture_reject(p, reason, NAN, "%s", error_about(p->path));
+        return;
+    }
+    if (image_probe(p->path, bytes, size, limits, &info)) {
+        picture_reject(p, "too_large", (double)info.w * info.h, "%s", error_about(p->path));
+        return;
+    }
+    struct image im;
+    if (image_decode(p->path, bytes, size, limits, 3, &im)) {
+        picture_reject(p, "broken", NAN, "%s", error_about(p->path));
+        return;
+    }
+    digest_bytes(bytes, size, p->sha256);
+    image_stats(&im, &p->stats);
+    p->size = size;
+    p->w = im.w;
+    p->h = im.h;
+    p->known = true;
+    image_fini(&im);
+}
+
+void judge_bytes(const char *root, const struct image_limits *limits, struct picture *p) {
+    uint8_t *bytes;
+    size_t size;
+    char *full = xasprintf("%s/%s", root, p->path);
+    int err = fs_read(full, FILE_MAX_BYTES, &bytes, &size);
+    if (err) {
+        picture_reject(p, err == ERR_LIMIT ? "too_large" : "unreadable", NAN, "%s", err_text());
+    } else {
+        judge_read(limits, bytes, size, p);
+        free(bytes);
+    }
+    free(full);
+}
+
+void judge_size(const struct config_curator *settings, struct picture *p) {
+    int shorter = picture_shorter(p), longer = picture_longer(p);
+    if (shorter < settings->min_side)
+        picture_reject(p, "small", shorter, "%dx%d, min_side is %lld", p->w, p->h,
+                       (long long)settings->min_side);
+    else if (longer > settings->max_side)
+        picture_reject(p, "large", longer, "%dx%d, max_side is %lld", p->w, p->h,
+                       (long long)settings->max_side);
+}
+
+struct shared {
+    const struct judge_job *job;
+    struct image_limits limits;
+    atomic_size_t next, done;
+};
+
+// Pictures are taken one by one; each is judged by itself, so who takes which does not matter.
+static void *work(void *argument) {
+    struct shared *s = argument;
+    const struct judge_job *job = s->job;
+    size_t i;
+    while ((i = atomic_fetch_add(&s->next, 1)) < job->pictures->count) {
+        if (job->cancel && atomic_load(job->cancel))
+            break;
+        struct picture *p = &job->pictures->items[i];
+        if (p->verdict == VERDICT_OPEN && !p->known)
+            judge_bytes(job->root, &s->limits, p);
+        if (p->known && p->verdict == VERDICT_OPEN)
+            judge_size(job->settings, p);
+        size_t done = atomic_fetch_add(&s->done, 1) + 1;
+        if (job->progress && done % 64 == 0)
+            job->progress(job->context, done, job->pictures->count);
+    }
+    return NULL;
+}
+
+static int thread_count(const struct judge_job *job) {
+    cpu_set_t cores;
+    long long n = job->settings->threads;
+    if (n == 0)
+        n = sched_getaffinity(0, sizeof cores, &cores) ? 1 : CPU_COUNT(&cores);
+    return (int)MIN(n, (long long)(job->pictures->count + 63) / 64); // a few pictures need no help
+}
+
+int judge_all(const struct judge_job *job) {
+    struct shared s = {.job = job, .limits = image_default_limits};
+    s.limits.max_pixels = job->settings->max_pixels;
+    int helpers = 0, n = MAX(thread_count(job), 1);
+    pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
+    while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, work, &s) == 0)
+        helpers++;
+    (void)work(&s); // this thread is one of them, and enough if there are no others
+    for (int i = 0; i < helpers; i++)
+        (void)pthread_join(threads[i], NULL); // fails for no thread that was made
+    free(threads);
+    if (job->cancel && atomic_load(job->cancel))
+        return err_set(ERR_STOPPED, "stopped while pictures were judged");
+    return ERR_OK;
+}

@@ -1,0 +1,34 @@
+// judge - what the bytes of a picture say: readable, whole, of a usable size. The same for every
+// curator, in many threads, with results that do not depend on their number.
+//
+// Reasons: empty, unreadable, not_a_picture, too_large (more pixels than may be decoded, or a
+// decompression bomb), broken (the decoder's text is the detail), small, large.
+#ifndef JUDGE_H
+#define JUDGE_H
+
+#include <stdatomic.h>
+
+#include "config.h"
+#include "image.h"
+#include "picture.h"
+
+// Reads root/path, takes its SHA-256, decodes it in full: `known`, or rejected. Any thread.
+void judge_bytes(const char *root, const struct image_limits *limits, struct picture *p);
+
+// Rejects a known picture whose sides are outside min_side .. max_side.
+void judge_size(const struct config_curator *settings, struct picture *p);
+
+struct judge_job {
+    const char *root;
+    const struct config_curator *settings; // threads, max_pixels, min_side, max_side
+    struct pictures *pictures;             // those OPEN and not `known` are read
+    const atomic_bool *cancel;             // NULL: cannot be stopped
+    // NULL, or called now and then from any thread.
+    void (*progress)(void *context, size_t done, size_t total);
+    void *context;
+};
+
+// ERR_STOPPED if *cancel became true.
+int judge_all(const struct judge_job *job);
+
+#endif

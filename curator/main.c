@@ -1,0 +1,306 @@
+// curator - judges the pictures of one domain and serves its manifest.
+//
+//   ROUTER  binds     ipc://s/curator-A (or -B)   manifest   peers: loaders, trainer
+//   DEALER  connects  ipc://s/monitor             points     peer: monitor (points.h)
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "curate.h"
+#include "err.h"
+#include "link.h"
+#include "log.h"
+#include "proc.h"
+#include "serve.h"
+#include "util.h"
+
+#define IDLE_US 1000000
+#define RETRY_US 10000 // a socket that was full
+#define HUB_HWM 64
+
+static const char help[] =
+    "curator - judges the pictures of one domain and serves its manifest\n"
+    "\n"
+    "  curator --run DIR --domain A|B [--instance N] [--incarnation N]\n"
+    "  curator --run DIR --domain A|B --once           judge, say what was kept, end\n"
+    "  curator --run DIR --domain A|B --explain FILE   why FILE was kept or not\n"
+    "\n"
+    "Started by ./pipeline up and ./pipeline curate. Settings: section curator.A or curator.B of\n"
+    "DIR/pipeline.conf; `use` is one of\n"
+    "\n";
+
+// The judging is done in a thread of its own, while the main loop answers.
+struct job {
+    struct proc *proc;
+    struct curation curation;
+    pthread_t thread;
+    bool started;
+    int event_fd; // readable when it has ended
+    atomic_bool cancel;
+    // Of the thread, to be read after it has ended.
+    int err;
+    char err_text[1024];
+    struct manifest *manifest;
+};
+
+struct server {
+    struct hub *hub;
+    bool asked[HUB_CLIENTS];
+    struct msg asks[HUB_CLIENTS]; // one request under way per client
+};
+
+// ---- judging ----
+
+static void say(void *context, const char *level, const char *code, const char *text) {
+    const struct job *job = context;
+    log_line("%s%s", strcmp(level, "info") ? "warning: " : "", text);
+    points_event(job->proc->points, level, code, 0, "%s", text);
+}
+
+static void progress(void *context, size_t done, size_t total) {
+    const struct job *job = context;
+    points_line(job->proc->points, "%zu of %zu pictures judged", done, total);
+}
+
+static void set_curation(const struct config *config, char domain, struct curation *ret) {
+    ret->domain[0] = domain;
+    ret->seed = (uint64_t)config->top.seed;
+    ret->settings = &config->curator[domain == 'B'];
+    curation_init(ret);
+}
+
+static void *judge(void *argument) {
+    struct job *job = argument;
+    job->err = curate(&job->curation, job->proc->points, &job->manifest);
+    if (job->err)
+        (void)text_copy(job->err_text, sizeof job->err_text, err_text()); // as long
+    (void)eventfd_write(job->event_fd, 1);                                // cannot be full
+    return NULL;
+}
+
+static int job_start(struct proc *p, struct job *job) {
+    job->proc = p;
+    job->curation.say = say;
+    job->curation.progress = progress;
+    job->curation.context = job;
+    job->curation.cancel = &job->cancel;
+    set_curation(p->config, p->self.process[strlen(p->self.process) - 1], &job->curation);
+    job->event_fd = eventfd(0, EFD_CLOEXEC);
+    if (job->event_fd < 0 || pthread_create(&job->thread, NULL, judge, job))
+        return err_set(ERR_IO, "the thread that judges cannot be started");
+    job->started = true;
+    return ERR_OK;
+}
+
+// Waits for the thread; its error.
+static int job_join(struct job *job) {
+    if (!job->started)
+        return ERR_OK;
+    (void)pthread_join(job->thread, NULL); // it was made
+    job->started = false;
+    return job->err ? err_set(job->err, "%s", job->err_text) : ERR_OK;
+}
+
+static void job_end(struct job *job) {
+    atomic_store(&job->cancel, true);
+    (void)job_join(job); // who wanted its error has it
+    manifest_free(job->manifest);
+    curation_fini(&job->curation);
+    if (job->event_fd > 0)
+        (void)close(job->event_fd);
+}
+
+// ---- serving ----
+
+static void take(struct server *s, struct link_in *in) {
+    if (in->event == LINK_MSG) {
+        s->asked[in->client] = true;
+        s->asks[in->client] = in->msg;
+    } else if (in->event == LINK_UP || in->event == LINK_DOWN || in->event == LINK_FIN) {
+        s->asked[in->client] = false;
+    }
+    link_in_fini(in);
+}
+
+static int take_all(struct server *s) {
+    for (;;) {
+        struct link_in in;
+        int err = hub_next(s->hub, &in);
+        if (err)
+            return err;
+        if (in.event == LINK_NONE)
+            return ERR_OK;
+        take(s, &in);
+    }
+}
+
+static int answer(struct server *s, const struct manifest *m, int client) {
+    struct msg reply = {0};
+    char *text;
+    size_t size;
+    serve_answer(m, &s->asks[client], &reply, &text, &size);
+    struct link_frame frame = {.bytes = text, .size = size};
+    int err = hub_send(s->hub, client, &reply, text ? &frame : NULL);
+    free(text);
+    s->asked[client] = err == ERR_AGAIN; // the socket is full: later
+    return err == ERR_AGAIN ? ERR_OK : err;
+}
+
+static int answer_all(struct server *s, const struct manifest *m, bool *ret_waiting) {
+    *ret_waiting = false;
+    for (int client = 0; client < hub_clients(s->hub); client++) {
+        int err = s->asked[client] ? answer(s, m, client) : ERR_OK;
+        if (err)
+            return err;
+        *ret_waiting |= s->asked[client];
+    }
+    return ERR_OK;
+}
+
+static int open_hub(struct proc *p, struct server *s) {
+    char endpoint[64];
+    (void)snprintf(endpoint, sizeof endpoint, "ipc://s/%s", p->name); // fits
+    struct link_options options = {
+        .zmq = p->zmq,
+        .endpoint = endpoint,
+        .run = p->config->top.name,
+        .self = p->self,
+        .hwm = HUB_HWM,
+        .peer_timeout_us = p->config->supervisor.peer_timeout_s * 1000000,
+        .frame_max_bytes = SERVE_FRAME_MAX,
+    };
+    return hub_open(&options, &s->hub);
+}
+
+// Requests that come while pictures are judged wait; the peers' pings do not.
+static int serve(struct proc *p, struct job *job, struct server *s) {
+    while (!p->stop) {
+        bool waiting = false;
+        int err = take_all(s);
+        if (!err && job->manifest && !job->started)
+            err = answer_all(s, job->manifest, &waiting);
+        if (err)
+            return err;
+        zmq_pollitem_t items[] = {
+            {.socket = hub_socket(s->hub), .events = ZMQ_POLLIN},
+            {.fd = job->event_fd, .events = ZMQ_POLLIN},
+        };
+        int64_t until_us = MIN(hub_due_us(s->hub), now_us() + (waiting ? RETRY_US : IDLE_US));
+        err = proc_poll(p, items, job->started ? 2 : 1, until_us);
+        if (!err && job->started && items[1].revents) {
+            err = job_join(job);
+            points_state(p->points, STATE_RUNNING, 0);
+            points_line(p->points, "%s", job->curation.summary ? job->curation.summary : "");
+        }
+        if (err)
+            return err;
+    }
+    return ERR_STOPPED;
+}
+
+// ---- the three ways to run ----
+
+static int run(struct proc *p) {
+    struct job *job = xcalloc(1, sizeof *job);
+    struct server *s = xcalloc(1, sizeof *s);
+    points_state(p->points, STATE_STARTING, 0);
+    int err = open_hub(p, s);
+    if (!err)
+        err = job_start(p, job);
+    if (!err)
+        err = serve(p, job, s);
+    char text[1024];
+    (void)text_copy(text, sizeof text, err_text()); // ending the job may say something else
+    job_end(job);
+    hub_close(s->hub);
+    free(s);
+    free(job);
+    return err ? err_set(err, "%s", text) : ERR_OK;
+}
+
+static int once(struct proc *p) {
+    struct job *job = xcalloc(1, sizeof *job);
+    int err = job_start(p, job);
+    while (!err && job->started) {
+        zmq_pollitem_t item = {.fd = job->event_fd, .events = ZMQ_POLLIN};
+        err = proc_poll(p, &item, 1, now_us() + IDLE_US);
+        atomic_store(&job->cancel, p->stop);
+        if (!err && item.revents)
+            err = job_join(job);
+    }
+    if (!err)
+        (void)printf("%s\nmanifest: manifest/%s.manifest (%zu + %zu held out, digest %s)\n"
+                     "contact sheet: samples/curation_%s.png\n",
+                     job->curation.summary, job->curation.domain, job->manifest->count,
+                     job->manifest->held_out, job->manifest->digest, job->curation.domain);
+    char text[1024];
+    (void)text_copy(text, sizeof text, err_text()); // as above
+    job_end(job);
+    free(job);
+    return err ? err_set(err, "%s", text) : ERR_OK;
+}
+
+static void say_nothing(void *context, const char *level, const char *code, const char *text) {
+}
+
+static const char *value_of(int argc, char **argv, const char *option) {
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], option) == 0)
+            return argv[i + 1];
+    return NULL;
+}
+
+// Beside a curator that is running: no points, no lock, nothing is written.
+static int explain(int argc, char **argv, const char *file) {
+    const char *run_dir = value_of(argc, argv, "--run"), *domain = value_of(argc, argv, "--domain");
+    struct config *config = NULL;
+    if (!run_dir || !domain || (strcmp(domain, "A") && strcmp(domain, "B")))
+        return err_set(ERR_USAGE, "--explain FILE needs --run DIR and --domain A|B");
+    char *real = realpath(file, NULL); // before the working directory changes
+    struct curation c = {.say = say_nothing};
+    int err = chdir(run_dir) ? err_set(ERR_IO, "no folder '%s'", run_dir) : ERR_OK;
+    if (!err)
+        err = config_load_effective("pipeline.conf", &config);
+    if (!err) {
+        set_curation(config, *domain, &c);
+        err = curate_explain(&c, real ? real : file, stdout);
+    }
+    curation_fini(&c);
+    config_free(config);
+    free(real);
+    return err;
+}
+
+static int explain_main(int argc, char **argv, const char *file) {
+    int err = explain(argc, argv, file);
+    if (err)
+        log_line("%s", err_text());
+    return err_exit_code(err);
+}
+
+static int start_and_run(int argc, char **argv, struct proc *p) {
+    char *curators = curators_help(), *text = xasprintf("%s%s", help, curators);
+    int err = proc_start(argc, argv, "curator", text, p);
+    free(curators);
+    free(text);
+    if (err)
+        return err;
+    if (strcmp(p->name, "curator") == 0)
+        return err_set(ERR_USAGE, "--domain A|B is missing; see --help");
+    bool is_once = p->argc > 1 && strcmp(p->argv[1], "--once") == 0;
+    if (p->argc > 1 + is_once)
+        return err_set(ERR_USAGE, "'%s' is no option; see --help", p->argv[1 + is_once]);
+    return is_once ? once(p) : run(p);
+}
+
+int main(int argc, char **argv) {
+    const char *file = value_of(argc, argv, "--explain");
+    if (file)
+        return explain_main(argc, argv, file);
+    struct proc p;
+    return proc_end(&p, start_and_run(argc, argv, &p));
+}
