@@ -374,32 +374,51 @@ static int remove_all_but_weights(const char *root, uint64_t step) {
     return ERR_OK;
 }
 
-// Epochs finished at this step, in units of `every`; 0 if that cannot be read.
-static uint64_t epochs_done(const char *root, uint64_t step, int every) {
+struct kept {
+    uint64_t step;
+    uint64_t epochs_done;
+    bool scheduled;
+};
+
+// A folder whose state cannot be read counts as scheduled, in epoch 0.
+static struct kept look_at(const char *root, uint64_t step) {
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
     struct state s;
-
     checkpoint_path(root, step, folder);
     join(path, folder, "state.json");
-    return state_load(path, &s) ? 0 : (s.epoch - 1) / (uint64_t)every;
+    if (state_load(path, &s))
+        return (struct kept){.step = step, .scheduled = true};
+    return (struct kept){step, s.epoch - 1, s.scheduled};
+}
+
+static int retain_older(const char *root, const struct kept *all, int n, uint64_t every) {
+    uint64_t kept = 0;
+    int err = ERR_OK;
+    for (int i = 0; i < n && !err; i++) {
+        uint64_t done = all[i].epochs_done / every;
+        if (done > kept)
+            err = remove_all_but_weights(root, all[i].step);
+        else
+            err = remove_whole(root, all[i].step);
+        kept = MAX(kept, done);
+    }
+    return err;
 }
 
 int checkpoint_retain(const char *root, uint64_t step, int keep, int keep_weights_every) {
     struct steps steps;
-    uint64_t kept = 0;
     int n = 0, err = list_steps(root, true, &steps);
-
-    while (n < steps.n && steps.items[n] <= step)
-        n++;
-    for (int i = 0; i < n - keep && !err; i++) {
-        uint64_t done = epochs_done(root, steps.items[i], keep_weights_every);
-
-        if (done > kept)
-            err = remove_all_but_weights(root, steps.items[i]);
-        else
-            err = remove_whole(root, steps.items[i]);
-        kept = MAX(kept, done);
+    struct kept *scheduled = xcalloc((size_t)steps.n + 1, sizeof *scheduled);
+    for (int i = 0; i < steps.n && steps.items[i] <= step && !err; i++) {
+        struct kept k = look_at(root, steps.items[i]);
+        if (k.scheduled)
+            scheduled[n++] = k;
+        else if (k.step < step)
+            err = remove_whole(root, k.step);
     }
+    if (!err)
+        err = retain_older(root, scheduled, n - keep, (uint64_t)keep_weights_every);
+    free(scheduled);
     free(steps.items);
     return err;
 }

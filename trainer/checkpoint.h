@@ -48,9 +48,10 @@ int checkpoint_write(const char *path, const struct checkpoint_content *content,
 // Moves the folder to its name and `latest` to it. ERR_IO, ERR_SPACE.
 int checkpoint_commit(const char *root, const char *path, uint64_t step);
 
-// Removes what is no longer kept among the checkpoints up to `step`: the newest `keep` stay whole;
-// of the older ones the first of every `keep_weights_every` epochs keeps its weights, the others
-// go. Also removes leftovers of a killed process.
+// Removes what is no longer kept among the checkpoints up to `step`. Of those that the settings
+// name (state.scheduled) the newest `keep` stay whole; of the older ones the first of every
+// `keep_weights_every` epochs keeps its weights, the others go. One in between stays until there
+// is a newer checkpoint. Also removes leftovers of a killed process.
 int checkpoint_retain(const char *root, uint64_t step, int keep, int keep_weights_every);
 
 // ---- loading ----

@@ -171,7 +171,8 @@ static void refill(struct feed *f) {
     for (uint64_t room = all_credits(f); held < room; held++) {
         struct msg_ticket ticket;
         if (f->held_next < f->held_end)
-            ticket = (struct msg_ticket){.split = 1, .index = f->held_next++, .count = 1};
+            ticket =
+                (struct msg_ticket){.split = 1, .epoch = 1, .index = f->held_next++, .count = 1};
         else if (f->batches_left)
             ticket = next_training_ticket(f);
         else

@@ -62,7 +62,7 @@ void feed_want_held_out(struct feed *f, uint64_t n);
 // Asks for `count` training batches from (epoch, index) on. Once, after feed_ready.
 void feed_want_training(struct feed *f, uint64_t epoch, uint64_t index, uint64_t count);
 
-// Takes a batch out. ERR_AGAIN: it is not there yet.
+// Takes a batch out; held-out ones are of split 1 and epoch 1. ERR_AGAIN: it is not there yet.
 int feed_take(struct feed *f, uint64_t split, uint64_t epoch, uint64_t index,
               struct feed_batch *ret_batch);
 void feed_batch_fini(struct feed_batch *b); // accepts a zeroed one

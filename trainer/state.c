@@ -49,6 +49,7 @@ int state_save(const struct state *s, const char *path) {
             (unsigned long long)s->step, (unsigned long long)s->epoch);
     fprintf(out, "  \"batch\": %llu,\n  \"images\": %llu,\n", (unsigned long long)s->batch,
             (unsigned long long)s->images);
+    fprintf(out, "  \"scheduled\": %llu,\n", (unsigned long long)s->scheduled);
     fprintf(out, "  \"device\": \"%s\",\n  \"threads\": %llu,\n  \"manifests\": {\n", s->device,
             (unsigned long long)s->threads);
     write_manifest(out, "A", &s->manifest[0]);
@@ -130,6 +131,7 @@ static void read_state(struct reader *r, struct state *s) {
     s->epoch = number(r, "epoch", NULL, NULL);
     s->batch = number(r, "batch", NULL, NULL);
     s->images = number(r, "images", NULL, NULL);
+    s->scheduled = number(r, "scheduled", NULL, NULL);
     s->threads = number(r, "threads", NULL, NULL);
     text(r, find(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
     read_manifest(r, "A", &s->manifest[0]);

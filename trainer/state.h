@@ -2,7 +2,7 @@
 //
 // state.json holds no time, host or path: equal trainings have equal files.
 //
-//   {"format": 1, "step": 12000, "epoch": 8, "batch": 100, "images": 12000,
+//   {"format": 1, "step": 12000, "epoch": 8, "batch": 100, "images": 12000, "scheduled": 1,
 //    "device": "cpu", "threads": 2,
 //    "manifests": {"A": {"digest": "...", "count": 1100, "held_out": 58}, "B": {...}},
 //    "files": {"D_A.safetensors": "<SHA-256>", ...}}
@@ -27,6 +27,7 @@ struct state {
     uint64_t step;         // steps done
     uint64_t epoch, batch; // the next batch to train on: epoch from 1, batch from 0
     uint64_t images;       // pictures of A seen
+    uint64_t scheduled;    // 1: at a step that the settings name; 0: in between
     char device[16];
     uint64_t threads;
     struct state_manifest manifest[2];

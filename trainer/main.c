@@ -1,0 +1,78 @@
+// trainer - computes: batches in, weights out.
+//
+//   ROUTER  binds    ipc://s/trainer   tickets    peer: loaders
+//   DEALER  connects ipc://s/pool      exchange   peer: pool (replay.h)
+//   DEALER  connects ipc://s/monitor   points     peer: monitor (points.h)
+#include "err.h"
+#include "link.h"
+#include "proc.h"
+#include "training.h"
+
+#define BATCH_BYTES_MAX ((size_t)1 << 31) // of one domain
+#define HWM 1024
+
+static const char help[] =
+    "trainer - trains the nets of a run\n"
+    "\n"
+    "  trainer --run DIR [--instance N] [--incarnation N]\n"
+    "\n"
+    "Started by ./pipeline up. Settings: section trainer of DIR/pipeline.conf. Goes on from the\n"
+    "newest checkpoint in DIR/checkpoints. Ends with 0 when the training is finished or after\n"
+    "SIGTERM (then with a checkpoint), 65 when a number is not finite, 78 when settings or data\n"
+    "cannot work.\n";
+
+static struct link_options link_options(const struct proc *p, const char *endpoint) {
+    return (struct link_options){
+        .zmq = p->zmq,
+        .endpoint = endpoint,
+        .run = p->config->top.name,
+        .self = p->self,
+        .hwm = HWM,
+        .peer_timeout_us = p->config->supervisor.peer_timeout_s * 1000000,
+        .frame_max_bytes = BATCH_BYTES_MAX,
+    };
+}
+
+static int open_feed(const struct proc *p, struct feed **ret_feed) {
+    const struct config *c = p->config;
+    struct feed_options options = {
+        .link = link_options(p, "ipc://s/trainer"),
+        .points = p->points,
+        .batch_size = (uint64_t)c->loader.batch_size,
+        .max_dataset_size = (uint64_t)c->loader.max_dataset_size,
+        .channels = {(int)c->trainer.input_nc, (int)c->trainer.output_nc},
+        .ticket_timeout_us = c->loader.ticket_timeout_s * 1000000,
+    };
+    return feed_open(&options, ret_feed);
+}
+
+static void make_replay(const struct proc *p, struct replay **ret_replay) {
+    struct replay_options options = {
+        .link = link_options(p, "ipc://s/pool"),
+        .capacity = (uint64_t)p->config->pool.pool_size,
+        .batch = (uint64_t)p->config->loader.batch_size,
+    };
+    replay_new(&options, ret_replay);
+}
+
+static int run(struct proc *p) {
+    struct wait wait = {.proc = p, .tell_after_us = p->config->supervisor.peer_timeout_s * 1000000};
+    struct training *training = NULL;
+    int err = open_feed(p, &wait.feed);
+    if (err)
+        return err;
+    make_replay(p, &wait.replay);
+    err = training_new(&wait, &training);
+    if (!err)
+        err = training_run(training);
+    training_free(training);
+    replay_free(wait.replay);
+    feed_close(wait.feed);
+    return err;
+}
+
+int main(int argc, char **argv) {
+    struct proc proc = {0};
+    int err = proc_start(argc, argv, "trainer", help, &proc);
+    return proc_end(&proc, err ? err : run(&proc));
+}

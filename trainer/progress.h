@@ -1,0 +1,27 @@
+// progress - what a step leaves behind: metrics for the database, one line for a person.
+#ifndef PROGRESS_H
+#define PROGRESS_H
+
+#include "model.h"
+#include "points.h"
+#include "state.h"
+
+struct progress {
+    struct points *points;
+    uint64_t last_step, last_epoch, epoch_batches;
+    uint64_t print_every;
+    double step_us, wait_us; // means over the last steps, for the line
+};
+
+struct progress_step {
+    const struct state *state; // after the step
+    uint64_t epoch, batch;     // of the step
+    int n;                     // pictures of each domain
+    double lr;
+    int64_t step_us, wait_us; // in all; waiting for batches and the pool
+};
+
+// Records loss/NAME, lr, epoch (replayable), time/step_ms, time/wait_ms, rate/img_per_s.
+void progress_step(struct progress *p, const struct model *m, const struct progress_step *s);
+
+#endif

@@ -1,0 +1,97 @@
+#include "setup.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend.h"
+#include "err.h"
+#include "util.h"
+
+static void set_text(char **field, const char *text) {
+    free(*field);
+    *field = xstrdup(text);
+}
+
+static bool has_cuda(void) {
+    struct device_options options = {.name = "cuda", .threads = 1};
+    struct device *device;
+    if (device_open(&options, &device))
+        return false;
+    device_close(device);
+    return true;
+}
+
+static int resolve_from_state(struct config_trainer *t, const struct state *s) {
+    if (strcmp(t->device, "auto") && strcmp(t->device, s->device))
+        return err_set(ERR_MISMATCH, "trainer.device is \"%s\", the checkpoint was made on \"%s\"",
+                       t->device, s->device);
+    if (t->threads && (uint64_t)t->threads != s->threads)
+        return err_set(ERR_MISMATCH, "trainer.threads is %lld, the checkpoint was made with %llu",
+                       (long long)t->threads, (unsigned long long)s->threads);
+    set_text(&t->device, s->device);
+    t->threads = (int64_t)s->threads;
+    return ERR_OK;
+}
+
+int setup_resolve(struct config *c, const struct state *state) {
+    struct config_trainer *t = &c->trainer;
+    if (state->step)
+        return resolve_from_state(t, state);
+    if (!strcmp(t->device, "auto"))
+        set_text(&t->device, has_cuda() ? "cuda" : "cpu");
+    if (!t->threads)
+        t->threads = MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+    return ERR_OK;
+}
+
+struct model_options setup_model(const struct config *c, void (*between_ops)(void *),
+                                 void *context) {
+    const struct config_trainer *t = &c->trainer;
+    return (struct model_options){
+        .model = t->model,
+        .device = t->device,
+        .netG = t->netG,
+        .netD = t->netD,
+        .norm = t->norm,
+        .gan_mode = t->gan_mode,
+        .winograd = t->winograd,
+        .input_nc = (int)t->input_nc,
+        .output_nc = (int)t->output_nc,
+        .ngf = (int)t->ngf,
+        .ndf = (int)t->ndf,
+        .n_layers_D = (int)t->n_layers_D,
+        .beta1 = t->beta1,
+        .beta2 = t->beta2,
+        .lambda_A = t->lambda_A,
+        .lambda_B = t->lambda_B,
+        .lambda_identity = t->lambda_identity,
+        .threads = (int)t->threads,
+        .shapes = (int)t->shapes,
+        .memory_bytes = (size_t)t->memory,
+        .between_ops = between_ops,
+        .context = context,
+    };
+}
+
+int setup_schedule(const struct config *c, struct schedule *ret_schedule) {
+    const struct config_trainer *t = &c->trainer;
+    struct schedule s = {
+        .variant = !strcmp(t->lr_compat, "reference") ? SCHEDULE_REF22 : SCHEDULE_REF25,
+        .n_epochs = (int)t->n_epochs,
+        .n_epochs_decay = (int)t->n_epochs_decay,
+        .epoch_count = 1,
+        .lr_decay_iters = 1,
+        .lr = t->lr,
+    };
+    int err = schedule_policy_parse(t->lr_policy, &s.policy);
+    if (!err)
+        *ret_schedule = s;
+    return err;
+}
+
+uint64_t setup_last_step(const struct config *c, uint64_t epoch_batches) {
+    const struct config_trainer *t = &c->trainer;
+    uint64_t steps = (uint64_t)(t->n_epochs + t->n_epochs_decay) * epoch_batches;
+    return t->max_steps ? MIN(steps, (uint64_t)t->max_steps) : steps;
+}

@@ -1,0 +1,25 @@
+// setup - from settings to what the trainer is made of. Knows no sockets.
+#ifndef SETUP_H
+#define SETUP_H
+
+#include "config.h"
+#include "feed.h"
+#include "model.h"
+#include "schedule.h"
+#include "state.h"
+
+// Puts what `device = "auto"` and `threads = 0` stand for into the settings: the checkpoint's
+// choice if there is one (state->step > 0), else what this machine has. ERR_MISMATCH if the
+// settings name something else than the checkpoint was made with; ERR_DEVICE.
+int setup_resolve(struct config *c, const struct state *state);
+
+// The texts are lent by the settings. `context` is for between_ops.
+struct model_options setup_model(const struct config *c, void (*between_ops)(void *),
+                                 void *context);
+
+int setup_schedule(const struct config *c, struct schedule *ret_schedule);
+
+// The step after which the training ends, with so many batches an epoch.
+uint64_t setup_last_step(const struct config *c, uint64_t epoch_batches);
+
+#endif

@@ -1,0 +1,562 @@
+#include "training.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoint.h"
+#include "digest.h"
+#include "err.h"
+#include "evaluate.h"
+#include "fs.h"
+#include "kernels.h"
+#include "log.h"
+#include "picture.h"
+#include "progress.h"
+#include "samples.h"
+#include "setup.h"
+#include "util.h"
+
+#define ROOT "checkpoints"
+#define NETS_MAX 8
+#define GOODBYE_US 1000000 // for peers to take the fin
+#define KERNELS_BYTES_MAX (1 << 20)
+
+struct training {
+    struct wait *wait;
+    struct proc *proc;
+    const struct config *config;
+    struct points *points;
+    struct model *model;
+    struct model_net *nets[NETS_MAX];
+    int n_nets;
+    struct schedule schedule;
+    struct progress progress;
+    struct held_out held;
+    struct state state;
+    char resumed_from[CHECKPOINT_PATH]; // valid if state.step was not 0
+    char *kernels;                      // used so far, see kernels.h
+    int shape[5];                       // n, hA, wA, hB, wB of the last step
+    struct feed_batch batch;            // of the next step, or empty
+    uint64_t split, index;              // what batch_is_there looks for
+    uint64_t last_step, saved_step;
+    int64_t saved_us, goodbye_us;
+};
+
+// ---- what is waited for ----
+
+static bool has_data(void *context) {
+    struct training *t = context;
+    return t->proc->stop || feed_ready(t->wait->feed);
+}
+
+static bool batch_is_there(void *context) {
+    struct training *t = context;
+    uint64_t epoch = t->split ? 1 : t->state.epoch;
+    return t->proc->stop ||
+           feed_take(t->wait->feed, t->split, epoch, t->index, &t->batch) == ERR_OK;
+}
+
+static bool pool_is_done(void *context) {
+    struct training *t = context;
+    return !replay_busy(t->wait->replay);
+}
+
+static bool all_have_gone(void *context) {
+    struct training *t = context;
+    return now_us() > t->goodbye_us ||
+           (!feed_loaders(t->wait->feed) && !replay_is_up(t->wait->replay));
+}
+
+// Fills t->batch unless it is. ERR_STOPPED when the process is to stop before it is there.
+static int take_batch(struct training *t, uint64_t split, uint64_t index) {
+    if (t->batch.n)
+        return ERR_OK;
+    t->split = split;
+    t->index = index;
+    int err = wait_for(t->wait, batch_is_there, t, "a batch from a loader");
+    if (!err && !t->batch.n)
+        err = err_set(ERR_STOPPED, "asked to stop");
+    return err;
+}
+
+// ---- beginning ----
+
+static void tell_refusal(void *context, const char *dir, const char *reason) {
+    struct training *t = context;
+    log_line("%s cannot be used: %s", dir, reason);
+    points_event(t->points, "warn", "checkpoint_refused", 0, "%s: %s", dir, reason);
+}
+
+static int find_checkpoint(struct training *t) {
+    struct checkpoint_refusals refusals = {tell_refusal, t};
+    int err = checkpoint_find(ROOT, &refusals, t->resumed_from, &t->state);
+    if (err == ERR_AGAIN) {
+        t->state = (struct state){.epoch = 1};
+        return ERR_OK;
+    }
+    return err == ERR_FORMAT ? err_set(ERR_DATA, "%s; up --fresh begins anew", err_text()) : err;
+}
+
+static int make_model(struct training *t) {
+    struct model_options options = setup_model(t->config, wait_between_ops, t->wait);
+    int err = model_new(&options, &t->model);
+    if (err)
+        return err;
+    t->n_nets = model_n_nets(t->model);
+    if (t->n_nets > NETS_MAX)
+        BUG("%d nets", t->n_nets);
+    for (int i = 0; i < t->n_nets; i++)
+        t->nets[i] = model_net(t->model, i);
+    return ERR_OK;
+}
+
+static int load_kernels(struct training *t) {
+    char path[CHECKPOINT_PATH + 16];
+    uint8_t *text;
+    size_t size;
+    (void)snprintf(path, sizeof path, "%s/kernels.txt", t->resumed_from); // fits
+    int err = fs_read(path, KERNELS_BYTES_MAX, &text, &size);
+    if (err)
+        return err;
+    t->kernels = kernels_merge(t->kernels, (char *)text);
+    free(text);
+    return ERR_OK;
+}
+
+static int tell_checkpoint(struct training *t, const char *dir) {
+    char path[CHECKPOINT_PATH + 16];
+    uint8_t digest[32];
+    uint64_t size;
+    (void)snprintf(path, sizeof path, "%s/state.json", dir); // fits
+    int err = digest_file(path, digest, &size);
+    if (err)
+        return err;
+    struct msg *m = xcalloc(1, sizeof *m);
+    m->type = MSG_checkpoint;
+    m->checkpoint.step = t->state.step;
+    (void)text_copy(m->checkpoint.dir, sizeof m->checkpoint.dir, dir); // fits
+    digest_hex(digest, m->checkpoint.digest);
+    points_put(t->points, m);
+    free(m);
+    return ERR_OK;
+}
+
+static int load(struct training *t) {
+    int err = checkpoint_load(t->resumed_from, t->nets, t->n_nets);
+    if (!err)
+        err = load_kernels(t);
+    if (!err) // again: its record may not have been written
+        err = tell_checkpoint(t, t->resumed_from);
+    if (err)
+        return err;
+    log_line("goes on from step %llu", (unsigned long long)t->state.step);
+    points_event(t->points, "info", "resumed", t->state.step, "goes on from %s", t->resumed_from);
+    return ERR_OK;
+}
+
+static int fill_weights(struct training *t) {
+    const struct config *c = t->config;
+    int err = t->state.step ? load(t)
+                            : model_init(t->model, c->trainer.init_type, c->trainer.init_gain,
+                                         (uint64_t)c->top.seed);
+    return err ? err : model_weights_changed(t->model);
+}
+
+static void tell_status(struct training *t, const char *status) {
+    struct msg *m = xcalloc(1, sizeof *m);
+    m->type = MSG_run_state;
+    m->run_state.ts_us = wall_us();
+    (void)text_copy(m->run_state.status, sizeof m->run_state.status, status);          // fits
+    (void)text_copy(m->run_state.device, sizeof m->run_state.device, t->state.device); // fits
+    points_put(t->points, m);
+    free(m);
+}
+
+static void tell_facts(struct training *t) {
+    tell_status(t, "running");
+    points_param(t->points, "trainer.device.used", "%s", t->state.device);
+    points_param(t->points, "trainer.threads.used", "%llu", (unsigned long long)t->state.threads);
+    for (int i = 0; i < t->n_nets; i++) {
+        char key[97];
+        size_t count = 0;
+        for (int k = 0; k < t->nets[i]->n_params; k++)
+            count += t->nets[i]->params[k].count;
+        (void)snprintf(key, sizeof key, "net.%s.parameters", t->nets[i]->name); // fits
+        points_param(t->points, key, "%zu", count);
+    }
+}
+
+static int begin(struct training *t, struct config *config) {
+    int err = find_checkpoint(t);
+    if (!err)
+        err = setup_resolve(config, &t->state);
+    if (!err)
+        err = setup_schedule(config, &t->schedule);
+    if (err)
+        return err;
+    (void)text_copy(t->state.device, sizeof t->state.device, config->trainer.device); // fits
+    t->state.threads = (uint64_t)config->trainer.threads;
+    t->saved_step = t->state.step;
+    err = make_model(t);
+    if (!err)
+        err = fill_weights(t);
+    if (!err)
+        tell_facts(t);
+    return err;
+}
+
+int training_new(struct wait *wait, struct training **ret_training) {
+    struct training *t = xcalloc(1, sizeof *t);
+    *t = (struct training){.wait = wait,
+                           .proc = wait->proc,
+                           .config = wait->proc->config,
+                           .points = wait->proc->points,
+                           .kernels = xstrdup("")};
+    int err = begin(t, wait->proc->config);
+    if (err) {
+        training_free(t);
+        return err;
+    }
+    *ret_training = t;
+    return ERR_OK;
+}
+
+void training_free(struct training *t) {
+    if (!t)
+        return;
+    feed_batch_fini(&t->batch);
+    held_out_fini(&t->held);
+    model_free(t->model);
+    free(t->kernels);
+    free(t);
+}
+
+// ---- judging and rendering ----
+
+static void metric(struct training *t, const char *key, double value) {
+    points_metric(t->points, key, true, t->state.step, value);
+}
+
+static int judge(struct training *t) {
+    struct evaluate_options options = {.pictures = (int)t->config->trainer.judge_pictures,
+                                       .seed = (uint64_t)t->config->top.seed};
+    struct evaluate_scores scores;
+    if (!options.pictures)
+        return ERR_OK;
+    int err = evaluate(t->model, &t->held, &options, &scores);
+    if (err == ERR_SHAPE) {
+        points_event(t->points, "warn", "not_judged", t->state.step, "%s", err_text());
+        return ERR_OK;
+    }
+    if (err)
+        return err;
+    metric(t, "swd/AtoB", scores.a_to_b);
+    metric(t, "swd/BtoA", scores.b_to_a);
+    metric(t, "swd/real", scores.real);
+    return ERR_OK;
+}
+
+static int render(struct training *t) {
+    struct samples_options options = {.name = t->config->top.name,
+                                      .step = t->state.step,
+                                      .probes = (int)t->config->trainer.probes};
+    char path[SAMPLES_PATH];
+    int err = samples_render(t->model, &t->held, &options, path);
+    if (err == ERR_SHAPE) {
+        points_event(t->points, "warn", "not_rendered", t->state.step, "%s", err_text());
+        return ERR_OK;
+    }
+    if (err)
+        return err;
+    points_sample(t->points, t->state.step, "sheet", path);
+    return samples_page(t->config->top.name);
+}
+
+static bool is_save_due(const struct training *t) {
+    int64_t every = t->config->trainer.save_every_steps;
+    if (t->state.step == t->last_step)
+        return true;
+    return every ? t->state.step % (uint64_t)every == 0 : t->state.batch == 0;
+}
+
+static bool is_render_due(const struct training *t) {
+    uint64_t step = t->state.step;
+    return step == 0 || step == 10 || step == 100 ||
+           step % (uint64_t)t->config->trainer.sample_every == 0 || is_save_due(t);
+}
+
+// ---- saving ----
+
+static int save_pool(struct training *t, const char *folder) {
+    char path[CHECKPOINT_PATH + 16];
+    (void)snprintf(path, sizeof path, "%s/pool.bin", folder); // fits
+    replay_save(t->wait->replay, t->state.step, path);
+    return wait_for(t->wait, pool_is_done, t, "the pool's snapshot");
+}
+
+static void note_kernels(struct training *t) {
+    char *now = model_kernels(t->model);
+    t->kernels = kernels_merge(t->kernels, now);
+    free(now);
+}
+
+static int write_files(struct training *t, const char *folder) {
+    note_kernels(t);
+    t->state.scheduled = is_save_due(t);
+    struct checkpoint_content content = {.nets = t->nets,
+                                         .n_nets = t->n_nets,
+                                         .config = t->config,
+                                         .kernels = t->kernels,
+                                         .pool_digest = replay_saved_digest(t->wait->replay)};
+    return checkpoint_write(folder, &content, &t->state);
+}
+
+// All points up to this step are in the ring by now.
+static int save(struct training *t) {
+    char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
+    int64_t begun_us = now_us();
+    int err = checkpoint_begin(ROOT, t->state.step, folder);
+    if (!err)
+        err = save_pool(t, folder);
+    if (!err)
+        err = write_files(t, folder);
+    if (!err)
+        err = checkpoint_commit(ROOT, folder, t->state.step);
+    if (err)
+        return err;
+    checkpoint_path(ROOT, t->state.step, path);
+    t->saved_step = t->state.step;
+    t->saved_us = now_us();
+    err = tell_checkpoint(t, path);
+    if (err)
+        return err;
+    points_event(t->points, "info", "checkpoint", t->state.step, "%s in %lld ms", path,
+                 (long long)(t->saved_us - begun_us) / 1000);
+    return checkpoint_retain(ROOT, t->state.step, (int)t->config->trainer.keep,
+                             (int)t->config->trainer.keep_weights_every);
+}
+
+static bool is_time_to_save(const struct training *t) {
+    double minutes = t->config->trainer.save_minutes;
+    return minutes > 0 && (double)(now_us() - t->saved_us) > minutes * 6e7;
+}
+
+static int after_step(struct training *t) {
+    int err = ERR_OK;
+    if (is_save_due(t))
+        err = judge(t);
+    if (!err && is_render_due(t))
+        err = render(t);
+    if (!err && (is_save_due(t) || is_time_to_save(t)))
+        err = save(t);
+    return err;
+}
+
+// ---- a step ----
+
+static int load_batch(struct training *t) {
+    const struct feed_batch *b = &t->batch;
+    int shape[5] = {b->n, b->h[0], b->w[0], b->h[1], b->w[1]};
+    bool is_new = memcmp(shape, t->shape, sizeof shape) != 0;
+    int err = model_shape(t->model, b->n, b->h[0], b->w[0], b->h[1], b->w[1]);
+    if (err)
+        return err;
+    memcpy(t->shape, shape, sizeof shape);
+    if (is_new)
+        note_kernels(t); // before the tape may be gone again
+    for (int i = 0; i < 2; i++) {
+        size_t count = (size_t)b->n * (size_t)b->h[i] * (size_t)b->w[i] * (size_t)b->c[i];
+        picture_to_floats(b->pixels[i], count, model_input(t->model, (enum model_domain)i));
+    }
+    return ERR_OK;
+}
+
+static int compute(struct training *t, double lr, int64_t *wait_us) {
+    struct replay *r = t->wait->replay;
+    int err = model_generate(t->model);
+    if (err)
+        return err;
+    const float *fakes[REPLAY_TABLES] = {model_fake(t->model, MODEL_A),
+                                         model_fake(t->model, MODEL_B)};
+    replay_exchange(r, t->state.step + 1, (uint64_t)t->batch.n, fakes);
+    err = wait_pump(t->wait); // the fakes go to the pool now
+    if (!err)
+        err = model_update_g(t->model, lr);
+    int64_t begun_us = now_us();
+    if (!err)
+        err = wait_for(t->wait, pool_is_done, t, "the pool");
+    *wait_us += now_us() - begun_us;
+    return err ? err
+               : model_update_d(t->model, lr, replay_pooled(r, REPLAY_FAKE_A),
+                                replay_pooled(r, REPLAY_FAKE_B));
+}
+
+static void records_text(const struct feed_batch *b, int domain, char *ret, size_t size) {
+    size_t at = 0;
+    ret[0] = 0;
+    for (int i = 0; i < b->n && at < size; i++)
+        at += (size_t)snprintf(ret + at, size - at, " %llu",
+                               (unsigned long long)b->records[domain][i]);
+}
+
+static int check_finite(struct training *t) {
+    const char *what = model_gradients_finite(t->model) ? NULL : "a gradient";
+    char records[2][256];
+    for (int i = model_n_losses(t->model) - 1; i >= 0; i--)
+        if (!isfinite(model_loss(t->model, i)))
+            what = model_loss_name(t->model, i);
+    if (!what)
+        return ERR_OK;
+    for (int i = 0; i < 2; i++)
+        records_text(&t->batch, i, records[i], sizeof records[i]);
+    unsigned long long step = t->state.step + 1, saved = t->saved_step;
+    (void)err_set(ERR_NOT_FINITE,
+                  "%s is not finite at step %llu (epoch %llu, batch %llu; records of A:%s, of "
+                  "B:%s); the last checkpoint is of step %llu",
+                  what, step, (unsigned long long)t->batch.epoch,
+                  (unsigned long long)t->batch.index, records[0], records[1], saved);
+    points_event(t->points, "error", "not_finite", step, "%s", err_text());
+    return ERR_NOT_FINITE;
+}
+
+static void count_step(struct training *t) {
+    t->state.step++;
+    t->state.images += (uint64_t)t->batch.n;
+    if (++t->state.batch == t->progress.epoch_batches) {
+        t->state.batch = 0;
+        t->state.epoch++;
+    }
+}
+
+static int step(struct training *t) {
+    struct progress_step s = {.state = &t->state, .epoch = t->state.epoch, .batch = t->state.batch};
+    int64_t begun_us = now_us();
+    int err = take_batch(t, 0, t->state.batch);
+    s.wait_us = now_us() - begun_us;
+    if (!err)
+        err = load_batch(t);
+    s.lr = schedule_lr(&t->schedule, (int)t->state.epoch);
+    if (!err)
+        err = compute(t, s.lr, &s.wait_us);
+    if (!err)
+        err = check_finite(t);
+    if (err)
+        return err;
+    count_step(t);
+    s.n = t->batch.n;
+    s.step_us = MAX(now_us() - begun_us, 1);
+    progress_step(&t->progress, t->model, &s);
+    feed_batch_fini(&t->batch);
+    return after_step(t);
+}
+
+// ---- the whole ----
+
+static void plan(struct training *t) {
+    uint64_t batches = feed_epoch_batches(t->wait->feed);
+    t->last_step = setup_last_step(t->config, batches);
+    t->progress = (struct progress){
+        .points = t->points,
+        .last_step = t->last_step,
+        .last_epoch = (t->last_step + batches - 1) / batches,
+        .epoch_batches = batches,
+        .print_every = (uint64_t)t->config->trainer.print_every,
+    };
+}
+
+static int take_held_out(struct training *t) {
+    int err = ERR_OK;
+    for (int i = 0; i < held_out_wanted(&t->held) && !err; i++) {
+        err = take_batch(t, 1, (uint64_t)i);
+        if (!err)
+            held_out_keep(&t->held, &t->batch);
+        feed_batch_fini(&t->batch);
+    }
+    return err;
+}
+
+// The first batch tells the pictures' size.
+static int begin_pool(struct training *t) {
+    const struct feed_batch *b = &t->batch;
+    char path[CHECKPOINT_PATH + 16];
+    struct replay_begin begin = {.step = t->state.step, .path = path};
+    int err = take_batch(t, 0, t->state.batch);
+    if (err)
+        return err;
+    // What the exchange carries imitates the other domain and has the size of its own.
+    begin.slot_bytes[REPLAY_FAKE_A] =
+        (size_t)b->h[1] * (size_t)b->w[1] * (size_t)b->c[0] * sizeof(float);
+    begin.slot_bytes[REPLAY_FAKE_B] =
+        (size_t)b->h[0] * (size_t)b->w[0] * (size_t)b->c[1] * sizeof(float);
+    (void)snprintf(path, sizeof path, "%s/pool.bin", t->resumed_from); // fits
+    begin.digest = state_digest(&t->state, "pool.bin");
+    if (begin.step && !begin.digest && t->config->pool.pool_size)
+        return err_set(ERR_MISMATCH, "%s has no pool.bin; pool.pool_size was 0", t->resumed_from);
+    err = replay_begin(t->wait->replay, &begin);
+    return err ? err : wait_for(t->wait, pool_is_done, t, "the pool to open");
+}
+
+static int begin_data(struct training *t) {
+    const struct config_trainer *c = &t->config->trainer;
+    points_state(t->points, STATE_WAITING, t->state.step);
+    int err = wait_for(t->wait, has_data, t, "a loader");
+    if (err)
+        return err;
+    if (t->proc->stop)
+        return err_set(ERR_STOPPED, "asked to stop");
+    memcpy(t->state.manifest, feed_manifests(t->wait->feed), sizeof t->state.manifest);
+    plan(t);
+    held_out_init(&t->held, (uint64_t)MAX(c->judge_pictures, c->probes), t->state.manifest);
+    feed_want_held_out(t->wait->feed, (uint64_t)held_out_wanted(&t->held));
+    feed_want_training(t->wait->feed, t->state.epoch, t->state.batch, t->last_step - t->state.step);
+    err = take_held_out(t);
+    if (!err)
+        err = begin_pool(t);
+    t->saved_us = now_us();
+    return err;
+}
+
+static int train(struct training *t) {
+    int err = begin_data(t);
+    if (!err && !t->state.step)
+        err = judge(t);
+    if (!err && !t->state.step)
+        err = render(t);
+    while (!err && !t->proc->stop && t->state.step < t->last_step)
+        err = step(t);
+    if (err == ERR_STOPPED)
+        err = ERR_OK;
+    if (!err && t->state.step != t->saved_step)
+        err = save(t);
+    return err;
+}
+
+static int say_goodbye(struct training *t) {
+    points_state(t->points, STATE_STOPPING, t->state.step);
+    feed_finish(t->wait->feed);
+    replay_finish(t->wait->replay);
+    t->goodbye_us = now_us() + GOODBYE_US;
+    return wait_for(t->wait, all_have_gone, t, "peers to take leave");
+}
+
+static bool is_finished(const struct training *t) {
+    return t->last_step && t->state.step >= t->last_step;
+}
+
+int training_run(struct training *t) {
+    int err = ERR_OK;
+    if (t->state.step) { // the data is known from the checkpoint
+        feed_expect(t->wait->feed, t->state.manifest);
+        plan(t);
+    }
+    if (!is_finished(t))
+        err = train(t);
+    if (!err && is_finished(t)) {
+        points_event(t->points, "info", "finished", t->state.step, "%llu steps, %llu pictures",
+                     (unsigned long long)t->state.step, (unsigned long long)t->state.images);
+        tell_status(t, "finished");
+    }
+    return err ? err : say_goodbye(t);
+}
