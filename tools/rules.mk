@@ -49,6 +49,9 @@ $(foreach f,$(FOLDERS),$(eval $(call test_rules,$(f))))
 TESTS := $(foreach f,$(FOLDERS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/$(f)/test_*.c)))
 BENCHES := $(foreach f,$(FOLDERS),$(patsubst tests/$(f)/%.c,$(BUILD)/bin/%,$(wildcard tests/$(f)/bench_*.c)))
 
+# The judge of the backends' ops.
+$(BUILD)/tests/trainer/test_ops: $(BUILD)/tests/trainer/reference_ops.o
+
 # The golden program judges trainer, pool and pictures alike.
 $(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/trainer/golden*.c)) \
     $(BUILD)/libtrainer.a $(BUILD)/libcommon.a

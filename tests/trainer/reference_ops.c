@@ -1,0 +1,238 @@
+#include "reference_ops.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "util.h"
+
+void ref_conv_size(const struct conv_shape *s, int *ret_h, int *ret_w)
+{
+    if (s->transposed) {
+        *ret_h = (s->h - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
+        *ret_w = (s->w - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
+    } else {
+        *ret_h = (s->h + 2 * s->pad - s->r) / s->stride + 1;
+        *ret_w = (s->w + 2 * s->pad - s->r) / s->stride + 1;
+    }
+}
+
+// What is done for every product x[ix] w[iw] that y[iy] sums up.
+struct visit {
+    const double *x, *w, *dy;
+    double *y, *dx, *dw;
+};
+
+static void product(const struct visit *v, size_t ix, size_t iw, size_t iy)
+{
+    if (v->y)
+        v->y[iy] += v->x[ix] * v->w[iw];
+    if (v->dx)
+        v->dx[ix] += v->dy[iy] * v->w[iw];
+    if (v->dw)
+        v->dw[iw] += v->dy[iy] * v->x[ix];
+}
+
+// All channel pairs of one tap: x pixel px, y pixel py, tap t of the filter.
+static void channels(const struct conv_shape *s, const struct visit *v, size_t px, size_t py,
+                     size_t t)
+{
+    size_t c_all = (size_t)s->c, k_all = (size_t)s->k, taps = (size_t)s->r * (size_t)s->r;
+
+    for (size_t k = 0; k < k_all; k++)
+        for (size_t c = 0; c < c_all; c++) {
+            size_t filter = s->transposed ? c * k_all + k : k * c_all + c;
+            product(v, px * c_all + c, filter * taps + t, py * k_all + k);
+        }
+}
+
+// Tap (i, j) connects `small` pixel (a, b) and `large` pixel (a stride + i - pad, ...): the input
+// is the large side of a plain convolution and the small side of a transposed one.
+static void visit_all(const struct conv_shape *s, const struct visit *v)
+{
+    int ho, wo;
+
+    ref_conv_size(s, &ho, &wo);
+    int hs = s->transposed ? s->h : ho, ws = s->transposed ? s->w : wo;
+    int hl = s->transposed ? ho : s->h, wl = s->transposed ? wo : s->w;
+    for (int n = 0; n < s->n; n++)
+        for (int a = 0; a < hs * ws; a++)
+            for (int t = 0; t < s->r * s->r; t++) {
+                int y = a / ws * s->stride + t / s->r - s->pad;
+                int x = a % ws * s->stride + t % s->r - s->pad;
+                if (y < 0 || y >= hl || x < 0 || x >= wl)
+                    continue;
+                size_t small = (size_t)n * (size_t)(hs * ws) + (size_t)a;
+                size_t large = (size_t)n * (size_t)(hl * wl) + (size_t)(y * wl + x);
+                channels(s, v, s->transposed ? small : large, s->transposed ? large : small,
+                         (size_t)t);
+            }
+}
+
+void ref_conv(const struct conv_shape *s, const double *x, const double *w, const double *bias,
+              double *ret_y)
+{
+    int ho, wo;
+
+    ref_conv_size(s, &ho, &wo);
+    for (int p = 0; p < s->n * ho * wo; p++)
+        for (int k = 0; k < s->k; k++)
+            ret_y[p * s->k + k] = bias ? bias[k] : 0;
+    visit_all(s, &(struct visit){.x = x, .w = w, .y = ret_y});
+}
+
+void ref_conv_backward(const struct conv_shape *s, const double *x, const double *w,
+                       const double *dy, double *ret_dx, double *ret_dw, double *ret_dbias)
+{
+    int ho, wo;
+
+    ref_conv_size(s, &ho, &wo);
+    memset(ret_dx, 0, (size_t)(s->n * s->h * s->w * s->c) * sizeof *ret_dx);
+    memset(ret_dw, 0, (size_t)(s->k * s->c * s->r * s->r) * sizeof *ret_dw);
+    visit_all(s, &(struct visit){.x = x, .w = w, .dy = dy, .dx = ret_dx, .dw = ret_dw});
+    for (int k = 0; ret_dbias && k < s->k; k++) {
+        ret_dbias[k] = 0;
+        for (int p = 0; p < s->n * ho * wo; p++)
+            ret_dbias[k] += dy[p * s->k + k];
+    }
+}
+
+// Index that position i of a border stands for.
+static int reflect(int i, int size)
+{
+    return i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i;
+}
+
+struct moments {
+    double mean, rstd;
+};
+
+// Of channel c of picture n.
+static struct moments moments(const struct norm_shape *s, const double *x, int n, int c)
+{
+    const double *first = x + (size_t)n * (size_t)(s->h * s->w * s->c) + c;
+    double mean = 0, variance = 0, count = s->h * s->w;
+
+    if (s->norm == NORM_NONE)
+        return (struct moments){0, 1};
+    for (int p = 0; p < s->h * s->w; p++)
+        mean += first[p * s->c] / count;
+    for (int p = 0; p < s->h * s->w; p++)
+        variance += (first[p * s->c] - mean) * (first[p * s->c] - mean) / count;
+    return (struct moments){mean, 1 / sqrt(variance + 1e-5)};
+}
+
+static double slope(enum activation act, double x)
+{
+    switch (act) {
+    case ACT_RELU:
+        return x > 0;
+    case ACT_LEAKY:
+        return x > 0 ? 1 : 0.2;
+    default:
+        return 1;
+    }
+}
+
+static size_t at(const struct norm_shape *s, int pad, int n, int y, int x)
+{
+    int h = s->h + 2 * pad, w = s->w + 2 * pad;
+
+    return ((size_t)n * (size_t)h + (size_t)(y + pad)) * (size_t)w * (size_t)s->c +
+           (size_t)(x + pad) * (size_t)s->c;
+}
+
+void ref_norm(const struct norm_shape *s, const double *x, const double *skip, double *ret_y)
+{
+    for (int n = 0; n < s->n; n++)
+        for (int c = 0; c < s->c; c++) {
+            struct moments m = moments(s, x, n, c);
+            for (int i = -s->pad; i < s->h + s->pad; i++)
+                for (int j = -s->pad; j < s->w + s->pad; j++) {
+                    int y0 = reflect(i, s->h), x0 = reflect(j, s->w);
+                    double z = (x[at(s, 0, n, y0, x0) + (size_t)c] - m.mean) * m.rstd;
+                    double y = z * slope(s->act, z);
+                    if (skip)
+                        y += skip[at(s, s->skip_pad, n, y0, x0) + (size_t)c];
+                    ret_y[at(s, s->pad, n, i, j) + (size_t)c] = y;
+                }
+        }
+}
+
+void ref_norm_backward(const struct norm_shape *s, const double *x, const double *g, double *ret_dx)
+{
+    double count = s->h * s->w;
+
+    for (int n = 0; n < s->n; n++)
+        for (int c = 0; c < s->c; c++) {
+            struct moments m = moments(s, x, n, c);
+            double mean_u = 0, mean_ux = 0;
+            for (int round = 0; round < 2; round++)
+                for (int p = 0; p < s->h * s->w; p++) {
+                    size_t i = at(s, 0, n, 0, 0) + (size_t)(p * s->c + c);
+                    double z = (x[i] - m.mean) * m.rstd, u = g[i] * slope(s->act, z);
+                    if (round == 0) {
+                        mean_u += u / count;
+                        mean_ux += u * z / count;
+                    } else {
+                        ret_dx[i] =
+                            s->norm == NORM_NONE ? u : (u - mean_u - z * mean_ux) * m.rstd;
+                    }
+                }
+        }
+}
+
+void ref_fold(const struct norm_shape *s, const double *part, int pad, int first, int n, double *g)
+{
+    for (int k = 0; k < n; k++)
+        for (int i = -pad; i < s->h + pad; i++)
+            for (int j = -pad; j < s->w + pad; j++)
+                for (int c = 0; c < s->c; c++)
+                    g[at(s, 0, first + k, reflect(i, s->h), reflect(j, s->w)) + (size_t)c] +=
+                        part[at(s, pad, k, i, j) + (size_t)c];
+}
+
+double ref_l1(size_t count, double scale, const double *a, const double *b, double *ret_grad)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += fabs(a[i] - b[i]);
+        ret_grad[i] = scale / (double)count * ((a[i] > b[i]) - (a[i] < b[i]));
+    }
+    return scale * sum / (double)count;
+}
+
+double ref_gan(const struct gan_args *args, const double *x, double *ret_grad)
+{
+    double sum = 0, sign = args->target_real ? -1 : 1;
+
+    for (size_t i = 0; i < args->count; i++) {
+        double f, df;
+        switch (args->mode) {
+        case GAN_LSGAN:
+            f = (x[i] - args->target_real) * (x[i] - args->target_real);
+            df = 2 * (x[i] - args->target_real);
+            break;
+        case GAN_WGANGP:
+            f = sign * x[i];
+            df = sign;
+            break;
+        default:
+            f = fmax(sign * x[i], 0) + log1p(exp(-fabs(x[i])));
+            df = sign / (1 + exp(-sign * x[i]));
+        }
+        sum += f;
+        ret_grad[i] = args->scale * df / (double)args->count;
+    }
+    return args->scale * sum / (double)args->count;
+}
+
+void ref_adam(const struct adam_args *a, const double *g, double *p, double *m, double *v)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        m[i] = a->beta1 * m[i] + (1 - a->beta1) * g[i];
+        v[i] = a->beta2 * v[i] + (1 - a->beta2) * g[i] * g[i];
+        p[i] -= a->lr / (1 - pow(a->beta1, (double)a->t)) * m[i] /
+                (sqrt(v[i]) / sqrt(1 - pow(a->beta2, (double)a->t)) + 1e-8);
+    }
+}
