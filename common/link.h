@@ -9,6 +9,7 @@
 // sleeps; one poll loop drives everything; silence is met with pings (every second) and, after
 // peer_timeout, with LINK_DOWN. LINGER is 0: application acks carry the promise.
 //
+// A process opens one link to a server at a time: its routing id is process.instance.incarnation.
 // Sockets lie in the run's folder (the process has changed into it): ipc://s/NAME, mode 0600.
 // One thread uses a link or hub, the one that made it.
 #ifndef LINK_H
@@ -22,12 +23,16 @@
 
 #include "msg.h"
 
+#define HUB_CLIENTS 64 // at most; one more is refused
+
 enum link_event {
     LINK_NONE, // nothing now
     LINK_UP,   // a session is open; .peer says with whom; .new_incarnation if it was another before
     LINK_DOWN, // the session is over without a fin; what was under way is void
     LINK_MSG,  // .msg and .frames
-    LINK_FIN,  // the peer sends nothing more; the session ended in order
+    LINK_FIN,  // the session ended in order: the peer's fin has come, or its answer to ours
+    LINK_NOISE, // hub: something on the socket was no message of ours; err_text says what. It was
+                // dropped; told at most once a second. For an event, nothing need be done
 };
 
 struct link_in {
@@ -53,13 +58,13 @@ struct link_frame {
 };
 
 struct link_options {
-    void *zmq;                  // context, made after fork and exec
-    const char *endpoint;       // "ipc://s/trainer"
-    const char *run;            // name of the run; a peer of another run is refused
+    void *zmq;            // context, made after fork and exec
+    const char *endpoint; // "ipc://s/trainer"
+    const char *run;      // name of the run; a peer of another run is refused
     struct msg_peer self;
-    int hwm;                    // messages; a safety net above the protocol's credits
-    int64_t peer_timeout_us;    // silence after which a session counts as down
-    size_t frame_max_bytes;     // larger raw frames are refused
+    int hwm;                 // messages; a safety net above the protocol's credits
+    int64_t peer_timeout_us; // silence after which a session counts as down
+    size_t frame_max_bytes;  // larger raw frames are refused
 };
 
 // ---- client ----
@@ -68,29 +73,41 @@ int link_open(const struct link_options *options, struct link **ret_link);
 // Sends nothing more; for an orderly end call link_fin and wait for LINK_FIN first.
 void link_close(struct link *l);
 // The next event; LINK_NONE when there is none. Errors: ERR_PEER, ERR_IO (both mean: give up).
-// MSG_refuse arrives as LINK_MSG.
+// MSG_refuse arrives as LINK_MSG. If it answered the hello (another run or protocol, an older
+// incarnation, too many clients) it is final: the calls after it return ERR_PEER with its text.
+// ret_in is overwritten: end the last one's frames first.
 int link_next(struct link *l, struct link_in *ret_in);
-// ERR_AGAIN without a session or when the socket is full. Frames: msg_raw_frames(m->type) of them.
+// ERR_AGAIN without a session or when the socket is full; ERR_LIMIT for a frame that is too large.
+// Then nothing was sent and the frames are still yours. Frames: msg_raw_frames(m->type) of them.
 int link_send(struct link *l, const struct msg *m, const struct link_frame *frames);
-// Acknowledges everything taken so far, when there is nothing to say for a while; link_send does it
-// anyway, and link_next does it by itself after 100 ms.
+// Says that nothing more will be sent. Go on with link_next until LINK_FIN: the peer's application
+// has taken everything then. After a LINK_DOWN in between it is to be said again. ERR_AGAIN.
 int link_fin(struct link *l);
 bool link_is_up(const struct link *l);
-bool link_all_acked(const struct link *l); // everything sent was taken by the peer's application
-const struct msg_peer *link_peer(const struct link *l);
-void *link_socket(struct link *l);       // for zmq_poll, ZMQ_POLLIN only
+// Everything sent in this session was taken by the peer's application: its link_next or hub_next
+// returned it. The acknowledgement comes with the next message, or alone within 100 ms.
+bool link_all_acked(const struct link *l);
+const struct msg_peer *link_peer(const struct link *l); // of the last session; zero before it
+void *link_socket(struct link *l);                      // for zmq_poll, ZMQ_POLLIN only
 int64_t link_due_us(const struct link *l); // now_us() by which link_next wants to be called again
 
 // ---- server ----
+// A client's number belongs to its process and instance: a new incarnation gets the number of the
+// one before, whose session ends with LINK_DOWN. HUB_CLIENTS at most.
 struct hub;
-int hub_open(const struct link_options *options, struct hub **ret_hub); // ERR_BUSY if it is bound
+// Takes over a socket file that a dead process left. ERR_BUSY if somebody answers there, ERR_LIMIT
+// for a path over 107 bytes, ERR_IO.
+int hub_open(const struct link_options *options, struct hub **ret_hub);
+// Whoever wants the last messages to arrive waits for hub_all_acked first. The path is free again
+// when the context has been terminated.
 void hub_close(struct hub *h);
+// As link_next. Errors: ERR_IO.
 int hub_next(struct hub *h, struct link_in *ret_in);
 int hub_send(struct hub *h, int client, const struct msg *m, const struct link_frame *frames);
 int hub_fin(struct hub *h, int client);
-bool hub_all_acked(const struct hub *h, int client);
+bool hub_all_acked(const struct hub *h, int client);              // true without a session
 const struct msg_peer *hub_peer(const struct hub *h, int client); // NULL if not in a session
-int hub_clients(const struct hub *h); // numbers are below this
+int hub_clients(const struct hub *h);                             // numbers are below this
 void *hub_socket(struct hub *h);
 int64_t hub_due_us(const struct hub *h);
 
