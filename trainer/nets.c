@@ -333,6 +333,10 @@ int net_check_size(const struct net *net, int h, int w)
         return ERR_OK;
     while (!fits(net, least, least))
         least += net->divisor;
+    if (net->divisor == 1)
+        return err_set(ERR_SHAPE, "%s cannot take pictures of %dx%d: width and height must be at "
+                                  "least %d",
+                       net->arch, w, h, least);
     return err_set(ERR_SHAPE, "%s cannot take pictures of %dx%d: width and height must be at "
                               "least %d and divisible by %d",
                    net->arch, w, h, least, net->divisor);
