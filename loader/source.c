@@ -64,11 +64,15 @@ static int read_checked(const struct manifest_record *r, const char *path, uint8
     return err_set(ERR_DATA, "'%s' has changed since the pictures were chosen", path);
 }
 
-static void resize(struct source *s, const struct image *im, bool augment, struct image *ret) {
-    int load = augment ? s->load_size : s->crop_size;
-    int w, h;
-    preprocess_scaled_size(s->preprocess, im->w, im->h, load, s->crop_size, &w, &h);
+static int resize(struct source *s, const struct image *im, bool augment, struct image *ret) {
+    int size = augment ? s->load_size : s->crop_size;
+    int w, h, err;
+    err = preprocess_check(s->preprocess, im->w, im->h, size, s->crop_size);
+    if (err)
+        return err;
+    preprocess_scaled_size(s->preprocess, im->w, im->h, size, s->crop_size, &w, &h);
     image_resize(im, w, h, ret);
+    return ERR_OK;
 }
 
 // Read, decode, resize: what the cache saves.
@@ -88,7 +92,9 @@ static int load(struct source *s, int side, uint64_t record, bool augment, struc
     if (err)
         goto out;
     int64_t was_decoded = now_us();
-    resize(s, &decoded, augment, ret_image);
+    err = resize(s, &decoded, augment, ret_image);
+    if (err)
+        goto out;
     times->read_us += was_read - start;
     times->decode_us += was_decoded - was_read;
     times->resize_us += now_us() - was_decoded;
