@@ -67,6 +67,9 @@ int config_load_effective(const char *path, struct config **ret_config);
 
 void config_free(struct config *c);
 
+// Puts a copy of text into a STR or CHOICE setting; what was there is freed.
+void config_set_text(char **field, const char *text);
+
 // Writes every setting with its section; the order is config.def's; no time, host or origin in it,
 // so equal settings give equal bytes.
 int config_write(const struct config *c, FILE *out);

@@ -96,7 +96,6 @@ void config_value_text(const struct config *c, const struct config_key *key, int
                        size_t n);
 // The value as the file spells it; strings quoted. Caller frees.
 char *config_value_literal(const struct config *c, const struct config_key *key, int domain);
-void config_set_text(char **field, const char *text);
 void config_size_text(int64_t bytes, char *ret, size_t n);
 
 struct config *config_new(void); // all defaults

@@ -41,6 +41,17 @@ int config_write(const struct config *c, FILE *out) {
     return ERR_OK;
 }
 
+// "a|b|c" as "a, b, c".
+static void list_choices(const char *choices, char *ret, size_t n) {
+    size_t used = 0;
+    for (; *choices && used + 2 < n; choices++) {
+        ret[used++] = *choices == '|' ? ',' : *choices;
+        if (*choices == '|')
+            ret[used++] = ' ';
+    }
+    ret[used] = 0;
+}
+
 // "1 to 1024 pictures", "auto, cpu, cuda", ...
 static void allowed(const struct config_key *key, char *ret, size_t n) {
     const char *space = *key->unit ? " " : "";
@@ -62,9 +73,7 @@ static void allowed(const struct config_key *key, char *ret, size_t n) {
         (void)text_copy(ret, n, "size, as \"128 MiB\"");
         break;
     case CONFIG_CHOICE:
-        (void)text_copy(ret, n, key->choices);
-        for (char *bar; (bar = strchr(ret, '|'));)
-            *bar = ' ';
+        list_choices(key->choices, ret, n);
         break;
     }
 }

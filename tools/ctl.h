@@ -1,0 +1,63 @@
+// ctl - what needs ZeroMQ, SQLite or the configuration, on behalf of the script `pipeline`.
+//
+// One function a command. Each gets the options of the command line, prints its result on stdout
+// and returns ERR_OK or an error that main prints.
+#ifndef CTL_H
+#define CTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "config.h"
+
+struct ctl_options {
+    const char *conf;    // --conf; NULL: none
+    const char *presets; // --presets
+    const char *runs;    // --runs: the folder of all runs
+    const char *run;     // --run: the folder of one run
+    const char **sets;   // --set, n_sets of them
+    int n_sets;
+    const char *fork; // --fork; NULL: none
+    int64_t from;     // --from; -1: newest
+    bool fresh, json, csv, name_only, ready;
+    const char **words; // the rest
+    int n_words;
+};
+
+int ctl_resolve(const struct ctl_options *o); // prepares a run; prints what `pipeline` starts
+int ctl_check(const struct ctl_options *o);
+int ctl_status(const struct ctl_options *o); // ERR_NOT_RUNNING if nothing is up
+int ctl_line(const struct ctl_options *o);
+int ctl_step(const struct ctl_options *o);
+int ctl_query(const struct ctl_options *o);
+int ctl_runs(const struct ctl_options *o);
+int ctl_note(const struct ctl_options *o);
+
+// ---- ctl_run: the folder of a run ----
+
+// Where the run continues or begins.
+enum run_state {
+    RUN_READY,    // to be started
+    RUN_FINISHED, // nothing is left to do
+};
+
+// Makes runs/NAME/ ready for `c` (changes its name for --fork, fills in device and threads) and
+// writes pipeline.conf there. ERR_MISMATCH lists what differs from the run that is there.
+int run_prepare(struct config *c, const struct ctl_options *o, enum run_state *ret_state);
+
+// ---- ctl_disk ----
+
+int64_t net_generator_parameters(const struct config_trainer *t, int in, int out);
+int64_t net_discriminator_parameters(const struct config_trainer *t, int in);
+
+// Says on stderr what the run will take and what is free. ERR_SPACE if it is too little.
+// run_dir may hold something already: that counts as taken.
+int disk_check(const struct config *c, const char *run_dir);
+
+// ---- ctl_database ----
+
+// Takes the run of this name out of the way: it is called `to` from now on. No database: nothing.
+int database_rename_run(const char *runs, const char *from, const char *to);
+
+#endif
