@@ -161,6 +161,12 @@ static const char *const math_keys[] = {
     "trainer.n_epochs",
     "trainer.n_epochs_decay",
 };
+#undef MATH
+#undef CHOICE
+#define CHOICE(section, key, value, choices, help) #section "." #key,
+static const char *const word_keys[] = {
+#include "config.def"
+};
 #undef SECTION
 #undef INT
 #undef REAL
@@ -170,7 +176,13 @@ static const char *const math_keys[] = {
 #undef SIZE
 #undef RANGE
 #undef END
-#undef MATH
+
+static bool is_word(const char *key) {
+    for (size_t i = 0; i < COUNT(word_keys); i++)
+        if (!strcmp(word_keys[i], key))
+            return true;
+    return false;
+}
 
 static void print_section(FILE *out, const struct config *config, const char *section) {
     size_t n = strlen(section);
@@ -184,7 +196,8 @@ static void print_section(FILE *out, const struct config *config, const char *se
             continue;
         if (!config_get_text(config, top ? key + n + 1 : key, value, sizeof value))
             BUG("no setting '%s'", key);
-        fprintf(out, "%s%s = %s;\n", top ? "" : "    ", key + n + 1, value);
+        const char *quote = is_word(key) ? "\"" : "";
+        fprintf(out, "%s%s = %s%s%s;\n", top ? "" : "    ", key + n + 1, quote, value, quote);
     }
 }
 
