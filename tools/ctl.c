@@ -46,7 +46,8 @@ static const struct command {
     {"query", ctl_query, "--runs DIR [--csv|--json] NAME [RUN] | SQL; without words: the names"},
     {"runs", ctl_runs, "--runs DIR [--json]: the runs there are"},
     {"note", ctl_note,
-     "--run DIR end PROCESS INSTANCE INCARNATION EXIT_CODE | event LEVEL CODE TEXT | state S"},
+     "--run DIR [--quick] end PROCESS INSTANCE INCARNATION EXIT_CODE | event LEVEL CODE TEXT | "
+     "state S ..; --quick: leaves it in the ring"},
     {"config-markdown", markdown_settings, "docs/configuration.md"},
     {"config-conf", conf_settings, "a file with every setting"},
     {"config-help", help_settings, "every setting as text"},
@@ -60,21 +61,14 @@ static void print_help(void) {
 }
 
 static const struct option long_options[] = {
-    {"conf", required_argument, NULL, 'c'},
-    {"presets", required_argument, NULL, 'p'},
-    {"runs", required_argument, NULL, 'r'},
-    {"run", required_argument, NULL, 'd'},
-    {"set", required_argument, NULL, 's'},
-    {"fork", required_argument, NULL, 'F'},
-    {"from", required_argument, NULL, 'f'},
-    {"fresh", no_argument, NULL, 'n'},
-    {"json", no_argument, NULL, 'j'},
-    {"csv", no_argument, NULL, 'v'},
-    {"name", no_argument, NULL, 'N'},
-    {"ready", no_argument, NULL, 'R'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
+    {"conf", required_argument, NULL, 'c'}, {"presets", required_argument, NULL, 'p'},
+    {"runs", required_argument, NULL, 'r'}, {"run", required_argument, NULL, 'd'},
+    {"set", required_argument, NULL, 's'},  {"fork", required_argument, NULL, 'F'},
+    {"from", required_argument, NULL, 'f'}, {"fresh", no_argument, NULL, 'n'},
+    {"json", no_argument, NULL, 'j'},       {"csv", no_argument, NULL, 'v'},
+    {"quick", no_argument, NULL, 'q'},      {"name", no_argument, NULL, 'N'},
+    {"ready", no_argument, NULL, 'R'},      {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},    {NULL, 0, NULL, 0},
 };
 
 static int take_step(const char *text, int64_t *ret) {
@@ -122,6 +116,9 @@ static int parse(int argc, char **argv, struct ctl_options *o) {
             break;
         case 'N':
             o->name_only = true;
+            break;
+        case 'q':
+            o->quick = true;
             break;
         case 'R':
             o->ready = true;

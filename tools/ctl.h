@@ -20,7 +20,7 @@ struct ctl_options {
     int n_sets;
     const char *fork; // --fork; NULL: none
     int64_t from;     // --from; -1: newest
-    bool fresh, json, csv, name_only, ready;
+    bool fresh, json, csv, name_only, ready, quick;
     const char **words; // the rest
     int n_words;
 };

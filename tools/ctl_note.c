@@ -96,7 +96,7 @@ int ctl_note(const struct ctl_options *o) {
     if (!err)
         err = put_notes(p, o);
     if (!err)
-        (void)points_flush(p, FLUSH_MS); // what is left stays in the ring
+        (void)points_flush(p, o->quick ? 0 : FLUSH_MS); // what is left stays in the ring
 
 out:
     points_close(p);
