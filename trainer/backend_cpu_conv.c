@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend_cpu.h"
+#include "cpu_filter.h"
 #include "err.h"
 #include "util.h"
 
@@ -20,6 +21,8 @@ struct device_conv {
     struct conv_shape shape;
     bool winograd;
     struct wino_conv wino; // if winograd; else all that follows
+    bool own_filter;       // dw by cpu_filter, else by backward_weights
+    struct cpu_filter filter;
     struct pass forward, backward_data, backward_weights;
     int packed_forward, packed_backward; // indices into weights->packed
     dnnl_memory_t x, y, bias;            // their data is set at each run
@@ -188,6 +191,29 @@ static int backward_weights_init(struct device_conv *c, const struct descs *d,
     return err;
 }
 
+// Our own gradient of the filter is 2 to 3 times faster where it applies (bench_kernels).
+static bool choose_filter(const struct conv_shape *s, const struct descs *d,
+                          struct cpu_filter *ret_filter)
+{
+    int h = (int)d->y.dims[2], w = (int)d->y.dims[3];
+
+    if (s->c % 16 || s->k % 16 || s->r > 7)
+        return false;
+    *ret_filter = (struct cpu_filter){
+        .n = s->n,
+        .cs = s->transposed ? s->c : s->k,
+        .hs = s->transposed ? s->h : h,
+        .ws = s->transposed ? s->w : w,
+        .cl = s->transposed ? s->k : s->c,
+        .hl = s->transposed ? h : s->h,
+        .wl = s->transposed ? w : s->w,
+        .r = s->r,
+        .stride = s->stride,
+        .pad = s->pad,
+    };
+    return true;
+}
+
 static int conv_init(struct device_conv *c, bool backward)
 {
     const struct cpu_device *device = c->weights->device;
@@ -209,7 +235,8 @@ static int conv_init(struct device_conv *c, bool backward)
     err = forward_init(c, &d, &hint);
     if (!err && backward)
         err = backward_data_init(c, &d, hint);
-    if (!err && backward)
+    c->own_filter = choose_filter(&c->shape, &d, &c->filter);
+    if (!err && backward && !c->own_filter)
         err = backward_weights_init(c, &d, hint);
     dnnl_primitive_desc_destroy(hint);
     return err;
@@ -288,7 +315,8 @@ size_t cpu_conv_workspace_bytes(const struct device_conv *c)
 void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
 {
     const struct conv_shape *s = &c->shape;
-    const char *data = c->backward_data.kernel, *weights = c->backward_weights.kernel;
+    const char *data = c->backward_data.kernel;
+    const char *weights = c->own_filter ? "direct" : c->backward_weights.kernel;
     char kernels[192];
 
     if (c->winograd)
@@ -401,6 +429,19 @@ static int store_weights(struct device_conv *c, const struct conv_gradients *t, 
                        c->dw_master);
 }
 
+// dw and dbias by our own kernels.
+static void filter_gradient(const struct device_conv *c, const struct conv_gradients *t)
+{
+    const float *small = c->shape.transposed ? t->x : t->dy;
+    const float *large = c->shape.transposed ? t->dy : t->x;
+    const struct cpu_filter *f = &c->filter;
+    size_t pixels = (size_t)f->n * (size_t)(c->shape.transposed ? f->hl * f->wl : f->hs * f->ws);
+
+    cpu_filter_gradient(f, small, large, t->accumulate, t->ret_dw);
+    if (t->ret_dbias)
+        cpu_channel_sums(pixels, c->shape.k, t->dy, t->accumulate, t->ret_dbias);
+}
+
 int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace)
 {
     int err = ERR_OK;
@@ -409,9 +450,11 @@ int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, voi
         cpu_wino_conv_backward(&c->wino, t, workspace);
         return ERR_OK;
     }
-    if (t->ret_dw)
+    if (t->ret_dw && c->own_filter)
+        filter_gradient(c, t);
+    else if (t->ret_dw)
         err = backward_weights(c, t->x, t->dy, workspace);
-    if (!err && t->ret_dw)
+    if (!err && t->ret_dw && !c->own_filter)
         err = store_weights(c, t, workspace);
     if (!err && t->ret_dx)
         err = backward_data(c, t->dy, t->ret_dx, workspace);
