@@ -4,8 +4,7 @@
 
 #include "err.h"
 
-int device_open(const struct device_options *options, struct device **ret_device)
-{
+int device_open(const struct device_options *options, struct device **ret_device) {
     if (strcmp(options->name, "cpu") == 0)
         return backend_cpu_open(options, ret_device);
     if (strcmp(options->name, "cuda") == 0)
@@ -15,8 +14,7 @@ int device_open(const struct device_options *options, struct device **ret_device
                    options->name);
 }
 
-void device_close(struct device *d)
-{
+void device_close(struct device *d) {
     if (d)
         d->backend->close(d);
 }

@@ -144,8 +144,8 @@ struct backend {
     //   ret_stats  [2,n,c]: mean, 1/sqrt(variance + NORM_EPS); untouched for NORM_NONE
     // NORM_INSTANCE: (x - mean) / sqrt(variance + eps) per (n,c) over h,w, biased variance, no
     // affine part. Source: Ulyanov et al. 2016 (arXiv:1607.08022).
-    int (*norm_forward)(struct device *d, const struct norm_shape *s,
-                        const struct norm_tensors *t, void *workspace);
+    int (*norm_forward)(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
+                        void *workspace);
     // With g the sum of dy's parts (borders folded back) and u = g act'(norm(x)):
     //   ret_dx     [n,h,w,c] = (u - mean(u) - xhat mean(u xhat)) / sqrt(variance + eps);
     //              NORM_NONE: u
@@ -155,8 +155,7 @@ struct backend {
                          const struct norm_gradients *t, void *workspace);
 
     // y = tanh(x); dx = (1 - y^2) times the sum of dy's parts. Of the shape, n,h,w,c are read.
-    int (*tanh_forward)(struct device *d, const struct norm_shape *s, const float *x,
-                        float *ret_y);
+    int (*tanh_forward)(struct device *d, const struct norm_shape *s, const float *x, float *ret_y);
     int (*tanh_backward)(struct device *d, const struct norm_shape *s, const float *y,
                          const struct grad_sum *dy, float *ret_dx, void *workspace);
     // Scratch that the four above need at `workspace`, aligned to 64 bytes.
@@ -174,8 +173,8 @@ struct backend {
 
     // m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
     // p -= lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + 1e-8). Kingma and Ba 2014 (arXiv:1412.6980).
-    int (*adam)(struct device *d, const struct adam_args *args, const float *g, float *p,
-                float *m, float *v);
+    int (*adam)(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
+                float *v);
     // Whether all numbers are finite.
     bool (*finite)(struct device *d, size_t count, const float *x);
 };

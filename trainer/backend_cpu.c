@@ -10,18 +10,15 @@
 #include "err.h"
 #include "util.h"
 
-static void *memory_new(struct device *d, size_t bytes)
-{
+static void *memory_new(struct device *d, size_t bytes) {
     return xaligned(bytes);
 }
 
-static void memory_free(struct device *d, void *memory)
-{
+static void memory_free(struct device *d, void *memory) {
     free(memory);
 }
 
-static struct cpu_norm cpu_shape(const struct norm_shape *s)
-{
+static struct cpu_norm cpu_shape(const struct norm_shape *s) {
     return (struct cpu_norm){
         .n = s->n,
         .h = s->h,
@@ -35,15 +32,13 @@ static struct cpu_norm cpu_shape(const struct norm_shape *s)
     };
 }
 
-static size_t norm_workspace_bytes(struct device *d, const struct norm_shape *s)
-{
+static size_t norm_workspace_bytes(struct device *d, const struct norm_shape *s) {
     struct cpu_norm shape = cpu_shape(s);
 
     return cpu_norm_work_doubles(&shape) * sizeof(double);
 }
 
-static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *x, float *stats)
-{
+static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *x, float *stats) {
     if (s->norm == NORM_NONE)
         return (struct cpu_norm_saved){.x = x};
     return (struct cpu_norm_saved){
@@ -51,8 +46,7 @@ static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *
 }
 
 static int norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
-                        void *workspace)
-{
+                        void *workspace) {
     struct cpu_norm shape = cpu_shape(s);
     struct cpu_norm_saved saved = cpu_saved(s, t->x, t->ret_stats);
 
@@ -64,21 +58,19 @@ static int norm_forward(struct device *d, const struct norm_shape *s, const stru
 // The parts that cover picture `first`, from that picture on, and in *ret_n for how many pictures
 // this set of parts stays the same.
 static struct cpu_norm_grads parts_from(const struct norm_shape *s, const struct grad_sum *dy,
-                                        int first, int *ret_n)
-{
+                                        int first, int *ret_n) {
     struct cpu_norm_grads grads = {0};
     int end = s->n;
 
     for (int i = 0; i < dy->count; i++) {
         const struct grad_part *p = &dy->part[i];
-        size_t picture =
-            (size_t)(s->h + 2 * p->pad) * (size_t)(s->w + 2 * p->pad) * (size_t)s->c;
+        size_t picture = (size_t)(s->h + 2 * p->pad) * (size_t)(s->w + 2 * p->pad) * (size_t)s->c;
         if (first < p->first) {
             end = MIN(end, p->first);
         } else if (first < p->first + p->n) {
             end = MIN(end, p->first + p->n);
-            grads.grad[grads.count++] = (struct cpu_padded){
-                p->data + (size_t)(first - p->first) * picture, p->pad};
+            grads.grad[grads.count++] =
+                (struct cpu_padded){p->data + (size_t)(first - p->first) * picture, p->pad};
         }
     }
     *ret_n = end - first;
@@ -86,8 +78,7 @@ static struct cpu_norm_grads parts_from(const struct norm_shape *s, const struct
 }
 
 static int norm_backward(struct device *d, const struct norm_shape *s,
-                         const struct norm_gradients *t, void *workspace)
-{
+                         const struct norm_gradients *t, void *workspace) {
     struct cpu_norm shape = cpu_shape(s);
     struct cpu_norm_saved saved = cpu_saved(s, t->x, (float *)t->stats); // only read
     struct cpu_norm_result result = {.dx = t->ret_dx, .dskip = t->ret_dskip};
@@ -99,15 +90,14 @@ static int norm_backward(struct device *d, const struct norm_shape *s,
     return ERR_OK;
 }
 
-static int tanh_forward(struct device *d, const struct norm_shape *s, const float *x, float *ret_y)
-{
+static int tanh_forward(struct device *d, const struct norm_shape *s, const float *x,
+                        float *ret_y) {
     cpu_tanh((size_t)s->n * (size_t)s->h * (size_t)s->w, s->c, x, NULL, ret_y);
     return ERR_OK;
 }
 
 static int tanh_backward(struct device *d, const struct norm_shape *s, const float *y,
-                         const struct grad_sum *dy, float *ret_dx, void *workspace)
-{
+                         const struct grad_sum *dy, float *ret_dx, void *workspace) {
     struct cpu_norm shape = cpu_shape(s);
     size_t picture = (size_t)s->h * (size_t)s->w * (size_t)s->c;
 
@@ -123,15 +113,13 @@ static int tanh_backward(struct device *d, const struct norm_shape *s, const flo
 }
 
 static int l1(struct device *d, size_t count, double scale, const float *a, const float *b,
-              float *ret_grad, double *ret_loss)
-{
+              float *ret_grad, double *ret_loss) {
     *ret_loss = cpu_l1(count, a, b, scale, ret_grad);
     return ERR_OK;
 }
 
 static int gan(struct device *d, const struct gan_args *args, const float *x, float *ret_grad,
-               double *ret_loss)
-{
+               double *ret_loss) {
     static const enum cpu_gan modes[] = {
         [GAN_LSGAN] = CPU_GAN_LSGAN,
         [GAN_VANILLA] = CPU_GAN_VANILLA,
@@ -149,25 +137,19 @@ static int gan(struct device *d, const struct gan_args *args, const float *x, fl
 }
 
 static int adam(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
-                float *v)
-{
-    struct cpu_adam a = {.lr = args->lr,
-                         .beta1 = args->beta1,
-                         .beta2 = args->beta2,
-                         .eps = 1e-8,
-                         .t = args->t};
+                float *v) {
+    struct cpu_adam a = {
+        .lr = args->lr, .beta1 = args->beta1, .beta2 = args->beta2, .eps = 1e-8, .t = args->t};
 
     cpu_adam(&a, args->count, g, p, m, v);
     return ERR_OK;
 }
 
-static bool all_finite(struct device *d, size_t count, const float *x)
-{
+static bool all_finite(struct device *d, size_t count, const float *x) {
     return cpu_all_finite(count, x);
 }
 
-static void cpu_close(struct device *d)
-{
+static void cpu_close(struct device *d) {
     struct cpu_device *cpu = (struct cpu_device *)d;
 
     dnnl_stream_destroy(cpu->stream);
@@ -201,8 +183,7 @@ static const struct backend backend = {
     .finite = all_finite,
 };
 
-static int parse_winograd(const char *text, struct cpu_device *cpu)
-{
+static int parse_winograd(const char *text, struct cpu_device *cpu) {
     text = text ? text : "auto";
     cpu->winograd = strcmp(text, "off") != 0;
     cpu->tile = strcmp(text, "f2") == 0 ? 2 : strcmp(text, "f4") == 0 ? 4 : 0;
@@ -211,15 +192,13 @@ static int parse_winograd(const char *text, struct cpu_device *cpu)
     return ERR_OK;
 }
 
-static int open_dnnl(struct cpu_device *cpu)
-{
+static int open_dnnl(struct cpu_device *cpu) {
     DNN(ERR_DEVICE, dnnl_engine_create(&cpu->engine, dnnl_cpu, 0));
     DNN(ERR_DEVICE, dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags));
     return ERR_OK;
 }
 
-int backend_cpu_open(const struct device_options *options, struct device **ret_device)
-{
+int backend_cpu_open(const struct device_options *options, struct device **ret_device) {
     struct cpu_device *cpu = xcalloc(1, sizeof *cpu);
     int err;
 

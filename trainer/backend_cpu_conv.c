@@ -33,8 +33,7 @@ struct device_conv {
 
 // Memory without data of its own.
 static int memory_new(const struct cpu_device *d, const dnnl_memory_desc_t *desc,
-                      dnnl_memory_t *ret_memory)
-{
+                      dnnl_memory_t *ret_memory) {
     DNN(ERR_DEVICE, dnnl_memory_create(ret_memory, desc, d->engine, DNNL_MEMORY_NONE));
     return ERR_OK;
 }
@@ -44,8 +43,7 @@ struct descs {
     dnnl_dims_t stride, pad_left, pad_right;
 };
 
-static int describe(const struct conv_shape *s, struct descs *ret)
-{
+static int describe(const struct conv_shape *s, struct descs *ret) {
     int h, w;
     int over = s->transposed ? s->out_pad : 0;
 
@@ -63,9 +61,8 @@ static int describe(const struct conv_shape *s, struct descs *ret)
         int in = i ? s->w : s->h, out = i ? w : h;
         ret->stride[i] = s->stride;
         ret->pad_left[i] = s->pad;
-        ret->pad_right[i] = s->transposed
-                                ? s->pad - over
-                                : MAX(0, (out - 1) * s->stride + s->r - in - s->pad);
+        ret->pad_right[i] =
+            s->transposed ? s->pad - over : MAX(0, (out - 1) * s->stride + s->r - in - s->pad);
     }
     DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->x, 4, x, dnnl_f32, dnnl_nhwc));
     DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->y, 4, y, dnnl_f32, dnnl_nhwc));
@@ -79,8 +76,7 @@ static int describe(const struct conv_shape *s, struct descs *ret)
 enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS };
 
 static int op_desc(const struct conv_shape *s, const struct descs *d, enum direction direction,
-                   dnnl_convolution_desc_t *ret_desc)
-{
+                   dnnl_convolution_desc_t *ret_desc) {
     const dnnl_memory_desc_t *bias = s->bias ? &d->bias : NULL;
     dnnl_alg_kind_t alg = s->transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
     dnnl_prop_kind_t prop = dnnl_forward_training;
@@ -89,20 +85,20 @@ static int op_desc(const struct conv_shape *s, const struct descs *d, enum direc
     case FORWARD:
         DNN(ERR_DEVICE, (s->transposed ? dnnl_deconvolution_forward_desc_init
                                        : dnnl_convolution_forward_desc_init)(
-                            ret_desc, prop, alg, &d->x, &d->w, bias, &d->y, d->stride,
-                            d->pad_left, d->pad_right));
+                            ret_desc, prop, alg, &d->x, &d->w, bias, &d->y, d->stride, d->pad_left,
+                            d->pad_right));
         break;
     case BACKWARD_DATA:
-        DNN(ERR_DEVICE, (s->transposed ? dnnl_deconvolution_backward_data_desc_init
-                                       : dnnl_convolution_backward_data_desc_init)(
-                            ret_desc, alg, &d->x, &d->w, &d->y, d->stride, d->pad_left,
-                            d->pad_right));
+        DNN(ERR_DEVICE,
+            (s->transposed ? dnnl_deconvolution_backward_data_desc_init
+                           : dnnl_convolution_backward_data_desc_init)(
+                ret_desc, alg, &d->x, &d->w, &d->y, d->stride, d->pad_left, d->pad_right));
         break;
     case BACKWARD_WEIGHTS:
-        DNN(ERR_DEVICE, (s->transposed ? dnnl_deconvolution_backward_weights_desc_init
-                                       : dnnl_convolution_backward_weights_desc_init)(
-                            ret_desc, alg, &d->x, &d->w, bias, &d->y, d->stride, d->pad_left,
-                            d->pad_right));
+        DNN(ERR_DEVICE,
+            (s->transposed ? dnnl_deconvolution_backward_weights_desc_init
+                           : dnnl_convolution_backward_weights_desc_init)(
+                ret_desc, alg, &d->x, &d->w, bias, &d->y, d->stride, d->pad_left, d->pad_right));
         break;
     }
     return ERR_OK;
@@ -110,8 +106,7 @@ static int op_desc(const struct conv_shape *s, const struct descs *d, enum direc
 
 // Leaves the primitive's descriptor to the caller, who asks it for packings and destroys it.
 static int pass_init(struct device_conv *c, const struct descs *d, enum direction direction,
-                     dnnl_primitive_desc_t hint, struct pass *p, dnnl_primitive_desc_t *ret_desc)
-{
+                     dnnl_primitive_desc_t hint, struct pass *p, dnnl_primitive_desc_t *ret_desc) {
     const struct cpu_device *device = c->weights->device;
     const dnnl_memory_desc_t *scratch;
     dnnl_convolution_desc_t op;
@@ -133,33 +128,30 @@ static int pass_init(struct device_conv *c, const struct descs *d, enum directio
 }
 
 static int forward_init(struct device_conv *c, const struct descs *d,
-                        dnnl_primitive_desc_t *ret_desc)
-{
+                        dnnl_primitive_desc_t *ret_desc) {
     int err = pass_init(c, d, FORWARD, NULL, &c->forward, ret_desc);
 
     if (err)
         return err;
     return cpu_packed_dnnl(c->weights, &c->shape,
-                       dnnl_primitive_desc_query_md(*ret_desc, dnnl_query_weights_md, 0),
-                       &c->packed_forward);
+                           dnnl_primitive_desc_query_md(*ret_desc, dnnl_query_weights_md, 0),
+                           &c->packed_forward);
 }
 
 static int backward_data_init(struct device_conv *c, const struct descs *d,
-                              dnnl_primitive_desc_t hint)
-{
+                              dnnl_primitive_desc_t hint) {
     dnnl_primitive_desc_t desc = NULL;
     int err = pass_init(c, d, BACKWARD_DATA, hint, &c->backward_data, &desc);
 
     if (!err)
         err = cpu_packed_dnnl(c->weights, &c->shape,
-                          dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
-                          &c->packed_backward);
+                              dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
+                              &c->packed_backward);
     dnnl_primitive_desc_destroy(desc);
     return err;
 }
 
-static int dw_init(struct device_conv *c, const dnnl_memory_desc_t *desc)
-{
+static int dw_init(struct device_conv *c, const dnnl_memory_desc_t *desc) {
     const struct cpu_device *device = c->weights->device;
     dnnl_memory_desc_t master;
     int err = cpu_master_desc(&c->shape, &master);
@@ -180,8 +172,7 @@ static int dw_init(struct device_conv *c, const dnnl_memory_desc_t *desc)
 }
 
 static int backward_weights_init(struct device_conv *c, const struct descs *d,
-                                 dnnl_primitive_desc_t hint)
-{
+                                 dnnl_primitive_desc_t hint) {
     dnnl_primitive_desc_t desc = NULL;
     int err = pass_init(c, d, BACKWARD_WEIGHTS, hint, &c->backward_weights, &desc);
 
@@ -193,8 +184,7 @@ static int backward_weights_init(struct device_conv *c, const struct descs *d,
 
 // Our own gradient of the filter is 2 to 3 times faster where it applies (bench_kernels).
 static bool choose_filter(const struct conv_shape *s, const struct descs *d,
-                          struct cpu_filter *ret_filter)
-{
+                          struct cpu_filter *ret_filter) {
     int h = (int)d->y.dims[2], w = (int)d->y.dims[3];
 
     if (s->c % 16 || s->k % 16 || s->r > 7)
@@ -214,8 +204,7 @@ static bool choose_filter(const struct conv_shape *s, const struct descs *d,
     return true;
 }
 
-static int conv_init(struct device_conv *c, bool backward)
-{
+static int conv_init(struct device_conv *c, bool backward) {
     const struct cpu_device *device = c->weights->device;
     dnnl_primitive_desc_t hint = NULL;
     struct descs d;
@@ -243,8 +232,7 @@ static int conv_init(struct device_conv *c, bool backward)
 }
 
 int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool backward,
-                 struct device_conv **ret_conv)
-{
+                 struct device_conv **ret_conv) {
     struct device_conv *c = xcalloc(1, sizeof *c);
     struct cpu_wino wino;
     int err = ERR_OK;
@@ -264,14 +252,12 @@ int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool 
     return ERR_OK;
 }
 
-static void pass_fini(struct pass *p)
-{
+static void pass_fini(struct pass *p) {
     dnnl_memory_destroy(p->scratch);
     dnnl_primitive_destroy(p->primitive);
 }
 
-void cpu_conv_free(struct device_conv *c)
-{
+void cpu_conv_free(struct device_conv *c) {
     if (!c)
         return;
     pass_fini(&c->forward);
@@ -287,24 +273,20 @@ void cpu_conv_free(struct device_conv *c)
     free(c);
 }
 
-static size_t align(size_t bytes)
-{
+static size_t align(size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
 // The workspace: packed dw, dbias, oneDNN's scratchpad.
-static size_t dbias_offset(const struct device_conv *c)
-{
+static size_t dbias_offset(const struct device_conv *c) {
     return align(c->dw_bytes);
 }
 
-static size_t scratch_offset(const struct device_conv *c)
-{
+static size_t scratch_offset(const struct device_conv *c) {
     return dbias_offset(c) + align((size_t)c->shape.k * sizeof(float));
 }
 
-size_t cpu_conv_workspace_bytes(const struct device_conv *c)
-{
+size_t cpu_conv_workspace_bytes(const struct device_conv *c) {
     if (c->winograd)
         return cpu_wino_conv_bytes(&c->wino);
     size_t scratch = MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes);
@@ -312,8 +294,7 @@ size_t cpu_conv_workspace_bytes(const struct device_conv *c)
     return scratch_offset(c) + MAX(scratch, c->backward_weights.scratch_bytes);
 }
 
-void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
-{
+void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size) {
     const struct conv_shape *s = &c->shape;
     const char *data = c->backward_data.kernel;
     const char *weights = c->own_filter ? "direct" : c->backward_weights.kernel;
@@ -330,14 +311,12 @@ void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
                    s->w, kernels);
 }
 
-static int set_data(dnnl_memory_t memory, const void *data)
-{
+static int set_data(dnnl_memory_t memory, const void *data) {
     DNN(ERR_DEVICE_LOST, dnnl_memory_set_data_handle(memory, (void *)data));
     return ERR_OK;
 }
 
-static int set_maps(struct device_conv *c, const float *x, const float *y, const float *bias)
-{
+static int set_maps(struct device_conv *c, const float *x, const float *y, const float *bias) {
     int err = set_data(c->x, x);
 
     if (err)
@@ -349,8 +328,7 @@ static int set_maps(struct device_conv *c, const float *x, const float *y, const
 }
 
 static int pass_run(struct device_conv *c, struct pass *p, const dnnl_exec_arg_t args[3],
-                    void *workspace)
-{
+                    void *workspace) {
     dnnl_exec_arg_t all[5] = {args[0], args[1], args[2]};
     int count = 3;
     int err = set_data(p->scratch, (char *)workspace + scratch_offset(c));
@@ -358,8 +336,8 @@ static int pass_run(struct device_conv *c, struct pass *p, const dnnl_exec_arg_t
     if (err)
         return err;
     if (c->shape.bias && p != &c->backward_data)
-        all[count++] = (dnnl_exec_arg_t){
-            p == &c->forward ? DNNL_ARG_BIAS : DNNL_ARG_DIFF_BIAS, c->bias};
+        all[count++] =
+            (dnnl_exec_arg_t){p == &c->forward ? DNNL_ARG_BIAS : DNNL_ARG_DIFF_BIAS, c->bias};
     all[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, p->scratch};
     DNN(ERR_DEVICE_LOST,
         dnnl_primitive_execute(p->primitive, c->weights->device->stream, count, all));
@@ -367,8 +345,7 @@ static int pass_run(struct device_conv *c, struct pass *p, const dnnl_exec_arg_t
 }
 
 static int forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
-                   void *workspace)
-{
+                   void *workspace) {
     dnnl_exec_arg_t args[3] = {
         {DNNL_ARG_SRC, c->x},
         {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_forward].memory},
@@ -380,16 +357,14 @@ static int forward(struct device_conv *c, const float *x, const float *bias, flo
 }
 
 int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
-                     void *workspace)
-{
+                     void *workspace) {
     if (!c->winograd)
         return forward(c, x, bias, ret_y, workspace);
     cpu_wino_conv_forward(&c->wino, x, ret_y, workspace);
     return ERR_OK;
 }
 
-static int backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace)
-{
+static int backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace) {
     dnnl_exec_arg_t args[3] = {
         {DNNL_ARG_DIFF_SRC, c->x},
         {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_backward].memory},
@@ -401,8 +376,8 @@ static int backward_data(struct device_conv *c, const float *dy, float *ret_dx, 
 }
 
 // Leaves dw, packed, and dbias in the workspace.
-static int backward_weights(struct device_conv *c, const float *x, const float *dy, void *workspace)
-{
+static int backward_weights(struct device_conv *c, const float *x, const float *dy,
+                            void *workspace) {
     dnnl_exec_arg_t args[3] = {
         {DNNL_ARG_SRC, c->x},
         {DNNL_ARG_DIFF_WEIGHTS, c->dw},
@@ -416,8 +391,7 @@ static int backward_weights(struct device_conv *c, const float *x, const float *
     return err ? err : pass_run(c, &c->backward_weights, args, workspace);
 }
 
-static int store_weights(struct device_conv *c, const struct conv_gradients *t, void *workspace)
-{
+static int store_weights(struct device_conv *c, const struct conv_gradients *t, void *workspace) {
     const float *dbias = (float *)((char *)workspace + dbias_offset(c));
     int err = set_data(c->dw_master, t->ret_dw);
 
@@ -426,12 +400,11 @@ static int store_weights(struct device_conv *c, const struct conv_gradients *t, 
     for (int k = 0; t->ret_dbias && k < c->shape.k; k++)
         t->ret_dbias[k] = t->accumulate ? t->ret_dbias[k] + dbias[k] : dbias[k];
     return cpu_reorder_run(c->weights->device, t->accumulate ? c->dw_add : c->dw_write, c->dw,
-                       c->dw_master);
+                           c->dw_master);
 }
 
 // dw and dbias by our own kernels.
-static void filter_gradient(const struct device_conv *c, const struct conv_gradients *t)
-{
+static void filter_gradient(const struct device_conv *c, const struct conv_gradients *t) {
     const float *small = c->shape.transposed ? t->x : t->dy;
     const float *large = c->shape.transposed ? t->dy : t->x;
     const struct cpu_filter *f = &c->filter;
@@ -442,8 +415,7 @@ static void filter_gradient(const struct device_conv *c, const struct conv_gradi
         cpu_channel_sums(pixels, c->shape.k, t->dy, t->accumulate, t->ret_dbias);
 }
 
-int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace)
-{
+int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace) {
     int err = ERR_OK;
 
     if (c->winograd) {

@@ -6,8 +6,7 @@
 #include "err.h"
 #include "util.h"
 
-int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc)
-{
+int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc) {
     dnnl_dims_t dims = {s->k, s->c, s->r, s->r};
 
     DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(ret_desc, 4, dims, dnnl_f32,
@@ -16,8 +15,7 @@ int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc)
 }
 
 struct device_weights *cpu_weights_new(struct device *d, const float *master,
-                                       const int64_t dims[4])
-{
+                                       const int64_t dims[4]) {
     struct device_weights *w = xcalloc(1, sizeof *w);
 
     w->device = (struct cpu_device *)d;
@@ -26,15 +24,13 @@ struct device_weights *cpu_weights_new(struct device *d, const float *master,
     return w;
 }
 
-static void packed_fini(struct packed *p)
-{
+static void packed_fini(struct packed *p) {
     dnnl_primitive_destroy(p->reorder);
     dnnl_memory_destroy(p->memory);
     free(p->data);
 }
 
-void cpu_weights_free(struct device_weights *w)
-{
+void cpu_weights_free(struct device_weights *w) {
     if (!w)
         return;
     for (int i = 0; i < w->n_packed; i++)
@@ -45,8 +41,7 @@ void cpu_weights_free(struct device_weights *w)
 }
 
 int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
-                    const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder)
-{
+                    const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder) {
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_attr_t attr;
     dnnl_post_ops_t ops;
@@ -69,16 +64,14 @@ int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
 }
 
 int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
-                    dnnl_memory_t to)
-{
+                    dnnl_memory_t to) {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
 
     DNN(ERR_DEVICE_LOST, dnnl_primitive_execute(reorder, d->stream, COUNT(args), args));
     return ERR_OK;
 }
 
-static int packed_refresh(const struct device_weights *w, const struct packed *p)
-{
+static int packed_refresh(const struct device_weights *w, const struct packed *p) {
     switch (p->packing) {
     case PACKED_DNNL:
         return cpu_reorder_run(w->device, p->reorder, w->memory, p->memory);
@@ -92,8 +85,7 @@ static int packed_refresh(const struct device_weights *w, const struct packed *p
     BUG("packing %d", p->packing);
 }
 
-int cpu_weights_refresh(struct device_weights *w)
-{
+int cpu_weights_refresh(struct device_weights *w) {
     for (int i = 0; i < w->n_packed; i++) {
         int err = packed_refresh(w, &w->packed[i]);
         if (err)
@@ -102,8 +94,7 @@ int cpu_weights_refresh(struct device_weights *w)
     return ERR_OK;
 }
 
-size_t cpu_weights_bytes(const struct device_weights *w)
-{
+size_t cpu_weights_bytes(const struct device_weights *w) {
     size_t bytes = 0;
 
     for (int i = 0; i < w->n_packed; i++)
@@ -111,15 +102,13 @@ size_t cpu_weights_bytes(const struct device_weights *w)
     return bytes;
 }
 
-static int keep(struct device_weights *w, const struct packed *p)
-{
+static int keep(struct device_weights *w, const struct packed *p) {
     w->packed = xrealloc(w->packed, (size_t)(w->n_packed + 1) * sizeof *w->packed);
     w->packed[w->n_packed] = *p;
     return w->n_packed++;
 }
 
-static int packed_init(struct packed *p, struct device_weights *w, const struct conv_shape *s)
-{
+static int packed_init(struct packed *p, struct device_weights *w, const struct conv_shape *s) {
     dnnl_memory_desc_t master;
     int err = cpu_master_desc(s, &master);
 
@@ -136,8 +125,7 @@ static int packed_init(struct packed *p, struct device_weights *w, const struct 
 }
 
 int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
-                    const dnnl_memory_desc_t *desc, int *ret_index)
-{
+                    const dnnl_memory_desc_t *desc, int *ret_index) {
     struct packed p = {
         .packing = PACKED_DNNL, .desc = *desc, .bytes = dnnl_memory_desc_get_size(desc)};
 
@@ -157,8 +145,7 @@ int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
     return ERR_OK;
 }
 
-int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing)
-{
+int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing) {
     struct packed p = {
         .packing = packing, .wino = *s, .bytes = cpu_wino_filter_floats(s) * sizeof(float)};
 

@@ -37,8 +37,7 @@ struct bench {
     bool kernels;
 };
 
-static int number(const char *name, const char *text, int least, int *ret)
-{
+static int number(const char *name, const char *text, int least, int *ret) {
     char *end;
     long value;
 
@@ -51,16 +50,26 @@ static int number(const char *name, const char *text, int least, int *ret)
 }
 
 static const struct option flags[] = {
-    {"size", 1, NULL, 's'},     {"ngf", 1, NULL, 'g'},    {"ndf", 1, NULL, 'd'},
-    {"batch", 1, NULL, 'b'},    {"steps", 1, NULL, 'k'},  {"warmup", 1, NULL, 'w'},
-    {"threads", 1, NULL, 't'},  {"netG", 1, NULL, 'G'},   {"netD", 1, NULL, 'D'},
-    {"device", 1, NULL, 'v'},   {"dtype", 1, NULL, 'y'},  {"winograd", 1, NULL, 'o'},
-    {"identity", 1, NULL, 'i'}, {"kernels", 0, NULL, 'K'}, {"help", 0, NULL, 'h'},
-    {"version", 0, NULL, 'V'},  {0},
+    {"size", 1, NULL, 's'},
+    {"ngf", 1, NULL, 'g'},
+    {"ndf", 1, NULL, 'd'},
+    {"batch", 1, NULL, 'b'},
+    {"steps", 1, NULL, 'k'},
+    {"warmup", 1, NULL, 'w'},
+    {"threads", 1, NULL, 't'},
+    {"netG", 1, NULL, 'G'},
+    {"netD", 1, NULL, 'D'},
+    {"device", 1, NULL, 'v'},
+    {"dtype", 1, NULL, 'y'},
+    {"winograd", 1, NULL, 'o'},
+    {"identity", 1, NULL, 'i'},
+    {"kernels", 0, NULL, 'K'},
+    {"help", 0, NULL, 'h'},
+    {"version", 0, NULL, 'V'},
+    {0},
 };
 
-static int set_flag(struct bench *b, int flag, const char *name)
-{
+static int set_flag(struct bench *b, int flag, const char *name) {
     switch (flag) {
     case 's':
         return number(name, optarg, 1, &b->size);
@@ -103,16 +112,14 @@ static int set_flag(struct bench *b, int flag, const char *name)
     }
 }
 
-static void fill(struct bench *b, float *x, uint64_t picture)
-{
+static void fill(struct bench *b, float *x, uint64_t picture) {
     size_t count = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
 
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(2 * rng_uniform(1, RNG_TEST, picture, (uint32_t)i) - 1);
 }
 
-static int step(struct model *m)
-{
+static int step(struct model *m) {
     int err = model_generate(m);
 
     if (!err)
@@ -122,15 +129,13 @@ static int step(struct model *m)
     return err;
 }
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
 
     return x < y ? -1 : x > y;
 }
 
-static void report(const struct bench *b, const struct model *m, double *seconds)
-{
+static void report(const struct bench *b, const struct model *m, double *seconds) {
     const struct model_options *o = &b->options;
     struct rusage usage;
     double median;
@@ -147,8 +152,7 @@ static void report(const struct bench *b, const struct model *m, double *seconds
            (double)usage.ru_maxrss / 1024, (double)model_memory_bytes(m) / 1048576);
 }
 
-static int measure(struct bench *b, struct model *m)
-{
+static int measure(struct bench *b, struct model *m) {
     double *seconds = xcalloc((size_t)b->steps, sizeof *seconds);
     int err = model_init(m, "normal", 0.02, 1);
 
@@ -168,8 +172,7 @@ static int measure(struct bench *b, struct model *m)
     return err;
 }
 
-static int run(struct bench *b)
-{
+static int run(struct bench *b) {
     struct model *m;
     int err = model_new(&b->options, &m);
 
@@ -185,18 +188,31 @@ static int run(struct bench *b)
     return err;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     struct bench b = {
         .size = 128,
         .batch = 1,
         .steps = 5,
         .warmup = 1,
-        .options = {.model = "cycle_gan", .device = "cpu", .netG = "resnet_6blocks",
-                    .netD = "basic", .norm = "instance", .gan_mode = "lsgan", .winograd = "auto",
-                    .input_nc = 3, .output_nc = 3, .ngf = 64, .ndf = 64, .n_layers_D = 3,
-                    .beta1 = 0.5, .beta2 = 0.999, .lambda_A = 10, .lambda_B = 10,
-                    .lambda_identity = 0.5, .threads = 2, .shapes = 1},
+        .options = {.model = "cycle_gan",
+                    .device = "cpu",
+                    .netG = "resnet_6blocks",
+                    .netD = "basic",
+                    .norm = "instance",
+                    .gan_mode = "lsgan",
+                    .winograd = "auto",
+                    .input_nc = 3,
+                    .output_nc = 3,
+                    .ngf = 64,
+                    .ndf = 64,
+                    .n_layers_D = 3,
+                    .beta1 = 0.5,
+                    .beta2 = 0.999,
+                    .lambda_A = 10,
+                    .lambda_B = 10,
+                    .lambda_identity = 0.5,
+                    .threads = 2,
+                    .shapes = 1},
     };
     int flag, index = 0, err = ERR_OK;
 

@@ -8,16 +8,14 @@
 #include "graph_tape.h"
 #include "util.h"
 
-struct graph *graph_new(struct device *device)
-{
+struct graph *graph_new(struct device *device) {
     struct graph *g = xcalloc(1, sizeof *g);
 
     g->device = device;
     return g;
 }
 
-void graph_free(struct graph *g)
-{
+void graph_free(struct graph *g) {
     if (!g)
         return;
     for (int i = 0; i < g->n_ops; i++)
@@ -30,62 +28,45 @@ void graph_free(struct graph *g)
     free(g);
 }
 
-struct op *graph_append(struct graph *g, enum op_kind kind)
-{
+struct op *graph_append(struct graph *g, enum op_kind kind) {
     g->ops = xrealloc(g->ops, (size_t)(g->n_ops + 1) * sizeof *g->ops);
-    g->ops[g->n_ops] = (struct op){.kind = kind,
-                                   .x = -1,
-                                   .skip = -1,
-                                   .y = -1,
-                                   .stats = -1,
-                                   .dy = -1,
-                                   .dx = -1,
-                                   .dskip = -1};
+    g->ops[g->n_ops] = (struct op){
+        .kind = kind, .x = -1, .skip = -1, .y = -1, .stats = -1, .dy = -1, .dx = -1, .dskip = -1};
     return &g->ops[g->n_ops++];
 }
 
-static size_t picture_floats(struct graph_size s)
-{
+static size_t picture_floats(struct graph_size s) {
     return (size_t)(s.h + 2 * s.pad) * (size_t)(s.w + 2 * s.pad) * (size_t)s.c;
 }
 
-int graph_tensor(struct graph *g, struct graph_size size)
-{
+int graph_tensor(struct graph *g, struct graph_size size) {
     g->buffers = xrealloc(g->buffers, (size_t)(g->n_buffers + 1) * sizeof *g->buffers);
     g->buffers[g->n_buffers] =
         (struct buffer){.bytes = (size_t)size.n * picture_floats(size) * sizeof(float)};
     g->tensors = xrealloc(g->tensors, (size_t)(g->n_tensors + 1) * sizeof *g->tensors);
-    g->tensors[g->n_tensors] = (struct tensor){.size = size,
-                                               .buffer = g->n_buffers++,
-                                               .root = g->n_tensors,
-                                               .maker = -1,
-                                               .gradient = -1};
+    g->tensors[g->n_tensors] = (struct tensor){
+        .size = size, .buffer = g->n_buffers++, .root = g->n_tensors, .maker = -1, .gradient = -1};
     return g->n_tensors++;
 }
 
-struct tensor *graph_root(const struct graph *g, int tensor)
-{
+struct tensor *graph_root(const struct graph *g, int tensor) {
     return &g->tensors[g->tensors[tensor].root];
 }
 
-int graph_keep(struct graph *g, int tensor)
-{
+int graph_keep(struct graph *g, int tensor) {
     g->buffers[g->tensors[tensor].buffer].keep = true;
     return tensor;
 }
 
-int graph_input(struct graph *g, int n, int h, int w, int c)
-{
+int graph_input(struct graph *g, int n, int h, int w, int c) {
     return graph_keep(g, graph_tensor(g, (struct graph_size){n, h, w, c, 0}));
 }
 
-int graph_buffer(struct graph *g, int n, int h, int w, int c, int pad)
-{
+int graph_buffer(struct graph *g, int n, int h, int w, int c, int pad) {
     return graph_tensor(g, (struct graph_size){n, h, w, c, pad});
 }
 
-int graph_view(struct graph *g, int tensor, int first, int n)
-{
+int graph_view(struct graph *g, int tensor, int first, int n) {
     struct tensor view = g->tensors[tensor];
 
     if (first < 0 || n < 1 || first + n > view.size.n)
@@ -97,23 +78,19 @@ int graph_view(struct graph *g, int tensor, int first, int n)
     return g->n_tensors++;
 }
 
-void graph_require_gradient(struct graph *g, int input)
-{
+void graph_require_gradient(struct graph *g, int input) {
     graph_root(g, input)->needs_gradient = true;
 }
 
-struct graph_size graph_size(const struct graph *g, int tensor)
-{
+struct graph_size graph_size(const struct graph *g, int tensor) {
     return g->tensors[tensor].size;
 }
 
-static void need_workspace(struct graph *g, size_t bytes)
-{
+static void need_workspace(struct graph *g, size_t bytes) {
     g->workspace_bytes = MAX(g->workspace_bytes, bytes);
 }
 
-static int conv_size(const struct graph_conv_args *args, int size)
-{
+static int conv_size(const struct graph_conv_args *args, int size) {
     if (args->transposed)
         return (size - 1) * args->stride - 2 * args->pad + args->r + args->out_pad;
     if (size + 2 * args->pad < args->r)
@@ -122,8 +99,7 @@ static int conv_size(const struct graph_conv_args *args, int size)
 }
 
 int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
-               const struct graph_conv_args *args, int *ret_y)
-{
+               const struct graph_conv_args *args, int *ret_y) {
     struct graph_size from = graph_size(g, x);
     struct conv_shape shape = {
         .n = from.n,
@@ -143,8 +119,8 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
     struct device_conv *conv;
 
     if (to.h < 1 || to.w < 1)
-        return err_set(ERR_SHAPE, "a %dx%d convolution meets a map of only %dx%d", args->r,
-                       args->r, shape.w, shape.h);
+        return err_set(ERR_SHAPE, "a %dx%d convolution meets a map of only %dx%d", args->r, args->r,
+                       shape.w, shape.h);
     int err = g->device->backend->conv_new(weights->derived, &shape, needs_gradient, &conv);
     if (err)
         return err;
@@ -163,8 +139,7 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
     return ERR_OK;
 }
 
-static int norm_check(struct graph_size s, const struct graph_norm_args *args)
-{
+static int norm_check(struct graph_size s, const struct graph_norm_args *args) {
     if (args->norm == NORM_INSTANCE && s.h * s.w == 1)
         return err_set(ERR_SHAPE, "instance norm meets a map of 1x1: nothing to normalize over");
     if (args->pad >= s.h || args->pad >= s.w)
@@ -174,8 +149,7 @@ static int norm_check(struct graph_size s, const struct graph_norm_args *args)
 }
 
 // Returns the op, complete but for y.
-static struct op *norm_append(struct graph *g, int x, const struct graph_norm_args *args)
-{
+static struct op *norm_append(struct graph *g, int x, const struct graph_norm_args *args) {
     struct graph_size s = graph_size(g, x);
     int stats = -1;
 
@@ -199,8 +173,7 @@ static struct op *norm_append(struct graph *g, int x, const struct graph_norm_ar
     return op;
 }
 
-int graph_norm(struct graph *g, int x, const struct graph_norm_args *args, int *ret_y)
-{
+int graph_norm(struct graph *g, int x, const struct graph_norm_args *args, int *ret_y) {
     struct graph_size to = graph_size(g, x);
     int err = norm_check(to, args);
 
@@ -210,15 +183,13 @@ int graph_norm(struct graph *g, int x, const struct graph_norm_args *args, int *
     int y = graph_tensor(g, to);
     norm_append(g, x, args)->y = y;
     g->tensors[y].maker = g->n_ops - 1;
-    g->tensors[y].needs_gradient =
-        graph_root(g, x)->needs_gradient ||
-        (args->skip >= 0 && graph_root(g, args->skip)->needs_gradient);
+    g->tensors[y].needs_gradient = graph_root(g, x)->needs_gradient ||
+                                   (args->skip >= 0 && graph_root(g, args->skip)->needs_gradient);
     *ret_y = y;
     return ERR_OK;
 }
 
-int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, int y)
-{
+int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, int y) {
     int err = norm_check(graph_size(g, x), args);
 
     if (err)
@@ -231,8 +202,7 @@ int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, 
     return ERR_OK;
 }
 
-int graph_tanh(struct graph *g, int x, int *ret_y)
-{
+int graph_tanh(struct graph *g, int x, int *ret_y) {
     int y = graph_tensor(g, graph_size(g, x));
     struct graph_size s = graph_size(g, x);
     struct op *op = graph_append(g, OP_TANH);
@@ -247,8 +217,7 @@ int graph_tanh(struct graph *g, int x, int *ret_y)
     return ERR_OK;
 }
 
-void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss)
-{
+void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss) {
     int dx = graph_gradient_slot(g, x, 0);
     struct graph_size a = graph_size(g, x), b = graph_size(g, target);
     struct op *op = graph_append(g, OP_L1);
@@ -263,8 +232,7 @@ void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss
 }
 
 void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
-              double *ret_loss)
-{
+               double *ret_loss) {
     int dx = graph_gradient_slot(g, x, 0);
     struct graph_size s = graph_size(g, x);
     struct op *op = graph_append(g, OP_GAN);
@@ -278,7 +246,6 @@ void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, dou
     op->loss = ret_loss;
 }
 
-int graph_n_ops(const struct graph *g)
-{
+int graph_n_ops(const struct graph *g) {
     return g->n_ops;
 }

@@ -5,13 +5,11 @@
 #include "graph_tape.h"
 #include "util.h"
 
-static bool made_by_conv(const struct graph *g, const struct tensor *root)
-{
+static bool made_by_conv(const struct graph *g, const struct tensor *root) {
     return root->maker >= 0 && g->ops[root->maker].kind == OP_CONV;
 }
 
-int graph_gradient_slot(struct graph *g, int x, int pad)
-{
+int graph_gradient_slot(struct graph *g, int x, int pad) {
     int root = g->tensors[x].root, first = g->tensors[x].first;
     struct graph_size size = g->tensors[x].size;
 
@@ -32,8 +30,7 @@ int graph_gradient_slot(struct graph *g, int x, int pad)
     return slot;
 }
 
-void graph_dot(struct graph *g, int x, int r)
-{
+void graph_dot(struct graph *g, int x, int r) {
     int root = g->tensors[x].root;
     struct tensor *t = &g->tensors[root];
 
@@ -44,8 +41,7 @@ void graph_dot(struct graph *g, int x, int r)
 }
 
 // Whether an earlier op of the tape contributes to these weights' gradient; from now on one does.
-static bool was_trained(struct graph *g, const struct graph_weights *weights)
-{
+static bool was_trained(struct graph *g, const struct graph_weights *weights) {
     for (int i = 0; i < g->n_trained; i++)
         if (g->trained[i] == weights)
             return true;
@@ -54,8 +50,7 @@ static bool was_trained(struct graph *g, const struct graph_weights *weights)
     return false;
 }
 
-static void conv_backward(struct graph *g, const struct op forward)
-{
+static void conv_backward(struct graph *g, const struct op forward) {
     int dy = graph_root(g, forward.y)->gradient, dx = -1;
 
     if (dy < 0)
@@ -74,8 +69,7 @@ static void conv_backward(struct graph *g, const struct op forward)
     op->accumulate = forward.train && was_trained(g, forward.weights);
 }
 
-static void take_parts(const struct graph *g, int y, struct op *op)
-{
+static void take_parts(const struct graph *g, int y, struct op *op) {
     const struct tensor *root = graph_root(g, y);
 
     op->n_parts = root->n_parts;
@@ -83,8 +77,7 @@ static void take_parts(const struct graph *g, int y, struct op *op)
         op->part[i] = root->part[i];
 }
 
-static void norm_backward(struct graph *g, const struct op forward)
-{
+static void norm_backward(struct graph *g, const struct op forward) {
     int dskip = -1;
 
     if (graph_root(g, forward.y)->n_parts == 0 || !graph_root(g, forward.y)->needs_gradient)
@@ -103,8 +96,7 @@ static void norm_backward(struct graph *g, const struct op forward)
     take_parts(g, forward.y, op);
 }
 
-static void tanh_backward(struct graph *g, const struct op forward)
-{
+static void tanh_backward(struct graph *g, const struct op forward) {
     if (graph_root(g, forward.y)->n_parts == 0 || !graph_root(g, forward.y)->needs_gradient)
         return;
     int dx = graph_gradient_slot(g, forward.x, 0);
@@ -115,8 +107,7 @@ static void tanh_backward(struct graph *g, const struct op forward)
     take_parts(g, forward.y, op);
 }
 
-void graph_backward(struct graph *g)
-{
+void graph_backward(struct graph *g) {
     int end = g->n_ops;
 
     // The ops are passed by value: appending moves them.
@@ -137,8 +128,7 @@ void graph_backward(struct graph *g)
     g->differentiated = g->n_ops;
 }
 
-int graph_gradient(const struct graph *g, int input)
-{
+int graph_gradient(const struct graph *g, int input) {
     const struct tensor *t = graph_root(g, input);
 
     if (t->n_parts > 1)

@@ -4,8 +4,7 @@
 #include "graph_tape.h"
 #include "util.h"
 
-int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS])
-{
+int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS]) {
     int all[] = {op->x, op->skip, op->y, op->stats, op->dy, op->dx, op->dskip};
     int count = 0;
 
@@ -17,8 +16,7 @@ int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS])
     return count;
 }
 
-static void find_lives(struct graph *g, bool apart)
-{
+static void find_lives(struct graph *g, bool apart) {
     for (int b = 0; b < g->n_buffers; b++) {
         bool always = apart || g->buffers[b].keep;
         g->buffers[b].begin = always ? 0 : g->n_ops;
@@ -35,8 +33,7 @@ static void find_lives(struct graph *g, bool apart)
     }
 }
 
-static int by_size(const void *a, const void *b)
-{
+static int by_size(const void *a, const void *b) {
     const struct buffer *x = *(struct buffer *const *)a, *y = *(struct buffer *const *)b;
 
     if (x->bytes != y->bytes)
@@ -44,15 +41,13 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static bool lives_meet(const struct buffer *a, const struct buffer *b)
-{
+static bool lives_meet(const struct buffer *a, const struct buffer *b) {
     return a->begin <= b->end && b->begin <= a->end;
 }
 
 // The lowest offset where `b` fits between those of placed[0..count), sorted by offset, that live
 // when it does. Inserts it there.
-static void place(struct buffer **placed, int count, struct buffer *b)
-{
+static void place(struct buffer **placed, int count, struct buffer *b) {
     size_t offset = 0;
     int at = count;
 
@@ -71,8 +66,7 @@ static void place(struct buffer **placed, int count, struct buffer *b)
     placed[at] = b;
 }
 
-void graph_place(struct graph *g, bool apart)
-{
+void graph_place(struct graph *g, bool apart) {
     struct buffer **order = xcalloc((size_t)g->n_buffers + 1, sizeof *order);
     struct buffer **placed = xcalloc((size_t)g->n_buffers + 1, sizeof *placed);
 
@@ -93,13 +87,11 @@ void graph_place(struct graph *g, bool apart)
     free(order);
 }
 
-size_t graph_arena_bytes(const struct graph *g)
-{
+size_t graph_arena_bytes(const struct graph *g) {
     return g->arena_bytes;
 }
 
-float *graph_data(const struct graph *g, void *arena, int tensor)
-{
+float *graph_data(const struct graph *g, void *arena, int tensor) {
     const struct tensor *t = &g->tensors[tensor];
     struct graph_size s = t->size;
     size_t picture = (size_t)(s.h + 2 * s.pad) * (size_t)(s.w + 2 * s.pad) * (size_t)s.c;

@@ -13,13 +13,11 @@ struct run {
     char *arena;
 };
 
-static float *at(const struct run *r, int tensor)
-{
+static float *at(const struct run *r, int tensor) {
     return tensor < 0 ? NULL : graph_data(r->graph, r->arena, tensor);
 }
 
-static struct grad_sum sum(const struct run *r, const struct op *op)
-{
+static struct grad_sum sum(const struct run *r, const struct op *op) {
     struct grad_sum s = {.count = op->n_parts};
 
     for (int i = 0; i < op->n_parts; i++)
@@ -30,8 +28,7 @@ static struct grad_sum sum(const struct run *r, const struct op *op)
     return s;
 }
 
-static int run_conv(const struct run *r, const struct op *op)
-{
+static int run_conv(const struct run *r, const struct op *op) {
     void *workspace = r->arena + r->graph->workspace_offset;
     struct conv_gradients backward = {
         .x = at(r, op->x),
@@ -48,8 +45,7 @@ static int run_conv(const struct run *r, const struct op *op)
     return r->backend->conv_backward(op->conv, &backward, workspace);
 }
 
-static int run_norm(const struct run *r, const struct op *op)
-{
+static int run_norm(const struct run *r, const struct op *op) {
     struct device *d = r->graph->device;
     void *workspace = r->arena + r->graph->workspace_offset;
     struct norm_tensors forward = {at(r, op->x), at(r, op->skip), at(r, op->y), at(r, op->stats)};
@@ -64,32 +60,28 @@ static int run_norm(const struct run *r, const struct op *op)
     case OP_TANH:
         return r->backend->tanh_forward(d, &op->norm, forward.x, forward.ret_y);
     default:
-        return r->backend->tanh_backward(d, &op->norm, forward.ret_y, &backward.dy,
-                                         backward.ret_dx, workspace);
+        return r->backend->tanh_backward(d, &op->norm, forward.ret_y, &backward.dy, backward.ret_dx,
+                                         workspace);
     }
 }
 
-static int run_loss(const struct run *r, const struct op *op)
-{
+static int run_loss(const struct run *r, const struct op *op) {
     struct device *d = r->graph->device;
     struct graph_size s = graph_size(r->graph, op->x);
     size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
 
     if (op->kind == OP_GAN)
         return r->backend->gan(d, &op->gan, at(r, op->x), at(r, op->dx), op->loss);
-    return r->backend->l1(d, count, op->scale, at(r, op->x), at(r, op->y), at(r, op->dx),
-                          op->loss);
+    return r->backend->l1(d, count, op->scale, at(r, op->x), at(r, op->y), at(r, op->dx), op->loss);
 }
 
-static int run_op(const struct run *r, const struct op *op)
-{
+static int run_op(const struct run *r, const struct op *op) {
     if (op->kind <= OP_CONV_BACKWARD)
         return run_conv(r, op);
     return op->kind <= OP_TANH_BACKWARD ? run_norm(r, op) : run_loss(r, op);
 }
 
-int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook)
-{
+int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook) {
     struct run r = {.graph = g, .backend = g->device->backend, .arena = arena};
 
     for (int i = from; i < to; i++) {
@@ -102,8 +94,7 @@ int graph_run(struct graph *g, void *arena, int from, int to, const struct graph
     return ERR_OK;
 }
 
-void graph_describe(const struct graph *g, char **text)
-{
+void graph_describe(const struct graph *g, char **text) {
     for (int i = 0; i < g->n_ops; i++) {
         char line[256];
         if (g->ops[i].kind != OP_CONV)

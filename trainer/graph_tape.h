@@ -32,10 +32,10 @@ struct tensor {
     int buffer;
     int root, first; // of a view: the whole tensor, and where it starts there; else itself, 0
     // Of roots only:
-    int maker;          // op; -1: an input or a graph_buffer
+    int maker; // op; -1: an input or a graph_buffer
     bool needs_gradient;
-    int gradient;       // of a convolution's output: one tensor; -1: none yet
-    int n_parts;        // of all others
+    int gradient; // of a convolution's output: one tensor; -1: none yet
+    int n_parts;  // of all others
     struct part part[GRAD_PARTS];
 };
 

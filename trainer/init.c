@@ -10,8 +10,7 @@
 
 static const char *const types[] = {"normal", "xavier", "kaiming", "orthogonal"};
 
-int init_type_parse(const char *text, enum init_type *ret_type)
-{
+int init_type_parse(const char *text, enum init_type *ret_type) {
     for (unsigned i = 0; i < COUNT(types); i++)
         if (strcmp(text, types[i]) == 0) {
             *ret_type = (enum init_type)i;
@@ -21,22 +20,19 @@ int init_type_parse(const char *text, enum init_type *ret_type)
 }
 
 // Standard normal number of element i: one block makes the pair (i even, i + 1).
-static double element(const struct init_args *args, int64_t i)
-{
+static double element(const struct init_args *args, int64_t i) {
     double pair[2];
 
     rng_normal2(args->seed, RNG_INIT, (uint64_t)(i & ~INT64_C(1)), args->sub, pair);
     return pair[i & 1];
 }
 
-static void normal(const struct init_args *args, double std, int64_t count, float *ret_w)
-{
+static void normal(const struct init_args *args, double std, int64_t count, float *ret_w) {
     for (int64_t i = 0; i < count; i++)
         ret_w[i] = (float)(std * element(args, i));
 }
 
-static double dot(const double *a, const double *b, int64_t length)
-{
+static double dot(const double *a, const double *b, int64_t length) {
     double sum = 0;
 
     for (int64_t i = 0; i < length; i++)
@@ -46,8 +42,7 @@ static double dot(const double *a, const double *b, int64_t length)
 
 // Makes `count` vectors orthonormal, each from what the earlier ones leave of it. A second round
 // removes what rounding left of the first (Giraud et al. 2005: twice is enough).
-static void gram_schmidt(double *vectors, int64_t count, int64_t length)
-{
+static void gram_schmidt(double *vectors, int64_t count, int64_t length) {
     for (int64_t i = 0; i < count; i++) {
         double *v = vectors + i * length;
         for (int round = 0; round < 2; round++)
@@ -63,8 +58,7 @@ static void gram_schmidt(double *vectors, int64_t count, int64_t length)
     }
 }
 
-static void orthogonal(const struct init_args *args, int64_t rows, int64_t cols, float *ret_w)
-{
+static void orthogonal(const struct init_args *args, int64_t rows, int64_t cols, float *ret_w) {
     int64_t count = MIN(rows, cols), length = MAX(rows, cols);
     double *vectors = xcalloc((size_t)(count * length), sizeof *vectors);
 
@@ -78,8 +72,7 @@ static void orthogonal(const struct init_args *args, int64_t rows, int64_t cols,
     free(vectors);
 }
 
-void init_filter(const struct init_args *args, const int64_t dims[4], float *ret_w)
-{
+void init_filter(const struct init_args *args, const int64_t dims[4], float *ret_w) {
     int64_t taps = dims[2] * dims[3], rest = dims[1] * taps, count = dims[0] * rest;
     double fan_in = (double)rest, fan_out = (double)(dims[0] * taps);
 

@@ -16,8 +16,7 @@ static const char *const gan_modes[] = {
     [GAN_NONSATURATING] = "nonsaturating",
 };
 
-static int parse_gan_mode(const char *text, enum gan_mode *ret_mode)
-{
+static int parse_gan_mode(const char *text, enum gan_mode *ret_mode) {
     for (unsigned i = 0; i < COUNT(gan_modes); i++)
         if (strcmp(text, gan_modes[i]) == 0) {
             *ret_mode = (enum gan_mode)i;
@@ -26,8 +25,7 @@ static int parse_gan_mode(const char *text, enum gan_mode *ret_mode)
     return err_set(ERR_CONFIG, "gan_mode \"%s\": lsgan, vanilla, wgangp or nonsaturating", text);
 }
 
-static int check_options(const struct model_options *o)
-{
+static int check_options(const struct model_options *o) {
     if (strcmp(o->model, recipe_cyclegan.name) != 0)
         return err_set(ERR_CONFIG, "model \"%s\": cycle_gan", o->model);
     if (o->world > 1)
@@ -40,8 +38,7 @@ static int check_options(const struct model_options *o)
     return ERR_OK;
 }
 
-static int nets_new(struct model *m, const struct model_options *o)
-{
+static int nets_new(struct model *m, const struct model_options *o) {
     struct net_options g = {.arch = o->netG, .nf = o->ngf, .norm = o->norm};
     struct net_options d = {
         .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
@@ -62,8 +59,7 @@ static int nets_new(struct model *m, const struct model_options *o)
 }
 
 // Places the parameters of nets [first, first + 2) in one optimizer.
-static void optimizer_new(struct model *m, struct optimizer *o, int first)
-{
+static void optimizer_new(struct model *m, struct optimizer *o, int first) {
     size_t size = 0;
 
     for (int i = first; i < first + 2; i++)
@@ -79,8 +75,7 @@ static void optimizer_new(struct model *m, struct optimizer *o, int first)
     }
 }
 
-int model_new(const struct model_options *options, struct model **ret_model)
-{
+int model_new(const struct model_options *options, struct model **ret_model) {
     struct device_options device = {
         .name = options->device, .threads = options->threads, .winograd = options->winograd};
     struct model *m = xcalloc(1, sizeof *m);
@@ -112,16 +107,14 @@ fail:
     return err;
 }
 
-static void tape_free(struct tape *t)
-{
+static void tape_free(struct tape *t) {
     if (!t)
         return;
     graph_free(t->graph);
     free(t);
 }
 
-void model_free(struct model *m)
-{
+void model_free(struct model *m) {
     if (!m)
         return;
     for (int i = 0; i < m->n_tapes; i++)
@@ -141,8 +134,7 @@ void model_free(struct model *m)
     free(m);
 }
 
-int model_init(struct model *m, const char *init_type, double init_gain, uint64_t seed)
-{
+int model_init(struct model *m, const char *init_type, double init_gain, uint64_t seed) {
     struct init_args args = {.gain = init_gain, .seed = seed};
     int err = init_type_parse(init_type, &args.type);
 
@@ -160,19 +152,16 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
     return model_weights_changed(m);
 }
 
-int model_n_nets(const struct model *m)
-{
+int model_n_nets(const struct model *m) {
     return NETS;
 }
 
-struct model_net *model_net(struct model *m, int i)
-{
+struct model_net *model_net(struct model *m, int i) {
     return &m->public_nets[i];
 }
 
 // Refreshes nets [first, first + count).
-static int refresh(struct model *m, int first, int count)
-{
+static int refresh(struct model *m, int first, int count) {
     for (int i = first; i < first + count; i++) {
         int err = net_refresh(m->nets[i]);
         if (err)
@@ -181,13 +170,11 @@ static int refresh(struct model *m, int first, int count)
     return ERR_OK;
 }
 
-int model_weights_changed(struct model *m)
-{
+int model_weights_changed(struct model *m) {
     return refresh(m, NET_G_A, NETS);
 }
 
-int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes)
-{
+int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes) {
     size_t need = graph_arena_bytes(g), total;
 
     if (need <= *bytes)
@@ -202,8 +189,7 @@ int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_
     return ERR_OK;
 }
 
-static struct tape *tape_find(const struct model *m, const struct tape_shape *s)
-{
+static struct tape *tape_find(const struct model *m, const struct tape_shape *s) {
     for (int i = 0; i < m->n_tapes; i++)
         if (memcmp(&m->tapes[i]->shape, s, sizeof *s) == 0)
             return m->tapes[i];
@@ -211,8 +197,7 @@ static struct tape *tape_find(const struct model *m, const struct tape_shape *s)
 }
 
 // Makes room for one more by dropping the one that was not used for longest.
-static void tape_evict(struct model *m)
-{
+static void tape_evict(struct model *m) {
     int oldest = 0;
 
     if (m->n_tapes < m->options.shapes)
@@ -226,8 +211,7 @@ static void tape_evict(struct model *m)
     m->tapes[oldest] = m->tapes[--m->n_tapes];
 }
 
-static int tape_new(struct model *m, const struct tape_shape *s, struct tape **ret_tape)
-{
+static int tape_new(struct model *m, const struct tape_shape *s, struct tape **ret_tape) {
     struct tape *t = xcalloc(1, sizeof *t);
     int err;
 
@@ -253,8 +237,7 @@ fail:
     return err;
 }
 
-int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b)
-{
+int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b) {
     struct tape_shape s = {.n = n, .h = {h_a, h_b}, .w = {w_a, w_b}};
     struct tape *t = tape_find(m, &s);
     int err;
@@ -273,48 +256,40 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b)
     return ERR_OK;
 }
 
-static float *data(const struct model *m, int tensor)
-{
+static float *data(const struct model *m, int tensor) {
     if (!m->tape)
         BUG("no shape has been selected");
     return tensor < 0 ? NULL : graph_data(m->tape->graph, m->arena, tensor);
 }
 
-float *model_input(struct model *m, enum model_domain domain)
-{
+float *model_input(struct model *m, enum model_domain domain) {
     return m->tape ? data(m, m->tape->real[domain]) : NULL;
 }
 
-const float *model_fake(struct model *m, enum model_domain domain)
-{
+const float *model_fake(struct model *m, enum model_domain domain) {
     return m->tape ? data(m, m->tape->fake[domain]) : NULL;
 }
 
-const float *model_rec(struct model *m, enum model_domain domain)
-{
+const float *model_rec(struct model *m, enum model_domain domain) {
     return m->tape ? data(m, m->tape->rec[domain]) : NULL;
 }
 
-const float *model_idt(struct model *m, enum model_domain domain)
-{
+const float *model_idt(struct model *m, enum model_domain domain) {
     return m->tape ? data(m, m->tape->idt[domain]) : NULL;
 }
 
 // Runs ops [from, to) of the selected tape.
-static int run(struct model *m, int from, int to)
-{
+static int run(struct model *m, int from, int to) {
     return graph_run(m->tape->graph, m->arena, from, to, &m->hook);
 }
 
-int model_generate(struct model *m)
-{
+int model_generate(struct model *m) {
     if (!m->tape)
         BUG("model_generate before model_shape");
     return run(m, 0, m->tape->generate_end);
 }
 
-int model_update_g(struct model *m, double lr)
-{
+int model_update_g(struct model *m, double lr) {
     int err = run(m, m->tape->generate_end, m->tape->update_g_end);
 
     if (err)
@@ -325,8 +300,7 @@ int model_update_g(struct model *m, double lr)
     return refresh(m, NET_G_A, 2);
 }
 
-int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b)
-{
+int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
     const float *pooled[2] = {pooled_a, pooled_b};
     int err;
 
@@ -344,38 +318,32 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
     return refresh(m, NET_D_A, 2);
 }
 
-int model_n_losses(const struct model *m)
-{
+int model_n_losses(const struct model *m) {
     return m->recipe->n_losses;
 }
 
-const char *model_loss_name(const struct model *m, int i)
-{
+const char *model_loss_name(const struct model *m, int i) {
     return m->recipe->losses[i];
 }
 
-double model_loss(const struct model *m, int i)
-{
+double model_loss(const struct model *m, int i) {
     return m->tape ? m->tape->loss[i] + m->tape->loss_fake[i] : 0;
 }
 
-bool model_gradients_finite(const struct model *m)
-{
+bool model_gradients_finite(const struct model *m) {
     return optimizer_finite(&m->optimizer_g) && optimizer_finite(&m->optimizer_d);
 }
 
-size_t model_memory_bytes(const struct model *m)
-{
-    size_t bytes = m->arena_bytes + m->translation_arena_bytes +
-                   optimizer_bytes(&m->optimizer_g) + optimizer_bytes(&m->optimizer_d);
+size_t model_memory_bytes(const struct model *m) {
+    size_t bytes = m->arena_bytes + m->translation_arena_bytes + optimizer_bytes(&m->optimizer_g) +
+                   optimizer_bytes(&m->optimizer_d);
 
     for (int i = 0; i < NETS; i++)
         bytes += net_bytes(m->nets[i]);
     return bytes;
 }
 
-char *model_kernels(const struct model *m)
-{
+char *model_kernels(const struct model *m) {
     char *text = NULL;
 
     for (int i = 0; i < m->n_tapes; i++)

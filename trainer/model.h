@@ -23,18 +23,18 @@
 enum model_domain { MODEL_A, MODEL_B };
 
 struct model_options {
-    const char *model;     // "cycle_gan"
-    const char *device;    // "cpu" or "cuda", already resolved
-    const char *netG;      // "resnet_6blocks", "resnet_9blocks", ...
-    const char *netD;      // "basic", ...
-    const char *norm;      // "instance", ...
-    const char *gan_mode;  // "lsgan", ...
-    const char *winograd;  // "auto", "off", "f2", "f4"; CPU only
+    const char *model;    // "cycle_gan"
+    const char *device;   // "cpu" or "cuda", already resolved
+    const char *netG;     // "resnet_6blocks", "resnet_9blocks", ...
+    const char *netD;     // "basic", ...
+    const char *norm;     // "instance", ...
+    const char *gan_mode; // "lsgan", ...
+    const char *winograd; // "auto", "off", "f2", "f4"; CPU only
     int input_nc, output_nc, ngf, ndf, n_layers_D;
     double beta1, beta2, lambda_A, lambda_B, lambda_identity;
-    int threads;     // fixed for the run: sums depend on it
-    int rank, world; // of data-parallel training; world 0 or 1: alone, all that works so far
-    int shapes;      // tapes kept at most
+    int threads;         // fixed for the run: sums depend on it
+    int rank, world;     // of data-parallel training; world 0 or 1: alone, all that works so far
+    int shapes;          // tapes kept at most
     size_t memory_bytes; // refuse a tape that needs more; 0: no limit
     // Called between ops (a CPU step can take 20 s) so that the process can answer pings; may be
     // NULL; must not touch the model.
@@ -90,7 +90,8 @@ int model_generate(struct model *m);
 // model_generate. rec and idt likewise, after model_update_g (idt: NULL without identity loss).
 const float *model_fake(struct model *m, enum model_domain domain);
 const float *model_rec(struct model *m, enum model_domain domain); // rec_A for MODEL_A
-const float *model_idt(struct model *m, enum model_domain domain); // idt_A = G_A(real_B) for MODEL_A
+const float *model_idt(struct model *m,
+                       enum model_domain domain); // idt_A = G_A(real_B) for MODEL_A
 
 int model_update_g(struct model *m, double lr);
 

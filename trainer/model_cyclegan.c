@@ -16,14 +16,12 @@ enum { LOSS_D_A, LOSS_G_A, LOSS_CYCLE_A, LOSS_IDT_A, LOSS_D_B, LOSS_G_B, LOSS_CY
 #define LOSS_STRIDE LOSS_D_B // from a loss of direction A to that of B
 
 // Domain `d` is what generator d reads; the other is what it writes.
-static int other(int d)
-{
+static int other(int d) {
     return 1 - d;
 }
 
 // Real and pooled pictures of a domain lie behind each other: its discriminator reads both at once.
-static void add_inputs(struct model *m, struct tape *t)
-{
+static void add_inputs(struct model *m, struct tape *t) {
     for (int d = 0; d < 2; d++) {
         int n = t->shape.n, c = d == MODEL_A ? m->options.input_nc : m->options.output_nc;
         t->judged[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
@@ -32,14 +30,12 @@ static void add_inputs(struct model *m, struct tape *t)
     }
 }
 
-static bool same_size(const struct tape_shape *s)
-{
+static bool same_size(const struct tape_shape *s) {
     return s->h[0] == s->h[1] && s->w[0] == s->w[1];
 }
 
 // [fake; idt] = G_d([real_d; real_other]): one call, since instance norm does not couple pictures.
-static int generate_both(struct model *m, struct tape *t, int d)
-{
+static int generate_both(struct model *m, struct tape *t, int d) {
     const struct net *net = m->nets[NET_G_A + d];
     struct graph_size s = graph_size(t->graph, t->real[d]);
     struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
@@ -61,8 +57,7 @@ static int generate_both(struct model *m, struct tape *t, int d)
     return ERR_OK;
 }
 
-static int generate(struct model *m, struct tape *t, int d)
-{
+static int generate(struct model *m, struct tape *t, int d) {
     int err;
 
     if (m->options.lambda_identity > 0 && same_size(&t->shape))
@@ -74,8 +69,7 @@ static int generate(struct model *m, struct tape *t, int d)
 }
 
 // The identity picture of generator d, where generate did not make it.
-static int identity(struct model *m, struct tape *t, int d)
-{
+static int identity(struct model *m, struct tape *t, int d) {
     int err;
 
     if (m->options.lambda_identity <= 0 || t->idt[d] >= 0)
@@ -88,8 +82,7 @@ static int identity(struct model *m, struct tape *t, int d)
 
 // Generator d's losses, and what they need: back to the start, and before the discriminator, whose
 // own parameters get no gradient here.
-static int generator_losses(struct model *m, struct tape *t, int d)
-{
+static int generator_losses(struct model *m, struct tape *t, int d) {
     double lambda = d == MODEL_A ? m->options.lambda_A : m->options.lambda_B;
     double lambda_other = d == MODEL_A ? m->options.lambda_B : m->options.lambda_A;
     double *loss = t->loss + d * LOSS_STRIDE;
@@ -108,14 +101,13 @@ static int generator_losses(struct model *m, struct tape *t, int d)
     graph_gan(t->graph, map, m->gan_mode, true, 1, &loss[LOSS_G_A]);
     graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
     if (t->idt[d] >= 0)
-        graph_l1(t->graph, t->idt[d], t->real[other(d)],
-                 lambda_other * m->options.lambda_identity, &loss[LOSS_IDT_A]);
+        graph_l1(t->graph, t->idt[d], t->real[other(d)], lambda_other * m->options.lambda_identity,
+                 &loss[LOSS_IDT_A]);
     return ERR_OK;
 }
 
 // D_d reads the real and the pooled pictures of the domain that G_d writes in one call.
-static int discriminator_losses(struct model *m, struct tape *t, int d)
-{
+static int discriminator_losses(struct model *m, struct tape *t, int d) {
     int n = t->shape.n, map, err;
 
     err = net_forward(m->nets[NET_D_A + d], t->graph, t->judged[other(d)], true, &map);
@@ -128,8 +120,7 @@ static int discriminator_losses(struct model *m, struct tape *t, int d)
     return ERR_OK;
 }
 
-static int check_sizes(const struct model *m, const struct tape_shape *s)
-{
+static int check_sizes(const struct model *m, const struct tape_shape *s) {
     for (int d = 0; d < 2; d++) {
         int err = net_check_size(m->nets[NET_G_A + d], s->h[d], s->w[d]);
         if (err)
@@ -141,8 +132,7 @@ static int check_sizes(const struct model *m, const struct tape_shape *s)
     return ERR_OK;
 }
 
-static int build(struct model *m, struct tape *t)
-{
+static int build(struct model *m, struct tape *t) {
     int err = check_sizes(m, &t->shape);
 
     add_inputs(m, t);

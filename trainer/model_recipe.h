@@ -21,7 +21,7 @@ struct tape {
     uint64_t used; // the model's clock at its last use
     struct graph *graph;
     int generate_end, update_g_end; // ops before them belong to the first, the second part
-    int judged[2]; // [real; pooled]
+    int judged[2];                  // [real; pooled]
     int real[2], pooled[2], fake[2], rec[2], idt[2];
     double loss[LOSSES], loss_fake[LOSSES]; // a loss is the sum of both; loss_fake: D's second half
 };

@@ -5,8 +5,7 @@
 #include "model_recipe.h"
 #include "util.h"
 
-static struct translation *find(struct model *m, int net, int n, int h, int w)
-{
+static struct translation *find(struct model *m, int net, int n, int h, int w) {
     for (int i = 0; i < TRANSLATIONS; i++) {
         struct translation *t = &m->translations[i];
         if (t->graph && t->net == net && t->n == n && t->h == h && t->w == w)
@@ -16,8 +15,7 @@ static struct translation *find(struct model *m, int net, int n, int h, int w)
 }
 
 // A free slot, or that of the tape that was not used for longest.
-static struct translation *claim(struct model *m)
-{
+static struct translation *claim(struct model *m) {
     struct translation *oldest = &m->translations[0];
 
     for (int i = 1; i < TRANSLATIONS; i++)
@@ -28,8 +26,7 @@ static struct translation *claim(struct model *m)
     return oldest;
 }
 
-static int build(struct model *m, struct translation *t)
-{
+static int build(struct model *m, struct translation *t) {
     const struct net *net = m->nets[NET_G_A + t->net];
     int c = t->net == 0 ? m->options.input_nc : m->options.output_nc;
     int err = net_check_size(net, t->h, t->w);
@@ -48,8 +45,7 @@ static int build(struct model *m, struct translation *t)
     return net_refresh(m->nets[NET_G_A + t->net]);
 }
 
-static int add(struct model *m, const struct translation *want, struct translation **ret)
-{
+static int add(struct model *m, const struct translation *want, struct translation **ret) {
     struct translation *t = claim(m);
     int err;
 
@@ -65,13 +61,11 @@ static int add(struct model *m, const struct translation *want, struct translati
     return ERR_OK;
 }
 
-static size_t floats(struct graph_size s)
-{
+static size_t floats(struct graph_size s) {
     return (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
 }
 
-int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y)
-{
+int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y) {
     struct translation *t = find(m, net, n, h, w);
     void **arena = &m->translation_arena;
     int err;
@@ -85,8 +79,7 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
             return err;
     }
     t->used = ++m->clock;
-    memcpy(graph_data(t->graph, *arena, t->x), x,
-           floats(graph_size(t->graph, t->x)) * sizeof *x);
+    memcpy(graph_data(t->graph, *arena, t->x), x, floats(graph_size(t->graph, t->x)) * sizeof *x);
     err = graph_run(t->graph, *arena, 0, graph_n_ops(t->graph), &m->hook);
     if (err)
         return err;

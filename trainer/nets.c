@@ -35,8 +35,7 @@ struct net {
 };
 
 // Appends a plain convolution with norm and activation; the caller changes what differs.
-static struct layer *add(struct net *net, int c, int k, int r, const char *key, ...)
-{
+static struct layer *add(struct net *net, int c, int k, int r, const char *key, ...) {
     va_list args;
 
     net->layers = xrealloc(net->layers, (size_t)(net->n_layers + 1) * sizeof *net->layers);
@@ -51,8 +50,7 @@ static struct layer *add(struct net *net, int c, int k, int r, const char *key, 
     return l;
 }
 
-static void resnet(struct net *net, const struct net_options *o, int blocks)
-{
+static void resnet(struct net *net, const struct net_options *o, int blocks) {
     int f = o->nf, at = 10 + blocks; // `at`: behind the blocks in the reference's list of modules
     struct layer *l;
 
@@ -90,8 +88,7 @@ static void resnet(struct net *net, const struct net_options *o, int blocks)
     l->tanh = true;
 }
 
-static void patch(struct net *net, const struct net_options *o, int n)
-{
+static void patch(struct net *net, const struct net_options *o, int n) {
     struct layer *l;
 
     for (int i = 0; i <= n + 1; i++) {
@@ -106,8 +103,7 @@ static void patch(struct net *net, const struct net_options *o, int n)
     }
 }
 
-static void pixel(struct net *net, const struct net_options *o)
-{
+static void pixel(struct net *net, const struct net_options *o) {
     struct layer *l;
 
     l = add(net, o->in_nc, o->nf, 1, "net.0");
@@ -121,8 +117,7 @@ static void pixel(struct net *net, const struct net_options *o)
 }
 
 static void param_add(struct net *net, const char *key, const char *what, int rank,
-                      const int64_t dims[4])
-{
+                      const int64_t dims[4]) {
     struct model_param p = {.key = xasprintf("%s.%s", key, what), .rank = rank, .count = 1};
 
     for (int i = 0; i < rank; i++) {
@@ -134,8 +129,7 @@ static void param_add(struct net *net, const char *key, const char *what, int ra
 }
 
 // The state dict of the layers.
-static void list_params(struct net *net)
-{
+static void list_params(struct net *net) {
     for (int i = 0; i < net->n_layers; i++) {
         struct layer *l = &net->layers[i];
         int64_t k = l->conv.k, c = l->c, r = l->conv.r;
@@ -151,8 +145,7 @@ static void list_params(struct net *net)
     net->places = xcalloc((size_t)net->n_params, sizeof *net->places);
 }
 
-static int net_new(const struct net_options *o, struct net **ret_net)
-{
+static int net_new(const struct net_options *o, struct net **ret_net) {
     struct net *net = xcalloc(1, sizeof *net);
 
     net->arch = o->arch;
@@ -173,8 +166,7 @@ static int net_new(const struct net_options *o, struct net **ret_net)
     return ERR_OK;
 }
 
-int generator_new(const struct net_options *o, struct net **ret_net)
-{
+int generator_new(const struct net_options *o, struct net **ret_net) {
     int blocks = strcmp(o->arch, "resnet_6blocks") == 0   ? 6
                  : strcmp(o->arch, "resnet_9blocks") == 0 ? 9
                                                           : 0;
@@ -193,8 +185,7 @@ int generator_new(const struct net_options *o, struct net **ret_net)
     return ERR_OK;
 }
 
-int discriminator_new(const struct net_options *o, struct net **ret_net)
-{
+int discriminator_new(const struct net_options *o, struct net **ret_net) {
     bool basic = strcmp(o->arch, "basic") == 0, n_layers = strcmp(o->arch, "n_layers") == 0;
     bool is_pixel = strcmp(o->arch, "pixel") == 0;
     int err;
@@ -215,8 +206,7 @@ int discriminator_new(const struct net_options *o, struct net **ret_net)
     return ERR_OK;
 }
 
-void net_free(struct net *net)
-{
+void net_free(struct net *net) {
     if (!net)
         return;
     for (int i = 0; i < net->n_layers && net->optimizer; i++)
@@ -229,14 +219,12 @@ void net_free(struct net *net)
     free(net);
 }
 
-void net_reserve(struct net *net, size_t *size)
-{
+void net_reserve(struct net *net, size_t *size) {
     for (int i = 0; i < net->n_params; i++)
         net->places[i] = optimizer_reserve(size, net->params[i].count);
 }
 
-static void bind_layer(struct net *net, struct layer *l)
-{
+static void bind_layer(struct net *net, struct layer *l) {
     const struct optimizer *o = net->optimizer;
     const struct model_param *weight = &net->params[l->weight_param];
     const struct model_param *bias = l->bias ? &net->params[l->bias_param] : NULL;
@@ -250,8 +238,7 @@ static void bind_layer(struct net *net, struct layer *l)
     }
 }
 
-void net_bind(struct net *net, const struct optimizer *optimizer)
-{
+void net_bind(struct net *net, const struct optimizer *optimizer) {
     net->optimizer = optimizer;
     for (int i = 0; i < net->n_params; i++) {
         struct model_param *p = &net->params[i];
@@ -263,34 +250,28 @@ void net_bind(struct net *net, const struct optimizer *optimizer)
         bind_layer(net, &net->layers[i]);
 }
 
-int net_n_params(const struct net *net)
-{
+int net_n_params(const struct net *net) {
     return net->n_params;
 }
 
-struct model_param *net_params(struct net *net)
-{
+struct model_param *net_params(struct net *net) {
     return net->params;
 }
 
-const float *net_gradient(const struct net *net, int i)
-{
+const float *net_gradient(const struct net *net, int i) {
     return net->optimizer->g + net->places[i];
 }
 
-int net_refresh(struct net *net)
-{
+int net_refresh(struct net *net) {
     for (int i = 0; i < net->n_layers; i++) {
-        int err =
-            net->optimizer->device->backend->weights_refresh(net->layers[i].weights.derived);
+        int err = net->optimizer->device->backend->weights_refresh(net->layers[i].weights.derived);
         if (err)
             return err;
     }
     return ERR_OK;
 }
 
-size_t net_bytes(const struct net *net)
-{
+size_t net_bytes(const struct net *net) {
     size_t bytes = 0;
 
     for (int i = 0; i < net->n_layers; i++)
@@ -299,8 +280,7 @@ size_t net_bytes(const struct net *net)
 }
 
 // The size of a map behind a layer; 0 if it cannot pass.
-static int size_behind(const struct layer *l, int size)
-{
+static int size_behind(const struct layer *l, int size) {
     const struct graph_conv_args *c = &l->conv;
 
     if (size <= l->border)
@@ -311,8 +291,7 @@ static int size_behind(const struct layer *l, int size)
     return size + 2 * c->pad < c->r ? 0 : (size + 2 * c->pad - c->r) / c->stride + 1;
 }
 
-static bool fits(const struct net *net, int h, int w)
-{
+static bool fits(const struct net *net, int h, int w) {
     if (h % net->divisor || w % net->divisor)
         return false;
     for (int i = 0; i < net->n_layers; i++) {
@@ -325,8 +304,7 @@ static bool fits(const struct net *net, int h, int w)
     return true;
 }
 
-int net_check_size(const struct net *net, int h, int w)
-{
+int net_check_size(const struct net *net, int h, int w) {
     int least = net->divisor;
 
     if (fits(net, h, w))
@@ -334,28 +312,27 @@ int net_check_size(const struct net *net, int h, int w)
     while (!fits(net, least, least))
         least += net->divisor;
     if (net->divisor == 1)
-        return err_set(ERR_SHAPE, "%s cannot take pictures of %dx%d: width and height must be at "
-                                  "least %d",
+        return err_set(ERR_SHAPE,
+                       "%s cannot take pictures of %dx%d: width and height must be at "
+                       "least %d",
                        net->arch, w, h, least);
-    return err_set(ERR_SHAPE, "%s cannot take pictures of %dx%d: width and height must be at "
-                              "least %d and divisible by %d",
+    return err_set(ERR_SHAPE,
+                   "%s cannot take pictures of %dx%d: width and height must be at "
+                   "least %d and divisible by %d",
                    net->arch, w, h, least, net->divisor);
 }
 
-int net_border(const struct net *net)
-{
+int net_border(const struct net *net) {
     return net->layers[0].border;
 }
 
 // The border that the reader of layer i's output wants.
-static int border_behind(const struct net *net, int i)
-{
+static int border_behind(const struct net *net, int i) {
     return i + 1 < net->n_layers ? net->layers[i + 1].border : 0;
 }
 
-static int layer_forward(const struct net *net, int i, struct graph *g, int x, int skip,
-                         bool train, int *ret_y)
-{
+static int layer_forward(const struct net *net, int i, struct graph *g, int x, int skip, bool train,
+                         int *ret_y) {
     const struct layer *l = &net->layers[i];
     struct graph_conv_args conv = l->conv;
     struct graph_norm_args norm = {.norm = l->norm ? net->norm : NORM_NONE,
@@ -377,8 +354,7 @@ static int layer_forward(const struct net *net, int i, struct graph *g, int x, i
     return graph_norm(g, y, &norm, ret_y);
 }
 
-int net_forward(const struct net *net, struct graph *g, int x, bool train, int *ret_y)
-{
+int net_forward(const struct net *net, struct graph *g, int x, bool train, int *ret_y) {
     struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
     int skip = -1, err;
 

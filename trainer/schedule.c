@@ -9,8 +9,7 @@
 static const char *const policies[] = {"linear", "step", "cosine", "plateau"};
 static const char *const variants[] = {"REF22", "REF25"};
 
-int schedule_policy_parse(const char *text, enum schedule_policy *ret_policy)
-{
+int schedule_policy_parse(const char *text, enum schedule_policy *ret_policy) {
     for (unsigned i = 0; i < COUNT(policies); i++)
         if (strcmp(text, policies[i]) == 0) {
             *ret_policy = (enum schedule_policy)i;
@@ -19,8 +18,7 @@ int schedule_policy_parse(const char *text, enum schedule_policy *ret_policy)
     return err_set(ERR_CONFIG, "lr_policy \"%s\": linear, step, cosine or plateau", text);
 }
 
-int schedule_variant_parse(const char *text, enum schedule_variant *ret_variant)
-{
+int schedule_variant_parse(const char *text, enum schedule_variant *ret_variant) {
     for (unsigned i = 0; i < COUNT(variants); i++)
         if (strcmp(text, variants[i]) == 0) {
             *ret_variant = (enum schedule_variant)i;
@@ -30,16 +28,14 @@ int schedule_variant_parse(const char *text, enum schedule_variant *ret_variant)
 }
 
 // The first metric is the best and the next 6 are bad: more than 5 bad ones make a drop.
-static double plateau_lr(double lr, int steps)
-{
+static double plateau_lr(double lr, int steps) {
     for (int i = 0; i < (steps - 1) / 6; i++)
         if (lr - 0.2 * lr > 1e-8)
             lr *= 0.2;
     return lr;
 }
 
-double schedule_lr(const struct schedule *s, int epoch)
-{
+double schedule_lr(const struct schedule *s, int epoch) {
     int k = epoch - s->epoch_count + (s->variant == SCHEDULE_REF22);
 
     switch (s->policy) {

@@ -15,10 +15,18 @@ static const struct {
     const char *kind;
     void (*run)(struct judge *j, yajl_val c); // NULL: known, not built
 } kinds[] = {
-    {"forward", case_forward},  {"backward", case_forward}, {"cycle_gan", case_cycle_gan},
-    {"adam", case_adam},        {"lr", case_lr},            {"gan_loss", case_gan_loss},
-    {"init", case_init},        {"pool", case_pool},        {"image", case_image},
-    {"pix2pix", NULL},          {"cut", NULL},              {"patchnce", NULL},
+    {"forward", case_forward},
+    {"backward", case_forward},
+    {"cycle_gan", case_cycle_gan},
+    {"adam", case_adam},
+    {"lr", case_lr},
+    {"gan_loss", case_gan_loss},
+    {"init", case_init},
+    {"pool", case_pool},
+    {"image", case_image},
+    {"pix2pix", NULL},
+    {"cut", NULL},
+    {"patchnce", NULL},
     {"gradient_penalty", NULL},
 };
 
@@ -26,8 +34,7 @@ struct totals {
     int passed, failed, skipped;
 };
 
-static void count(struct totals *t, const struct judge *j)
-{
+static void count(struct totals *t, const struct judge *j) {
     if (j->failures) {
         t->failed++;
     } else if (j->skip[0]) {
@@ -39,8 +46,7 @@ static void count(struct totals *t, const struct judge *j)
     (void)fflush(stdout); // a report that the next case may outlive
 }
 
-static void run_case(struct judge *j, yajl_val c)
-{
+static void run_case(struct judge *j, yajl_val c) {
     const char *kind = json_text(c, "kind", "");
 
     for (unsigned i = 0; i < COUNT(kinds); i++)
@@ -54,8 +60,7 @@ static void run_case(struct judge *j, yajl_val c)
     judge_complain(j, "unknown kind \"%s\"", kind);
 }
 
-static char *read_file(const char *path)
-{
+static char *read_file(const char *path) {
     FILE *f = fopen(path, "rb");
     char *text = NULL;
     size_t size = 0, room = 0, got;
@@ -73,8 +78,7 @@ static char *read_file(const char *path)
     return text;
 }
 
-static void run_cases(const struct judge *how, yajl_val file, struct totals *t)
-{
+static void run_cases(const struct judge *how, yajl_val file, struct totals *t) {
     struct judge hash = *how;
     yajl_val cases = json_get(file, "cases");
 
@@ -91,8 +95,7 @@ static void run_cases(const struct judge *how, yajl_val file, struct totals *t)
     }
 }
 
-static void run_file(const struct judge *how, const char *path, struct totals *t)
-{
+static void run_file(const struct judge *how, const char *path, struct totals *t) {
     char *text = read_file(path), message[256] = "cannot be read";
     yajl_val file = text ? yajl_tree_parse(text, message, sizeof message) : NULL;
 
@@ -106,8 +109,7 @@ static void run_file(const struct judge *how, const char *path, struct totals *t
     free(text);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     struct judge how = {.name = "hash_check", .device = "cpu", .winograd = "auto"};
     struct totals t = {0};
 

@@ -8,8 +8,7 @@
 #include "golden.h"
 #include "util.h"
 
-void judge_skip(struct judge *j, const char *format, ...)
-{
+void judge_skip(struct judge *j, const char *format, ...) {
     va_list args;
 
     va_start(args, format);
@@ -17,15 +16,13 @@ void judge_skip(struct judge *j, const char *format, ...)
     va_end(args);
 }
 
-void judge_fail(struct judge *j, const char *check, double got, double want, double tolerance)
-{
+void judge_fail(struct judge *j, const char *check, double got, double want, double tolerance) {
     j->failures++;
     printf("FAIL %s: %s: got %.9g, want %.9g, tolerance %.3g\n", j->name, check, got, want,
            tolerance);
 }
 
-void judge_complain(struct judge *j, const char *format, ...)
-{
+void judge_complain(struct judge *j, const char *format, ...) {
     va_list args;
 
     j->failures++;
@@ -36,8 +33,7 @@ void judge_complain(struct judge *j, const char *format, ...)
     printf("\n");
 }
 
-uint32_t golden_hash(uint32_t index, uint32_t i)
-{
+uint32_t golden_hash(uint32_t index, uint32_t i) {
     uint32_t h = (i + 1) * 2654435761u + (index + 1) * 2246822519u;
 
     h ^= h >> 15;
@@ -47,19 +43,16 @@ uint32_t golden_hash(uint32_t index, uint32_t i)
     return h ^ h >> 16;
 }
 
-float golden_value(uint32_t index, uint32_t i, double scale, double offset)
-{
+float golden_value(uint32_t index, uint32_t i, double scale, double offset) {
     return (float)(offset + (2 * (double)golden_hash(index, i) / 4294967296.0 - 1) * scale);
 }
 
-void golden_fill(float *ret, size_t count, uint32_t index, double scale)
-{
+void golden_fill(float *ret, size_t count, uint32_t index, double scale) {
     for (size_t i = 0; i < count; i++)
         ret[i] = golden_value(index, (uint32_t)i, scale, 0);
 }
 
-void golden_fill_pictures(float *ret, const int s[4], uint32_t index)
-{
+void golden_fill_pictures(float *ret, const int s[4], uint32_t index) {
     size_t i = 0;
 
     for (int n = 0; n < s[0]; n++)
@@ -69,8 +62,7 @@ void golden_fill_pictures(float *ret, const int s[4], uint32_t index)
                     golden_value(index, (uint32_t)i++, 1, 0);
 }
 
-void golden_to_nchw(const float *x, const int s[4], double *ret)
-{
+void golden_to_nchw(const float *x, const int s[4], double *ret) {
     size_t i = 0;
 
     for (int n = 0; n < s[0]; n++)
@@ -80,65 +72,55 @@ void golden_to_nchw(const float *x, const int s[4], double *ret)
                     x[((size_t)n * (size_t)(s[2] * s[3]) + (size_t)p) * (size_t)s[1] + (size_t)c];
 }
 
-yajl_val json_get(yajl_val object, const char *key)
-{
+yajl_val json_get(yajl_val object, const char *key) {
     return yajl_tree_get(object, (const char *[]){key, NULL}, yajl_t_any);
 }
 
-double json_number(yajl_val object, const char *key, double fallback)
-{
+double json_number(yajl_val object, const char *key, double fallback) {
     yajl_val v = json_get(object, key);
 
     return v && YAJL_IS_NUMBER(v) ? YAJL_GET_DOUBLE(v) : fallback;
 }
 
-long long json_int(yajl_val object, const char *key, long long fallback)
-{
+long long json_int(yajl_val object, const char *key, long long fallback) {
     yajl_val v = json_get(object, key);
 
     return v && YAJL_IS_INTEGER(v) ? YAJL_GET_INTEGER(v) : fallback;
 }
 
-bool json_bool(yajl_val object, const char *key)
-{
+bool json_bool(yajl_val object, const char *key) {
     yajl_val v = json_get(object, key);
 
     return v && (YAJL_IS_TRUE(v) || (YAJL_IS_NUMBER(v) && YAJL_GET_DOUBLE(v) != 0));
 }
 
-const char *json_text(yajl_val object, const char *key, const char *fallback)
-{
+const char *json_text(yajl_val object, const char *key, const char *fallback) {
     yajl_val v = json_get(object, key);
 
     return v && YAJL_IS_STRING(v) ? YAJL_GET_STRING(v) : fallback;
 }
 
-int json_count(yajl_val array)
-{
+int json_count(yajl_val array) {
     return array && YAJL_IS_ARRAY(array) ? (int)YAJL_GET_ARRAY(array)->len : 0;
 }
 
-yajl_val json_at(yajl_val array, int i)
-{
+yajl_val json_at(yajl_val array, int i) {
     return i < json_count(array) ? YAJL_GET_ARRAY(array)->values[i] : NULL;
 }
 
-double json_number_at(yajl_val array, int i)
-{
+double json_number_at(yajl_val array, int i) {
     yajl_val v = json_at(array, i);
 
     return v && YAJL_IS_NUMBER(v) ? YAJL_GET_DOUBLE(v) : NAN;
 }
 
-long long json_int_at(yajl_val array, int i)
-{
+long long json_int_at(yajl_val array, int i) {
     yajl_val v = json_at(array, i);
 
     return v && YAJL_IS_INTEGER(v) ? YAJL_GET_INTEGER(v) : -1;
 }
 
-const char *json_text_at(yajl_val array, int i)
-{
+const char *json_text_at(yajl_val array, int i) {
     yajl_val v = json_at(array, i);
     const char *text = v ? YAJL_GET_STRING(v) : NULL;
 
@@ -147,8 +129,7 @@ const char *json_text_at(yajl_val array, int i)
 
 // One figure of a check; `field` is its key, e.g. "abssum".
 static bool figure(struct judge *j, const char *what, const char *field, double got, double want,
-                   double tolerance)
-{
+                   double tolerance) {
     char text[256];
 
     if (fabs(got - want) <= tolerance) // false for NaN
@@ -158,8 +139,7 @@ static bool figure(struct judge *j, const char *what, const char *field, double 
     return false;
 }
 
-static size_t shape_count(yajl_val check)
-{
+static size_t shape_count(yajl_val check) {
     yajl_val shape = json_get(check, "shape");
     size_t count = 1;
 
@@ -169,8 +149,7 @@ static size_t shape_count(yajl_val check)
 }
 
 static bool check_values(struct judge *j, const char *what, yajl_val check, const double *a,
-                         size_t n)
-{
+                         size_t n) {
     yajl_val idx = json_get(check, "idx"), val = json_get(check, "val");
     double tolerance = json_number(check, "tol_val", NAN);
     bool right = true;
@@ -184,8 +163,7 @@ static bool check_values(struct judge *j, const char *what, yajl_val check, cons
     return right;
 }
 
-bool check_tensor(struct judge *j, const char *what, yajl_val check, const double *a, size_t n)
-{
+bool check_tensor(struct judge *j, const char *what, yajl_val check, const double *a, size_t n) {
     double sum = 0, abssum = 0, squares = 0, proj = 0;
     double rms = json_number(check, "tol_rms", NAN), root = sqrt((double)n);
     bool right = true;
@@ -207,8 +185,7 @@ bool check_tensor(struct judge *j, const char *what, yajl_val check, const doubl
     return check_values(j, what, check, a, n) && right;
 }
 
-bool check_floats(struct judge *j, const char *what, yajl_val check, const float *a, size_t n)
-{
+bool check_floats(struct judge *j, const char *what, yajl_val check, const float *a, size_t n) {
     double *copy = xcalloc(n + 1, sizeof *copy);
     bool right;
 
@@ -219,8 +196,7 @@ bool check_floats(struct judge *j, const char *what, yajl_val check, const float
     return right;
 }
 
-bool check_scalar(struct judge *j, const char *what, yajl_val check, double value)
-{
+bool check_scalar(struct judge *j, const char *what, yajl_val check, double value) {
     return figure(j, what, "value", value, json_number(check, "value", NAN),
                   json_number(check, "tol", NAN));
 }

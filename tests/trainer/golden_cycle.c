@@ -22,16 +22,15 @@ struct training {
     struct judge *judge;
     yajl_val c;
     struct model *model;
-    int n, step;            // step counts from 1
-    int shape[2][4];        // of this step's A and B, N,C,H,W
-    yajl_val input[2];      // by enum model_domain
-    float *initial[4];      // all parameters of a net at the start, in state-dict order
+    int n, step;       // step counts from 1
+    int shape[2][4];   // of this step's A and B, N,C,H,W
+    yajl_val input[2]; // by enum model_domain
+    float *initial[4]; // all parameters of a net at the start, in state-dict order
     struct test_pool pool[2];
     float *pooled[2];
 };
 
-static yajl_val find_net(yajl_val c, const char *name)
-{
+static yajl_val find_net(yajl_val c, const char *name) {
     yajl_val nets = json_get(c, "nets");
 
     for (int i = 0; i < json_count(nets); i++)
@@ -40,8 +39,7 @@ static yajl_val find_net(yajl_val c, const char *name)
     return NULL;
 }
 
-static int new_model(struct training *t)
-{
+static int new_model(struct training *t) {
     yajl_val c = t->c, g = find_net(c, "G_A"), d = find_net(c, "D_A");
     struct model_options options = {
         .model = "cycle_gan",
@@ -68,8 +66,7 @@ static int new_model(struct training *t)
     return model_new(&options, &t->model);
 }
 
-static void fill_nets(struct training *t)
-{
+static void fill_nets(struct training *t) {
     for (int i = 0; i < model_n_nets(t->model); i++) {
         struct model_net *net = model_net(t->model, i);
         size_t size = 0;
@@ -86,8 +83,7 @@ static void fill_nets(struct training *t)
 }
 
 // Which input is A: direction BtoA exchanges them.
-static void find_inputs(struct training *t)
-{
+static void find_inputs(struct training *t) {
     yajl_val inputs = json_get(t->c, "inputs");
     bool swap = strcmp(json_text(t->c, "direction", "AtoB"), "BtoA") == 0;
 
@@ -102,14 +98,12 @@ static void find_inputs(struct training *t)
             t->shape[d][k + 1] = (int)json_int_at(shape, k);
         pool->size = (int)json_int(t->c, "pool_size", 0);
         pool->draws = json_get(json_get(t->c, "pool_draws"), d == MODEL_A ? "A" : "B");
-        pool->picture =
-            (size_t)t->shape[d][1] * (size_t)t->shape[d][2] * (size_t)t->shape[d][3];
+        pool->picture = (size_t)t->shape[d][1] * (size_t)t->shape[d][2] * (size_t)t->shape[d][3];
         pool->slots = xcalloc(pool->picture * (size_t)pool->size + 1, sizeof(float));
     }
 }
 
-static void exchange(struct test_pool *p, const float *in, float *out)
-{
+static void exchange(struct test_pool *p, const float *in, float *out) {
     size_t bytes = p->picture * sizeof(float);
     yajl_val draw;
 
@@ -128,19 +122,16 @@ static void exchange(struct test_pool *p, const float *in, float *out)
     }
 }
 
-static void exchange_batch(struct training *t, enum model_domain d)
-{
+static void exchange_batch(struct training *t, enum model_domain d) {
     struct test_pool *p = &t->pool[d];
     const float *fake = model_fake(t->model, d);
 
-    t->pooled[d] =
-        xrealloc(t->pooled[d], p->picture * (size_t)t->n * sizeof(float));
+    t->pooled[d] = xrealloc(t->pooled[d], p->picture * (size_t)t->n * sizeof(float));
     for (int i = 0; i < t->n; i++)
         exchange(p, fake + p->picture * (size_t)i, t->pooled[d] + p->picture * (size_t)i);
 }
 
-static int run_step(struct training *t)
-{
+static int run_step(struct training *t) {
     const int *a = t->shape[MODEL_A], *b = t->shape[MODEL_B];
     double lr = json_number_at(json_get(t->c, "lr"), t->step - 1);
     int err = model_shape(t->model, t->n, a[2], a[3], b[2], b[3]);
@@ -148,8 +139,8 @@ static int run_step(struct training *t)
     if (err)
         return err;
     for (int d = 0; d < 2; d++) {
-        long long index = json_int(t->input[d], "index0", 0) +
-                          json_int(t->input[d], "stride", 0) * (t->step - 1);
+        long long index =
+            json_int(t->input[d], "index0", 0) + json_int(t->input[d], "stride", 0) * (t->step - 1);
         golden_fill_pictures(model_input(t->model, d), t->shape[d], (uint32_t)index);
     }
     err = model_generate(t->model);
@@ -163,8 +154,7 @@ static int run_step(struct training *t)
     return model_update_d(t->model, lr, t->pooled[MODEL_A], t->pooled[MODEL_B]);
 }
 
-static bool excluded(yajl_val c, const char *net, const char *key)
-{
+static bool excluded(yajl_val c, const char *net, const char *key) {
     yajl_val keys = json_get(json_get(c, "excluded"), net);
 
     for (int i = 0; i < json_count(keys); i++)
@@ -175,8 +165,7 @@ static bool excluded(yajl_val c, const char *net, const char *key)
 
 // Appends `what` (delta, m, v) of a parameter to a[*n].
 static void append(const char *what, const struct model_param *p, const float *initial, double *a,
-                   size_t *n)
-{
+                   size_t *n) {
     for (size_t i = 0; i < p->count; i++)
         a[(*n)++] = strcmp(what, "m") == 0   ? (double)p->m[i]
                     : strcmp(what, "v") == 0 ? (double)p->v[i]
@@ -184,8 +173,8 @@ static void append(const char *what, const struct model_param *p, const float *i
 }
 
 // `what` is delta, m or v; of one key, or of all parameters that are not excluded if key is NULL.
-static void check_parameters(struct training *t, yajl_val check, const char *what, const char *key)
-{
+static void check_parameters(struct training *t, yajl_val check, const char *what,
+                             const char *key) {
     const char *name = json_text(check, "net", "");
     size_t n = 0, at = 0, size = 0;
     char label[192];
@@ -213,8 +202,7 @@ static void check_parameters(struct training *t, yajl_val check, const char *wha
     judge_complain(t->judge, "there is no net \"%s\"", name);
 }
 
-static void check_loss(struct training *t, yajl_val check)
-{
+static void check_loss(struct training *t, yajl_val check) {
     const char *name = json_text(check, "name", "");
     char label[64];
 
@@ -228,8 +216,7 @@ static void check_loss(struct training *t, yajl_val check)
 }
 
 // Pictures of a step: fake_B, rec_A, idt_B, pooled_A, ...
-static void check_pictures(struct training *t, yajl_val check, const char *q)
-{
+static void check_pictures(struct training *t, yajl_val check, const char *q) {
     enum model_domain d = q[strlen(q) - 1] == 'A' ? MODEL_A : MODEL_B;
     bool idt = strncmp(q, "idt_", 4) == 0;
     // idt_A is a picture of B's reals, made by G_A.
@@ -255,8 +242,7 @@ static void check_pictures(struct training *t, yajl_val check, const char *q)
     free(a);
 }
 
-static void check_step(struct training *t, yajl_val check)
-{
+static void check_step(struct training *t, yajl_val check) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "loss") == 0)
@@ -269,8 +255,7 @@ static void check_step(struct training *t, yajl_val check)
         check_pictures(t, check, q);
 }
 
-static void train(struct training *t)
-{
+static void train(struct training *t) {
     yajl_val checks = json_get(t->c, "check");
     int steps = (int)json_int(t->c, "steps", 0);
 
@@ -287,8 +272,7 @@ static void train(struct training *t)
     }
 }
 
-void case_cycle_gan(struct judge *j, yajl_val c)
-{
+void case_cycle_gan(struct judge *j, yajl_val c) {
     struct training t = {.judge = j, .c = c};
 
     if (new_model(&t)) {

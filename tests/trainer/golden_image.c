@@ -9,8 +9,7 @@
 #include "image.h"
 #include "util.h"
 
-static void source(yajl_val src, struct image *ret_image)
-{
+static void source(yajl_val src, struct image *ret_image) {
     uint32_t index = (uint32_t)json_int(src, "index", 0);
     int w = (int)json_int(src, "w", 1), h = (int)json_int(src, "h", 1);
     int c = (int)json_int(src, "c", 3);
@@ -27,8 +26,7 @@ static void source(yajl_val src, struct image *ret_image)
             }
 }
 
-static void check_shape(struct judge *j, yajl_val check, const int *shape, int rank)
-{
+static void check_shape(struct judge *j, yajl_val check, const int *shape, int rank) {
     yajl_val want = json_get(check, "shape");
 
     if (json_count(want) != rank)
@@ -38,8 +36,7 @@ static void check_shape(struct judge *j, yajl_val check, const int *shape, int r
             judge_fail(j, "shape", shape[i], (double)json_int_at(want, i), 0);
 }
 
-static void check_bytes(struct judge *j, yajl_val check, const uint8_t *a, size_t n)
-{
+static void check_bytes(struct judge *j, yajl_val check, const uint8_t *a, size_t n) {
     yajl_val first = json_get(check, "first"), idx = json_get(check, "idx");
     double sum = 0;
     uLong crc = crc32(0, a, (uInt)n);
@@ -61,16 +58,14 @@ static void check_bytes(struct judge *j, yajl_val check, const uint8_t *a, size_
         judge_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
 }
 
-static void check_picture(struct judge *j, yajl_val check, const struct image *im)
-{
+static void check_picture(struct judge *j, yajl_val check, const struct image *im) {
     int shape[3] = {im->h, im->w, im->c};
 
     check_shape(j, check, shape, json_count(json_get(check, "shape")) == 2 && im->c == 1 ? 2 : 3);
     check_bytes(j, check, im->pixels, (size_t)im->h * (size_t)im->w * (size_t)im->c);
 }
 
-static void check_f32(struct judge *j, yajl_val check, const float *a, size_t n)
-{
+static void check_f32(struct judge *j, yajl_val check, const float *a, size_t n) {
     yajl_val idx = json_get(check, "idx");
     double sum = 0, want = json_number(check, "sum", NAN);
     uLong crc = crc32(0, (const Bytef *)a, (uInt)(n * sizeof *a));
@@ -89,8 +84,7 @@ static void check_f32(struct judge *j, yajl_val check, const float *a, size_t n)
         judge_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
 }
 
-static void op_preprocess(struct judge *j, yajl_val c, yajl_val check, const struct image *im)
-{
+static void op_preprocess(struct judge *j, yajl_val c, yajl_val check, const struct image *im) {
     yajl_val pos = json_get(c, "crop_pos");
     struct image gray, out;
     enum preprocess p;
@@ -117,8 +111,7 @@ static void op_preprocess(struct judge *j, yajl_val c, yajl_val check, const str
 }
 
 // The ops that turn a source picture into another.
-static void picture_op(struct judge *j, yajl_val c, yajl_val check, const char *op)
-{
+static void picture_op(struct judge *j, yajl_val c, yajl_val check, const char *op) {
     int size = (int)json_int(c, "size", 1);
     struct image im, out = {0};
 
@@ -139,8 +132,7 @@ static void picture_op(struct judge *j, yajl_val c, yajl_val check, const char *
     image_fini(&im);
 }
 
-static void op_roundtrip(struct judge *j, yajl_val check)
-{
+static void op_roundtrip(struct judge *j, yajl_val check) {
     uint8_t bytes[256];
     int differ = 0;
 
@@ -153,8 +145,7 @@ static void op_roundtrip(struct judge *j, yajl_val check)
         judge_fail(j, "differ", differ, json_number(check, "differ", NAN), 0);
 }
 
-static void op_tensor2im(struct judge *j, yajl_val c, yajl_val check)
-{
+static void op_tensor2im(struct judge *j, yajl_val c, yajl_val check) {
     yajl_val shape = json_get(c, "shape");
     int ch = (int)json_int_at(shape, 1), h = (int)json_int_at(shape, 2);
     int w = (int)json_int_at(shape, 3);
@@ -163,16 +154,14 @@ static void op_tensor2im(struct judge *j, yajl_val c, yajl_val check)
     image_init(&im, w, h, 3);
     for (int p = 0; p < h * w; p++)
         for (int k = 0; k < 3; k++)
-            im.pixels[3 * p + k] =
-                image_from_tensor(golden_value((uint32_t)json_int(c, "index", 0),
-                                               (uint32_t)((ch == 1 ? 0 : k) * h * w + p),
-                                               json_number(c, "scale", 1), 0));
+            im.pixels[3 * p + k] = image_from_tensor(golden_value(
+                (uint32_t)json_int(c, "index", 0), (uint32_t)((ch == 1 ? 0 : k) * h * w + p),
+                json_number(c, "scale", 1), 0));
     check_picture(j, check, &im);
     image_fini(&im);
 }
 
-static void op_make_power(struct judge *j, yajl_val c, yajl_val check)
-{
+static void op_make_power(struct judge *j, yajl_val c, yajl_val check) {
     yajl_val pairs = json_get(check, "pairs");
 
     for (int i = 0; i < json_count(pairs); i++) {
@@ -183,8 +172,7 @@ static void op_make_power(struct judge *j, yajl_val c, yajl_val check)
     }
 }
 
-static void op_scale_width(struct judge *j, yajl_val c, yajl_val check)
-{
+static void op_scale_width(struct judge *j, yajl_val c, yajl_val check) {
     yajl_val sizes = json_get(check, "sizes");
 
     for (int i = 0; i < json_count(sizes); i++) {
@@ -199,8 +187,7 @@ static void op_scale_width(struct judge *j, yajl_val c, yajl_val check)
     }
 }
 
-void case_image(struct judge *j, yajl_val c)
-{
+void case_image(struct judge *j, yajl_val c) {
     static const char *const pictures[] = {"resize", "gray", "crop", "flip", "preprocess"};
     const char *op = json_text(c, "op", "");
     yajl_val check = json_at(json_get(c, "check"), 0);

@@ -23,8 +23,7 @@ struct rig {
     int x, y, r;
 };
 
-int golden_net_new(yajl_val net, struct net **ret_net)
-{
+int golden_net_new(yajl_val net, struct net **ret_net) {
     struct net_options options = {
         .arch = json_text(net, "arch", ""),
         .in_nc = (int)json_int(net, "in_nc", 3),
@@ -45,8 +44,7 @@ int golden_net_new(yajl_val net, struct net **ret_net)
     return err_set(ERR_CONFIG, "nets of type %s are not built yet", type);
 }
 
-void golden_net_fill(yajl_val net, int n_params, struct model_param *params)
-{
+void golden_net_fill(yajl_val net, int n_params, struct model_param *params) {
     uint32_t base = (uint32_t)json_int(net, "base", 0);
 
     for (int i = 0; i < n_params; i++)
@@ -54,10 +52,8 @@ void golden_net_fill(yajl_val net, int n_params, struct model_param *params)
                     json_number(net, "wscale", 0.1));
 }
 
-static int rig_open(struct rig *r, const struct judge *j, yajl_val net)
-{
-    struct device_options options = {
-        .name = j->device, .threads = 2, .winograd = j->winograd};
+static int rig_open(struct rig *r, const struct judge *j, yajl_val net) {
+    struct device_options options = {.name = j->device, .threads = 2, .winograd = j->winograd};
     size_t size = 0;
     int err = golden_net_new(net, &r->net);
 
@@ -72,8 +68,7 @@ static int rig_open(struct rig *r, const struct judge *j, yajl_val net)
     return ERR_OK;
 }
 
-static void rig_close(struct rig *r)
-{
+static void rig_close(struct rig *r) {
     if (r->device && r->arena)
         r->device->backend->memory_free(r->device, r->arena);
     graph_free(r->graph);
@@ -83,8 +78,7 @@ static void rig_close(struct rig *r)
 }
 
 // The tape: forward and, if wanted, the backward of the loss sum(out r).
-static int rig_build(struct rig *r, bool backward)
-{
+static int rig_build(struct rig *r, bool backward) {
     int err;
 
     r->graph = graph_new(r->device);
@@ -108,8 +102,7 @@ static int rig_build(struct rig *r, bool backward)
     return net_refresh(r->net);
 }
 
-static int rig_run(struct rig *r, yajl_val c)
-{
+static int rig_run(struct rig *r, yajl_val c) {
     yajl_val passes = json_get(c, "passes"), last = json_at(passes, json_count(passes) - 1);
 
     // Earlier passes only matter to batch norm's statistics.
@@ -122,10 +115,8 @@ static int rig_run(struct rig *r, yajl_val c)
 }
 
 static void check_pictures(struct judge *j, const char *what, yajl_val check, const float *x,
-                           const int shape[4])
-{
-    size_t count =
-        (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2] * (size_t)shape[3];
+                           const int shape[4]) {
+    size_t count = (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2] * (size_t)shape[3];
     double *a = xcalloc(count, sizeof *a);
 
     golden_to_nchw(x, shape, a);
@@ -133,8 +124,7 @@ static void check_pictures(struct judge *j, const char *what, yajl_val check, co
     free(a);
 }
 
-static void check_gradient(struct judge *j, struct rig *r, yajl_val check)
-{
+static void check_gradient(struct judge *j, struct rig *r, yajl_val check) {
     const char *key = json_text(check, "key", "");
     struct model_param *params = net_params(r->net);
 
@@ -146,23 +136,21 @@ static void check_gradient(struct judge *j, struct rig *r, yajl_val check)
     judge_complain(j, "there is no parameter %s", key);
 }
 
-static void check_net(struct judge *j, struct rig *r, yajl_val check)
-{
+static void check_net(struct judge *j, struct rig *r, yajl_val check) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "out") == 0)
         check_pictures(j, q, check, graph_data(r->graph, r->arena, r->y), r->out_shape);
     else if (strcmp(q, "dx") == 0)
-        check_pictures(j, q, check,
-                       graph_data(r->graph, r->arena, graph_gradient(r->graph, r->x)), r->shape);
+        check_pictures(j, q, check, graph_data(r->graph, r->arena, graph_gradient(r->graph, r->x)),
+                       r->shape);
     else if (strcmp(q, "grad") == 0)
         check_gradient(j, r, check);
     else
         judge_complain(j, "unknown quantity \"%s\"", q);
 }
 
-void case_forward(struct judge *j, yajl_val c)
-{
+void case_forward(struct judge *j, yajl_val c) {
     struct rig r = {0};
     yajl_val checks = json_get(c, "check");
     int err = rig_open(&r, j, json_get(c, "net"));
@@ -185,8 +173,7 @@ void case_forward(struct judge *j, yajl_val c)
     rig_close(&r);
 }
 
-static void check_gram(struct judge *j, yajl_val check, const float *w)
-{
+static void check_gram(struct judge *j, yajl_val check, const float *w) {
     int rows = (int)json_int(check, "rows", 0), cols = (int)json_int(check, "cols", 0);
     double gain = json_number(check, "gain", 1), worst = 0;
     int count = MIN(rows, cols), length = MAX(rows, cols);
@@ -203,8 +190,7 @@ static void check_gram(struct judge *j, yajl_val check, const float *w)
         judge_fail(j, "Gram matrix", worst, 0, 1e-5 * gain * gain);
 }
 
-static void check_statistics(struct judge *j, yajl_val check, const float *w, size_t count)
-{
+static void check_statistics(struct judge *j, yajl_val check, const float *w, size_t count) {
     const char *key = json_text(check, "key", "");
     double sum = 0, squares = 0, mean = json_number(check, "mean", NAN);
 
@@ -228,8 +214,7 @@ static void check_statistics(struct judge *j, yajl_val check, const float *w, si
         check_gram(j, check, w);
 }
 
-static void check_init(struct judge *j, struct rig *r, yajl_val check)
-{
+static void check_init(struct judge *j, struct rig *r, yajl_val check) {
     const char *key = json_text(check, "key", "");
     struct model_param *params = net_params(r->net);
 
@@ -241,8 +226,7 @@ static void check_init(struct judge *j, struct rig *r, yajl_val check)
     judge_complain(j, "there is no parameter %s", key);
 }
 
-void case_init(struct judge *j, yajl_val c)
-{
+void case_init(struct judge *j, yajl_val c) {
     struct rig r = {0};
     yajl_val checks = json_get(c, "check");
     struct init_args args = {.gain = json_number(c, "init_gain", 0.02), .seed = 1};

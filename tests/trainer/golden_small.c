@@ -11,8 +11,7 @@
 #include "schedule.h"
 #include "util.h"
 
-void judge_hash(struct judge *j, yajl_val h)
-{
+void judge_hash(struct judge *j, yajl_val h) {
     yajl_val v0 = json_get(h, "V_index0_scale01"), bn = json_get(h, "V_index0_bn_weight");
     double proj = 0;
 
@@ -39,8 +38,7 @@ void judge_hash(struct judge *j, yajl_val h)
 }
 
 // The device, or a skip.
-static struct device *open_device(struct judge *j)
-{
+static struct device *open_device(struct judge *j) {
     struct device_options options = {.name = j->device, .threads = 2};
     struct device *device = NULL;
 
@@ -50,8 +48,7 @@ static struct device *open_device(struct judge *j)
 }
 
 static void check_adam(struct judge *j, yajl_val check, const struct optimizer *o,
-                       const float *before)
-{
+                       const float *before) {
     const char *q = json_text(check, "q", "");
     double *a = xcalloc(o->count, sizeof *a);
 
@@ -66,8 +63,7 @@ static void check_adam(struct judge *j, yajl_val check, const struct optimizer *
     free(a);
 }
 
-static void run_adam(struct judge *j, yajl_val c, struct optimizer *o, const float *before)
-{
+static void run_adam(struct judge *j, yajl_val c, struct optimizer *o, const float *before) {
     yajl_val lr = json_get(c, "lr"), scale = json_get(c, "g_scale"), checks = json_get(c, "check");
 
     for (int t = 0; t < json_count(lr); t++) {
@@ -81,8 +77,7 @@ static void run_adam(struct judge *j, yajl_val c, struct optimizer *o, const flo
     }
 }
 
-void case_adam(struct judge *j, yajl_val c)
-{
+void case_adam(struct judge *j, yajl_val c) {
     struct device *device = open_device(j);
     size_t n = (size_t)json_int(c, "n", 0);
     struct optimizer o;
@@ -100,8 +95,7 @@ void case_adam(struct judge *j, yajl_val c)
     device_close(device);
 }
 
-void case_lr(struct judge *j, yajl_val c)
-{
+void case_lr(struct judge *j, yajl_val c) {
     struct schedule s = {
         .n_epochs = (int)json_int(c, "n_epochs", 0),
         .n_epochs_decay = (int)json_int(c, "n_epochs_decay", 0),
@@ -125,8 +119,7 @@ void case_lr(struct judge *j, yajl_val c)
     }
 }
 
-static int gan_mode(const char *text)
-{
+static int gan_mode(const char *text) {
     static const char *const modes[] = {"lsgan", "vanilla", "wgangp", "nonsaturating"};
 
     for (unsigned i = 0; i < COUNT(modes); i++)
@@ -135,8 +128,7 @@ static int gan_mode(const char *text)
     return -1;
 }
 
-void case_gan_loss(struct judge *j, yajl_val c)
-{
+void case_gan_loss(struct judge *j, yajl_val c) {
     struct device *device = open_device(j);
     yajl_val checks = json_get(c, "check"), shape = json_get(c, "shape");
     struct gan_args args = {.count = 1, .scale = 1, .target_real = json_bool(c, "target_real")};

@@ -5,8 +5,7 @@
 
 #include "util.h"
 
-void ref_conv_size(const struct conv_shape *s, int *ret_h, int *ret_w)
-{
+void ref_conv_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
     if (s->transposed) {
         *ret_h = (s->h - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
         *ret_w = (s->w - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
@@ -22,8 +21,7 @@ struct visit {
     double *y, *dx, *dw;
 };
 
-static void product(const struct visit *v, size_t ix, size_t iw, size_t iy)
-{
+static void product(const struct visit *v, size_t ix, size_t iw, size_t iy) {
     if (v->y)
         v->y[iy] += v->x[ix] * v->w[iw];
     if (v->dx)
@@ -34,8 +32,7 @@ static void product(const struct visit *v, size_t ix, size_t iw, size_t iy)
 
 // All channel pairs of one tap: x pixel px, y pixel py, tap t of the filter.
 static void channels(const struct conv_shape *s, const struct visit *v, size_t px, size_t py,
-                     size_t t)
-{
+                     size_t t) {
     size_t c_all = (size_t)s->c, k_all = (size_t)s->k, taps = (size_t)s->r * (size_t)s->r;
 
     for (size_t k = 0; k < k_all; k++)
@@ -47,8 +44,7 @@ static void channels(const struct conv_shape *s, const struct visit *v, size_t p
 
 // Tap (i, j) connects `small` pixel (a, b) and `large` pixel (a stride + i - pad, ...): the input
 // is the large side of a plain convolution and the small side of a transposed one.
-static void visit_all(const struct conv_shape *s, const struct visit *v)
-{
+static void visit_all(const struct conv_shape *s, const struct visit *v) {
     int ho, wo;
 
     ref_conv_size(s, &ho, &wo);
@@ -69,8 +65,7 @@ static void visit_all(const struct conv_shape *s, const struct visit *v)
 }
 
 void ref_conv(const struct conv_shape *s, const double *x, const double *w, const double *bias,
-              double *ret_y)
-{
+              double *ret_y) {
     int ho, wo;
 
     ref_conv_size(s, &ho, &wo);
@@ -81,8 +76,7 @@ void ref_conv(const struct conv_shape *s, const double *x, const double *w, cons
 }
 
 void ref_conv_backward(const struct conv_shape *s, const double *x, const double *w,
-                       const double *dy, double *ret_dx, double *ret_dw, double *ret_dbias)
-{
+                       const double *dy, double *ret_dx, double *ret_dw, double *ret_dbias) {
     int ho, wo;
 
     ref_conv_size(s, &ho, &wo);
@@ -97,8 +91,7 @@ void ref_conv_backward(const struct conv_shape *s, const double *x, const double
 }
 
 // Index that position i of a border stands for.
-static int reflect(int i, int size)
-{
+static int reflect(int i, int size) {
     return i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i;
 }
 
@@ -107,8 +100,7 @@ struct moments {
 };
 
 // Of channel c of picture n.
-static struct moments moments(const struct norm_shape *s, const double *x, int n, int c)
-{
+static struct moments moments(const struct norm_shape *s, const double *x, int n, int c) {
     const double *first = x + (size_t)n * (size_t)(s->h * s->w * s->c) + c;
     double mean = 0, variance = 0, count = s->h * s->w;
 
@@ -121,8 +113,7 @@ static struct moments moments(const struct norm_shape *s, const double *x, int n
     return (struct moments){mean, 1 / sqrt(variance + 1e-5)};
 }
 
-static double slope(enum activation act, double x)
-{
+static double slope(enum activation act, double x) {
     switch (act) {
     case ACT_RELU:
         return x > 0;
@@ -133,16 +124,14 @@ static double slope(enum activation act, double x)
     }
 }
 
-static size_t at(const struct norm_shape *s, int pad, int n, int y, int x)
-{
+static size_t at(const struct norm_shape *s, int pad, int n, int y, int x) {
     int h = s->h + 2 * pad, w = s->w + 2 * pad;
 
     return ((size_t)n * (size_t)h + (size_t)(y + pad)) * (size_t)w * (size_t)s->c +
            (size_t)(x + pad) * (size_t)s->c;
 }
 
-void ref_norm(const struct norm_shape *s, const double *x, const double *skip, double *ret_y)
-{
+void ref_norm(const struct norm_shape *s, const double *x, const double *skip, double *ret_y) {
     for (int n = 0; n < s->n; n++)
         for (int c = 0; c < s->c; c++) {
             struct moments m = moments(s, x, n, c);
@@ -158,8 +147,8 @@ void ref_norm(const struct norm_shape *s, const double *x, const double *skip, d
         }
 }
 
-void ref_norm_backward(const struct norm_shape *s, const double *x, const double *g, double *ret_dx)
-{
+void ref_norm_backward(const struct norm_shape *s, const double *x, const double *g,
+                       double *ret_dx) {
     double count = s->h * s->w;
 
     for (int n = 0; n < s->n; n++)
@@ -174,15 +163,14 @@ void ref_norm_backward(const struct norm_shape *s, const double *x, const double
                         mean_u += u / count;
                         mean_ux += u * z / count;
                     } else {
-                        ret_dx[i] =
-                            s->norm == NORM_NONE ? u : (u - mean_u - z * mean_ux) * m.rstd;
+                        ret_dx[i] = s->norm == NORM_NONE ? u : (u - mean_u - z * mean_ux) * m.rstd;
                     }
                 }
         }
 }
 
-void ref_fold(const struct norm_shape *s, const double *part, int pad, int first, int n, double *g)
-{
+void ref_fold(const struct norm_shape *s, const double *part, int pad, int first, int n,
+              double *g) {
     for (int k = 0; k < n; k++)
         for (int i = -pad; i < s->h + pad; i++)
             for (int j = -pad; j < s->w + pad; j++)
@@ -191,8 +179,7 @@ void ref_fold(const struct norm_shape *s, const double *part, int pad, int first
                         part[at(s, pad, k, i, j) + (size_t)c];
 }
 
-double ref_l1(size_t count, double scale, const double *a, const double *b, double *ret_grad)
-{
+double ref_l1(size_t count, double scale, const double *a, const double *b, double *ret_grad) {
     double sum = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -202,8 +189,7 @@ double ref_l1(size_t count, double scale, const double *a, const double *b, doub
     return scale * sum / (double)count;
 }
 
-double ref_gan(const struct gan_args *args, const double *x, double *ret_grad)
-{
+double ref_gan(const struct gan_args *args, const double *x, double *ret_grad) {
     double sum = 0, sign = args->target_real ? -1 : 1;
 
     for (size_t i = 0; i < args->count; i++) {
@@ -227,8 +213,7 @@ double ref_gan(const struct gan_args *args, const double *x, double *ret_grad)
     return args->scale * sum / (double)args->count;
 }
 
-void ref_adam(const struct adam_args *a, const double *g, double *p, double *m, double *v)
-{
+void ref_adam(const struct adam_args *a, const double *g, double *p, double *m, double *v) {
     for (size_t i = 0; i < a->count; i++) {
         m[i] = a->beta1 * m[i] + (1 - a->beta1) * g[i];
         v[i] = a->beta2 * v[i] + (1 - a->beta2) * g[i] * g[i];

@@ -17,8 +17,7 @@
 #include "rng.h"
 #include "util.h"
 
-static struct model_options tiny(void)
-{
+static struct model_options tiny(void) {
     return (struct model_options){
         .model = "cycle_gan",
         .device = "cpu",
@@ -42,8 +41,7 @@ static struct model_options tiny(void)
     };
 }
 
-static struct model *open_model(const struct model_options *options)
-{
+static struct model *open_model(const struct model_options *options) {
     struct model *m;
 
     assert_int_equal(model_new(options, &m), ERR_OK);
@@ -51,8 +49,7 @@ static struct model *open_model(const struct model_options *options)
     return m;
 }
 
-static void fill(float *x, size_t count, uint64_t picture)
-{
+static void fill(float *x, size_t count, uint64_t picture) {
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(2 * rng_uniform(9, RNG_TEST, picture, (uint32_t)i) - 1);
 }
@@ -61,19 +58,17 @@ struct sizes {
     int n, h_a, w_a, h_b, w_b;
 };
 
-static void step(struct model *m, const struct sizes *s, uint64_t number)
-{
+static void step(struct model *m, const struct sizes *s, uint64_t number) {
     assert_int_equal(model_shape(m, s->n, s->h_a, s->w_a, s->h_b, s->w_b), ERR_OK);
     fill(model_input(m, MODEL_A), (size_t)(s->n * s->h_a * s->w_a * 3), 2 * number);
     fill(model_input(m, MODEL_B), (size_t)(s->n * s->h_b * s->w_b * 3), 2 * number + 1);
     assert_int_equal(model_generate(m), ERR_OK);
     assert_int_equal(model_update_g(m, 2e-4), ERR_OK);
-    assert_int_equal(
-        model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B)), ERR_OK);
+    assert_int_equal(model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B)),
+                     ERR_OK);
 }
 
-static void assert_same_parameters(struct model *a, struct model *b)
-{
+static void assert_same_parameters(struct model *a, struct model *b) {
     for (int i = 0; i < model_n_nets(a); i++)
         for (int k = 0; k < model_net(a, i)->n_params; k++) {
             const struct model_param *p = &model_net(a, i)->params[k];
@@ -84,8 +79,7 @@ static void assert_same_parameters(struct model *a, struct model *b)
         }
 }
 
-static double loss(const struct model *m, const char *name)
-{
+static double loss(const struct model *m, const char *name) {
     for (int i = 0; i < model_n_losses(m); i++)
         if (strcmp(model_loss_name(m, i), name) == 0)
             return model_loss(m, i);
@@ -93,8 +87,7 @@ static double loss(const struct model *m, const char *name)
     return NAN;
 }
 
-static void two_runs_give_the_same_bits(void **state)
-{
+static void two_runs_give_the_same_bits(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct sizes s = {2, 16, 20, 16, 20};
@@ -108,8 +101,7 @@ static void two_runs_give_the_same_bits(void **state)
     model_free(b);
 }
 
-static void training_lowers_the_cycle_loss(void **state)
-{
+static void training_lowers_the_cycle_loss(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
     struct sizes s = {1, 16, 16, 16, 16};
@@ -126,8 +118,7 @@ static void training_lowers_the_cycle_loss(void **state)
 }
 
 // Going through a short batch must leave nothing behind but the weights.
-static void short_batch_does_not_disturb_the_next(void **state)
-{
+static void short_batch_does_not_disturb_the_next(void **state) {
     struct model_options o = tiny();
     struct model *a, *b;
     struct sizes full = {3, 16, 20, 16, 20}, last = {1, 16, 20, 16, 20};
@@ -145,8 +136,7 @@ static void short_batch_does_not_disturb_the_next(void **state)
 }
 
 // Means over the batch: one step on [x; x] has the losses of one on x.
-static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state)
-{
+static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct sizes one = {1, 16, 16, 16, 16};
@@ -160,8 +150,8 @@ static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state)
     }
     assert_int_equal(model_generate(b), ERR_OK);
     assert_int_equal(model_update_g(b, 2e-4), ERR_OK);
-    assert_int_equal(
-        model_update_d(b, 2e-4, model_fake(b, MODEL_A), model_fake(b, MODEL_B)), ERR_OK);
+    assert_int_equal(model_update_d(b, 2e-4, model_fake(b, MODEL_A), model_fake(b, MODEL_B)),
+                     ERR_OK);
     for (int i = 0; i < model_n_losses(a); i++)
         // Float sums in another order.
         assert_true(fabs(model_loss(a, i) - model_loss(b, i)) <= 1e-5 * model_loss(a, i));
@@ -171,8 +161,7 @@ static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state)
 
 // With A and B of different sizes translation and identity are separate calls; with equal sizes
 // one. Pictures of B that are wider by nothing but a different shape must not change the A side.
-static void domains_of_different_size_train(void **state)
-{
+static void domains_of_different_size_train(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct sizes equal = {2, 16, 20, 16, 20}, different = {2, 16, 20, 24, 16};
@@ -189,8 +178,7 @@ static void domains_of_different_size_train(void **state)
     model_free(b);
 }
 
-static void biases_before_a_norm_stay_where_they_are(void **state)
-{
+static void biases_before_a_norm_stay_where_they_are(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
     struct sizes s = {1, 16, 16, 16, 16};
@@ -213,8 +201,7 @@ static void biases_before_a_norm_stay_where_they_are(void **state)
     model_free(m);
 }
 
-static void translation_in_mid_step_disturbs_nothing(void **state)
-{
+static void translation_in_mid_step_disturbs_nothing(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct sizes s = {2, 16, 20, 16, 20};
@@ -233,8 +220,8 @@ static void translation_in_mid_step_disturbs_nothing(void **state)
     assert_int_equal(model_update_g(b, 2e-4), ERR_OK);
     for (int size = 8; size <= 32; size += 4) // more shapes than are kept
         assert_int_equal(model_translate(b, 1, 1, size, 12, x, y), ERR_OK);
-    assert_int_equal(
-        model_update_d(b, 2e-4, model_fake(b, MODEL_A), model_fake(b, MODEL_B)), ERR_OK);
+    assert_int_equal(model_update_d(b, 2e-4, model_fake(b, MODEL_A), model_fake(b, MODEL_B)),
+                     ERR_OK);
     assert_same_parameters(a, b);
     free(x);
     free(y);
@@ -242,8 +229,7 @@ static void translation_in_mid_step_disturbs_nothing(void **state)
     model_free(b);
 }
 
-static void gradients_that_are_not_finite_are_noticed(void **state)
-{
+static void gradients_that_are_not_finite_are_noticed(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
     struct sizes s = {1, 16, 16, 16, 16};
@@ -257,13 +243,11 @@ static void gradients_that_are_not_finite_are_noticed(void **state)
     model_free(m);
 }
 
-static void count_call(void *context)
-{
+static void count_call(void *context) {
     ++*(int *)context;
 }
 
-static void callback_runs_between_ops(void **state)
-{
+static void callback_runs_between_ops(void **state) {
     struct model_options o = tiny();
     struct sizes s = {1, 16, 16, 16, 16};
     int calls = 0;
@@ -276,8 +260,7 @@ static void callback_runs_between_ops(void **state)
     model_free(m);
 }
 
-static void without_identity_its_losses_are_zero(void **state)
-{
+static void without_identity_its_losses_are_zero(void **state) {
     struct model_options o = tiny();
     struct sizes s = {1, 16, 16, 16, 16};
 
@@ -291,8 +274,7 @@ static void without_identity_its_losses_are_zero(void **state)
 }
 
 // One tape of the generator, its memory shared or apart, poisoned before the run.
-static void run_generator(bool apart, float **ret_dx, float **ret_g, size_t *ret_count)
-{
+static void run_generator(bool apart, float **ret_dx, float **ret_g, size_t *ret_count) {
     struct device_options cpu = {.name = "cpu", .threads = 2};
     struct net_options options = {
         .arch = "resnet_9blocks", .in_nc = 3, .out_nc = 2, .nf = 4, .norm = "instance"};
@@ -336,8 +318,7 @@ static void run_generator(bool apart, float **ret_dx, float **ret_g, size_t *ret
     device_close(device);
 }
 
-static void tensors_that_share_memory_do_not_meet(void **state)
-{
+static void tensors_that_share_memory_do_not_meet(void **state) {
     float *dx[2], *g[2];
     size_t count;
 
@@ -353,16 +334,14 @@ static void tensors_that_share_memory_do_not_meet(void **state)
     }
 }
 
-static void assert_refused(const struct model_options *o, int want, const char *word)
-{
+static void assert_refused(const struct model_options *o, int want, const char *word) {
     struct model *m;
 
     assert_int_equal(model_new(o, &m), want);
     assert_non_null(strstr(err_text(), word));
 }
 
-static void options_that_cannot_work_are_refused(void **state)
-{
+static void options_that_cannot_work_are_refused(void **state) {
     struct model_options o;
 
 #define REFUSED(field, value, err, word)                                                           \
@@ -384,8 +363,7 @@ static void options_that_cannot_work_are_refused(void **state)
 #undef REFUSED
 }
 
-static void sizes_that_cannot_work_are_refused(void **state)
-{
+static void sizes_that_cannot_work_are_refused(void **state) {
     struct model_options o = tiny();
     struct model *m;
     float x[4] = {0};
@@ -403,8 +381,7 @@ static void sizes_that_cannot_work_are_refused(void **state)
     model_free(m);
 }
 
-static void batch_beyond_the_memory_limit_is_refused(void **state)
-{
+static void batch_beyond_the_memory_limit_is_refused(void **state) {
     struct model_options o = tiny();
     struct model *m;
     struct sizes s = {1, 16, 16, 16, 16};
@@ -419,8 +396,7 @@ static void batch_beyond_the_memory_limit_is_refused(void **state)
     model_free(m);
 }
 
-static void kernels_are_listed_once_each(void **state)
-{
+static void kernels_are_listed_once_each(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
     struct sizes s = {1, 16, 16, 16, 16};
@@ -430,14 +406,13 @@ static void kernels_are_listed_once_each(void **state)
     text = model_kernels(m);
     assert_non_null(strstr(text, "conv 7x7/1 3->4 on [2,22,22]: "));
     assert_non_null(strstr(text, "convT 3x3/2 16->8"));
-    assert_null(strstr(strstr(text, "conv 7x7/1 3->4 on [2,22,22]") + 1,
-                       "conv 7x7/1 3->4 on [2,22,22]"));
+    assert_null(
+        strstr(strstr(text, "conv 7x7/1 3->4 on [2,22,22]") + 1, "conv 7x7/1 3->4 on [2,22,22]"));
     free(text);
     model_free(m);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_runs_give_the_same_bits),
         cmocka_unit_test(training_lowers_the_cycle_loss),

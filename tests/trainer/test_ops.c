@@ -29,8 +29,7 @@ struct pair {
 
 static uint32_t pairs_made; // so that no two hold the same numbers
 
-static struct pair pair_new(size_t count)
-{
+static struct pair pair_new(size_t count) {
     struct pair p = {count, xaligned(count * sizeof(float)), xcalloc(count, sizeof(double))};
 
     pairs_made++;
@@ -40,8 +39,7 @@ static struct pair pair_new(size_t count)
 }
 
 // For an output: the device has to overwrite every NaN.
-static struct pair pair_poisoned(size_t count)
-{
+static struct pair pair_poisoned(size_t count) {
     struct pair p = {count, xaligned(count * sizeof(float)), xcalloc(count, sizeof(double))};
 
     for (size_t i = 0; i < count; i++)
@@ -49,14 +47,12 @@ static struct pair pair_poisoned(size_t count)
     return p;
 }
 
-static void pair_fini(struct pair *p)
-{
+static void pair_fini(struct pair *p) {
     free(p->f);
     free(p->d);
 }
 
-static void assert_pair_agrees(const struct pair *p)
-{
+static void assert_pair_agrees(const struct pair *p) {
     double error = 0, size = 0;
 
     for (size_t i = 0; i < p->count; i++) {
@@ -67,8 +63,7 @@ static void assert_pair_agrees(const struct pair *p)
         fail_msg("relative error %.3g", sqrt(error / size));
 }
 
-static struct device *open_device(const char *winograd)
-{
+static struct device *open_device(const char *winograd) {
     struct device_options options = {.name = "cpu", .threads = 2, .winograd = winograd};
     struct device *d;
 
@@ -89,7 +84,8 @@ static const struct conv_case convs[] = {
     {{.n = 3, .c = 5, .h = 8, .w = 7, .k = 6, .r = 3, .stride = 1}, "f2"},
     {{.n = 3, .c = 5, .h = 9, .w = 7, .k = 6, .r = 3, .stride = 1}, "f4"},
     {{.n = 2, .c = 32, .h = 10, .w = 14, .k = 48, .r = 3, .stride = 1}, "auto"},
-    {{.n = 2, .c = 16, .h = 11, .w = 8, .k = 32, .r = 3, .stride = 2, .pad = 1, .bias = true}, "off"},
+    {{.n = 2, .c = 16, .h = 11, .w = 8, .k = 32, .r = 3, .stride = 2, .pad = 1, .bias = true},
+     "off"},
     {{.n = 1, .c = 32, .h = 9, .w = 6, .k = 16, .r = 4, .stride = 1, .pad = 1}, "off"},
     {{.n = 2,
       .c = 32,
@@ -103,7 +99,8 @@ static const struct conv_case convs[] = {
       .transposed = true,
       .bias = true},
      "off"},
-    {{.n = 2, .c = 3, .h = 17, .w = 12, .k = 4, .r = 4, .stride = 2, .pad = 1, .bias = true}, "off"},
+    {{.n = 2, .c = 3, .h = 17, .w = 12, .k = 4, .r = 4, .stride = 2, .pad = 1, .bias = true},
+     "off"},
     {{.n = 1, .c = 7, .h = 6, .w = 5, .k = 1, .r = 4, .stride = 1, .pad = 1, .bias = true}, "off"},
     {{.n = 2, .c = 6, .h = 5, .w = 4, .k = 8, .r = 1, .stride = 1, .bias = true}, "off"},
     {{.n = 2,
@@ -140,8 +137,7 @@ struct conv_rig {
     void *workspace;
 };
 
-static void conv_rig_open(struct conv_rig *r, const struct conv_case *c)
-{
+static void conv_rig_open(struct conv_rig *r, const struct conv_case *c) {
     const struct conv_shape *s = &c->shape;
     int64_t dims[4] = {s->transposed ? s->c : s->k, s->transposed ? s->k : s->c, s->r, s->r};
     size_t filter = (size_t)(s->k * s->c * s->r * s->r);
@@ -166,8 +162,7 @@ static void conv_rig_open(struct conv_rig *r, const struct conv_case *c)
     memset(r->workspace, 0xff, bytes); // NaN
 }
 
-static void conv_rig_close(struct conv_rig *r)
-{
+static void conv_rig_close(struct conv_rig *r) {
     r->device->backend->conv_free(r->conv);
     r->device->backend->weights_free(r->weights);
     device_close(r->device);
@@ -177,8 +172,7 @@ static void conv_rig_close(struct conv_rig *r)
     free(r->workspace);
 }
 
-static void run_backward(struct conv_rig *r, bool accumulate)
-{
+static void run_backward(struct conv_rig *r, bool accumulate) {
     struct conv_gradients t = {
         .x = r->x.f,
         .dy = r->dy.f,
@@ -191,8 +185,7 @@ static void run_backward(struct conv_rig *r, bool accumulate)
     assert_int_equal(r->device->backend->conv_backward(r->conv, &t, r->workspace), ERR_OK);
 }
 
-static void conv_forward_is_the_definition(void **state)
-{
+static void conv_forward_is_the_definition(void **state) {
     for (unsigned i = 0; i < COUNT(convs); i++) {
         struct conv_rig r;
         conv_rig_open(&r, &convs[i]);
@@ -206,8 +199,7 @@ static void conv_forward_is_the_definition(void **state)
     }
 }
 
-static void conv_gradients_are_the_definition(void **state)
-{
+static void conv_gradients_are_the_definition(void **state) {
     for (unsigned i = 0; i < COUNT(convs); i++) {
         struct conv_rig r;
         conv_rig_open(&r, &convs[i]);
@@ -221,8 +213,7 @@ static void conv_gradients_are_the_definition(void **state)
     }
 }
 
-static void second_contribution_to_a_weight_gradient_is_added(void **state)
-{
+static void second_contribution_to_a_weight_gradient_is_added(void **state) {
     for (unsigned i = 0; i < COUNT(convs); i++) {
         struct conv_rig r;
         conv_rig_open(&r, &convs[i]);
@@ -240,8 +231,7 @@ static void second_contribution_to_a_weight_gradient_is_added(void **state)
     }
 }
 
-static void changed_weights_count_after_a_refresh(void **state)
-{
+static void changed_weights_count_after_a_refresh(void **state) {
     struct conv_rig r;
 
     conv_rig_open(&r, &convs[5]);
@@ -249,14 +239,13 @@ static void changed_weights_count_after_a_refresh(void **state)
         r.w.d[i] = r.w.f[i] = -2 * r.w.f[i];
     assert_int_equal(r.device->backend->weights_refresh(r.weights), ERR_OK);
     ref_conv(&r.shape, r.x.d, r.w.d, NULL, r.y.d);
-    assert_int_equal(
-        r.device->backend->conv_forward(r.conv, r.x.f, NULL, r.y.f, r.workspace), ERR_OK);
+    assert_int_equal(r.device->backend->conv_forward(r.conv, r.x.f, NULL, r.y.f, r.workspace),
+                     ERR_OK);
     assert_pair_agrees(&r.y);
     conv_rig_close(&r);
 }
 
-static void convolutions_repeat_their_bits(void **state)
-{
+static void convolutions_repeat_their_bits(void **state) {
     for (unsigned i = 0; i < COUNT(convs); i++) {
         struct conv_rig r;
         conv_rig_open(&r, &convs[i]);
@@ -282,19 +271,18 @@ static const struct norm_shape norms[] = {
     {.n = 2, .h = 3, .w = 1, .c = 4, .norm = NORM_INSTANCE, .act = ACT_LEAKY},
 };
 
-static size_t padded_count(const struct norm_shape *s, int pad)
-{
+static size_t padded_count(const struct norm_shape *s, int pad) {
     return (size_t)(s->n * (s->h + 2 * pad) * (s->w + 2 * pad) * s->c);
 }
 
-static void norm_forward_is_the_definition(void **state)
-{
+static void norm_forward_is_the_definition(void **state) {
     struct device *d = open_device("auto");
 
     for (unsigned i = 0; i < COUNT(norms); i++)
         for (int with_skip = 0; with_skip < 2; with_skip++) {
             const struct norm_shape *s = &norms[i];
-            struct pair x = pair_new(padded_count(s, 0)), y = pair_poisoned(padded_count(s, s->pad));
+            struct pair x = pair_new(padded_count(s, 0)),
+                        y = pair_poisoned(padded_count(s, s->pad));
             struct pair skip = pair_new(padded_count(s, s->skip_pad));
             struct pair stats = pair_poisoned((size_t)(2 * s->n * s->c));
             void *workspace = xaligned(d->backend->norm_workspace_bytes(d, s) + 64);
@@ -311,8 +299,7 @@ static void norm_forward_is_the_definition(void **state)
     device_close(d);
 }
 
-static void norm_gradient_is_the_definition(void **state)
-{
+static void norm_gradient_is_the_definition(void **state) {
     struct device *d = open_device("auto");
 
     for (unsigned i = 0; i < COUNT(norms); i++) {
@@ -345,8 +332,7 @@ static void norm_gradient_is_the_definition(void **state)
     device_close(d);
 }
 
-static void constant_picture_normalizes_to_zero(void **state)
-{
+static void constant_picture_normalizes_to_zero(void **state) {
     struct device *d = open_device("auto");
     struct norm_shape s = {.n = 1, .h = 5, .w = 5, .c = 8, .norm = NORM_INSTANCE};
     struct pair x = pair_new(padded_count(&s, 0)), y = pair_poisoned(x.count);
@@ -366,8 +352,7 @@ static void constant_picture_normalizes_to_zero(void **state)
     device_close(d);
 }
 
-static void tanh_gradient_sums_parts_of_the_batch(void **state)
-{
+static void tanh_gradient_sums_parts_of_the_batch(void **state) {
     struct device *d = open_device("auto");
     struct norm_shape s = {.n = 4, .h = 5, .w = 3, .c = 3};
     struct pair x = pair_new(padded_count(&s, 0)), y = pair_poisoned(x.count);
@@ -393,8 +378,7 @@ static void tanh_gradient_sums_parts_of_the_batch(void **state)
     device_close(d);
 }
 
-static void l1_is_the_definition(void **state)
-{
+static void l1_is_the_definition(void **state) {
     struct device *d = open_device("auto");
     struct pair a = pair_new(1237), b = pair_new(1237), grad = pair_poisoned(1237);
     double loss, want;
@@ -411,8 +395,7 @@ static void l1_is_the_definition(void **state)
     device_close(d);
 }
 
-static void gan_losses_are_the_definition(void **state)
-{
+static void gan_losses_are_the_definition(void **state) {
     struct device *d = open_device("auto");
 
     for (int mode = GAN_LSGAN; mode <= GAN_NONSATURATING; mode++)
@@ -429,8 +412,7 @@ static void gan_losses_are_the_definition(void **state)
     device_close(d);
 }
 
-static void adam_is_the_definition(void **state)
-{
+static void adam_is_the_definition(void **state) {
     struct device *d = open_device("auto");
     struct pair p = pair_new(517), m = pair_poisoned(517), v = pair_poisoned(517);
 
@@ -452,8 +434,7 @@ static void adam_is_the_definition(void **state)
     device_close(d);
 }
 
-static double dot(const struct pair *a, const struct pair *b)
-{
+static double dot(const struct pair *a, const struct pair *b) {
     double sum = 0;
 
     for (size_t i = 0; i < a->count; i++)
@@ -463,13 +444,11 @@ static double dot(const struct pair *a, const struct pair *b)
 
 // Central differences of sum(y dy) in double agree to 1e-6: step 1e-5, so the cubic term is 1e-10
 // and the cancellation 1e-11.
-static void assert_slope(double plus, double minus, double want)
-{
+static void assert_slope(double plus, double minus, double want) {
     assert_true(fabs((plus - minus) / 2e-5 - want) <= 1e-6 * fmax(1, fabs(want)));
 }
 
-static void judge_of_convolutions_agrees_with_differences(void **state)
-{
+static void judge_of_convolutions_agrees_with_differences(void **state) {
     for (unsigned i = 0; i < COUNT(convs); i++) {
         struct conv_rig r;
         conv_rig_open(&r, &convs[i]);
@@ -489,8 +468,7 @@ static void judge_of_convolutions_agrees_with_differences(void **state)
     }
 }
 
-static void judge_of_norms_agrees_with_differences(void **state)
-{
+static void judge_of_norms_agrees_with_differences(void **state) {
     for (unsigned i = 0; i < COUNT(norms); i++) {
         const struct norm_shape *s = &norms[i];
         struct pair x = pair_new(padded_count(s, 0)), y = pair_poisoned(padded_count(s, s->pad));
@@ -511,8 +489,7 @@ static void judge_of_norms_agrees_with_differences(void **state)
     }
 }
 
-static void device_that_is_not_there_is_refused(void **state)
-{
+static void device_that_is_not_there_is_refused(void **state) {
     struct device_options cuda = {.name = "cuda", .threads = 1};
     struct device_options unknown = {.name = "abacus", .threads = 1};
     struct device_options threads = {.name = "cpu", .threads = 0};
@@ -526,8 +503,7 @@ static void device_that_is_not_there_is_refused(void **state)
     assert_int_equal(device_open(&winograd, &d), ERR_CONFIG);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conv_forward_is_the_definition),
         cmocka_unit_test(conv_gradients_are_the_definition),
