@@ -136,18 +136,20 @@ INLINE void load_patch(int side, const struct cpu_wino_patch *p, int c0, vec *in
 
 INLINE void load_points(int count, const struct cpu_wino_points *p, int block, vec *in) {
     const float *data = p->data + block * p->block;
+    ptrdiff_t point = p->point;
 
 #pragma GCC unroll 36
     for (int i = 0; i < count; i++)
-        in[i] = *(const vec *)(data + i * p->point);
+        in[i] = *(const vec *)(data + i * point);
 }
 
 INLINE void store_points(int count, const vec *out, const struct cpu_wino_points *p, int block) {
     float *data = p->data + block * p->block;
+    ptrdiff_t point = p->point;
 
 #pragma GCC unroll 36
     for (int i = 0; i < count; i++)
-        *(vec *)(data + i * p->point) = out[i];
+        *(vec *)(data + i * point) = out[i];
 }
 
 INLINE void input_tile(int m, const struct cpu_wino_patch *d, const struct cpu_wino_points *v) {
@@ -217,22 +219,36 @@ INLINE void input_grad_tile(int m, const struct cpu_wino_points *products,
 
 // Filters
 
+// Filters of LANES outputs at one input, tap by tap; the outputs from `count` on are 0.
+INLINE void gather_filters(const float *w, ptrdiff_t output, int count, vec in[9]) {
+    float *lanes = (float *)in;
+
+    if (count < LANES)
+        memset(in, 0, sizeof(vec) * 9);
+    for (int l = 0; l < count; l++)
+#pragma GCC unroll 9
+        for (int j = 0; j < 9; j++)
+            lanes[j * LANES + l] = w[l * output + j];
+}
+
 INLINE void filter_panel(int m, const struct cpu_wino_panel *p) {
     int a = m + 2, padded = (p->inputs + LANES - 1) / LANES * LANES;
+    ptrdiff_t point = p->point;
 
     for (int i = 0; i < padded; i++)
         for (int half = 0; half < 2; half++) {
-            vec in[9] = {0}, out[POINTS_MAX];
-            float *lanes = (float *)in, *to = p->u + (ptrdiff_t)i * PANEL + half * LANES;
-            int count = i < p->inputs ? MIN(p->outputs - half * LANES, LANES) : 0;
+            vec in[9], out[POINTS_MAX];
+            float *to = p->u + (ptrdiff_t)i * PANEL + half * LANES;
             const float *w = p->w + half * LANES * p->output + i * p->input;
-            for (int l = 0; l < count; l++)
-                for (int j = 0; j < 9; j++)
-                    lanes[j * LANES + l] = w[l * p->output + j];
+            int count = i < p->inputs ? p->outputs - half * LANES : 0;
+            if (count >= LANES)
+                gather_filters(w, p->output, LANES, in);
+            else
+                gather_filters(w, p->output, MAX(count, 0), in);
             BOTH(times_g, m, 3, a, in, out);
 #pragma GCC unroll 36
             for (int j = 0; j < a * a; j++)
-                *(vec *)(to + j * p->point) = out[j];
+                *(vec *)(to + j * point) = out[j];
         }
 }
 
@@ -244,6 +260,7 @@ INLINE void filter_grad(int m, const float *du, ptrdiff_t point, int count, bool
     load_points(a * a, &(struct cpu_wino_points){(float *)du, point, 0}, 0, in);
     BOTH(times_gt, m, a, 3, in, out);
     for (int l = 0; l < count; l++)
+#pragma GCC unroll 9
         for (int j = 0; j < 9; j++)
             dw[l * 9 + j] = lanes[j * LANES + l] + (add ? dw[l * 9 + j] : 0);
 }
