@@ -80,7 +80,7 @@ static void write_picture(FILE *out, const struct picture *p) {
     memcpy(record.sha256, p->sha256, sizeof record.sha256);
     memcpy(numbers, &p->stats, sizeof numbers);
     if (manifest_format(&record, record_text, sizeof record_text) < 0)
-        return; // a path longer than any file has
+        return;                                         // a path longer than any file has
     (void)fprintf(out, "%lld", (long long)p->mtime_ns); // fclose tells of all
     for (int i = 0; i < N_STATS; i++)
         (void)fprintf(out, " %a", numbers[i]);
@@ -92,7 +92,7 @@ int cache_save(const char *path, const char *key, const struct pictures *list) {
     size_t size;
     FILE *out = open_memstream(&text, &size);
     if (!out)
-        BUG("open_memstream: %s", strerror(errno)); // memory is gone
+        BUG("open_memstream: %s", strerror(errno));   // memory is gone
     (void)fprintf(out, "cyclegan-cache 1 %s\n", key); // fclose tells of all
     for (size_t i = 0; i < list->count; i++)
         if (list->items[i].known)

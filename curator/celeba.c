@@ -17,10 +17,8 @@ static const char *const picture_folders[] = {
 };
 
 static const char *const landmark_files[] = {
-    "list_landmarks_align_celeba.txt",
-    "list_landmarks_align_celeba.csv",
-    "Anno/list_landmarks_align_celeba.txt",
-    "Anno/list_landmarks_align_celeba.csv",
+    "list_landmarks_align_celeba.txt",      "list_landmarks_align_celeba.csv",
+    "Anno/list_landmarks_align_celeba.txt", "Anno/list_landmarks_align_celeba.csv",
     "../list_landmarks_align_celeba.txt", // root is the folder of the pictures
     "../list_landmarks_align_celeba.csv",
 };

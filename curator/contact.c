@@ -75,7 +75,7 @@ static void collect(struct rows *rows, const struct curation *c) {
     static const enum verdict keep = VERDICT_KEEP, hold_out = VERDICT_HOLD_OUT;
     size_t n;
     struct tally *reasons = report_reasons(c, &n);
-    add_spread(rows, c, "kept", has_verdict, &keep);
+    add_spread(rows, c, "to train on", has_verdict, &keep);
     add_spread(rows, c, "held out", has_verdict, &hold_out);
     add_border(rows, c);
     for (size_t i = 0; i < n; i++)

@@ -6,6 +6,7 @@
 
 #include "contact.h"
 #include "err.h"
+#include "explain.h"
 #include "fs.h"
 #include "report.h"
 #include "util.h"
@@ -136,5 +137,5 @@ int curate_explain(struct curation *c, const char *file, FILE *out) {
     if (!err)
         err = curation_judge(c, cache);
     // When everything was rejected, why is the question.
-    return err && !curation_is_decided(c) ? err : report_explain(c, file, out);
+    return err && !curation_is_decided(c) ? err : explain(c, file, out);
 }

@@ -11,7 +11,7 @@
 #include "err.h"
 #include "fs.h"
 #include "judge.h"
-#include "report.h"
+#include "refusal.h"
 #include "select.h"
 #include "util.h"
 
@@ -120,7 +120,7 @@ int curation_find(struct curation *c) {
     if (!err)
         err = c->curator->scan(c);
     if (!err && c->walk.found.count == 0)
-        err = report_no_files(c);
+        err = refusal_no_files(c);
     if (!err && c->aside)
         err = find_aside(c);
     if (err)

@@ -42,8 +42,8 @@ void curation_depends(struct curation *c, const char *format, ...) {
     c->sources = longer;
 }
 
-void curation_say(const struct curation *c, const char *level, const char *code,
-                  const char *format, ...) {
+void curation_say(const struct curation *c, const char *level, const char *code, const char *format,
+                  ...) {
     char text[900];
     va_list args;
     va_start(args, format);

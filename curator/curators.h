@@ -71,7 +71,7 @@ void curation_depends(struct curation *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 // c->say with a format, cut at 899 bytes.
-void curation_say(const struct curation *c, const char *level, const char *code,
-                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+void curation_say(const struct curation *c, const char *level, const char *code, const char *format,
+                  ...) __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -57,8 +57,8 @@ static bool write_candidate(FILE *out, const char *root, const struct picture *p
     (void)yajl_gen_config(g, yajl_gen_validate_utf8, 1); // knows this option
     (void)yajl_gen_map_open(g);
     put_text(g, "path");
-    bool ok = yajl_gen_string(g, (const unsigned char *)p->path, strlen(p->path)) ==
-              yajl_gen_status_ok;
+    bool ok =
+        yajl_gen_string(g, (const unsigned char *)p->path, strlen(p->path)) == yajl_gen_status_ok;
     put_text(g, "root");
     ok = ok && yajl_gen_string(g, (const unsigned char *)root, strlen(root)) == yajl_gen_status_ok;
     put_number(g, "w", (uint64_t)p->w);
@@ -175,8 +175,9 @@ static int judge(struct curation *c) {
 
 const struct curator curator_exec = {
     .name = "exec",
-    .help = "an executable of yours judges: candidates as JSON lines on stdin, verdicts on stdout.\n"
-            "           Settings: command, timeout_s, min_side, max_side, limit",
+    .help =
+        "an executable of yours judges: candidates as JSON lines on stdin, verdicts on stdout.\n"
+        "           Settings: command, timeout_s, min_side, max_side, limit",
     .scan = scan,
     .judge = judge,
 };

@@ -34,8 +34,8 @@ struct landmarks {
     double mean[LANDMARK_COORDINATES], std[LANDMARK_COORDINATES];
 };
 
-// Reads, checks and scores. ERR_DATA with file:line for a malformed line, a row that occurs twice, a
-// count that does not hold; for an attribute file the text names the file that has positions.
+// Reads, checks and scores. ERR_DATA with file:line for a malformed line, a row that occurs twice,
+// a count that does not hold; for an attribute file the text names the file that has positions.
 int landmarks_load(const char *path, struct landmarks **ret_landmarks);
 void landmarks_free(struct landmarks *l);
 

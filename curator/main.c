@@ -255,7 +255,7 @@ static const char *value_of(int argc, char **argv, const char *option) {
 }
 
 // Beside a curator that is running: no points, no lock, nothing is written.
-static int explain(int argc, char **argv, const char *file) {
+static int explain_file(int argc, char **argv, const char *file) {
     const char *run_dir = value_of(argc, argv, "--run"), *domain = value_of(argc, argv, "--domain");
     struct config *config = NULL;
     if (!run_dir || !domain || (strcmp(domain, "A") && strcmp(domain, "B")))
@@ -276,7 +276,8 @@ static int explain(int argc, char **argv, const char *file) {
 }
 
 static int explain_main(int argc, char **argv, const char *file) {
-    int err = explain(argc, argv, file);
+    log_name("curator");
+    int err = explain_file(argc, argv, file);
     if (err)
         log_line("%s", err_text());
     return err_exit_code(err);

@@ -185,7 +185,8 @@ static int attend(struct child *c) {
         if (fds[0].revents)
             feed(c);
         if (fds[2].revents)
-            (void)drain(c, &c->complaints, take_complaint); // an endless line of it is cut, not told
+            (void)drain(c, &c->complaints,
+                        take_complaint); // an endless line of it is cut, not told
         if (fds[1].revents)
             err = drain(c, &c->out, take_answer);
         if (err)

@@ -9,8 +9,8 @@
 #define SCRIPT_LINE_MAX 65536
 
 struct script_job {
-    const char *command;       // the executable; started without arguments and without a shell
-    const char *input;         // what it finds on stdin
+    const char *command; // the executable; started without arguments and without a shell
+    const char *input;   // what it finds on stdin
     size_t input_size;
     int64_t timeout_us;        // silence on stdout after which it is killed
     const atomic_bool *cancel; // NULL: cannot be stopped

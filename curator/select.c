@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "err.h"
-#include "report.h"
+#include "refusal.h"
 #include "rng.h"
 #include "util.h"
 
@@ -140,5 +140,5 @@ int select_pictures(struct curation *c) {
                      c->settings->held_out, c->settings->hold_out);
     if (!from_folder)
         hold_out_by_digest(c);
-    return close_verdicts(c) ? ERR_OK : report_nothing_left(c);
+    return close_verdicts(c) ? ERR_OK : refusal_nothing_left(c);
 }

@@ -39,7 +39,8 @@ static void chunk(const struct manifest *m, const struct msg_manifest_chunk_ask 
     uint64_t records = m->count + m->held_out;
     if (ask->count < 1 || ask->count > MANIFEST_CHUNK || ask->first >= records ||
         ask->count > records - ask->first) {
-        refuse(ret, ERR_PEER, "records %llu.. (%llu of them) of %llu: 1 to %d that exist can be had",
+        refuse(ret, ERR_PEER,
+               "records %llu.. (%llu of them) of %llu: 1 to %d that exist can be had",
                (unsigned long long)ask->first, (unsigned long long)ask->count,
                (unsigned long long)records, MANIFEST_CHUNK);
         return;

@@ -5,8 +5,8 @@
 #include "manifest.h"
 #include "msg.h"
 
-// Answers manifest_ask with manifest_info and manifest_chunk_ask with manifest_chunk; anything else,
-// and records that there are not, with refuse.
+// Answers manifest_ask with manifest_info and manifest_chunk_ask with manifest_chunk; anything
+// else, and records that there are not, with refuse.
 //   ret_frame  the raw frame of a chunk, malloc'ed; NULL with the other answers
 void serve_answer(const struct manifest *m, const struct msg *ask, struct msg *ret_answer,
                   char **ret_frame, size_t *ret_size);

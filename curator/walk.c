@@ -12,8 +12,8 @@
 #include "util.h"
 
 static const char *const extensions[] = {
-    ".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".webp", ".WEBP", ".bmp",
-    ".BMP", ".ppm", ".PPM",  ".tif",  ".TIF", ".tiff", ".TIFF",
+    ".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".webp", ".WEBP",
+    ".bmp", ".BMP", ".ppm",  ".PPM",  ".tif", ".TIF", ".tiff", ".TIFF",
 };
 
 void walk_fini(struct walk *w) {

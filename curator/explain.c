@@ -1,0 +1,63 @@
+#include "explain.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "digest.h"
+#include "err.h"
+#include "util.h"
+
+// The part of an absolute file behind the root; all of it if it is not there.
+static const char *behind(const char *root, const char *file) {
+    size_t n = strlen(root);
+    if (*file != '/' || strncmp(file, root, n))
+        return file;
+    return n == 1 ? file + 1 : file[n] == '/' ? file + n + 1 : file;
+}
+
+static const struct picture *find_named(const struct curation *c, const char *file) {
+    char *real = realpath(c->root, NULL);
+    file = behind(c->root, file);
+    if (real)
+        file = behind(real, file); // a root that is reached through a link
+    free(real);
+    const struct picture *p = pictures_find(&c->walk.found, file);
+    char *inside = xasprintf("%s/%s", c->folder, file);
+    if (!p)
+        p = pictures_find(&c->walk.found, inside);
+    free(inside);
+    for (size_t i = 0; !p && i < c->walk.found.count; i++)
+        if (strcmp(picture_name(c->walk.found.items[i].path), picture_name(file)) == 0)
+            p = &c->walk.found.items[i];
+    return p;
+}
+
+int explain(const struct curation *c, const char *file, FILE *out) {
+    const struct picture *p = find_named(c, file);
+    if (!p)
+        return err_set(ERR_USAGE,
+                       "'%s' was no candidate of domain %s: it is not under '%s', hidden, behind a "
+                       "link to a folder, or not named *.jpg .jpeg .png .webp",
+                       file, c->domain, c->settings->root);
+    char hex[65];
+    digest_hex(p->sha256, hex);
+    (void)fprintf(out, "%s/%s\n  verdict   %s (%s)\n", c->root, p->path, verdict_name(p->verdict),
+                  p->reason); // a closed stdout is the reader's wish
+    if (p->detail)
+        (void)fprintf(out, "  because   %s\n", p->detail);
+    if (!isnan(p->score))
+        (void)fprintf(out, "  score     %.10g\n", p->score);
+    if (p->rank)
+        (void)fprintf(out, "  rank      %zu of %zu\n", p->rank, c->ranked);
+    if (p->rank && !isnan(c->cut))
+        (void)fprintf(out, "  cut-off   %.10g, the score of rank %zu (%s)\n", c->cut,
+                      c->curator->keep(c->settings), c->curator->keep_name);
+    if (p->known)
+        (void)fprintf(out,
+                      "  picture   %dx%d, luma %.1f, contrast %.1f\n  file      %llu bytes, "
+                      "sha256 %s\n",
+                      p->w, p->h, p->stats.luma, p->stats.contrast, (unsigned long long)p->size,
+                      hex);
+    return ERR_OK;
+}
