@@ -6,6 +6,8 @@
 #include <dnnl_debug.h>
 
 #include "backend.h"
+#include "cpu_filter.h"
+#include "cpu_narrow.h"
 #include "cpu_wino.h"
 
 struct cpu_device {
@@ -27,15 +29,22 @@ struct cpu_device {
 
 // A copy of a weight tensor as some kernel wants it.
 struct packed {
-    enum packing { PACKED_DNNL, PACKED_WINO_FORWARD, PACKED_WINO_BACKWARD } packing;
+    enum packing {
+        PACKED_DNNL,
+        PACKED_WINO_FORWARD,
+        PACKED_WINO_BACKWARD,
+        PACKED_NARROW_OUTPUT,
+        PACKED_NARROW_INPUT
+    } packing;
     void *data;
     size_t bytes;
     // PACKED_DNNL:
     dnnl_memory_desc_t desc;
     dnnl_memory_t memory;
     dnnl_primitive_t reorder; // from the master
-    // PACKED_WINO_*:
-    struct cpu_wino wino; // c, k, m count
+    // The others; of wino, c, k and m count, of narrow, all but n, h and w.
+    struct cpu_wino wino;
+    struct cpu_narrow narrow;
 };
 
 struct device_weights {
@@ -52,6 +61,7 @@ struct device_weights {
 int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
                     const dnnl_memory_desc_t *desc, int *ret_index);
 int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing);
+int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum packing packing);
 
 // [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
 int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc);
@@ -62,23 +72,52 @@ int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
 int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
                     dnnl_memory_t to);
 
-// A convolution by Winograd's algorithm (cpu_wino.h).
-struct wino_conv {
-    struct device_weights *weights;
-    struct cpu_wino wino;
-    int packed_forward, packed_backward;
+// What computes a pass of a convolution.
+enum kernel {
+    KERNEL_NONE,   // the pass is not wanted
+    KERNEL_DNNL,   // oneDNN
+    KERNEL_WINO,   // cpu_wino.h
+    KERNEL_NARROW, // cpu_narrow.h
+    KERNEL_DIRECT, // cpu_filter.h
 };
 
-// Whether this device computes this shape so, and then with which tile.
-bool cpu_wino_choose(const struct cpu_device *d, const struct conv_shape *s,
-                     struct cpu_wino *ret_wino);
-void cpu_wino_conv_init(struct wino_conv *c, struct device_weights *w, const struct cpu_wino *s,
-                        bool backward);
-size_t cpu_wino_conv_bytes(const struct wino_conv *c);
-void cpu_wino_conv_forward(const struct wino_conv *c, const float *x, float *ret_y,
+struct kernels {
+    enum kernel forward, backward_data, backward_weights;
+};
+
+// The passes of a convolution that oneDNN computes.
+struct dnnl_conv;
+int cpu_dnnl_conv_new(struct device_weights *w, const struct conv_shape *shape,
+                      const struct kernels *kernels, struct dnnl_conv **ret_conv);
+void cpu_dnnl_conv_free(struct dnnl_conv *c);
+size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c);
+// oneDNN's names for them, "-" for a pass that is not its.
+void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[3]);
+int cpu_dnnl_conv_forward(struct dnnl_conv *c, const float *x, const float *bias, float *ret_y,
+                          void *workspace);
+int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
+int cpu_dnnl_conv_weights(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
+
+// The passes that our own kernels compute.
+struct own_conv {
+    struct device_weights *weights;
+    struct conv_shape shape;
+    struct kernels kernels;
+    struct cpu_wino wino;
+    struct cpu_narrow narrow;
+    struct cpu_filter filter;
+    int packed_forward, packed_data; // of weights
+};
+
+// Says in c->kernels which passes are ours (KERNEL_DNNL: not ours) and prepares them.
+void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struct conv_shape *s,
+                       bool backward);
+size_t cpu_own_conv_bytes(const struct own_conv *c);
+void cpu_own_conv_forward(const struct own_conv *c, const float *x, const float *bias, float *ret_y,
+                          void *workspace);
+// Both gradients, as far as they are ours and wanted.
+void cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
                            void *workspace);
-void cpu_wino_conv_backward(const struct wino_conv *c, const struct conv_gradients *t,
-                            void *workspace);
 
 // The convolution entries of struct backend, see there.
 struct device_weights *cpu_weights_new(struct device *d, const float *master,

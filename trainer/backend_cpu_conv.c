@@ -1,434 +1,93 @@
-// Convolutions by oneDNN: pictures and maps lie NHWC, weights in whatever packing it likes best.
+// The convolution entries of the CPU backend: each pass goes to oneDNN or to a kernel of our own.
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "backend_cpu.h"
-#include "cpu_filter.h"
 #include "err.h"
 #include "util.h"
 
-// One of a convolution's three passes.
-struct pass {
-    dnnl_primitive_t primitive;
-    dnnl_memory_t scratch;
-    size_t scratch_bytes;
-    const char *kernel; // oneDNN's name; static
-};
-
 struct device_conv {
-    struct device_weights *weights;
-    struct conv_shape shape;
-    bool winograd;
-    struct wino_conv wino; // if winograd; else all that follows
-    bool own_filter;       // dw by cpu_filter, else by backward_weights
-    struct cpu_filter filter;
-    struct pass forward, backward_data, backward_weights;
-    int packed_forward, packed_backward; // indices into weights->packed
-    dnnl_memory_t x, y, bias;            // their data is set at each run
-    dnnl_memory_t dw, dw_master;
-    size_t dw_bytes;
-    dnnl_primitive_t dw_write, dw_add; // dw to the master's layout
+    struct own_conv own;
+    struct dnnl_conv *dnnl; // NULL: all passes are our own
 };
-
-// Memory without data of its own.
-static int memory_new(const struct cpu_device *d, const dnnl_memory_desc_t *desc,
-                      dnnl_memory_t *ret_memory) {
-    DNN(ERR_DEVICE, dnnl_memory_create(ret_memory, desc, d->engine, DNNL_MEMORY_NONE));
-    return ERR_OK;
-}
-
-struct descs {
-    dnnl_memory_desc_t x, w, bias, y;
-    dnnl_dims_t stride, pad_left, pad_right;
-};
-
-static int describe(const struct conv_shape *s, struct descs *ret) {
-    int h, w;
-    int over = s->transposed ? s->out_pad : 0;
-
-    if (s->transposed) {
-        h = (s->h - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
-        w = (s->w - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
-    } else {
-        h = (s->h + 2 * s->pad - s->r) / s->stride + 1;
-        w = (s->w + 2 * s->pad - s->r) / s->stride + 1;
-    }
-    dnnl_dims_t x = {s->n, s->c, s->h, s->w}, y = {s->n, s->k, h, w};
-    dnnl_dims_t weights = {s->k, s->c, s->r, s->r}, bias = {s->k};
-
-    for (int i = 0; i < 2; i++) {
-        int in = i ? s->w : s->h, out = i ? w : h;
-        ret->stride[i] = s->stride;
-        ret->pad_left[i] = s->pad;
-        ret->pad_right[i] =
-            s->transposed ? s->pad - over : MAX(0, (out - 1) * s->stride + s->r - in - s->pad);
-    }
-    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->x, 4, x, dnnl_f32, dnnl_nhwc));
-    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->y, 4, y, dnnl_f32, dnnl_nhwc));
-    DNN(ERR_DEVICE,
-        dnnl_memory_desc_init_by_tag(&ret->w, 4, weights, dnnl_f32, dnnl_format_tag_any));
-    DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->bias, 1, bias, dnnl_f32, dnnl_a));
-    return ERR_OK;
-}
-
-// The three op descriptors, plain or transposed. oneDNN keeps both kinds in one struct.
-enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS };
-
-static int op_desc(const struct conv_shape *s, const struct descs *d, enum direction direction,
-                   dnnl_convolution_desc_t *ret_desc) {
-    const dnnl_memory_desc_t *bias = s->bias ? &d->bias : NULL;
-    dnnl_alg_kind_t alg = s->transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
-    dnnl_prop_kind_t prop = dnnl_forward_training;
-
-    switch (direction) {
-    case FORWARD:
-        DNN(ERR_DEVICE, (s->transposed ? dnnl_deconvolution_forward_desc_init
-                                       : dnnl_convolution_forward_desc_init)(
-                            ret_desc, prop, alg, &d->x, &d->w, bias, &d->y, d->stride, d->pad_left,
-                            d->pad_right));
-        break;
-    case BACKWARD_DATA:
-        DNN(ERR_DEVICE,
-            (s->transposed ? dnnl_deconvolution_backward_data_desc_init
-                           : dnnl_convolution_backward_data_desc_init)(
-                ret_desc, alg, &d->x, &d->w, &d->y, d->stride, d->pad_left, d->pad_right));
-        break;
-    case BACKWARD_WEIGHTS:
-        DNN(ERR_DEVICE,
-            (s->transposed ? dnnl_deconvolution_backward_weights_desc_init
-                           : dnnl_convolution_backward_weights_desc_init)(
-                ret_desc, alg, &d->x, &d->w, bias, &d->y, d->stride, d->pad_left, d->pad_right));
-        break;
-    }
-    return ERR_OK;
-}
-
-// Leaves the primitive's descriptor to the caller, who asks it for packings and destroys it.
-static int pass_init(struct device_conv *c, const struct descs *d, enum direction direction,
-                     dnnl_primitive_desc_t hint, struct pass *p, dnnl_primitive_desc_t *ret_desc) {
-    const struct cpu_device *device = c->weights->device;
-    const dnnl_memory_desc_t *scratch;
-    dnnl_convolution_desc_t op;
-    dnnl_primitive_attr_t attr;
-    int err = op_desc(&c->shape, d, direction, &op);
-
-    if (err)
-        return err;
-    DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
-    DNN(ERR_DEVICE, dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
-    dnnl_status_t status = dnnl_primitive_desc_create(ret_desc, &op, attr, device->engine, hint);
-    dnnl_primitive_attr_destroy(attr);
-    DNN(ERR_DEVICE, status);
-    DNN(ERR_DEVICE, dnnl_primitive_create(&p->primitive, *ret_desc));
-    DNN(ERR_DEVICE, dnnl_primitive_desc_query(*ret_desc, dnnl_query_impl_info_str, 0, &p->kernel));
-    scratch = dnnl_primitive_desc_query_md(*ret_desc, dnnl_query_scratchpad_md, 0);
-    p->scratch_bytes = dnnl_memory_desc_get_size(scratch);
-    return memory_new(device, scratch, &p->scratch);
-}
-
-static int forward_init(struct device_conv *c, const struct descs *d,
-                        dnnl_primitive_desc_t *ret_desc) {
-    int err = pass_init(c, d, FORWARD, NULL, &c->forward, ret_desc);
-
-    if (err)
-        return err;
-    return cpu_packed_dnnl(c->weights, &c->shape,
-                           dnnl_primitive_desc_query_md(*ret_desc, dnnl_query_weights_md, 0),
-                           &c->packed_forward);
-}
-
-static int backward_data_init(struct device_conv *c, const struct descs *d,
-                              dnnl_primitive_desc_t hint) {
-    dnnl_primitive_desc_t desc = NULL;
-    int err = pass_init(c, d, BACKWARD_DATA, hint, &c->backward_data, &desc);
-
-    if (!err)
-        err = cpu_packed_dnnl(c->weights, &c->shape,
-                              dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
-                              &c->packed_backward);
-    dnnl_primitive_desc_destroy(desc);
-    return err;
-}
-
-static int dw_init(struct device_conv *c, const dnnl_memory_desc_t *desc) {
-    const struct cpu_device *device = c->weights->device;
-    dnnl_memory_desc_t master;
-    int err = cpu_master_desc(&c->shape, &master);
-
-    if (err)
-        return err;
-    c->dw_bytes = dnnl_memory_desc_get_size(desc);
-    err = memory_new(device, desc, &c->dw);
-    if (err)
-        return err;
-    err = memory_new(device, &master, &c->dw_master);
-    if (err)
-        return err;
-    err = cpu_reorder_new(device->engine, desc, &master, false, &c->dw_write);
-    if (err)
-        return err;
-    return cpu_reorder_new(device->engine, desc, &master, true, &c->dw_add);
-}
-
-static int backward_weights_init(struct device_conv *c, const struct descs *d,
-                                 dnnl_primitive_desc_t hint) {
-    dnnl_primitive_desc_t desc = NULL;
-    int err = pass_init(c, d, BACKWARD_WEIGHTS, hint, &c->backward_weights, &desc);
-
-    if (!err)
-        err = dw_init(c, dnnl_primitive_desc_query_md(desc, dnnl_query_diff_weights_md, 0));
-    dnnl_primitive_desc_destroy(desc);
-    return err;
-}
-
-// Our own gradient of the filter is 2 to 3 times faster where it applies (bench_kernels).
-static bool choose_filter(const struct conv_shape *s, const struct descs *d,
-                          struct cpu_filter *ret_filter) {
-    int h = (int)d->y.dims[2], w = (int)d->y.dims[3];
-
-    if (s->c % 16 || s->k % 16 || s->r > 7)
-        return false;
-    *ret_filter = (struct cpu_filter){
-        .n = s->n,
-        .cs = s->transposed ? s->c : s->k,
-        .hs = s->transposed ? s->h : h,
-        .ws = s->transposed ? s->w : w,
-        .cl = s->transposed ? s->k : s->c,
-        .hl = s->transposed ? h : s->h,
-        .wl = s->transposed ? w : s->w,
-        .r = s->r,
-        .stride = s->stride,
-        .pad = s->pad,
-    };
-    return true;
-}
-
-static int conv_init(struct device_conv *c, bool backward) {
-    const struct cpu_device *device = c->weights->device;
-    dnnl_primitive_desc_t hint = NULL;
-    struct descs d;
-    int err = describe(&c->shape, &d);
-
-    if (err)
-        return err;
-    err = memory_new(device, &d.x, &c->x);
-    if (err)
-        return err;
-    err = memory_new(device, &d.y, &c->y);
-    if (err)
-        return err;
-    err = memory_new(device, &d.bias, &c->bias);
-    if (err)
-        return err;
-    err = forward_init(c, &d, &hint);
-    if (!err && backward)
-        err = backward_data_init(c, &d, hint);
-    c->own_filter = choose_filter(&c->shape, &d, &c->filter);
-    if (!err && backward && !c->own_filter)
-        err = backward_weights_init(c, &d, hint);
-    dnnl_primitive_desc_destroy(hint);
-    return err;
-}
 
 int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool backward,
                  struct device_conv **ret_conv) {
     struct device_conv *c = xcalloc(1, sizeof *c);
-    struct cpu_wino wino;
-    int err = ERR_OK;
+    const struct kernels *k = &c->own.kernels;
 
-    c->weights = w;
-    c->shape = *shape;
-    c->winograd = cpu_wino_choose(w->device, shape, &wino);
-    if (c->winograd)
-        cpu_wino_conv_init(&c->wino, w, &wino, backward);
-    else
-        err = conv_init(c, backward);
-    if (err) {
-        cpu_conv_free(c);
-        return err;
+    cpu_own_conv_init(&c->own, w, shape, backward);
+    if (k->forward == KERNEL_DNNL || k->backward_data == KERNEL_DNNL ||
+        k->backward_weights == KERNEL_DNNL) {
+        int err = cpu_dnnl_conv_new(w, shape, k, &c->dnnl);
+        if (err) {
+            free(c);
+            return err;
+        }
     }
     *ret_conv = c;
     return ERR_OK;
 }
 
-static void pass_fini(struct pass *p) {
-    dnnl_memory_destroy(p->scratch);
-    dnnl_primitive_destroy(p->primitive);
-}
-
 void cpu_conv_free(struct device_conv *c) {
     if (!c)
         return;
-    pass_fini(&c->forward);
-    pass_fini(&c->backward_data);
-    pass_fini(&c->backward_weights);
-    dnnl_primitive_destroy(c->dw_write);
-    dnnl_primitive_destroy(c->dw_add);
-    dnnl_memory_destroy(c->dw);
-    dnnl_memory_destroy(c->dw_master);
-    dnnl_memory_destroy(c->bias);
-    dnnl_memory_destroy(c->x);
-    dnnl_memory_destroy(c->y);
+    cpu_dnnl_conv_free(c->dnnl);
     free(c);
 }
 
-static size_t align(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
-// The workspace: packed dw, dbias, oneDNN's scratchpad.
-static size_t dbias_offset(const struct device_conv *c) {
-    return align(c->dw_bytes);
-}
-
-static size_t scratch_offset(const struct device_conv *c) {
-    return dbias_offset(c) + align((size_t)c->shape.k * sizeof(float));
-}
-
 size_t cpu_conv_workspace_bytes(const struct device_conv *c) {
-    if (c->winograd)
-        return cpu_wino_conv_bytes(&c->wino);
-    size_t scratch = MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes);
+    size_t own = cpu_own_conv_bytes(&c->own), dnnl = c->dnnl ? cpu_dnnl_conv_bytes(c->dnnl) : 0;
 
-    return scratch_offset(c) + MAX(scratch, c->backward_weights.scratch_bytes);
+    return MAX(own, dnnl);
+}
+
+static const char *kernel_name(const struct device_conv *c, enum kernel kernel, const char *dnnl) {
+    switch (kernel) {
+    case KERNEL_WINO:
+        return c->own.wino.m == 2 ? "winograd F2" : "winograd F4";
+    case KERNEL_NARROW:
+        return "narrow";
+    case KERNEL_DIRECT:
+        return "direct";
+    case KERNEL_DNNL:
+        return dnnl;
+    case KERNEL_NONE:
+        return "-";
+    }
+    BUG("kernel %d", kernel);
 }
 
 void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size) {
-    const struct conv_shape *s = &c->shape;
-    const char *data = c->backward_data.kernel;
-    const char *weights = c->own_filter ? "direct" : c->backward_weights.kernel;
-    char kernels[192];
+    const struct conv_shape *s = &c->own.shape;
+    const struct kernels *k = &c->own.kernels;
+    const char *dnnl[3] = {"", "", ""};
 
-    if (c->winograd)
-        (void)snprintf(kernels, sizeof kernels, "winograd F%d %s", c->wino.wino.m,
-                       cpu_wino_instructions());
-    else
-        (void)snprintf(kernels, sizeof kernels, "%s, %s, %s", c->forward.kernel, data ? data : "-",
-                       weights ? weights : "-");
-    (void)snprintf(ret_text, size, "%s %dx%d/%d %d->%d on [%d,%d,%d]: %s",
+    if (c->dnnl)
+        cpu_dnnl_conv_names(c->dnnl, dnnl);
+    (void)snprintf(ret_text, size, "%s %dx%d/%d %d->%d on [%d,%d,%d]: %s, %s, %s (%s)",
                    s->transposed ? "convT" : "conv", s->r, s->r, s->stride, s->c, s->k, s->n, s->h,
-                   s->w, kernels);
-}
-
-static int set_data(dnnl_memory_t memory, const void *data) {
-    DNN(ERR_DEVICE_LOST, dnnl_memory_set_data_handle(memory, (void *)data));
-    return ERR_OK;
-}
-
-static int set_maps(struct device_conv *c, const float *x, const float *y, const float *bias) {
-    int err = set_data(c->x, x);
-
-    if (err)
-        return err;
-    err = set_data(c->y, y);
-    if (err)
-        return err;
-    return set_data(c->bias, bias);
-}
-
-static int pass_run(struct device_conv *c, struct pass *p, const dnnl_exec_arg_t args[3],
-                    void *workspace) {
-    dnnl_exec_arg_t all[5] = {args[0], args[1], args[2]};
-    int count = 3;
-    int err = set_data(p->scratch, (char *)workspace + scratch_offset(c));
-
-    if (err)
-        return err;
-    if (c->shape.bias && p != &c->backward_data)
-        all[count++] =
-            (dnnl_exec_arg_t){p == &c->forward ? DNNL_ARG_BIAS : DNNL_ARG_DIFF_BIAS, c->bias};
-    all[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, p->scratch};
-    DNN(ERR_DEVICE_LOST,
-        dnnl_primitive_execute(p->primitive, c->weights->device->stream, count, all));
-    return ERR_OK;
-}
-
-static int forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
-                   void *workspace) {
-    dnnl_exec_arg_t args[3] = {
-        {DNNL_ARG_SRC, c->x},
-        {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_forward].memory},
-        {DNNL_ARG_DST, c->y},
-    };
-    int err = set_maps(c, x, ret_y, bias);
-
-    return err ? err : pass_run(c, &c->forward, args, workspace);
+                   s->w, kernel_name(c, k->forward, dnnl[0]),
+                   kernel_name(c, k->backward_data, dnnl[1]),
+                   kernel_name(c, k->backward_weights, dnnl[2]), cpu_wino_instructions());
 }
 
 int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
                      void *workspace) {
-    if (!c->winograd)
-        return forward(c, x, bias, ret_y, workspace);
-    cpu_wino_conv_forward(&c->wino, x, ret_y, workspace);
+    if (c->own.kernels.forward == KERNEL_DNNL)
+        return cpu_dnnl_conv_forward(c->dnnl, x, bias, ret_y, workspace);
+    cpu_own_conv_forward(&c->own, x, bias, ret_y, workspace);
     return ERR_OK;
 }
 
-static int backward_data(struct device_conv *c, const float *dy, float *ret_dx, void *workspace) {
-    dnnl_exec_arg_t args[3] = {
-        {DNNL_ARG_DIFF_SRC, c->x},
-        {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_backward].memory},
-        {DNNL_ARG_DIFF_DST, c->y},
-    };
-    int err = set_maps(c, ret_dx, dy, NULL);
-
-    return err ? err : pass_run(c, &c->backward_data, args, workspace);
-}
-
-// Leaves dw, packed, and dbias in the workspace.
-static int backward_weights(struct device_conv *c, const float *x, const float *dy,
-                            void *workspace) {
-    dnnl_exec_arg_t args[3] = {
-        {DNNL_ARG_SRC, c->x},
-        {DNNL_ARG_DIFF_WEIGHTS, c->dw},
-        {DNNL_ARG_DIFF_DST, c->y},
-    };
-    int err = set_maps(c, x, dy, (float *)((char *)workspace + dbias_offset(c)));
-
-    if (err)
-        return err;
-    err = set_data(c->dw, workspace);
-    return err ? err : pass_run(c, &c->backward_weights, args, workspace);
-}
-
-static int store_weights(struct device_conv *c, const struct conv_gradients *t, void *workspace) {
-    const float *dbias = (float *)((char *)workspace + dbias_offset(c));
-    int err = set_data(c->dw_master, t->ret_dw);
-
-    if (err)
-        return err;
-    for (int k = 0; t->ret_dbias && k < c->shape.k; k++)
-        t->ret_dbias[k] = t->accumulate ? t->ret_dbias[k] + dbias[k] : dbias[k];
-    return cpu_reorder_run(c->weights->device, t->accumulate ? c->dw_add : c->dw_write, c->dw,
-                           c->dw_master);
-}
-
-// dw and dbias by our own kernels.
-static void filter_gradient(const struct device_conv *c, const struct conv_gradients *t) {
-    const float *small = c->shape.transposed ? t->x : t->dy;
-    const float *large = c->shape.transposed ? t->dy : t->x;
-    const struct cpu_filter *f = &c->filter;
-    size_t pixels = (size_t)f->n * (size_t)(c->shape.transposed ? f->hl * f->wl : f->hs * f->ws);
-
-    cpu_filter_gradient(f, small, large, t->accumulate, t->ret_dw);
-    if (t->ret_dbias)
-        cpu_channel_sums(pixels, c->shape.k, t->dy, t->accumulate, t->ret_dbias);
-}
-
 int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace) {
+    const struct kernels *k = &c->own.kernels;
     int err = ERR_OK;
 
-    if (c->winograd) {
-        cpu_wino_conv_backward(&c->wino, t, workspace);
-        return ERR_OK;
-    }
-    if (t->ret_dw && c->own_filter)
-        filter_gradient(c, t);
-    else if (t->ret_dw)
-        err = backward_weights(c, t->x, t->dy, workspace);
-    if (!err && t->ret_dw && !c->own_filter)
-        err = store_weights(c, t, workspace);
-    if (!err && t->ret_dx)
-        err = backward_data(c, t->dy, t->ret_dx, workspace);
+    cpu_own_conv_backward(&c->own, t, workspace);
+    if (t->ret_dw && k->backward_weights == KERNEL_DNNL)
+        err = cpu_dnnl_conv_weights(c->dnnl, t, workspace);
+    if (!err && t->ret_dx && k->backward_data == KERNEL_DNNL)
+        err = cpu_dnnl_conv_data(c->dnnl, t, workspace);
     return err;
 }

@@ -81,6 +81,12 @@ static int packed_refresh(const struct device_weights *w, const struct packed *p
     case PACKED_WINO_BACKWARD:
         cpu_wino_filters_backward(&p->wino, w->master, p->data);
         return ERR_OK;
+    case PACKED_NARROW_OUTPUT:
+        cpu_narrow_filters_output(&p->narrow, w->master, p->data);
+        return ERR_OK;
+    case PACKED_NARROW_INPUT:
+        cpu_narrow_filters_input(&p->narrow, w->master, p->data);
+        return ERR_OK;
     }
     BUG("packing %d", p->packing);
 }
@@ -151,6 +157,17 @@ int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum pac
 
     for (int i = 0; i < w->n_packed; i++)
         if (w->packed[i].packing == packing && w->packed[i].wino.m == s->m)
+            return i;
+    p.data = xaligned(p.bytes);
+    return keep(w, &p);
+}
+
+int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum packing packing) {
+    struct packed p = {
+        .packing = packing, .narrow = *s, .bytes = cpu_narrow_filter_floats(s) * sizeof(float)};
+
+    for (int i = 0; i < w->n_packed; i++)
+        if (w->packed[i].packing == packing)
             return i;
     p.data = xaligned(p.bytes);
     return keep(w, &p);

@@ -86,6 +86,9 @@ static const struct conv_case convs[] = {
     {{.n = 2, .c = 32, .h = 10, .w = 14, .k = 48, .r = 3, .stride = 1}, "auto"},
     {{.n = 2, .c = 16, .h = 11, .w = 8, .k = 32, .r = 3, .stride = 2, .pad = 1, .bias = true},
      "off"},
+    {{.n = 2, .c = 3, .h = 15, .w = 12, .k = 16, .r = 7, .stride = 1, .bias = true}, "off"},
+    {{.n = 2, .c = 32, .h = 15, .w = 12, .k = 3, .r = 7, .stride = 1, .bias = true}, "off"},
+    {{.n = 1, .c = 16, .h = 9, .w = 8, .k = 1, .r = 3, .stride = 1}, "off"},
     {{.n = 1, .c = 32, .h = 9, .w = 6, .k = 16, .r = 4, .stride = 1, .pad = 1}, "off"},
     {{.n = 2,
       .c = 32,
@@ -234,7 +237,7 @@ static void second_contribution_to_a_weight_gradient_is_added(void **state) {
 static void changed_weights_count_after_a_refresh(void **state) {
     struct conv_rig r;
 
-    conv_rig_open(&r, &convs[5]);
+    conv_rig_open(&r, &convs[5]); // by Winograd's algorithm
     for (size_t i = 0; i < r.w.count; i++)
         r.w.d[i] = r.w.f[i] = -2 * r.w.f[i];
     assert_int_equal(r.device->backend->weights_refresh(r.weights), ERR_OK);
