@@ -12,7 +12,7 @@
 #include "points.h"
 #include "util.h"
 
-#define FLUSH_MS 1000
+#define FLUSH_MS 500
 
 static int note_end(struct points *p, const char *const *words) {
     struct msg m = {.type = MSG_process_end};

@@ -1,0 +1,265 @@
+#!/usr/bin/env bash
+# What the script says to bad input, and how it starts, restarts and stops: with stand-ins for the
+# processes, so that nothing is trained here.
+# shellcheck disable=SC2317,SC2016 # functions and texts are run through ok
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+CTL=$PWD/${BUILD:-build}/bin/ctl
+WORK=$(mktemp -d)
+PASSED=0 FAILED=0
+
+cleanup() {
+    local pid
+    for pid in $(jobs -p); do
+        kill -KILL "$pid" 2>/dev/null
+    done
+    rm -rf "$WORK"
+}
+trap cleanup EXIT
+
+ok() { # claim command...
+    local claim=$1
+    shift
+    if "$@"; then
+        PASSED=$((PASSED + 1))
+    else
+        FAILED=$((FAILED + 1))
+        echo "FAILED  $claim"
+        sed 's/^/    /' "$WORK/out"
+    fi
+}
+
+# exits CODE command...: with that code; what it says is in $WORK/out.
+exits() {
+    local want=$1 code
+    shift
+    "$@" >"$WORK/out" 2>&1
+    code=$?
+    [ "$code" = "$want" ] || echo "exit code $code, not $want" >>"$WORK/out"
+    [ "$code" = "$want" ]
+}
+
+says() {
+    grep -qF -- "$1" "$WORK/out"
+}
+
+refuses() { # text, then the lines of a file
+    printf '%s\n' "${@:2}" >"$WORK/bad.conf"
+    exits 78 ./pipeline check --conf "$WORK/bad.conf" --set "dataroot=$WORK/data" && says "$1"
+}
+
+# ---- stand-ins for the processes ----
+mkdir -p "$WORK/stand/bin"
+cat >"$WORK/stand/bin/stand_in" <<'STAND'
+#!/usr/bin/env bash
+# Lives until SIGTERM; the trainer ends by itself with the code in `code` after `seconds`.
+name=${0##*/} run=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    --drain) exit 0 ;;
+    --run) run=$2 ;;
+    esac
+    shift
+done
+trap 'echo "$name" >>"$run/stopped"; kill $! 2>/dev/null; exit 0' TERM
+echo "$name $$" >>"$run/started"
+[ "$name" != trainer ] || {
+    sleep "$(cat "$run/../seconds")" &
+    wait $!
+    exit "$(cat "$run/../code")"
+}
+while :; do
+    sleep 0.1
+done
+STAND
+chmod +x "$WORK/stand/bin/stand_in"
+for program in curator loader trainer pool monitor translate; do
+    ln -s stand_in "$WORK/stand/bin/$program"
+done
+ln -s "$CTL" "$WORK/stand/bin/ctl"
+BUILD=$(realpath --relative-to=. "$WORK/stand")
+export BUILD
+
+mkdir -p "$WORK/data/trainA" "$WORK/data/trainB"
+cat >"$WORK/good.conf" <<CONF
+name = "toy"
+dataroot = "$WORK/data"
+loader = { load_size = 36; crop_size = 32 }
+trainer = { netG = "resnet_6blocks"; ngf = 4; ndf = 4 }
+CONF
+
+# ---- bad input ----
+ok 'help is help' exits 0 ./pipeline help
+ok 'no command is help' exits 0 ./pipeline
+ok 'an unknown command is a usage error' exits 2 ./pipeline upp
+ok 'an unknown option is a usage error' exits 2 ./pipeline up --foo
+ok 'an option without its value is a usage error' exits 2 ./pipeline up --conf
+ok 'a good file is good' exits 0 ./pipeline check --conf "$WORK/good.conf"
+ok 'an unknown key has its line and the nearest key' \
+    refuses 'bad.conf:2: unknown key `bath_size` in loader, did you mean `batch_size`?' \
+    'name = "x";' 'loader = { bath_size = 1; };'
+ok 'a value out of range is named' refuses 'loader.batch_size: 0 is out of range' \
+    'loader = { batch_size = 0; };'
+ok 'a wrong kind is named' refuses 'whole number' 'seed = "x";'
+ok 'a syntax error has its line' refuses 'bad.conf:2: syntax error' 'name = "x";' '= 5'
+ok 'a missing file is named' exits 78 ./pipeline check --conf "$WORK/gone.conf"
+ok 'a missing folder names its setting' \
+    eval 'exits 78 ./pipeline check --set dataroot=$WORK/gone && says "--set dataroot="'
+ok 'no data names what to set' eval 'exits 78 ./pipeline check --conf /dev/null; says dataroot'
+ok 'a crop above the load size is refused' refuses 'larger than loader.load_size' \
+    'loader = { load_size = 64; crop_size = 128; };'
+ok 'a device that is not built in is refused' refuses 'no CUDA' 'trainer = { device = "cuda"; };'
+ok 'two problems are two lines' \
+    eval "refuses 'x' 'x = 1;' 'y = 2;' && says '2 problems in the settings'"
+ok 'status without a run is 3' exits 3 ./pipeline status --runs "$WORK/none"
+ok 'down without a run is 3' exits 3 ./pipeline down --runs "$WORK/none"
+ok 'query without a database is 3' exits 3 ./pipeline query losses --runs "$WORK/none"
+ok 'an unknown query is a usage error' exits 2 ./pipeline query nothing --runs "$WORK/none"
+ok 'translate of an unknown run is 3' exits 3 ./pipeline translate --runs "$WORK" --run gone a b
+
+# ---- documents that are made ----
+same_text() { # command... FILE
+    "${@:1:$#-1}" | diff - "${!#}" >"$WORK/out"
+}
+ok 'docs/configuration.md is current' same_text "$CTL" config-markdown docs/configuration.md
+ok 'docs/protocol.md is current' same_text "$CTL" protocol-markdown docs/protocol.md
+ok 'the file of all settings is a file of settings' \
+    eval '"$CTL" config-conf >"$WORK/all.conf"
+          exits 0 ./pipeline check --conf "$WORK/all.conf" --set "dataroot=$WORK/data"'
+ok 'the shipped file is good' exits 0 ./pipeline check --set "dataroot=$WORK/data"
+
+# ---- starting and stopping ----
+UP=(./pipeline up --conf "$WORK/good.conf" --runs "$WORK/runs")
+
+# shellcheck disable=SC2120 # options are optional
+pipeline_up() {
+    "${UP[@]}" "$@"
+}
+
+plan() { # seconds of the trainer, its exit code
+    mkdir -p "$WORK/runs"
+    echo "$1" >"$WORK/runs/seconds"
+    echo "$2" >"$WORK/runs/code"
+    rm -rf "$WORK/runs/toy"
+}
+
+# In the background; waits until everybody has started.
+start() {
+    "${UP[@]}" >"$WORK/out" 2>&1 &
+    SUPERVISOR=$!
+    wait_for 'eval [ "$(wc -l <"$WORK/runs/toy/started")" -ge 6 ]'
+}
+
+wait_for() {
+    local i
+    for ((i = 0; i < 100; i++)); do
+        $1 2>/dev/null && return
+        sleep 0.1
+    done
+    return 1
+}
+
+pid_of() {
+    awk -v name="$1" '$1 == name { pid = $2 } END { print pid }' "$WORK/runs/toy/started"
+}
+
+nothing_left() {
+    local pid
+    while read -r _ pid; do
+        ! kill -0 "$pid" 2>/dev/null || return 1
+    done <"$WORK/runs/toy/started"
+}
+
+finished_run() {
+    plan 1 0
+    exits 0 pipeline_up && nothing_left && exits 0 pipeline_up && says 'is finished'
+}
+
+stopped_in_order() {
+    plan 100 0
+    start
+    kill -TERM $SUPERVISOR
+    wait $SUPERVISOR || return
+    [ "$(paste -sd ' ' "$WORK/runs/toy/stopped")" = 'trainer loader curator curator pool monitor' ]
+}
+
+second_is_busy() {
+    plan 100 0
+    start
+    exits 75 pipeline_up && says "pid $(cat "$WORK/runs/toy/run.lock")"
+    local result=$?
+    exits 0 ./pipeline down --runs "$WORK/runs" toy || result=1
+    wait $SUPERVISOR || result=1
+    return $result
+}
+
+killed_one_comes_back() {
+    local before
+    plan 100 0
+    start
+    before=$(pid_of pool)
+    kill -KILL "$before"
+    wait_for 'eval [ "$(pid_of pool)" != "$before" ]' || return
+    kill -TERM $SUPERVISOR
+    wait $SUPERVISOR && [ "$(grep -c trainer "$WORK/runs/toy/started")" = 1 ]
+}
+
+killed_supervisor_leaves_nothing() {
+    plan 100 0
+    start
+    kill -KILL $SUPERVISOR
+    wait $SUPERVISOR 2>/dev/null
+    wait_for nothing_left
+}
+
+hopeless() { # code: ends the run at once
+    plan 0.2 "$1"
+    exits "$1" pipeline_up && nothing_left && [ "$(grep -c trainer "$WORK/runs/toy/started")" = 1 ]
+}
+
+too_many_failures() {
+    plan 0.1 1
+    exits 1 pipeline_up --set supervisor.max_failures=3 &&
+        [ "$(grep -c trainer "$WORK/runs/toy/started")" = 3 ] && says '3 times within'
+}
+
+ok 'a run ends when the trainer has ended, and is finished' finished_run
+ok 'SIGTERM stops in order, the trainer first' stopped_in_order
+ok 'a second up of the same run is busy and names the pid' second_is_busy
+ok 'a killed process comes back, the others stay' killed_one_comes_back
+ok 'nothing outlives a killed supervisor' killed_supervisor_leaves_nothing
+ok 'exit code 65 ends the run' hopeless 65
+ok 'exit code 78 ends the run' hopeless 78
+ok 'too many failures end the run' too_many_failures
+
+# ---- a run that is there ----
+other_settings() {
+    plan 1 0
+    exits 0 pipeline_up --set trainer.n_epochs=100
+    mkdir -p "$WORK/runs/toy/checkpoints/step_00000001"
+    exits 78 pipeline_up --set trainer.ngf=8 && says 'trainer.ngf: 4 -> 8' && says '--fork NEW'
+}
+
+grown_schedule() {
+    exits 0 pipeline_up --set trainer.n_epochs=200 && ! says 'is finished'
+}
+
+forked() {
+    exits 0 pipeline_up --set trainer.ngf=8 --fork other --from 1 &&
+        [ -d "$WORK/runs/other/checkpoints/step_00000001" ] &&
+        grep -q 'name = "other"' "$WORK/runs/other/pipeline.conf"
+}
+
+fresh() {
+    exits 0 pipeline_up --set trainer.ngf=8 --fresh &&
+        [ -d "$WORK/runs/toy.1/checkpoints/step_00000001" ] &&
+        [ ! -e "$WORK/runs/toy/checkpoints/step_00000001" ]
+}
+
+ok 'other mathematics is refused, with the differences' other_settings
+ok 'a longer schedule goes on' grown_schedule
+ok '--fork begins another run from a checkpoint' forked
+ok '--fresh starts over and keeps what was there' fresh
+
+echo "$PASSED passed, $FAILED failed, 0 skipped"
+[ "$FAILED" = 0 ]
