@@ -54,8 +54,9 @@ $(BUILD)/tests/trainer/test_ops: $(BUILD)/tests/trainer/reference_ops.o
 
 # The golden program judges trainer, pool and pictures alike.
 $(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/trainer/golden*.c)) \
-    $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+    $(BUILD)/pool/exchange.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
+$(BUILD)/tests/trainer/golden_pool.o: CFLAGS_trainer += -Ipool
 
 # Rebuild everything when the flags change.
 $(BUILD)/flags: FORCE
