@@ -1,0 +1,95 @@
+// The pool: old fakes, kept and exchanged.
+//
+//   ROUTER  ipc://s/pool     binds     stream exchange     trainer (DEALER)
+//   DEALER  ipc://s/monitor  connects  stream points       monitor (in common/points)
+#include <malloc.h>
+
+#include "err.h"
+#include "link.h"
+#include "log.h"
+#include "proc.h"
+#include "service.h"
+#include "util.h"
+
+#define HWM 16 // above one exchange per table and what is asked again
+
+static const char help[] =
+    "pool - the replay buffer: keeps old fakes in a file of fixed size and exchanges them\n"
+    "\n"
+    "usage: pool --run DIR [--instance N] [--incarnation N] | --help | --version\n"
+    "\n"
+    "Started by ./pipeline. Settings: section pool of DIR/pipeline.conf. The tables are in\n"
+    "DIR/pool.arena; they outlive this process. Statistics: pool/filled (pictures per table),\n"
+    "pool/stored_share (of the pictures given back, how many were old), pool/age (their mean age\n"
+    "in steps), pool/exchange_us (time spent in a step).\n";
+
+static void serve(struct proc *p, struct hub *hub, struct service *s, const struct link_in *in) {
+    static struct msg reply;
+    struct link_frame frame;
+    const void *bytes = in->n_frames ? zmq_msg_data((zmq_msg_t *)&in->frames[0]) : NULL;
+    size_t size = in->n_frames ? zmq_msg_size(&in->frames[0]) : 0;
+    service_answer(s, in->peer.incarnation, &in->msg, bytes, size, &reply, &frame);
+    if (reply.type == MSG_refuse) {
+        log_line("refused %s of %s: %s", msg_name(in->msg.type), in->peer.process,
+                 reply.refuse.text);
+        points_event(p->points, "error", "request_refused", 0, "%s", reply.refuse.text);
+    } else if (reply.type == MSG_exchanged) {
+        points_state(p->points, STATE_RUNNING, reply.exchanged.step);
+    }
+    if (hub_send(hub, in->client, &reply, &frame) == ERR_OK)
+        return;
+    if (frame.free_fn) // the trainer is gone, or will ask again
+        frame.free_fn(frame.bytes, frame.hint);
+}
+
+static int loop(struct proc *p, struct hub *hub, struct service *s) {
+    static struct link_in in;
+    int err = ERR_OK;
+    while (!err && !p->stop) {
+        err = hub_next(hub, &in);
+        if (err)
+            break;
+        if (in.event == LINK_MSG)
+            serve(p, hub, s, &in);
+        else if (in.event == LINK_NOISE)
+            points_event(p->points, "warn", "noise", 0, "%s", err_text());
+        link_in_fini(&in);
+        zmq_pollitem_t item = {.socket = hub_socket(hub), .events = ZMQ_POLLIN};
+        if (in.event == LINK_NONE)
+            err = proc_poll(p, &item, 1, hub_due_us(hub));
+        else
+            proc_check_signals(p);
+    }
+    return err;
+}
+
+static int run(struct proc *p) {
+    struct hub *hub = NULL;
+    struct service s = {.arena_path = "pool.arena",
+                        .memory_bytes = (uint64_t)p->config->pool.memory,
+                        .seed = (uint64_t)p->config->top.seed,
+                        .points = p->points};
+    struct link_options o = {
+        .zmq = p->zmq,
+        .endpoint = "ipc://s/pool",
+        .run = p->config->top.name,
+        .self = p->self,
+        .hwm = HWM,
+        .peer_timeout_us = p->config->supervisor.peer_timeout_s * 1000000,
+        .frame_max_bytes = (size_t)p->config->pool.memory,
+    };
+    int err = hub_open(&o, &hub);
+    if (!err)
+        err = loop(p, hub, &s);
+    hub_close(hub);
+    service_fini(&s);
+    return err;
+}
+
+int main(int argc, char **argv) {
+    struct proc p;
+    // Batches come and go; given back to the system each time they would cost more than the copy.
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20); // without it only slower
+    int err = proc_start(argc, argv, "pool", help, &p);
+    return proc_end(&p, err ? err : run(&p));
+}
