@@ -13,11 +13,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// A part of a picture [..., c]: rows and cols that exist, out of a tile's side.
+// A tile's part of a picture [..., c]: of its side, rows from row0 to rows and columns from col0 to
+// cols exist. data is where row 0, column 0 would be.
 struct cpu_wino_patch {
     float *data;
     ptrdiff_t row; // floats from row to row
-    int c, rows, cols;
+    int c, rows, cols, row0, col0;
 };
 
 // One tile's place in a transformed tensor.
@@ -31,7 +32,7 @@ struct cpu_wino_overlap {
     bool left, above, below;
 };
 
-// Filters seen as [outputs][inputs][9] with strides, and where their panel goes.
+// Filters seen as [outputs][inputs][taps] with strides, and where their panel goes.
 struct cpu_wino_panel {
     const float *w;
     ptrdiff_t output, input; // floats
@@ -68,14 +69,14 @@ struct cpu_wino_transforms {
     void (*input_grad)(const struct cpu_wino_points *products, struct cpu_wino_overlap written,
                        const struct cpu_wino_patch *ret_dx);
     void (*filter)(const struct cpu_wino_panel *p);
-    // du [a*a][L], points apart by `point`, to `count` filters of 9 floats, one after the other
+    // du [a*a][L], points apart by `point`, to `count` filters, one after the other
     void (*filter_grad)(const float *du, ptrdiff_t point, int count, bool add, float *ret_dw);
 };
 
 struct cpu_kernels {
     const char *name;
     int lanes;
-    struct cpu_wino_transforms f2, f4;
+    struct cpu_wino_transforms f2, f3, f4; // by m
     void (*product)(const struct cpu_product *p);
     void (*outer)(const struct cpu_outer *p);
 };

@@ -10,5 +10,6 @@
 #include "cpu_product_simd.h"
 #include "cpu_wino_simd.h"
 
-const struct cpu_kernels cpu_kernels_avx512 = {"avx512", LANES, TABLE(2), TABLE(4), product, outer};
+const struct cpu_kernels cpu_kernels_avx512 = {"avx512", LANES,   TABLE(2), TABLE(3),
+                                               TABLE(4), product, outer};
 #endif

@@ -18,11 +18,12 @@ struct plan {
     const struct cpu_wino *s;
     const struct cpu_kernels *kernels;
     const struct cpu_wino_transforms *f;
-    int points, rows, cols, tiles, chunk; // tiles: rows * cols of each picture
-    int c_blocks, k_blocks;               // vectors
-    ptrdiff_t block;                      // floats between channel blocks of V, Z and products
-    ptrdiff_t v_point, z_point;           // floats between points
-    int blocks_out, blocks_in;            // of the filter gradient
+    int r, a, points;             // sides of filter and input tile
+    int rows, cols, tiles, chunk; // tiles: rows * cols of each picture
+    int c_blocks, k_blocks;       // vectors
+    ptrdiff_t block;              // floats between channel blocks of V, Z and products
+    ptrdiff_t v_point, z_point;   // floats between points
+    int blocks_out, blocks_in;    // of the filter gradient
 };
 
 const char *cpu_wino_instructions(void) {
@@ -37,10 +38,24 @@ static struct plan plan_of(const struct cpu_wino *s) {
     struct plan p = {.s = s, .kernels = cpu_kernels()};
     int lanes = p.kernels->lanes;
 
-    if (s->m != 2 && s->m != 4)
-        BUG("no F(%dx%d, 3x3)", s->m, s->m);
-    p.f = s->m == 2 ? &p.kernels->f2 : &p.kernels->f4;
-    p.points = (s->m + 2) * (s->m + 2);
+    switch (s->m) {
+    case 2:
+        p.f = &p.kernels->f2;
+        break;
+    case 3:
+        p.f = &p.kernels->f3;
+        break;
+    case 4:
+        p.f = &p.kernels->f4;
+        break;
+    default:
+        BUG("no Winograd tile of %d", s->m);
+    }
+    p.r = s->m == 3 ? 4 : 3;
+    if (s->pad < 0 || s->pad >= p.r)
+        BUG("%d zeros around a filter of %d", s->pad, p.r);
+    p.a = s->m + p.r - 1;
+    p.points = p.a * p.a;
     p.rows = ceil_div(s->h, s->m);
     p.cols = ceil_div(s->w, s->m);
     p.tiles = s->n * p.rows * p.cols;
@@ -74,7 +89,7 @@ size_t cpu_wino_filter_floats(const struct cpu_wino *s) {
     return (size_t)p.points * MAX(filter_point(&p, s->k, s->c), filter_point(&p, s->c, s->k));
 }
 
-// `w` seen as [outputs][inputs][9] with the given strides.
+// `w` seen as [outputs][inputs][taps] with the given strides.
 static void filters(const struct plan *p, const struct cpu_wino_panel *all) {
     int width = 2 * p->kernels->lanes;
 
@@ -92,8 +107,8 @@ void cpu_wino_filters_forward(const struct cpu_wino *s, const float *w, float *r
     struct plan p = plan_of(s);
 
     filters(&p, &(struct cpu_wino_panel){.w = w,
-                                         .output = (ptrdiff_t)s->c * 9,
-                                         .input = 9,
+                                         .output = (ptrdiff_t)s->c * p.r * p.r,
+                                         .input = p.r * p.r,
                                          .outputs = s->k,
                                          .inputs = s->c,
                                          .u = ret_u,
@@ -104,8 +119,8 @@ void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *
     struct plan p = plan_of(s);
 
     filters(&p, &(struct cpu_wino_panel){.w = w,
-                                         .output = 9,
-                                         .input = (ptrdiff_t)s->c * 9,
+                                         .output = p.r * p.r,
+                                         .input = (ptrdiff_t)s->c * p.r * p.r,
                                          .outputs = s->c,
                                          .inputs = s->k,
                                          .u = ret_u,
@@ -148,22 +163,37 @@ static struct tile tile_of(const struct plan *p, int i) {
     return (struct tile){i / (p->rows * p->cols), i / p->cols % p->rows, i % p->cols};
 }
 
-// What a tile of side `side` covers of a picture [h,w,c].
-static struct cpu_wino_patch patch_of(const struct plan *p, struct tile t, int side,
-                                      struct cpu_wino_patch picture) {
-    int y = t.row * p->s->m, x = t.col * p->s->m, h = picture.rows, w = picture.cols;
-    size_t at = ((size_t)t.image * h + y) * w + x;
+// A picture [n,h,w,c] and the row and column of it where the first tile begins.
+struct picture {
+    float *data;
+    int h, w, c, first, side; // side of a tile
+};
 
-    return (struct cpu_wino_patch){picture.data + at * picture.c, (ptrdiff_t)w * picture.c,
-                                   picture.c, MIN(side, h - y), MIN(side, w - x)};
+static struct picture input_picture(const struct plan *p, const float *x) {
+    const struct cpu_wino *s = p->s;
+    int border = p->r - 1 - 2 * s->pad;
+
+    return (struct picture){(float *)x, s->h + border, s->w + border, s->c, -s->pad, p->a};
 }
 
-static struct cpu_wino_patch input_picture(const struct plan *p, const float *x) {
-    return (struct cpu_wino_patch){(float *)x, 0, p->s->c, p->s->h + 2, p->s->w + 2};
+static struct picture output_picture(const struct plan *p, const float *y) {
+    return (struct picture){(float *)y, p->s->h, p->s->w, p->s->k, 0, p->s->m};
 }
 
-static struct cpu_wino_patch output_picture(const struct plan *p, const float *y) {
-    return (struct cpu_wino_patch){(float *)y, 0, p->s->k, p->s->h, p->s->w};
+static struct cpu_wino_patch patch_of(const struct plan *p, int tile, struct picture x) {
+    struct tile t = tile_of(p, tile);
+    int row = t.row * p->s->m + x.first, col = t.col * p->s->m + x.first;
+    ptrdiff_t at = ((ptrdiff_t)t.image * x.h + row) * x.w + col;
+
+    return (struct cpu_wino_patch){
+        .data = x.data + at * x.c,
+        .row = (ptrdiff_t)x.w * x.c,
+        .c = x.c,
+        .rows = MIN(x.side, x.h - row),
+        .cols = MIN(x.side, x.w - col),
+        .row0 = MAX(0, -row),
+        .col0 = MAX(0, -col),
+    };
 }
 
 static struct cpu_wino_points slot_of(const struct plan *p, float *points, ptrdiff_t stride,
@@ -174,8 +204,7 @@ static struct cpu_wino_points slot_of(const struct plan *p, float *points, ptrdi
 static void transform_input(const struct plan *p, int first, int count, const float *x, float *v) {
 #pragma omp for
     for (int i = 0; i < count; i++) {
-        struct cpu_wino_patch d =
-            patch_of(p, tile_of(p, first + i), p->s->m + 2, input_picture(p, x));
+        struct cpu_wino_patch d = patch_of(p, first + i, input_picture(p, x));
         struct cpu_wino_points slot = slot_of(p, v, p->v_point, i);
         p->f->input(&d, &slot);
     }
@@ -184,8 +213,7 @@ static void transform_input(const struct plan *p, int first, int count, const fl
 static void transform_grad(const struct plan *p, int first, int count, const float *dy, float *z) {
 #pragma omp for
     for (int i = 0; i < count; i++) {
-        struct cpu_wino_patch d =
-            patch_of(p, tile_of(p, first + i), p->s->m, output_picture(p, dy));
+        struct cpu_wino_patch d = patch_of(p, first + i, output_picture(p, dy));
         struct cpu_wino_points slot = slot_of(p, z, p->z_point, i);
         p->f->grad(&d, &slot);
     }
@@ -195,14 +223,13 @@ static void transform_output(const struct plan *p, int first, int count, float *
                              float *ret_y) {
 #pragma omp for
     for (int i = 0; i < count; i++) {
-        struct cpu_wino_patch y =
-            patch_of(p, tile_of(p, first + i), p->s->m, output_picture(p, ret_y));
+        struct cpu_wino_patch y = patch_of(p, first + i, output_picture(p, ret_y));
         struct cpu_wino_points slot = slot_of(p, products, p->z_point, i);
         p->f->output(&slot, &y);
     }
 }
 
-// Tiles overlap by two pixels. Rows of tiles that touch are never written at the same time: of a
+// Tiles overlap by r - 1 pixels. Rows of tiles that touch are never written at the same time: of a
 // chunk's rows first the even ones, then the odd ones, each from left to right. So the order of the
 // sums is fixed.
 static void transform_input_grad(const struct plan *p, int first, int count, float *products,
@@ -219,7 +246,7 @@ static void transform_input_grad(const struct plan *p, int first, int count, flo
                     .above = t.row > 0 && (odd || row == 0), // row 0: by the chunk before
                     .below = t.row + 1 < p->rows && odd && row + 1 < rows,
                 };
-                struct cpu_wino_patch dx = patch_of(p, t, p->s->m + 2, input_picture(p, ret_dx));
+                struct cpu_wino_patch dx = patch_of(p, first + i, input_picture(p, ret_dx));
                 struct cpu_wino_points slot = slot_of(p, products, p->v_point, i);
                 p->f->input_grad(&slot, written, &dx);
             }
@@ -301,7 +328,7 @@ static void finish_block(const struct plan *p, int block, const float *du,
     for (int k = 0; k < MIN(BLOCK_OUT, p->s->k - k0); k++)
         for (int i = 0; i < BLOCK_IN && c0 + i < c; i += lanes)
             p->f->filter_grad(du + k * BLOCK_IN + i, gradient_point(), MIN(lanes, c - c0 - i),
-                              b->add_dw, b->dw + ((size_t)(k0 + k) * c + c0 + i) * 9);
+                              b->add_dw, b->dw + ((size_t)(k0 + k) * c + c0 + i) * p->r * p->r);
 }
 
 static void filter_gradient(const struct plan *p, int first, int count, float *work,

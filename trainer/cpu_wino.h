@@ -1,8 +1,9 @@
-// cpu_wino - 3x3 convolutions of stride 1 with fewer multiplications (Winograd's algorithm).
+// cpu_wino - 3x3 and 4x4 convolutions of stride 1 with fewer multiplications (Winograd's
+// algorithm).
 //
-// The input is padded already: x [N,H+2,W+2,C] -> y [N,H,W,K], any C, K, H, W >= 1; fast when C and
-// K are multiples of 16 and H, W of the tile. All tensors float, channels innermost, no padding of
-// channels; filters in the master layout [K,C,3,3].
+// x [N,H+r-1-2p,W+r-1-2p,C] -> y [N,H,W,K], r = 3 or 4, p zeros around x (0 if it is padded
+// already), any C, K, H, W >= 1; fast when C and K are multiples of 16 and H, W of the tile. All
+// tensors float, channels innermost; filters in the master layout [K,C,r,r].
 //
 // F(m x m, 3 x 3) computes a tile of m x m outputs from a x a inputs, a = m + 2, with a * a
 // products instead of 9 m * m: 2.25 times fewer for m = 2, 4 times for m = 4. Source: Lavin and
@@ -14,8 +15,8 @@
 //   gradient of filter g' = G^T [ sum over tiles of V . Z ] G
 //
 // The last two are transposes of the first: they are exact gradients of it. Rounding errors are
-// larger than those of a direct sum: about 2 times for m = 2 and 10 times for m = 4 (relative L2
-// error some 3e-6 at 256 channels).
+// larger than those of a direct sum: about 2 times for m = 2 and 10 times for the others (relative
+// L2 error some 3e-6 at 256 channels).
 //
 // Runs on the current number of OpenMP threads; the bits depend on the shape and on the instruction
 // set (AVX-512, AVX2 with FMA, plain), not on the threads. Nothing is allocated or kept. Buffers
@@ -28,7 +29,8 @@
 
 struct cpu_wino {
     int n, c, k, h, w; // h, w of the output
-    int m;             // 2 or 4
+    int m;             // 2 or 4: filters are 3x3; 3: they are 4x4
+    int pad;           // zeros around x, less than r
 };
 
 // Transformed filters, made once per weight update and read by any number of passes of the same
@@ -49,11 +51,11 @@ void cpu_wino_forward(const struct cpu_wino *s, const float *x, const float *u, 
 
 // Both gradients at once share the transform of dy.
 struct cpu_wino_backward {
-    const float *x;  // [N,H+2,W+2,C]; read for dw only
+    const float *x;  // [N,H+r-1-2p,W+r-1-2p,C]; read for dw only
     const float *dy; // [N,H,W,K]
     const float *u;  // of cpu_wino_filters_backward; read for dx only
-    float *dx;       // [N,H+2,W+2,C] gradient of the padded input, or NULL
-    float *dw;       // [K,C,3,3] or NULL
+    float *dx;       // like x, its gradient, or NULL
+    float *dw;       // [K,C,r,r] or NULL
     bool add_dw;     // dw += instead of =
 };
 

@@ -15,6 +15,7 @@ static int supports(const char *name, int here) {
 
 struct problem {
     struct cpu_wino s;
+    int r, h, w_x; // sides of filter and input
     size_t n_x, n_y, n_w;
     float *x, *dy, *w, *y, *dx, *dw, *u, *ub, *work;
 };
@@ -22,9 +23,12 @@ struct problem {
 static struct problem problem_new(struct cpu_wino s, uint64_t seed) {
     struct problem p = {.s = s};
 
-    p.n_x = (size_t)s.n * (s.h + 2) * (s.w + 2) * s.c;
+    p.r = s.m == 3 ? 4 : 3;
+    p.h = s.h + p.r - 1 - 2 * s.pad;
+    p.w_x = s.w + p.r - 1 - 2 * s.pad;
+    p.n_x = (size_t)s.n * p.h * p.w_x * s.c;
     p.n_y = (size_t)s.n * s.h * s.w * s.k;
-    p.n_w = (size_t)s.k * s.c * 9;
+    p.n_w = (size_t)s.k * s.c * p.r * p.r;
     p.x = random_floats(p.n_x, seed);
     p.dy = random_floats(p.n_y, seed + 1);
     p.w = random_floats(p.n_w, seed + 2);
@@ -62,17 +66,18 @@ static void judge(const struct problem *p, double *y, double *dx, double *dw) {
             for (int j = 0; j < s->w; j++)
                 for (int k = 0; k < s->k; k++) {
                     size_t at_y = (((size_t)n * s->h + i) * s->w + j) * s->k + k;
-                    for (int r = 0; r < 3; r++)
-                        for (int q = 0; q < 3; q++)
-                            for (int c = 0; c < s->c; c++) {
-                                size_t at_x =
-                                    (((size_t)n * (s->h + 2) + i + r) * (s->w + 2) + j + q) * s->c +
-                                    c;
-                                size_t at_w = ((size_t)k * s->c + c) * 9 + r * 3 + q;
-                                y[at_y] += (double)p->x[at_x] * p->w[at_w];
-                                dx[at_x] += (double)p->dy[at_y] * p->w[at_w];
-                                dw[at_w] += (double)p->dy[at_y] * p->x[at_x];
-                            }
+                    for (int tap = 0; tap < p->r * p->r; tap++) {
+                        int row = i + tap / p->r - s->pad, col = j + tap % p->r - s->pad;
+                        if (row < 0 || row >= p->h || col < 0 || col >= p->w_x)
+                            continue;
+                        for (int c = 0; c < s->c; c++) {
+                            size_t at_x = (((size_t)n * p->h + row) * p->w_x + col) * s->c + c;
+                            size_t at_w = ((size_t)k * s->c + c) * p->r * p->r + tap;
+                            y[at_y] += (double)p->x[at_x] * p->w[at_w];
+                            dx[at_x] += (double)p->dy[at_y] * p->w[at_w];
+                            dw[at_w] += (double)p->dy[at_y] * p->x[at_x];
+                        }
+                    }
                 }
 }
 
@@ -123,6 +128,24 @@ static void passes_are_the_direct_sum_on_random_shapes(void **state) {
     hidden_instructions = 0;
 }
 
+static void zeros_around_and_filters_of_four(void **state) {
+    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++)
+        for (uint64_t seed = 100; seed < 130; seed++) {
+            struct cpu_wino s = {.n = random_int(seed, 0, 1, 2),
+                                 .c = random_int(seed, 1, 1, 40),
+                                 .k = random_int(seed, 2, 1, 40),
+                                 .h = random_int(seed, 3, 1, 11),
+                                 .w = random_int(seed, 4, 1, 11),
+                                 .m = 2 + (int)(seed % 3)};
+            int r = s.m == 3 ? 4 : 3;
+            s.pad = random_int(seed, 5, 0, MIN(r - 1, (MIN(s.h, s.w) + r - 2) / 2));
+            check_shape(s, seed);
+        }
+    hidden_instructions = 0;
+    check_shape((struct cpu_wino){.n = 1, .c = 48, .k = 64, .h = 15, .w = 15, .m = 3, .pad = 1}, 9);
+    check_shape((struct cpu_wino){.n = 3, .c = 2, .k = 3, .h = 40, .w = 44, .m = 3, .pad = 2}, 10);
+}
+
 static void more_tiles_than_a_chunk_are_taken_in_turns(void **state) {
     // Chunks end inside a picture; 3 chunks, an odd number of rows in each.
     check_shape((struct cpu_wino){.n = 2, .c = 3, .k = 5, .h = 61, .w = 77, .m = 4}, 1);
@@ -169,7 +192,10 @@ static void one_gradient_alone_has_the_bits_of_both(void **state) {
 }
 
 static void threads_do_not_change_the_bits(void **state) {
-    struct cpu_wino shapes[] = {{1, 48, 80, 13, 17, 4}, {2, 3, 5, 61, 77, 4}, {1, 20, 7, 9, 9, 2}};
+    struct cpu_wino shapes[] = {{1, 48, 80, 13, 17, 4, 0},
+                                {2, 3, 5, 61, 77, 4, 1},
+                                {1, 20, 7, 9, 9, 2, 0},
+                                {2, 7, 40, 20, 21, 3, 1}};
 
     for (size_t i = 0; i < COUNT(shapes); i++) {
         struct problem p[3];
@@ -191,6 +217,7 @@ static void threads_do_not_change_the_bits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_are_the_direct_sum_on_random_shapes),
+        cmocka_unit_test(zeros_around_and_filters_of_four),
         cmocka_unit_test(more_tiles_than_a_chunk_are_taken_in_turns),
         cmocka_unit_test(filter_blocks_meet_without_gaps),
         cmocka_unit_test(filter_gradient_adds_when_told),
