@@ -260,6 +260,12 @@ static size_t dbias_offset(const struct dnnl_conv *c) {
     return align(c->dw_bytes);
 }
 
+static float *dbias_in(const struct dnnl_conv *c, void *workspace) {
+    void *dbias = (char *)workspace + dbias_offset(c);
+
+    return dbias;
+}
+
 static size_t scratch_offset(const struct dnnl_conv *c) {
     return dbias_offset(c) + align((size_t)c->shape.k * sizeof(float));
 }
@@ -340,7 +346,7 @@ static int backward_weights(struct dnnl_conv *c, const struct conv_gradients *t,
         {DNNL_ARG_DIFF_WEIGHTS, c->dw},
         {DNNL_ARG_DIFF_DST, c->y},
     };
-    int err = set_maps(c, t->x, t->dy, (float *)((char *)workspace + dbias_offset(c)));
+    int err = set_maps(c, t->x, t->dy, dbias_in(c, workspace));
 
     if (err)
         return err;
@@ -349,7 +355,7 @@ static int backward_weights(struct dnnl_conv *c, const struct conv_gradients *t,
 }
 
 int cpu_dnnl_conv_weights(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace) {
-    const float *dbias = (float *)((char *)workspace + dbias_offset(c));
+    const float *dbias = dbias_in(c, workspace);
     int err = backward_weights(c, t, workspace);
 
     if (err)

@@ -45,7 +45,7 @@ static bool was_trained(struct graph *g, const struct graph_weights *weights) {
     for (int i = 0; i < g->n_trained; i++)
         if (g->trained[i] == weights)
             return true;
-    g->trained = xrealloc(g->trained, (size_t)(g->n_trained + 1) * sizeof *g->trained);
+    g->trained = xrealloc(g->trained, (size_t)(g->n_trained + 1) * sizeof(struct graph_weights *));
     g->trained[g->n_trained++] = weights;
     return false;
 }

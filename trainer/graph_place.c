@@ -67,8 +67,8 @@ static void place(struct buffer **placed, int count, struct buffer *b) {
 }
 
 void graph_place(struct graph *g, bool apart) {
-    struct buffer **order = xcalloc((size_t)g->n_buffers + 1, sizeof *order);
-    struct buffer **placed = xcalloc((size_t)g->n_buffers + 1, sizeof *placed);
+    struct buffer **order = xcalloc((size_t)g->n_buffers + 1, sizeof(struct buffer *));
+    struct buffer **placed = xcalloc((size_t)g->n_buffers + 1, sizeof(struct buffer *));
 
     find_lives(g, apart);
     for (int i = 0; i < g->n_buffers; i++) {
@@ -95,6 +95,7 @@ float *graph_data(const struct graph *g, void *arena, int tensor) {
     const struct tensor *t = &g->tensors[tensor];
     struct graph_size s = t->size;
     size_t picture = (size_t)(s.h + 2 * s.pad) * (size_t)(s.w + 2 * s.pad) * (size_t)s.c;
+    void *whole = (char *)arena + g->buffers[t->buffer].offset;
 
-    return (float *)((char *)arena + g->buffers[t->buffer].offset) + (size_t)t->first * picture;
+    return (float *)whole + (size_t)t->first * picture;
 }

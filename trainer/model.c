@@ -87,7 +87,7 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     m->options = *options;
     m->options.shapes = MAX(options->shapes, 1);
     m->hook = (struct graph_hook){options->between_ops, options->context};
-    m->tapes = xcalloc((size_t)m->options.shapes, sizeof *m->tapes);
+    m->tapes = xcalloc((size_t)m->options.shapes, sizeof(struct tape *));
     err = parse_gan_mode(options->gan_mode, &m->gan_mode);
     if (err)
         goto fail;

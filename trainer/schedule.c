@@ -43,8 +43,10 @@ double schedule_lr(const struct schedule *s, int epoch) {
         int over = MAX(0, k + s->epoch_count - s->n_epochs);
         return s->lr * (1 - (double)over / (s->n_epochs_decay + 1));
     }
-    case SCHEDULE_STEP:
-        return s->lr * pow(0.1, k / s->lr_decay_iters); // whole epochs
+    case SCHEDULE_STEP: {
+        int drops = k / s->lr_decay_iters;
+        return s->lr * pow(0.1, drops);
+    }
     case SCHEDULE_COSINE:
         return s->lr * (1 + cos(M_PI * k / s->n_epochs)) / 2;
     case SCHEDULE_PLATEAU:
