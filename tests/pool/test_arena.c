@@ -102,10 +102,21 @@ struct record_of_run { // shared with the children
     uint64_t seen[TABLES][STEPS_MAX];
 };
 
+// The last step, if the kill came into the next one, must still have its reply.
+static void ask_last_again(struct arena *a, const struct record_of_run *log) {
+    for (uint64_t t = 0; t < TABLES; t++) {
+        uint64_t step = log->steps[t];
+        if (step && arena_state(a, t)->step == step)
+            if (step_of(a, t, step) || seen(a, t) != log->seen[t][step])
+                _exit(3);
+    }
+}
+
 // Goes on behind what is logged, until it is killed: a step that was done but not logged is asked
 // again. So is every third, at once.
 static void run_until_killed(struct record_of_run *log) {
     struct arena *a = open_arena("pool.arena");
+    ask_last_again(a, log);
     for (uint64_t step = log->steps[0]; step < STEPS_MAX; step++)
         for (uint64_t t = 0; t < TABLES; t++) {
             if (step <= log->steps[t])
