@@ -1,0 +1,255 @@
+#include "rows.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "schema.h"
+#include "util.h"
+
+// ?1 is the run in all of them.
+static const char *const texts[ROWS_STATEMENTS] = {
+    [ROWS_METRIC] = "INSERT INTO metric VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET "
+                    "ts_us = excluded.ts_us, value = excluded.value, special = excluded.special",
+    [ROWS_KEY] = "INSERT INTO metric_key (name, replayable) SELECT ?2, ?3 WHERE ?1 ON CONFLICT DO "
+                 "UPDATE SET replayable = excluded.replayable",
+    [ROWS_KEY_ID] = "SELECT key_id FROM metric_key WHERE name = ?2 AND ?1",
+    [ROWS_SAMPLE] = "INSERT OR IGNORE INTO sample VALUES (?1, ?2, ?3, ?4)",
+    [ROWS_VERDICT] = "INSERT OR REPLACE INTO curation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [ROWS_VERDICTS_BEGIN] = "DELETE FROM curation WHERE run_id = ?1 AND domain = ?2",
+    [ROWS_EVENT] = "INSERT INTO event VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [ROWS_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?1, ?2, ?3, ?4)",
+    [ROWS_PROCESS_START] =
+        "INSERT INTO process (run_id, process, instance, incarnation, pid, started_us) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET pid = excluded.pid, "
+        "started_us = excluded.started_us",
+    [ROWS_PROCESS_END] =
+        "INSERT INTO process (run_id, process, instance, incarnation, ended_us, exit_code, "
+        "peak_rss_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET "
+        "ended_us = excluded.ended_us, exit_code = excluded.exit_code, "
+        "peak_rss_bytes = coalesce(excluded.peak_rss_bytes, peak_rss_bytes)",
+    [ROWS_RUN_STATE] = "UPDATE run SET status = ?2, ended_us = CASE ?2 WHEN 'running' THEN NULL "
+                       "ELSE ?3 END, device = coalesce(nullif(?4, ''), device) WHERE run_id = ?1",
+    [ROWS_PARAM] = "INSERT OR REPLACE INTO param VALUES (?1, ?2, ?3)",
+    [ROWS_CURSOR] = "INSERT OR REPLACE INTO ingest_cursor VALUES (?1, ?2, ?3, ?4)",
+};
+
+int rows_init(sqlite3 *db, int64_t run_id, struct rows *ret_rows) {
+    struct rows r = {.db = db, .run_id = run_id};
+    for (int i = 0; i < ROWS_STATEMENTS; i++) {
+        if (sqlite3_prepare_v3(db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &r.statements[i],
+                               NULL)) {
+            int err = schema_failed(db, texts[i]);
+            rows_fini(&r);
+            return err;
+        }
+        (void)sqlite3_bind_int64(r.statements[i], 1, run_id); // ?1 is in every text
+    }
+    *ret_rows = r;
+    return ERR_OK;
+}
+
+void rows_fini(struct rows *r) {
+    for (int i = 0; i < ROWS_STATEMENTS; i++)
+        (void)sqlite3_finalize(r->statements[i]); // repeats the last step's error
+    free(r->keys);
+    *r = (struct rows){0};
+}
+
+void rows_forget_keys(struct rows *r) {
+    r->n_keys = r->next_key = 0;
+}
+
+// ---- binding: fails only for lack of memory, which the step then reports as a NULL refused ----
+
+static void text(sqlite3_stmt *s, int i, const char *value) {
+    (void)sqlite3_bind_text(s, i, value, -1, SQLITE_STATIC); // stepped before `value` goes
+}
+
+static void number(sqlite3_stmt *s, int i, uint64_t value) {
+    (void)sqlite3_bind_int64(s, i, (int64_t)MIN(value, (uint64_t)INT64_MAX));
+}
+
+static int run(struct rows *r, int which) {
+    sqlite3_stmt *s = r->statements[which];
+    int rc = sqlite3_step(s);
+    (void)sqlite3_reset(s); // repeats the step's error
+    return rc == SQLITE_DONE ? ERR_OK : schema_failed(r->db, "write a row");
+}
+
+// ---- metrics ----
+
+static int ask_key(struct rows *r, const struct msg_metric *m, int64_t *ret_id) {
+    sqlite3_stmt *put = r->statements[ROWS_KEY], *ask = r->statements[ROWS_KEY_ID];
+    text(put, 2, m->key);
+    number(put, 3, m->replayable != 0);
+    int err = run(r, ROWS_KEY);
+    if (err)
+        return err;
+    text(ask, 2, m->key);
+    int rc = sqlite3_step(ask);
+    if (rc == SQLITE_ROW)
+        *ret_id = sqlite3_column_int64(ask, 0);
+    (void)sqlite3_reset(ask); // repeats the step's error
+    return rc == SQLITE_ROW ? ERR_OK : schema_failed(r->db, "read a key");
+}
+
+// Keys come in the same order step after step: the next one is looked at first.
+static int find_key(struct rows *r, const struct msg_metric *m, int64_t *ret_id) {
+    for (int i = 0; i < r->n_keys; i++) {
+        int k = (r->next_key + i) % r->n_keys;
+        if (strcmp(r->keys[k].name, m->key) != 0)
+            continue;
+        r->next_key = k + 1;
+        *ret_id = r->keys[k].id;
+        return ERR_OK;
+    }
+    int err = ask_key(r, m, ret_id);
+    if (err)
+        return err;
+    r->keys = xrealloc(r->keys, (size_t)(r->n_keys + 1) * sizeof *r->keys);
+    r->keys[r->n_keys].id = *ret_id;
+    (void)text_copy(r->keys[r->n_keys].name, sizeof r->keys->name, m->key); // as long in msg.def
+    r->next_key = ++r->n_keys;
+    return ERR_OK;
+}
+
+static int put_metric(struct rows *r, const struct msg_metric *m) {
+    sqlite3_stmt *s = r->statements[ROWS_METRIC];
+    int64_t key_id = 0;
+    int err = find_key(r, m, &key_id);
+    if (err)
+        return err;
+    (void)sqlite3_bind_int64(s, 2, key_id);
+    number(s, 3, m->step);
+    (void)sqlite3_bind_int64(s, 4, m->ts_us);
+    if (isfinite(m->value))
+        (void)sqlite3_bind_double(s, 5, m->value);
+    else
+        (void)sqlite3_bind_null(s, 5);
+    (void)sqlite3_bind_int(s, 6,
+                           isnan(m->value)   ? 1
+                           : isinf(m->value) ? (m->value > 0 ? 2 : 3)
+                                             : 0);
+    return run(r, ROWS_METRIC);
+}
+
+// ---- the others ----
+
+static int put_sample(struct rows *r, const struct msg_sample *m) {
+    sqlite3_stmt *s = r->statements[ROWS_SAMPLE];
+    number(s, 2, m->step);
+    text(s, 3, m->kind);
+    text(s, 4, m->path);
+    return run(r, ROWS_SAMPLE);
+}
+
+static int put_verdict(struct rows *r, const struct msg_verdict *m) {
+    sqlite3_stmt *s = r->statements[ROWS_VERDICT];
+    text(s, 2, m->domain);
+    text(s, 3, m->path);
+    text(s, 4, m->verdict);
+    text(s, 5, m->reason);
+    (void)sqlite3_bind_double(s, 6, m->score); // NaN becomes NULL
+    text(s, 7, m->detail);
+    return run(r, ROWS_VERDICT);
+}
+
+static int put_verdicts_begin(struct rows *r, const struct msg_verdicts_begin *m) {
+    text(r->statements[ROWS_VERDICTS_BEGIN], 2, m->domain);
+    return run(r, ROWS_VERDICTS_BEGIN);
+}
+
+static int put_event(struct rows *r, const struct msg_peer *from, const struct msg_event *m) {
+    sqlite3_stmt *s = r->statements[ROWS_EVENT];
+    (void)sqlite3_bind_int64(s, 2, m->ts_us);
+    text(s, 3, m->level);
+    text(s, 4, from->process);
+    text(s, 5, m->code);
+    number(s, 6, m->step);
+    text(s, 7, m->message);
+    return run(r, ROWS_EVENT);
+}
+
+static int put_checkpoint(struct rows *r, const struct msg_checkpoint *m) {
+    sqlite3_stmt *s = r->statements[ROWS_CHECKPOINT];
+    number(s, 2, m->step);
+    text(s, 3, m->dir);
+    text(s, 4, m->digest);
+    return run(r, ROWS_CHECKPOINT);
+}
+
+static int put_process_start(struct rows *r, const struct msg_process_start *m) {
+    sqlite3_stmt *s = r->statements[ROWS_PROCESS_START];
+    text(s, 2, m->process);
+    number(s, 3, m->instance);
+    number(s, 4, m->incarnation);
+    number(s, 5, m->pid);
+    (void)sqlite3_bind_int64(s, 6, m->ts_us);
+    return run(r, ROWS_PROCESS_START);
+}
+
+static int put_process_end(struct rows *r, const struct msg_process_end *m) {
+    sqlite3_stmt *s = r->statements[ROWS_PROCESS_END];
+    text(s, 2, m->process);
+    number(s, 3, m->instance);
+    number(s, 4, m->incarnation);
+    (void)sqlite3_bind_int64(s, 5, m->ts_us);
+    (void)sqlite3_bind_int64(s, 6, m->exit_code);
+    if (m->peak_rss_bytes)
+        number(s, 7, m->peak_rss_bytes);
+    else
+        (void)sqlite3_bind_null(s, 7);
+    return run(r, ROWS_PROCESS_END);
+}
+
+static int put_run_state(struct rows *r, const struct msg_run_state *m) {
+    sqlite3_stmt *s = r->statements[ROWS_RUN_STATE];
+    text(s, 2, m->status);
+    (void)sqlite3_bind_int64(s, 3, m->ts_us);
+    text(s, 4, m->device);
+    return run(r, ROWS_RUN_STATE);
+}
+
+int rows_put_param(struct rows *r, const char *key, const char *value) {
+    sqlite3_stmt *s = r->statements[ROWS_PARAM];
+    text(s, 2, key);
+    text(s, 3, value);
+    return run(r, ROWS_PARAM);
+}
+
+int rows_put_cursor(struct rows *r, const struct msg_peer *from, uint64_t last_seq) {
+    sqlite3_stmt *s = r->statements[ROWS_CURSOR];
+    text(s, 2, from->process);
+    number(s, 3, from->instance);
+    number(s, 4, last_seq);
+    return run(r, ROWS_CURSOR);
+}
+
+int rows_put(struct rows *r, const struct msg_peer *from, const struct msg *m) {
+    switch (m->type) {
+    case MSG_metric:
+        return put_metric(r, &m->metric);
+    case MSG_sample:
+        return put_sample(r, &m->sample);
+    case MSG_verdict:
+        return put_verdict(r, &m->verdict);
+    case MSG_verdicts_begin:
+        return put_verdicts_begin(r, &m->verdicts_begin);
+    case MSG_event:
+        return put_event(r, from, &m->event);
+    case MSG_checkpoint:
+        return put_checkpoint(r, &m->checkpoint);
+    case MSG_process_start:
+        return put_process_start(r, &m->process_start);
+    case MSG_process_end:
+        return put_process_end(r, &m->process_end);
+    case MSG_run_state:
+        return put_run_state(r, &m->run_state);
+    case MSG_param:
+        return rows_put_param(r, m->param.key, m->param.value);
+    default:
+        return err_set(ERR_PEER, "%s: not a record", msg_name(m->type));
+    }
+}

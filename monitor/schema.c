@@ -1,0 +1,143 @@
+#include "schema.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "embed.h"
+#include "err.h"
+#include "util.h"
+
+EMBED(schema_sql, "schema.sql");
+
+// migrations[n] leads from version n to n + 1.
+static const char *const migrations[SCHEMA_VERSION] = {schema_sql};
+
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x) TEXT_OF_(x)
+
+int schema_failed(sqlite3 *db, const char *what) {
+    int err = ERR_IO, rc = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
+    switch (rc & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        err = ERR_BUSY;
+        break;
+    case SQLITE_FULL:
+        err = ERR_SPACE;
+        break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        err = ERR_FORMAT;
+        break;
+    case SQLITE_CONSTRAINT:
+    case SQLITE_TOOBIG:
+        err = ERR_DATA;
+        break;
+    default:
+        break;
+    }
+    return err_set(err, "database: %s: %s", what, db ? sqlite3_errmsg(db) : "no memory");
+}
+
+int schema_run(sqlite3 *db, const char *sql) {
+    SQL(db, sqlite3_exec(db, sql, NULL, NULL, NULL), sql);
+    return ERR_OK;
+}
+
+static int read_number(sqlite3 *db, const char *sql, int64_t *ret) {
+    sqlite3_stmt *s = NULL;
+    SQL(db, sqlite3_prepare_v2(db, sql, -1, &s, NULL), sql);
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW)
+        *ret = sqlite3_column_int64(s, 0);
+    (void)sqlite3_finalize(s); // repeats the step's error
+    return rc == SQLITE_ROW ? ERR_OK : schema_failed(db, sql);
+}
+
+static int open_file(const char *path, int flags, sqlite3 **ret_db) {
+    sqlite3 *db = NULL;
+    if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+        int err = schema_failed(db, path);
+        (void)sqlite3_close(db); // never opened
+        return err;
+    }
+    (void)sqlite3_busy_timeout(db, SCHEMA_BUSY_MS); // fails only on misuse
+    *ret_db = db;
+    return ERR_OK;
+}
+
+// A copy of what there is before it is changed.
+static int back_up(sqlite3 *db, const char *path, int64_t version) {
+    char *sql = sqlite3_mprintf("VACUUM INTO %Q || '.bak-v%lld'", path, (long long)version);
+    int err = sql ? schema_run(db, sql) : err_set(ERR_IO, "no memory");
+    sqlite3_free(sql);
+    return err;
+}
+
+static int step_version(sqlite3 *db, int64_t version) {
+    char set[64];
+    (void)snprintf(set, sizeof set, "PRAGMA user_version = %lld", (long long)version + 1);
+    int err = schema_run(db, migrations[version]);
+    return err ? err : schema_run(db, set);
+}
+
+// Under the write lock: another monitor may be doing the same.
+static int migrate(sqlite3 *db, const char *path) {
+    int64_t version = 0, application = 0, tables = 0;
+    int err = schema_run(db, "BEGIN IMMEDIATE");
+    if (err)
+        return err;
+    err = read_number(db, "PRAGMA user_version", &version);
+    if (!err)
+        err = read_number(db, "PRAGMA application_id", &application);
+    if (!err)
+        err = read_number(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (!err && tables && application != SCHEMA_APPLICATION)
+        err = err_set(ERR_FORMAT, "'%s' is a database of another program", path);
+    if (!err && version > SCHEMA_VERSION)
+        err = err_set(ERR_MISMATCH,
+                      "'%s' has version %lld of the tables, this program knows %d: use a newer one",
+                      path, (long long)version, SCHEMA_VERSION);
+    for (; !err && version < SCHEMA_VERSION; version++)
+        err = step_version(db, version);
+    if (!err)
+        err = schema_run(db, "PRAGMA application_id = " TEXT_OF(SCHEMA_APPLICATION));
+    return err ? err : schema_run(db, "COMMIT");
+}
+
+static int prepare(sqlite3 *db, const char *path) {
+    int64_t version = 0, application = 0;
+    int err = schema_run(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                             "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;");
+    if (!err)
+        err = read_number(db, "PRAGMA user_version", &version);
+    if (!err)
+        err = read_number(db, "PRAGMA application_id", &application);
+    bool ours = application == SCHEMA_APPLICATION;
+    if (!err && ours && version == SCHEMA_VERSION)
+        return ERR_OK;
+    if (!err && ours && version > 0 && version < SCHEMA_VERSION)
+        err = back_up(db, path, version);
+    return err ? err : migrate(db, path);
+}
+
+int schema_open(const char *path, sqlite3 **ret_db) {
+    sqlite3 *db = NULL;
+    int err = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
+    if (err)
+        return err;
+    (void)sqlite3_busy_timeout(db, 10000); // the first monitors of several may meet here
+    err = prepare(db, path);
+    if (err) {
+        (void)sqlite3_close(db); // rolls back
+        return err;
+    }
+    (void)sqlite3_busy_timeout(db, SCHEMA_BUSY_MS);
+    *ret_db = db;
+    return ERR_OK;
+}
+
+int schema_open_reader(const char *path, sqlite3 **ret_db) {
+    return open_file(path, SQLITE_OPEN_READONLY, ret_db);
+}

@@ -1,0 +1,37 @@
+// schema - metrics.sqlite: its tables and views (schema.sql), made and brought up to date.
+//
+// SQLITE_APPLICATION is written into the file's header; PRAGMA user_version counts the versions. A
+// file of an older version is copied to PATH.bak-vN and then migrated in one transaction; one of a
+// newer version is refused with its number.
+#ifndef SCHEMA_H
+#define SCHEMA_H
+
+#include <sqlite3.h>
+
+#define SCHEMA_APPLICATION 0x43474e50 // "CGNP"
+#define SCHEMA_VERSION 1
+#define SCHEMA_BUSY_MS 200 // how long a statement waits for another monitor
+
+// Opens for writing, makes what is missing: WAL, synchronous = NORMAL (a killed process loses
+// nothing). ERR_IO, ERR_FORMAT (no database, or not ours), ERR_MISMATCH (newer), ERR_BUSY,
+// ERR_SPACE.
+int schema_open(const char *path, sqlite3 **ret_db);
+
+// Opens for reading only, for the dashboard. ERR_IO.
+int schema_open_reader(const char *path, sqlite3 **ret_db);
+
+// err_set with SQLite's text. ERR_BUSY (another writer; try again), ERR_SPACE (disk full; try
+// again), ERR_FORMAT (corrupt), ERR_DATA (a constraint), else ERR_IO.
+int schema_failed(sqlite3 *db, const char *what);
+
+// Runs statements without results.
+int schema_run(sqlite3 *db, const char *sql);
+
+#define SQL(db, call, what)                                                                        \
+    do {                                                                                           \
+        int sql_rc_ = (call);                                                                      \
+        if (sql_rc_ != SQLITE_OK && sql_rc_ != SQLITE_ROW && sql_rc_ != SQLITE_DONE)               \
+            return schema_failed(db, what);                                                        \
+    } while (0)
+
+#endif
