@@ -7,6 +7,8 @@
 #define OUTER_VECTORS 3
 #define TARGET __attribute__((target("avx512f")))
 #define FMA(x, y, z) _mm512_fmadd_ps(x, y, z)
+#define STREAM(x, v) _mm512_stream_ps(x, v)
+#define STREAM_END() _mm_sfence()
 #include "cpu_product_simd.h"
 #include "cpu_wino_simd.h"
 

@@ -251,6 +251,7 @@ INLINE void gather_filters(int taps, const float *w, ptrdiff_t output, int count
             lanes[j * LANES + l] = w[l * output + j];
 }
 
+// Read much later, when the cache has long lost it: written past the cache where that is possible.
 INLINE void filter_panel(int m, const struct cpu_wino_panel *p) {
     int a = TILE_SIDE(m), side = FILTER_SIDE(m), padded = (p->inputs + LANES - 1) / LANES * LANES;
     ptrdiff_t point = p->point;
@@ -268,8 +269,9 @@ INLINE void filter_panel(int m, const struct cpu_wino_panel *p) {
             BOTH(times_g, m, side, a, in, out);
 #pragma GCC unroll 36
             for (int j = 0; j < a * a; j++)
-                *(vec *)(to + j * point) = out[j];
+                STREAM(to + j * point, out[j]);
         }
+    STREAM_END();
 }
 
 INLINE void filter_grad(int m, const float *du, ptrdiff_t point, int count, bool add, float *dw) {
