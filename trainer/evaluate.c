@@ -13,31 +13,48 @@ static void free_images(struct image *images, int n) {
     free(images);
 }
 
+struct judgement {
+    struct model *model;
+    const struct held_out *held;
+    const struct evaluate_options *options;
+    int n[2]; // pictures of A and B
+};
+
+static int make_fakes(const struct judgement *j, int net, struct image *ret_fakes) {
+    int channels = j->held->real[1 - net][0].c;
+    for (int i = 0; i < j->n[net]; i++) {
+        if (*j->options->stop)
+            return err_set(ERR_STOPPED, "asked to stop");
+        int err = picture_translate(j->model, net, channels, &j->held->real[net][i], &ret_fakes[i]);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
 // Distance of the fakes of net `net` from the domain they are to look like.
-static int distance_of_fakes(struct model *m, int net, const struct held_out *held, const int n[2],
-                             uint64_t seed, double *ret) {
-    const struct image *real = held->real[net], *other = held->real[1 - net];
-    struct image *fakes = xcalloc((size_t)n[net], sizeof *fakes);
-    int err = ERR_OK;
-    for (int i = 0; i < n[net] && !err; i++)
-        err = picture_translate(m, net, other[0].c, &real[i], &fakes[i]);
+static int distance_of_fakes(const struct judgement *j, int net, double *ret) {
+    struct image *fakes = xcalloc((size_t)j->n[net], sizeof *fakes);
+    int err = make_fakes(j, net, fakes);
     if (!err)
-        err = swd(fakes, n[net], other, n[1 - net], seed, ret);
-    free_images(fakes, n[net]);
+        err = swd(fakes, j->n[net], j->held->real[1 - net], j->n[1 - net], j->options->seed, ret);
+    free_images(fakes, j->n[net]);
     return err;
 }
 
 int evaluate(struct model *m, const struct held_out *held, const struct evaluate_options *options,
              struct evaluate_scores *ret_scores) {
+    struct judgement j = {m, held, options, {0}};
     struct evaluate_scores s;
-    int n[2] = {MIN(options->pictures, held->count[0]), MIN(options->pictures, held->count[1])};
-    if (n[0] < 1 || n[1] < 1)
+    for (int i = 0; i < 2; i++)
+        j.n[i] = MIN(options->pictures, held->count[i]);
+    if (j.n[0] < 1 || j.n[1] < 1)
         return err_set(ERR_SHAPE, "no pictures to judge with");
-    int err = swd(held->real[0], n[0], held->real[1], n[1], options->seed, &s.real);
+    int err = distance_of_fakes(&j, 0, &s.a_to_b);
     if (!err)
-        err = distance_of_fakes(m, 0, held, n, options->seed, &s.a_to_b);
+        err = distance_of_fakes(&j, 1, &s.b_to_a);
     if (!err)
-        err = distance_of_fakes(m, 1, held, n, options->seed, &s.b_to_a);
+        err = swd(held->real[0], j.n[0], held->real[1], j.n[1], options->seed, &s.real);
     if (!err)
         *ret_scores = s;
     return err;

@@ -5,6 +5,8 @@
 #ifndef EVALUATE_H
 #define EVALUATE_H
 
+#include <stdbool.h>
+
 #include "held_out.h"
 #include "model.h"
 
@@ -17,9 +19,11 @@ struct evaluate_scores {
 struct evaluate_options {
     int pictures; // of each domain, at most
     uint64_t seed;
+    const bool *stop; // looked at before each picture
 };
 
-// ERR_SHAPE: the pictures differ in size or have fewer than 16 pixels on a side; ERR_DEVICE_LOST.
+// ERR_SHAPE: the pictures differ in size or have fewer than 16 pixels on a side; ERR_DEVICE_LOST;
+// ERR_STOPPED.
 int evaluate(struct model *m, const struct held_out *held, const struct evaluate_options *options,
              struct evaluate_scores *ret_scores);
 

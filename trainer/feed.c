@@ -186,7 +186,7 @@ static void refill(struct feed *f) {
 static uint64_t credit_left(const struct feed *f, int client) {
     const struct client *c = &f->clients[client];
     uint64_t used = 0;
-    for (int i = 0; i < FEED_AHEAD_MAX; i++)
+    for (int i = 0; c->ready && i < FEED_AHEAD_MAX; i++)
         used += f->slots[i].state == SLOT_ISSUED && f->slots[i].client == client;
     return c->ready && used < c->credits ? c->credits - used : 0;
 }

@@ -41,6 +41,7 @@ struct training {
     struct feed_batch batch;            // of the next step, or empty
     uint64_t split, index;              // what batch_is_there looks for
     uint64_t last_step, saved_step;
+    bool judged; // after the last step
     int64_t saved_us, goodbye_us;
 };
 
@@ -241,15 +242,19 @@ static void metric(struct training *t, const char *key, double value) {
 
 static int judge(struct training *t) {
     struct evaluate_options options = {.pictures = (int)t->config->trainer.judge_pictures,
-                                       .seed = (uint64_t)t->config->top.seed};
+                                       .seed = (uint64_t)t->config->top.seed,
+                                       .stop = &t->proc->stop};
     struct evaluate_scores scores;
+    t->judged = true;
     if (!options.pictures)
         return ERR_OK;
+    points_line(t->points, "step %llu, judging", (unsigned long long)t->state.step);
     int err = evaluate(t->model, &t->held, &options, &scores);
     if (err == ERR_SHAPE) {
         points_event(t->points, "warn", "not_judged", t->state.step, "%s", err_text());
         return ERR_OK;
     }
+    t->judged = !err;
     if (err)
         return err;
     metric(t, "swd/AtoB", scores.a_to_b);
@@ -276,7 +281,7 @@ static int render(struct training *t) {
 
 static bool is_save_due(const struct training *t) {
     int64_t every = t->config->trainer.save_every_steps;
-    if (t->state.step == t->last_step)
+    if (t->state.step >= t->last_step)
         return true;
     return every ? t->state.step % (uint64_t)every == 0 : t->state.batch == 0;
 }
@@ -304,7 +309,7 @@ static void note_kernels(struct training *t) {
 
 static int write_files(struct training *t, const char *folder) {
     note_kernels(t);
-    t->state.scheduled = is_save_due(t);
+    t->state.scheduled = is_save_due(t) && t->judged;
     struct checkpoint_content content = {.nets = t->nets,
                                          .n_nets = t->n_nets,
                                          .config = t->config,
@@ -345,10 +350,10 @@ static bool is_time_to_save(const struct training *t) {
 
 static int after_step(struct training *t) {
     int err = ERR_OK;
-    if (is_save_due(t))
-        err = judge(t);
-    if (!err && is_render_due(t))
+    if (is_render_due(t))
         err = render(t);
+    if (!err && is_save_due(t))
+        err = judge(t);
     if (!err && (is_save_due(t) || is_time_to_save(t)))
         err = save(t);
     return err;
@@ -422,6 +427,7 @@ static int check_finite(struct training *t) {
 }
 
 static void count_step(struct training *t) {
+    t->judged = false;
     t->state.step++;
     t->state.images += (uint64_t)t->batch.n;
     if (++t->state.batch == t->progress.epoch_batches) {
@@ -518,12 +524,21 @@ static int begin_data(struct training *t) {
     return err;
 }
 
+// What comes before the first step: the untrained nets' pictures and scores, or what was left
+// undone when a signal came before a checkpoint's judgement had ended.
+static int begin_steps(struct training *t) {
+    int err = ERR_OK;
+    if (!t->state.step) {
+        err = render(t);
+        return err ? err : judge(t);
+    }
+    return is_save_due(t) && !t->state.scheduled ? after_step(t) : ERR_OK;
+}
+
 static int train(struct training *t) {
     int err = begin_data(t);
-    if (!err && !t->state.step)
-        err = judge(t);
-    if (!err && !t->state.step)
-        err = render(t);
+    if (!err)
+        err = begin_steps(t);
     while (!err && !t->proc->stop && t->state.step < t->last_step)
         err = step(t);
     if (err == ERR_STOPPED)
@@ -542,7 +557,7 @@ static int say_goodbye(struct training *t) {
 }
 
 static bool is_finished(const struct training *t) {
-    return t->last_step && t->state.step >= t->last_step;
+    return t->last_step && t->state.step >= t->last_step && t->state.scheduled;
 }
 
 int training_run(struct training *t) {
