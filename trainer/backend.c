@@ -4,6 +4,19 @@
 
 #include "err.h"
 
+static int output_size(const struct conv_shape *s, int size) {
+    if (s->transposed)
+        return (size - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
+    if (size + 2 * s->pad < s->r)
+        return 0;
+    return (size + 2 * s->pad - s->r) / s->stride + 1;
+}
+
+void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
+    *ret_h = output_size(s, s->h);
+    *ret_w = output_size(s, s->w);
+}
+
 int device_open(const struct device_options *options, struct device **ret_device) {
     if (strcmp(options->name, "cpu") == 0)
         return backend_cpu_open(options, ret_device);

@@ -88,6 +88,17 @@ struct norm_gradients {
     float *ret_dx, *ret_dskip;
 };
 
+struct join_shape {
+    size_t pixels; // n h w
+    int c_a, c_b;
+};
+
+// The buffers of join_backward.
+struct join_gradients {
+    const float *y, *dy;
+    float *ret_da, *ret_db;
+};
+
 enum gan_mode { GAN_LSGAN, GAN_VANILLA, GAN_WGANGP, GAN_NONSATURATING };
 
 struct gan_args {
@@ -161,6 +172,13 @@ struct backend {
     // Scratch that the four above need at `workspace`, aligned to 64 bytes.
     size_t (*norm_workspace_bytes)(struct device *d, const struct norm_shape *s);
 
+    // A U-Net's skip: y = relu([a; b]) on the channels, a [pixels,c_a], b [pixels,c_b],
+    // y [pixels,c_a + c_b]; da, db are dy's halves where y > 0, else 0.
+    int (*join_forward)(struct device *d, const struct join_shape *s, const float *a,
+                        const float *b, float *ret_y);
+    int (*join_backward)(struct device *d, const struct join_shape *s,
+                         const struct join_gradients *t);
+
     // loss = scale mean |a - b|; grad = scale sign(a - b) / count (0 where equal).
     int (*l1)(struct device *d, size_t count, double scale, const float *a, const float *b,
               float *ret_grad, double *ret_loss);
@@ -178,6 +196,9 @@ struct backend {
     // Whether all numbers are finite.
     bool (*finite)(struct device *d, size_t count, const float *x);
 };
+
+// Height and width of a convolution's output; below 1 if the input is too small.
+void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w);
 
 // Opens the device named. Fails with ERR_DEVICE (the text says what to set instead).
 int device_open(const struct device_options *options, struct device **ret_device);

@@ -112,6 +112,37 @@ static int tanh_backward(struct device *d, const struct norm_shape *s, const flo
     return ERR_OK;
 }
 
+static int join_forward(struct device *d, const struct join_shape *s, const float *a,
+                        const float *b, float *ret_y) {
+    int c = s->c_a + s->c_b;
+
+#pragma omp parallel for schedule(static)
+    for (size_t p = 0; p < s->pixels; p++)
+        for (int k = 0; k < c; k++) {
+            float x = k < s->c_a ? a[p * (size_t)s->c_a + (size_t)k]
+                                 : b[p * (size_t)s->c_b + (size_t)(k - s->c_a)];
+            ret_y[p * (size_t)c + (size_t)k] = x > 0 ? x : 0;
+        }
+    return ERR_OK;
+}
+
+static int join_backward(struct device *d, const struct join_shape *s,
+                         const struct join_gradients *t) {
+    int c = s->c_a + s->c_b;
+
+#pragma omp parallel for schedule(static)
+    for (size_t p = 0; p < s->pixels; p++)
+        for (int k = 0; k < c; k++) {
+            size_t i = p * (size_t)c + (size_t)k;
+            float g = t->y[i] > 0 ? t->dy[i] : 0;
+            if (k < s->c_a)
+                t->ret_da[p * (size_t)s->c_a + (size_t)k] = g;
+            else
+                t->ret_db[p * (size_t)s->c_b + (size_t)(k - s->c_a)] = g;
+        }
+    return ERR_OK;
+}
+
 static int l1(struct device *d, size_t count, double scale, const float *a, const float *b,
               float *ret_grad, double *ret_loss) {
     *ret_loss = cpu_l1(count, a, b, scale, ret_grad);
@@ -177,6 +208,8 @@ static const struct backend backend = {
     .norm_backward = norm_backward,
     .tanh_forward = tanh_forward,
     .tanh_backward = tanh_backward,
+    .join_forward = join_forward,
+    .join_backward = join_backward,
     .l1 = l1,
     .gan = gan,
     .adam = adam,

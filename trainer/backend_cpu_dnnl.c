@@ -39,15 +39,8 @@ struct descs {
 
 static int describe(const struct conv_shape *s, struct descs *ret) {
     int h, w;
-    int over = s->transposed ? s->out_pad : 0;
 
-    if (s->transposed) {
-        h = (s->h - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
-        w = (s->w - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
-    } else {
-        h = (s->h + 2 * s->pad - s->r) / s->stride + 1;
-        w = (s->w + 2 * s->pad - s->r) / s->stride + 1;
-    }
+    conv_output_size(s, &h, &w);
     dnnl_dims_t x = {s->n, s->c, s->h, s->w}, y = {s->n, s->k, h, w};
     dnnl_dims_t weights = {s->k, s->c, s->r, s->r}, bias = {s->k};
 
@@ -55,8 +48,8 @@ static int describe(const struct conv_shape *s, struct descs *ret) {
         int in = i ? s->w : s->h, out = i ? w : h;
         ret->stride[i] = s->stride;
         ret->pad_left[i] = s->pad;
-        ret->pad_right[i] =
-            s->transposed ? s->pad - over : MAX(0, (out - 1) * s->stride + s->r - in - s->pad);
+        ret->pad_right[i] = s->transposed ? s->pad - s->out_pad
+                                          : MAX(0, (out - 1) * s->stride + s->r - in - s->pad);
     }
     DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->x, 4, x, dnnl_f32, dnnl_nhwc));
     DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(&ret->y, 4, y, dnnl_f32, dnnl_nhwc));

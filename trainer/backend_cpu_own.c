@@ -3,16 +3,6 @@
 #include "backend_cpu.h"
 #include "util.h"
 
-static void output_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
-    if (s->transposed) {
-        *ret_h = (s->h - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
-        *ret_w = (s->w - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
-    } else {
-        *ret_h = (s->h + 2 * s->pad - s->r) / s->stride + 1;
-        *ret_w = (s->w + 2 * s->pad - s->r) / s->stride + 1;
-    }
-}
-
 // Residual blocks: all three passes by Winograd's algorithm.
 static bool choose_wino(struct own_conv *c) {
     const struct cpu_device *d = c->weights->device;
@@ -59,7 +49,7 @@ static void choose_direct(struct own_conv *c) {
 
     if (s->c % 16 || s->k % 16 || s->r > 7)
         return;
-    output_size(s, &h, &w);
+    conv_output_size(s, &h, &w);
     c->filter = (struct cpu_filter){
         .n = s->n,
         .cs = s->transposed ? s->c : s->k,
@@ -139,7 +129,7 @@ static void filter_gradient(const struct own_conv *c, const struct conv_gradient
     else
         cpu_filter_gradient(&c->filter, s->transposed ? t->x : t->dy, s->transposed ? t->dy : t->x,
                             t->accumulate, t->ret_dw);
-    output_size(s, &h, &w);
+    conv_output_size(s, &h, &w);
     if (t->ret_dbias)
         cpu_channel_sums((size_t)s->n * (size_t)h * (size_t)w, s->k, t->dy, t->accumulate,
                          t->ret_dbias);

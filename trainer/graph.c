@@ -90,14 +90,6 @@ static void need_workspace(struct graph *g, size_t bytes) {
     g->workspace_bytes = MAX(g->workspace_bytes, bytes);
 }
 
-static int conv_size(const struct graph_conv_args *args, int size) {
-    if (args->transposed)
-        return (size - 1) * args->stride - 2 * args->pad + args->r + args->out_pad;
-    if (size + 2 * args->pad < args->r)
-        return 0;
-    return (size + 2 * args->pad - args->r) / args->stride + 1;
-}
-
 int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
                const struct graph_conv_args *args, int *ret_y) {
     struct graph_size from = graph_size(g, x);
@@ -114,10 +106,11 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
         .transposed = args->transposed,
         .bias = weights->bias != NULL,
     };
-    struct graph_size to = {from.n, conv_size(args, shape.h), conv_size(args, shape.w), args->k, 0};
+    struct graph_size to = {.n = from.n, .c = args->k};
     bool needs_gradient = graph_root(g, x)->needs_gradient || args->train;
     struct device_conv *conv;
 
+    conv_output_size(&shape, &to.h, &to.w);
     if (to.h < 1 || to.w < 1)
         return err_set(ERR_SHAPE, "a %dx%d convolution meets a map of only %dx%d", args->r, args->r,
                        shape.w, shape.h);
@@ -215,6 +208,21 @@ int graph_tanh(struct graph *g, int x, int *ret_y) {
     g->tensors[y].needs_gradient = graph_root(g, x)->needs_gradient;
     *ret_y = y;
     return ERR_OK;
+}
+
+int graph_join(struct graph *g, int a, int b) {
+    struct graph_size size = graph_size(g, a);
+
+    size.c += graph_size(g, b).c;
+    int y = graph_tensor(g, size);
+    struct op *op = graph_append(g, OP_JOIN);
+    op->x = a;
+    op->skip = b;
+    op->y = y;
+    g->tensors[y].maker = g->n_ops - 1;
+    g->tensors[y].needs_gradient =
+        graph_root(g, a)->needs_gradient || graph_root(g, b)->needs_gradient;
+    return y;
 }
 
 void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss) {

@@ -76,6 +76,8 @@ int graph_norm(struct graph *g, int x, const struct graph_norm_args *args, int *
 // The same, but the output is `y`, a view of a graph_buffer whose border is args->pad.
 int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, int y);
 int graph_tanh(struct graph *g, int x, int *ret_y);
+// relu([a; b]) on the channels, for one reader. Both are made by a norm, without border.
+int graph_join(struct graph *g, int a, int b);
 
 // Losses: the value goes to *ret_loss whenever the tape runs (lent for the graph's life).
 // graph_l1: x against a constant target. graph_gan: a map (a convolution's output, or views).

@@ -107,6 +107,26 @@ static void tanh_backward(struct graph *g, const struct op forward) {
     take_parts(g, forward.y, op);
 }
 
+static void join_backward(struct graph *g, const struct op forward) {
+    const struct tensor *y = graph_root(g, forward.y);
+
+    if (y->n_parts == 0 || !y->needs_gradient)
+        return;
+    if (y->n_parts != 1 || !graph_root(g, forward.x)->needs_gradient ||
+        !graph_root(g, forward.skip)->needs_gradient)
+        BUG("a join needs one reader, and gradients on both sides");
+    int dy = y->part[0].data;
+    int dx = graph_gradient_slot(g, forward.x, 0);
+    int dskip = graph_gradient_slot(g, forward.skip, 0);
+    struct op *op = graph_append(g, OP_JOIN_BACKWARD);
+    op->x = forward.x;       // for its shape
+    op->skip = forward.skip; // likewise
+    op->y = forward.y;
+    op->dy = dy;
+    op->dx = dx;
+    op->dskip = dskip;
+}
+
 void graph_backward(struct graph *g) {
     int end = g->n_ops;
 
@@ -121,6 +141,9 @@ void graph_backward(struct graph *g) {
             break;
         case OP_TANH:
             tanh_backward(g, g->ops[i]);
+            break;
+        case OP_JOIN:
+            join_backward(g, g->ops[i]);
             break;
         default: // a loss has written its gradient already
             break;

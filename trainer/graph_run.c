@@ -65,6 +65,17 @@ static int run_norm(const struct run *r, const struct op *op) {
     }
 }
 
+static int run_join(const struct run *r, const struct op *op) {
+    struct graph_size a = graph_size(r->graph, op->x), b = graph_size(r->graph, op->skip);
+    struct join_shape s = {(size_t)a.n * (size_t)a.h * (size_t)a.w, a.c, b.c};
+    struct join_gradients t = {at(r, op->y), at(r, op->dy), at(r, op->dx), at(r, op->dskip)};
+
+    if (op->kind == OP_JOIN_BACKWARD)
+        return r->backend->join_backward(r->graph->device, &s, &t);
+    return r->backend->join_forward(r->graph->device, &s, at(r, op->x), at(r, op->skip),
+                                    at(r, op->y));
+}
+
 static int run_loss(const struct run *r, const struct op *op) {
     struct device *d = r->graph->device;
     struct graph_size s = graph_size(r->graph, op->x);
@@ -78,7 +89,9 @@ static int run_loss(const struct run *r, const struct op *op) {
 static int run_op(const struct run *r, const struct op *op) {
     if (op->kind <= OP_CONV_BACKWARD)
         return run_conv(r, op);
-    return op->kind <= OP_TANH_BACKWARD ? run_norm(r, op) : run_loss(r, op);
+    if (op->kind <= OP_TANH_BACKWARD)
+        return run_norm(r, op);
+    return op->kind <= OP_JOIN_BACKWARD ? run_join(r, op) : run_loss(r, op);
 }
 
 int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook) {

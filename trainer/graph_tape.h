@@ -11,6 +11,8 @@ enum op_kind {
     OP_NORM_BACKWARD,
     OP_TANH,
     OP_TANH_BACKWARD,
+    OP_JOIN,
+    OP_JOIN_BACKWARD,
     OP_L1,
     OP_GAN,
 };

@@ -9,10 +9,18 @@
 #include "util.h"
 
 // What happens around a convolution's map: x is the layer's input, m the remembered tensor.
-enum skip { SKIP_NONE, SKIP_REMEMBER /* m = x */, SKIP_ADD /* y += m */ };
+// Of a U-Net m is a stack.
+enum skip {
+    SKIP_NONE,
+    SKIP_REMEMBER, // m = x
+    SKIP_ADD,      // y += m
+    SKIP_PUSH,     // push y
+    SKIP_JOIN      // y = relu([pop; y])
+};
+#define STACK 8 // levels of the deepest U-Net
 
 struct layer {
-    char key[64];
+    char key[112];
     int c;
     struct graph_conv_args conv;
     int border; // reflection that x carries
@@ -85,6 +93,44 @@ static void resnet(struct net *net, const struct net_options *o, int blocks) {
     l->border = 3;
     l->bias = true;
     l->norm = false;
+    l->tanh = true;
+}
+
+// Levels from the outside: all downs, then all ups, which is also the order of the state dict. A
+// level's leaky ReLU and ReLU come before its convolutions; here they end the layer before. The
+// leaky map is also what the join reads, since relu(leaky(x)) = relu(x).
+static void unet(struct net *net, const struct net_options *o, int levels) {
+    char prefix[STACK][96] = {"model.model."};
+    int width[STACK];
+    struct layer *l = NULL;
+
+    net->divisor = 1 << levels;
+    for (int i = 0; i < levels; i++) {
+        width[i] = o->nf * MIN(1 << i, 8);
+        if (i > 0)
+            (void)snprintf(prefix[i], sizeof prefix[i], "%s%s", prefix[i - 1],
+                           i == 1 ? "1.model." : "3.model."); // 68 bytes at most
+        l = add(net, i ? width[i - 1] : o->in_nc, width[i], 4, "%s%d", prefix[i], i > 0);
+        l->conv.stride = 2;
+        l->conv.pad = 1;
+        l->norm = i > 0 && i < levels - 1;
+        l->act = i < levels - 1 ? ACT_LEAKY : ACT_RELU;
+        l->skip = i < levels - 1 ? SKIP_PUSH : SKIP_NONE;
+    }
+    for (int i = levels - 1; i >= 0; i--) {
+        bool innermost = i == levels - 1;
+        l = add(net, innermost ? width[i] : 2 * width[i], i ? width[i - 1] : o->out_nc, 4, "%s%d",
+                prefix[i], i == 0 || innermost ? 3 : 5);
+        l->conv.stride = 2;
+        l->conv.pad = 1;
+        l->conv.transposed = true;
+        l->act = ACT_RELU; // the join's, early: it needs a map that a norm op made
+        l->skip = SKIP_JOIN;
+    }
+    l->bias = true;
+    l->norm = false;
+    l->act = ACT_NONE;
+    l->skip = SKIP_NONE;
     l->tanh = true;
 }
 
@@ -166,21 +212,35 @@ static int net_new(const struct net_options *o, struct net **ret_net) {
     return ERR_OK;
 }
 
+static const struct generator {
+    const char *arch;
+    int depth;
+    void (*build)(struct net *net, const struct net_options *o, int depth);
+} generators[] = {
+    {"resnet_6blocks", 6, resnet},
+    {"resnet_9blocks", 9, resnet},
+    {"unet_128", 7, unet},
+    {"unet_256", 8, unet},
+};
+
 int generator_new(const struct net_options *o, struct net **ret_net) {
-    int blocks = strcmp(o->arch, "resnet_6blocks") == 0   ? 6
-                 : strcmp(o->arch, "resnet_9blocks") == 0 ? 9
-                                                          : 0;
+    const struct generator *g = NULL;
     int err;
 
-    if (!blocks)
-        return err_set(ERR_CONFIG, "netG \"%s\": resnet_6blocks or resnet_9blocks", o->arch);
+    for (unsigned i = 0; i < COUNT(generators); i++)
+        if (strcmp(o->arch, generators[i].arch) == 0)
+            g = &generators[i];
+    if (!g)
+        return err_set(ERR_CONFIG,
+                       "netG \"%s\": resnet_6blocks, resnet_9blocks, unet_128 or unet_256",
+                       o->arch);
     if (o->out_nc < 1)
         return err_set(ERR_CONFIG, "output_nc %d: 1 or more", o->out_nc);
     err = net_new(o, ret_net);
     if (err)
         return err;
-    resnet(*ret_net, o, blocks);
-    (*ret_net)->arch = blocks == 6 ? "resnet_6blocks" : "resnet_9blocks";
+    g->build(*ret_net, o, g->depth);
+    (*ret_net)->arch = g->arch;
     list_params(*ret_net);
     return ERR_OK;
 }
@@ -279,25 +339,23 @@ size_t net_bytes(const struct net *net) {
     return bytes;
 }
 
-// The size of a map behind a layer; 0 if it cannot pass.
-static int size_behind(const struct layer *l, int size) {
-    const struct graph_conv_args *c = &l->conv;
-
-    if (size <= l->border)
-        return 0;
-    size += 2 * l->border;
-    if (c->transposed)
-        return (size - 1) * c->stride - 2 * c->pad + c->r + c->out_pad;
-    return size + 2 * c->pad < c->r ? 0 : (size + 2 * c->pad - c->r) / c->stride + 1;
-}
-
 static bool fits(const struct net *net, int h, int w) {
     if (h % net->divisor || w % net->divisor)
         return false;
     for (int i = 0; i < net->n_layers; i++) {
         const struct layer *l = &net->layers[i];
-        h = size_behind(l, h);
-        w = size_behind(l, w);
+        struct conv_shape conv = {
+            .h = h + 2 * l->border,
+            .w = w + 2 * l->border,
+            .r = l->conv.r,
+            .stride = l->conv.stride,
+            .pad = l->conv.pad,
+            .out_pad = l->conv.out_pad,
+            .transposed = l->conv.transposed,
+        };
+        if (h <= l->border || w <= l->border)
+            return false;
+        conv_output_size(&conv, &h, &w);
         if (h < 1 || w < 1 || (l->norm && net->norm == NORM_INSTANCE && h * w == 1))
             return false;
     }
@@ -356,7 +414,7 @@ static int layer_forward(const struct net *net, int i, struct graph *g, int x, i
 
 int net_forward(const struct net *net, struct graph *g, int x, bool train, int *ret_y) {
     struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
-    int skip = -1, err;
+    int skip = -1, stack[STACK], depth = 0, err;
 
     if (graph_size(g, x).pad != pad.pad) {
         err = graph_norm(g, x, &pad, &x);
@@ -364,11 +422,16 @@ int net_forward(const struct net *net, struct graph *g, int x, bool train, int *
             return err;
     }
     for (int i = 0; i < net->n_layers; i++) {
-        if (net->layers[i].skip == SKIP_REMEMBER)
+        enum skip what = net->layers[i].skip;
+        if (what == SKIP_REMEMBER)
             skip = x;
         err = layer_forward(net, i, g, x, skip, train, &x);
         if (err)
             return err;
+        if (what == SKIP_PUSH)
+            stack[depth++] = x;
+        if (what == SKIP_JOIN)
+            x = graph_join(g, stack[--depth], x);
     }
     *ret_y = x;
     return ERR_OK;

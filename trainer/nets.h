@@ -1,6 +1,8 @@
 // nets - generators and discriminators: their parameters, and their calls on a graph.
 //
 //   generators      resnet_6blocks, resnet_9blocks   Johnson et al. 2016 (arXiv:1603.08155)
+//                   unet_128, unet_256               Ronneberger et al. 2015 (arXiv:1505.04597),
+//                                                    as Isola et al. 2017 use it
 //   discriminators  basic (3 layers), n_layers       PatchGAN, Isola et al. 2017 (arXiv:1611.07004)
 //                   pixel                            the same with 1x1 filters
 //

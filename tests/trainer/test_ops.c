@@ -381,6 +381,31 @@ static void tanh_gradient_sums_parts_of_the_batch(void **state) {
     device_close(d);
 }
 
+static void join_is_the_definition(void **state) {
+    struct device *d = open_device("auto");
+    struct join_shape s = {35, 3, 5};
+    struct pair a = pair_new(35 * 3), b = pair_new(35 * 5), dy = pair_new(35 * 8);
+    struct pair y = pair_poisoned(dy.count), da = pair_poisoned(a.count);
+    struct pair db = pair_poisoned(b.count);
+    struct join_gradients t = {y.f, dy.f, da.f, db.f};
+
+    for (int p = 0; p < 35; p++)
+        for (int k = 0; k < 8; k++) {
+            double x = k < 3 ? a.d[3 * p + k] : b.d[5 * p + k - 3];
+            y.d[8 * p + k] = fmax(x, 0);
+            *(k < 3 ? &da.d[3 * p + k] : &db.d[5 * p + k - 3]) = x > 0 ? dy.d[8 * p + k] : 0;
+        }
+    assert_int_equal(d->backend->join_forward(d, &s, a.f, b.f, y.f), ERR_OK);
+    assert_int_equal(d->backend->join_backward(d, &s, &t), ERR_OK);
+    assert_pair_agrees(&y);
+    assert_pair_agrees(&da);
+    assert_pair_agrees(&db);
+    struct pair *all[] = {&a, &b, &dy, &y, &da, &db};
+    for (unsigned k = 0; k < COUNT(all); k++)
+        pair_fini(all[k]);
+    device_close(d);
+}
+
 static void l1_is_the_definition(void **state) {
     struct device *d = open_device("auto");
     struct pair a = pair_new(1237), b = pair_new(1237), grad = pair_poisoned(1237);
@@ -517,6 +542,7 @@ int main(void) {
         cmocka_unit_test(norm_gradient_is_the_definition),
         cmocka_unit_test(constant_picture_normalizes_to_zero),
         cmocka_unit_test(tanh_gradient_sums_parts_of_the_batch),
+        cmocka_unit_test(join_is_the_definition),
         cmocka_unit_test(l1_is_the_definition),
         cmocka_unit_test(gan_losses_are_the_definition),
         cmocka_unit_test(adam_is_the_definition),
