@@ -1,6 +1,9 @@
-// bench_kernels - Winograd against oneDNN's direct convolution, each in the layout it likes best.
+// bench_kernels - our convolution kernels against oneDNN's, for the layers of the nets.
 //
 //   bench_kernels [rounds]      OMP_NUM_THREADS sets the threads
+//
+// "layout" is oneDNN's: "any" lets it choose what it likes best and counts no reorder, "nhwc" is
+// what our tensors have.
 //
 // A round runs oneDNN, ours, oneDNN; its ratio is the mean of the oneDNN times over ours, so that a
 // machine that changes speed changes both. One JSON line per shape and pass: median ratio with its
@@ -11,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cpu_filter.h"
+#include "cpu_narrow.h"
 #include "cpu_norm.h"
 #include "cpu_wino.h"
 #include "err.h"
@@ -47,28 +52,38 @@ static dnnl_memory_t filled_memory(const_dnnl_primitive_desc_t pd, dnnl_query_t 
     return memory;
 }
 
-static struct direct direct_new(const struct cpu_wino *s, enum pass pass) {
-    dnnl_dims_t xd = {s->n, s->c, s->h + 2, s->w + 2}, wd = {s->k, s->c, 3, 3};
-    dnnl_dims_t yd = {s->n, s->k, s->h, s->w}, one = {1, 1}, zero = {0, 0};
+// A convolution of x [n,c,h,w] by filters [k,c,r,r].
+struct layer {
+    int n, c, h, w, k, r, stride, pad;
+};
+
+static struct direct direct_new(const struct layer *l, enum pass pass, dnnl_format_tag_t tag) {
+    int h = (l->h + 2 * l->pad - l->r) / l->stride + 1;
+    int w_out = (l->w + 2 * l->pad - l->r) / l->stride + 1;
+    dnnl_dims_t xd = {l->n, l->c, l->h, l->w}, wd = {l->k, l->c, l->r, l->r};
+    dnnl_dims_t yd = {l->n, l->k, h, w_out}, stride = {l->stride, l->stride};
+    dnnl_dims_t before = {l->pad, l->pad};
+    dnnl_dims_t after = {MAX(0, (h - 1) * l->stride + l->r - l->h - l->pad),
+                         MAX(0, (w_out - 1) * l->stride + l->r - l->w - l->pad)};
     dnnl_memory_desc_t x, w, y;
     dnnl_convolution_desc_t cd;
     dnnl_primitive_desc_t forward, pd;
     struct direct d;
 
-    DNN(dnnl_memory_desc_init_by_tag(&x, 4, xd, dnnl_f32, dnnl_format_tag_any));
+    DNN(dnnl_memory_desc_init_by_tag(&x, 4, xd, dnnl_f32, tag));
     DNN(dnnl_memory_desc_init_by_tag(&w, 4, wd, dnnl_f32, dnnl_format_tag_any));
-    DNN(dnnl_memory_desc_init_by_tag(&y, 4, yd, dnnl_f32, dnnl_format_tag_any));
+    DNN(dnnl_memory_desc_init_by_tag(&y, 4, yd, dnnl_f32, tag));
     DNN(dnnl_convolution_forward_desc_init(&cd, dnnl_forward_training, dnnl_convolution_auto, &x,
-                                           &w, NULL, &y, one, zero, zero));
+                                           &w, NULL, &y, stride, before, after));
     DNN(dnnl_primitive_desc_create(&forward, &cd, NULL, engine, NULL));
     pd = forward;
     if (pass == BACKWARD_DATA) {
-        DNN(dnnl_convolution_backward_data_desc_init(&cd, dnnl_convolution_auto, &x, &w, &y, one,
-                                                     zero, zero));
+        DNN(dnnl_convolution_backward_data_desc_init(&cd, dnnl_convolution_auto, &x, &w, &y, stride,
+                                                     before, after));
         DNN(dnnl_primitive_desc_create(&pd, &cd, NULL, engine, forward));
     } else if (pass == BACKWARD_WEIGHTS) {
         DNN(dnnl_convolution_backward_weights_desc_init(&cd, dnnl_convolution_auto, &x, &w, NULL,
-                                                        &y, one, zero, zero));
+                                                        &y, stride, before, after));
         DNN(dnnl_primitive_desc_create(&pd, &cd, NULL, engine, forward));
     }
     DNN(dnnl_primitive_create(&d.primitive, pd));
@@ -91,11 +106,6 @@ static struct direct direct_new(const struct cpu_wino *s, enum pass pass) {
     return d;
 }
 
-struct ours {
-    struct cpu_wino s;
-    float *x, *y, *w, *u, *ub, *work;
-};
-
 static float *filled(size_t count) {
     float *x = xaligned(count * sizeof *x);
 
@@ -104,41 +114,46 @@ static float *filled(size_t count) {
     return x;
 }
 
-static struct ours ours_new(struct cpu_wino s) {
-    struct ours o = {.s = s};
+// One pass of ours; `shape` is the kernel's own struct.
+struct ours {
+    struct layer layer;
+    enum pass pass;
+    dnnl_format_tag_t layout;
+    const char *name;
+    void (*run)(const struct ours *o);
+    union {
+        struct cpu_wino wino;
+        struct cpu_narrow narrow;
+        struct cpu_filter filter;
+    } shape;
+    float *x, *y, *w, *packed, *work;
+};
 
-    o.x = filled((size_t)s.n * (s.h + 2) * (s.w + 2) * s.c);
-    o.y = filled((size_t)s.n * s.h * s.w * s.k);
-    o.w = filled((size_t)s.k * s.c * 9);
-    o.u = xaligned(cpu_wino_filter_floats(&s) * sizeof(float));
-    o.ub = xaligned(cpu_wino_filter_floats(&s) * sizeof(float));
-    o.work = xaligned(cpu_wino_work_floats(&s, omp_get_max_threads()) * sizeof(float));
-    cpu_wino_filters_forward(&s, o.w, o.u);
-    cpu_wino_filters_backward(&s, o.w, o.ub);
-    return o;
-}
+static void run_wino(const struct ours *o) {
+    struct cpu_wino_backward b = {.x = o->x, .dy = o->y, .u = o->packed};
 
-static void ours_free(struct ours *o) {
-    free(o->x);
-    free(o->y);
-    free(o->w);
-    free(o->u);
-    free(o->ub);
-    free(o->work);
-}
-
-static void run_ours(const struct ours *o, enum pass pass) {
-    struct cpu_wino_backward b = {.x = o->x, .dy = o->y, .u = o->ub};
-
-    if (pass == FORWARD) {
-        cpu_wino_forward(&o->s, o->x, o->u, o->work, o->y);
+    if (o->pass == FORWARD) {
+        cpu_wino_forward(&o->shape.wino, o->x, o->packed, o->work, o->y);
         return;
     }
-    if (pass == BACKWARD_DATA)
+    if (o->pass == BACKWARD_DATA)
         b.dx = o->x;
     else
         b.dw = o->w;
-    cpu_wino_backward(&o->s, &b, o->work);
+    cpu_wino_backward(&o->shape.wino, &b, o->work);
+}
+
+static void run_narrow(const struct ours *o) {
+    if (o->pass == FORWARD)
+        cpu_narrow_forward(&o->shape.narrow, o->x, o->packed, NULL, o->work, o->y);
+    else if (o->pass == BACKWARD_DATA)
+        cpu_narrow_backward_data(&o->shape.narrow, o->y, o->packed, o->work, o->x);
+    else
+        cpu_narrow_backward_weights(&o->shape.narrow, o->x, o->y, o->work, false, o->w);
+}
+
+static void run_filter(const struct ours *o) {
+    cpu_filter_gradient(&o->shape.filter, o->y, o->x, false, o->w);
 }
 
 static double run_direct_ms(const struct direct *d) {
@@ -149,10 +164,10 @@ static double run_direct_ms(const struct direct *d) {
     return (double)(now_us() - begin) / 1e3;
 }
 
-static double run_ours_ms(const struct ours *o, enum pass pass) {
+static double run_ours_ms(const struct ours *o) {
     int64_t begin = now_us();
 
-    run_ours(o, pass);
+    o->run(o);
     return (double)(now_us() - begin) / 1e3;
 }
 
@@ -162,25 +177,33 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void bench_pass(const struct ours *o, enum pass pass, int rounds) {
-    struct direct d = direct_new(&o->s, pass);
+static void print_ratios(const struct ours *o, double *ratio, int rounds) {
+    const struct layer *l = &o->layer;
+
+    qsort(ratio, rounds, sizeof *ratio, by_value);
+    printf(
+        "{\"bench\":\"%s\",\"pass\":\"%s\",\"n\":%d,\"c\":%d,\"h\":%d,\"w\":%d,\"k\":%d,\"r\":%d,"
+        "\"stride\":%d,\"layout\":\"%s\",\"threads\":%d,\"instructions\":\"%s\",\"ratio\":%.2f,"
+        "\"quartiles\":[%.2f,%.2f],",
+        o->name, pass_name[o->pass], l->n, l->c, l->h, l->w, l->k, l->r, l->stride,
+        o->layout == dnnl_nhwc ? "nhwc" : "any", omp_get_max_threads(), cpu_wino_instructions(),
+        ratio[rounds / 2], ratio[rounds / 4], ratio[rounds * 3 / 4]);
+}
+
+static void bench(const struct ours *o, int rounds) {
+    struct direct d = direct_new(&o->layer, o->pass, o->layout);
     double *ratio = xcalloc(rounds, sizeof *ratio), best_direct = 1e9, best_ours = 1e9;
 
     (void)run_direct_ms(&d); // both warm
-    (void)run_ours_ms(o, pass);
+    (void)run_ours_ms(o);
     for (int i = 0; i < rounds; i++) {
-        double before = run_direct_ms(&d), own = run_ours_ms(o, pass), after = run_direct_ms(&d);
+        double before = run_direct_ms(&d), own = run_ours_ms(o), after = run_direct_ms(&d);
         ratio[i] = (before + after) / 2 / own;
         best_direct = MIN(best_direct, MIN(before, after));
         best_ours = MIN(best_ours, own);
     }
-    qsort(ratio, rounds, sizeof *ratio, by_value);
-    printf("{\"bench\":\"winograd\",\"pass\":\"%s\",\"m\":%d,\"n\":%d,\"c\":%d,\"k\":%d,\"h\":%d,"
-           "\"w\":%d,\"threads\":%d,\"instructions\":\"%s\",\"ratio\":%.2f,\"quartiles\":[%.2f,"
-           "%.2f],\"onednn_ms\":%.3f,\"own_ms\":%.3f}\n",
-           pass_name[pass], o->s.m, o->s.n, o->s.c, o->s.k, o->s.h, o->s.w, omp_get_max_threads(),
-           cpu_wino_instructions(), ratio[rounds / 2], ratio[rounds / 4], ratio[rounds * 3 / 4],
-           best_direct, best_ours);
+    print_ratios(o, ratio, rounds);
+    printf("\"onednn_ms\":%.3f,\"own_ms\":%.3f}\n", best_direct, best_ours);
     (void)fflush(stdout); // a bench is watched
     free(ratio);
     for (int i = 0; i < 3; i++)
@@ -188,17 +211,89 @@ static void bench_pass(const struct ours *o, enum pass pass, int rounds) {
     DNN(dnnl_primitive_destroy(d.primitive));
 }
 
-static void bench_filters(const struct ours *o, int rounds) {
+static void tensors_new(struct ours *o, size_t packed, size_t work) {
+    const struct layer *l = &o->layer;
+
+    o->x = filled((size_t)l->n * l->h * l->w * l->c);
+    o->y = filled((size_t)l->n * l->h * l->w * l->k); // the output is no larger than that
+    o->w = filled((size_t)l->k * l->c * l->r * l->r);
+    o->packed = xaligned(packed * sizeof(float));
+    o->work = xaligned(work * sizeof(float));
+}
+
+static void tensors_free(struct ours *o) {
+    free(o->x);
+    free(o->y);
+    free(o->w);
+    free(o->packed);
+    free(o->work);
+}
+
+static void bench_filters(const struct cpu_wino *s, const struct ours *o, int rounds) {
     double best = 1e9;
 
     for (int i = 0; i < rounds; i++) {
         int64_t begin = now_us();
-        cpu_wino_filters_forward(&o->s, o->w, o->u);
-        cpu_wino_filters_backward(&o->s, o->w, o->ub);
+        cpu_wino_filters_forward(s, o->w, o->packed);
+        cpu_wino_filters_backward(s, o->w, o->packed);
         best = MIN(best, (double)(now_us() - begin) / 1e3);
     }
-    printf("{\"bench\":\"winograd_filters\",\"m\":%d,\"c\":%d,\"k\":%d,\"own_ms\":%.3f}\n", o->s.m,
-           o->s.c, o->s.k, best);
+    printf("{\"bench\":\"winograd_filters\",\"m\":%d,\"c\":%d,\"k\":%d,\"own_ms\":%.3f}\n", s->m,
+           s->c, s->k, best);
+}
+
+static void bench_wino(struct cpu_wino s, int rounds) {
+    int r = s.m == 3 ? 4 : 3, border = r - 1 - 2 * s.pad;
+    static const char *const name[] = {[2] = "winograd_f2", "winograd_f3", "winograd_f4"};
+    struct ours o = {.layer = {s.n, s.c, s.h + border, s.w + border, s.k, r, 1, s.pad},
+                     .layout = dnnl_format_tag_any,
+                     .name = name[s.m],
+                     .run = run_wino,
+                     .shape.wino = s};
+
+    tensors_new(&o, cpu_wino_filter_floats(&s), cpu_wino_work_floats(&s, omp_get_max_threads()));
+    for (o.pass = FORWARD; o.pass < PASSES; o.pass++)
+        bench(&o, rounds);
+    bench_filters(&s, &o, rounds);
+    tensors_free(&o);
+}
+
+// The generator's last layer, many to few, and its first one's input gradient.
+static void bench_narrow(int many, int side, int rounds) {
+    struct cpu_narrow s = {1, many, 3, side, side, 7};
+    struct ours o = {.layer = {1, many, side + 6, side + 6, 3, 7, 1, 0},
+                     .layout = dnnl_nhwc,
+                     .name = "narrow",
+                     .run = run_narrow,
+                     .shape.narrow = s};
+
+    tensors_new(&o, cpu_narrow_filter_floats(&s),
+                cpu_narrow_work_floats(&s, omp_get_max_threads()));
+    bench(&o, rounds);
+    o.pass = BACKWARD_WEIGHTS;
+    bench(&o, rounds);
+    tensors_free(&o);
+
+    o.layer = (struct layer){1, 3, side + 6, side + 6, many, 7, 1, 0};
+    o.pass = BACKWARD_DATA;
+    tensors_new(&o, cpu_narrow_filter_floats(&s),
+                cpu_narrow_work_floats(&s, omp_get_max_threads()));
+    bench(&o, rounds);
+    tensors_free(&o);
+}
+
+static void bench_filter(struct layer l, int rounds) {
+    int h = (l.h + 2 * l.pad - l.r) / l.stride + 1, w = (l.w + 2 * l.pad - l.r) / l.stride + 1;
+    struct ours o = {.layer = l,
+                     .pass = BACKWARD_WEIGHTS,
+                     .layout = dnnl_nhwc,
+                     .name = "filter",
+                     .run = run_filter,
+                     .shape.filter = {l.n, l.k, h, w, l.c, l.h, l.w, l.r, l.stride, l.pad}};
+
+    tensors_new(&o, 1, 1);
+    bench(&o, rounds);
+    tensors_free(&o);
 }
 
 static void bench_norm(int channels, int side, int rounds) {
@@ -241,18 +336,24 @@ int main(int argc, char **argv) {
     static const struct cpu_wino shapes[] = {
         {1, 128, 128, 16, 16, 4, 0}, {1, 128, 128, 16, 16, 2, 0}, {2, 128, 128, 16, 16, 4, 0},
         {1, 256, 256, 32, 32, 4, 0}, {1, 256, 256, 32, 32, 2, 0}, {2, 256, 256, 32, 32, 4, 0},
-        {1, 256, 256, 64, 64, 4, 0},
+        {1, 256, 256, 64, 64, 4, 0}, {1, 256, 512, 15, 15, 3, 1},
+    };
+
+    static const struct layer strided[] = {
+        {1, 32, 64, 64, 64, 3, 2, 1},
+        {1, 64, 128, 128, 128, 3, 2, 1},
+        {1, 128, 64, 64, 256, 3, 2, 1},
+        {1, 64, 64, 64, 128, 4, 2, 1},
     };
 
     DNN(dnnl_engine_create(&engine, dnnl_cpu, 0));
     DNN(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
-    for (size_t i = 0; i < COUNT(shapes); i++) {
-        struct ours o = ours_new(shapes[i]);
-        for (int pass = 0; pass < PASSES; pass++)
-            bench_pass(&o, pass, rounds);
-        bench_filters(&o, rounds);
-        ours_free(&o);
-    }
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        bench_wino(shapes[i], rounds);
+    for (size_t i = 0; i < COUNT(strided); i++)
+        bench_filter(strided[i], rounds);
+    bench_narrow(32, 64, rounds);
+    bench_narrow(64, 128, rounds);
     bench_norm(128, 16, rounds * 4);
     bench_norm(256, 32, rounds * 4);
     bench_norm(64, 128, rounds * 4);
