@@ -79,7 +79,7 @@ bool link_session_owes_ack(const struct link_session *s, int64_t now) {
 static int64_t ping_due_us(const struct link_session *s) {
     bool early = s->acked != s->sent && s->pinged_us <= s->said_us;
     if (early)
-        return MAX(s->heard_us, s->said_us) + s->ping_us / 5;
+        return MAX(s->heard_us, s->said_us) + s->ping_us / 10;
     return MAX(s->heard_us, s->pinged_us) + s->ping_us;
 }
 

@@ -9,7 +9,6 @@
 #include "util.h"
 
 #define RECONNECT_MS 10
-#define RECONNECT_MAX_MS 100
 
 static int wire_error(const char *what) {
     if (errno == EAGAIN)
@@ -27,7 +26,6 @@ static bool set_up(struct link_wire *w, const struct link_options *o) {
     return set_int(w->socket, ZMQ_LINGER, 0) && set_int(w->socket, ZMQ_SNDHWM, o->hwm) &&
            set_int(w->socket, ZMQ_RCVHWM, o->hwm) &&
            set_int(w->socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) &&
-           set_int(w->socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) &&
            zmq_setsockopt(w->socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) == 0 &&
            (w->router ? set_int(w->socket, ZMQ_ROUTER_MANDATORY, 1)
                       : zmq_setsockopt(w->socket, ZMQ_ROUTING_ID, id.text, strlen(id.text)) == 0);
