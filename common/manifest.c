@@ -1,6 +1,5 @@
 #include "manifest.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include "digest.h"
 #include "err.h"
 #include "fs.h"
+#include "text.h"
 #include "util.h"
 
 #define FILE_MAX ((size_t)4 << 30)
@@ -162,29 +162,24 @@ int manifest_parse(const char *line, size_t size, struct manifest_record *ret_re
     return ERR_OK;
 }
 
-// The file's text without its last line; without the root line if `root` is NULL. malloc'ed.
-static char *manifest_text(const struct manifest *m, const char *root, size_t *ret_size) {
-    char *text = NULL;
-    FILE *out = open_memstream(&text, ret_size);
+// The file's text without its last line; without the root line if `root` is NULL.
+static struct text manifest_text(const struct manifest *m, const char *root) {
+    struct text t = {0};
     char *line = xmalloc(LINE_MAX_BYTES);
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno));                    // memory is gone
-    (void)fprintf(out, "cyclegan-manifest 1\ndomain %s\n", m->domain); // memory: fclose tells
-    if (root) {
-        if (escape(root, line, LINE_MAX_BYTES) == LINE_MAX_BYTES)
-            BUG("root of %zu bytes", strlen(root));
-        (void)fprintf(out, "root %s\n", line);
-    }
-    (void)fprintf(out, "count %zu\nheld_out %zu\n", m->count, m->held_out);
+    text_add(&t, "cyclegan-manifest 1\ndomain %s\n", m->domain);
+    if (root && escape(root, line, LINE_MAX_BYTES) == LINE_MAX_BYTES)
+        BUG("root of %zu bytes", strlen(root));
+    if (root)
+        text_add(&t, "root %s\n", line);
+    text_add(&t, "count %zu\nheld_out %zu\n", m->count, m->held_out);
     for (size_t i = 0; i < m->count + m->held_out; i++) {
-        if (manifest_format(&m->records[i], line, LINE_MAX_BYTES) < 0)
+        int n = manifest_format(&m->records[i], line, LINE_MAX_BYTES);
+        if (n < 0)
             BUG("path of %zu bytes", strlen(m->records[i].path));
-        (void)fputs(line, out);
+        text_add_bytes(&t, line, (size_t)n);
     }
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno)); // memory is gone
     free(line);
-    return text;
+    return t;
 }
 
 static int by_path(const void *a, const void *b) {
@@ -194,11 +189,10 @@ static int by_path(const void *a, const void *b) {
 
 static void compute_digest(struct manifest *m) {
     uint8_t digest[32];
-    size_t size;
-    char *text = manifest_text(m, NULL, &size);
-    digest_bytes(text, size, digest);
+    struct text t = manifest_text(m, NULL);
+    digest_bytes(t.bytes, t.size, digest);
     digest_hex(digest, m->digest);
-    free(text);
+    free(t.bytes);
 }
 
 void manifest_seal(struct manifest *m) {
@@ -210,12 +204,10 @@ void manifest_seal(struct manifest *m) {
 }
 
 int manifest_save(const struct manifest *m, const char *path) {
-    size_t size;
-    char *text = manifest_text(m, m->root, &size);
-    char *whole = xasprintf("%sdigest %s\n", text, m->digest);
-    int err = fs_write_atomic(path, whole, size + 7 + 64 + 1);
-    free(whole);
-    free(text);
+    struct text t = manifest_text(m, m->root);
+    text_add(&t, "digest %s\n", m->digest);
+    int err = fs_write_atomic(path, t.bytes, t.size);
+    free(t.bytes);
     return err;
 }
 
@@ -249,7 +241,7 @@ static int next_value(struct reader *r, const char *key) {
     int err = next_line(r);
     if (err)
         return err;
-    if (r->size < n + 2 || memcmp(r->text, key, n) || r->text[n] != ' ')
+    if (r->size < n + 2 || memcmp(r->text, key, n) != 0 || r->text[n] != ' ')
         return err_set(ERR_FORMAT, "%s:%d: '%s ...' is expected here", r->path, r->line, key);
     r->text += n + 1;
     r->size -= n + 1;
@@ -273,7 +265,7 @@ static int read_head(struct reader *r, struct manifest *m, size_t *ret_count, si
     int err = next_line(r);
     if (err)
         return err;
-    if (r->size != 19 || memcmp(r->text, "cyclegan-manifest 1", 19))
+    if (r->size != 19 || memcmp(r->text, "cyclegan-manifest 1", 19) != 0)
         return refuse(r, "not a manifest of version 1");
 
     err = next_value(r, "domain");
@@ -318,7 +310,7 @@ static int read_digest(struct reader *r, struct manifest *m) {
     if (err)
         return err;
     compute_digest(m);
-    if (r->size != 64 || memcmp(r->text, m->digest, 64))
+    if (r->size != 64 || memcmp(r->text, m->digest, 64) != 0)
         return refuse(r, "the digest does not hold: the file was changed");
     r->line++;
     return r->at == r->end ? ERR_OK : refuse(r, "nothing is expected after the digest");
@@ -326,7 +318,7 @@ static int read_digest(struct reader *r, struct manifest *m) {
 
 int manifest_load(const char *path, struct manifest **ret_manifest) {
     uint8_t *bytes;
-    size_t size, count, held_out;
+    size_t size, count = 0, held_out = 0;
     int err = fs_read(path, FILE_MAX, &bytes, &size);
     if (err)
         return err;

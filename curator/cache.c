@@ -1,14 +1,13 @@
 #include "cache.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
 #include "fs.h"
 #include "manifest.h"
+#include "text.h"
 #include "util.h"
 
 #define FILE_MAX_BYTES ((size_t)4 << 30)
@@ -27,7 +26,7 @@ struct entry {
 // One line, ended by its newline; `line` may be written to.
 static bool parse_line(char *line, size_t size, struct entry *ret) {
     char *at = line;
-    double numbers[N_STATS];
+    double numbers[N_STATS] = {0};
     ret->mtime_ns = strtoll(at, &at, 10);
     for (int i = 0; i < N_STATS; i++)
         numbers[i] = strtod(at, &at);
@@ -73,33 +72,27 @@ size_t cache_apply(const char *path, const char *key, struct pictures *list) {
     return hits;
 }
 
-static void write_picture(FILE *out, const struct picture *p) {
+static void add_picture(struct text *t, const struct picture *p) {
     char record_text[RECORD_MAX];
     struct manifest_record record = {.size = p->size, .w = p->w, .h = p->h, .path = p->path};
     double numbers[N_STATS];
     memcpy(record.sha256, p->sha256, sizeof record.sha256);
     memcpy(numbers, &p->stats, sizeof numbers);
     if (manifest_format(&record, record_text, sizeof record_text) < 0)
-        return;                                         // a path longer than any file has
-    (void)fprintf(out, "%lld", (long long)p->mtime_ns); // fclose tells of all
+        return; // a path longer than any file has
+    text_add(t, "%lld", (long long)p->mtime_ns);
     for (int i = 0; i < N_STATS; i++)
-        (void)fprintf(out, " %a", numbers[i]);
-    (void)fprintf(out, " %s", record_text);
+        text_add(t, " %a", numbers[i]);
+    text_add(t, " %s", record_text);
 }
 
 int cache_save(const char *path, const char *key, const struct pictures *list) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno));   // memory is gone
-    (void)fprintf(out, "cyclegan-cache 1 %s\n", key); // fclose tells of all
+    struct text t = {0};
+    text_add(&t, "cyclegan-cache 1 %s\n", key);
     for (size_t i = 0; i < list->count; i++)
         if (list->items[i].known)
-            write_picture(out, &list->items[i]);
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno)); // memory is gone
-    int err = fs_write_atomic(path, text, size);
-    free(text);
+            add_picture(&t, &list->items[i]);
+    int err = fs_write_atomic(path, t.bytes, t.size);
+    free(t.bytes);
     return err;
 }

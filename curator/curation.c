@@ -13,6 +13,7 @@
 #include "judge.h"
 #include "refusal.h"
 #include "select.h"
+#include "text.h"
 #include "util.h"
 
 // Of the way judge.c looks at a picture; an old cache is not used.
@@ -37,27 +38,26 @@ void curation_fini(struct curation *c) {
 // ---- folders ----
 
 // Without "..", "." and double slashes, so that text can be compared. Links stay as they are
-// written, unless there is a "..", whose meaning depends on them.
-static int normal_folder(const char *path, char **ret_folder) {
+// written, unless there is a "..", whose meaning depends on them. NULL, and the error is set, if
+// that is not there.
+static char *normal_folder(const char *path) {
     bool dots = false;
-    char *copy = xstrdup(path), *rest = NULL, *folder = xstrdup("");
+    char *copy = xstrdup(path), *rest = NULL;
+    struct text folder = {0};
+    text_add(&folder, "%s", "");
     for (char *part = strtok_r(copy, "/", &rest); part; part = strtok_r(NULL, "/", &rest)) {
         dots |= strcmp(part, "..") == 0;
-        if (strcmp(part, ".") == 0)
-            continue;
-        char *longer = xasprintf("%s/%s", folder, part);
-        free(folder);
-        folder = longer;
+        if (strcmp(part, ".") != 0)
+            text_add(&folder, "/%s", part);
     }
     free(copy);
-    if (dots) {
-        free(folder);
-        folder = realpath(path, NULL);
-        if (!folder)
-            return err_set(ERR_DATA, "folder '%s': %s", path, strerror(errno));
-    }
-    *ret_folder = folder;
-    return ERR_OK;
+    if (!dots)
+        return folder.bytes;
+    free(folder.bytes);
+    char *real = realpath(path, NULL);
+    if (!real)
+        (void)err_set(ERR_DATA, "folder '%s': %s", path, strerror(errno)); // the caller's code
+    return real;
 }
 
 // Length of the deepest folder that holds both.
@@ -77,23 +77,24 @@ static char *below(const char *folder, size_t root_length) {
     return xstrdup(*rest == '/' ? rest + 1 : rest);
 }
 
-// c->root, c->folder, c->aside.
+static void set_folders(struct curation *c, const char *folder, const char *aside) {
+    size_t n = aside ? common_length(folder, aside) : strlen(folder);
+    c->folder = below(folder, n);
+    c->aside = aside ? below(aside, n) : NULL;
+    c->root = n ? xasprintf("%.*s", (int)n, folder) : xstrdup("/");
+}
+
 static int locate(struct curation *c) {
-    char *folder = NULL, *aside = NULL;
-    int err = normal_folder(c->settings->root, &folder);
-    if (!err && *c->settings->held_out)
-        err = normal_folder(c->settings->held_out, &aside);
-    if (!err && aside && strcmp(folder, aside) == 0)
-        err = err_set(ERR_CONFIG, "curator.%s: root and held_out are the same folder '%s'",
-                      c->domain, folder);
-    if (!err) {
-        size_t n = aside ? common_length(folder, aside) : strlen(folder);
-        c->folder = below(folder, n);
-        c->aside = aside ? below(aside, n) : NULL;
-        c->root = n ? strndup(folder, n) : xstrdup("/");
-        if (!c->root)
-            BUG("no memory for a path");
-    }
+    bool has_aside = *c->settings->held_out;
+    char *folder = normal_folder(c->settings->root);
+    char *aside = folder && has_aside ? normal_folder(c->settings->held_out) : NULL;
+    int err = ERR_OK;
+    if (!folder || (has_aside && !aside))
+        err = ERR_DATA;
+    else if (aside && strcmp(folder, aside) == 0)
+        err = err_set(ERR_CONFIG, "root and held_out are the same folder '%s'", folder);
+    else
+        set_folders(c, folder, aside);
     free(folder);
     free(aside);
     return err;
@@ -128,35 +129,28 @@ int curation_find(struct curation *c) {
     return ERR_OK;
 }
 
-static void write_state(const struct curation *c, FILE *out) {
-    const struct config_curator *s = c->settings;
-    (void)fprintf(out, "curation %d\n%s\n%s\n%s\n%s\n%llu\n", JUDGE_VERSION, c->domain, c->root,
-                  c->folder, c->aside ? c->aside : "", (unsigned long long)c->seed);
-    (void)fprintf(out, "%s %a %lld %lld %lld %lld %lld %lld %lld %lld\n", s->use, s->hold_out,
-                  (long long)s->limit, (long long)s->min_side, (long long)s->max_side,
-                  (long long)s->keep_nearest, (long long)s->years[0], (long long)s->years[1],
-                  (long long)s->keep_largest, (long long)s->max_pixels);
-    (void)fprintf(out, "%s", c->sources ? c->sources : "");
-    for (size_t i = 0; i < c->walk.found.count; i++) {
-        const struct picture *p = &c->walk.found.items[i];
-        (void)fprintf(out, "%s%c%llu %lld\n", p->path, 0, (unsigned long long)p->size,
-                      (long long)p->mtime_ns);
-    }
+static void add_settings(struct text *t, const struct config_curator *s) {
+    text_add(t, "%s %a %lld %lld %lld %lld %lld %lld %lld %lld\n", s->use, s->hold_out,
+             (long long)s->limit, (long long)s->min_side, (long long)s->max_side,
+             (long long)s->keep_nearest, (long long)s->years[0], (long long)s->years[1],
+             (long long)s->keep_largest, (long long)s->max_pixels);
 }
 
 void curation_state(const struct curation *c, char ret[65]) {
-    char *text = NULL;
-    size_t size;
+    struct text t = {0};
     uint8_t digest[32];
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno)); // memory is gone
-    write_state(c, out);
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno)); // memory is gone
-    digest_bytes(text, size, digest);
+    text_add(&t, "curation %d\n%s\n%s\n%s\n%s\n%llu\n", JUDGE_VERSION, c->domain, c->root,
+             c->folder, c->aside ? c->aside : "", (unsigned long long)c->seed);
+    add_settings(&t, c->settings);
+    text_add(&t, "%s", c->sources ? c->sources : "");
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        text_add_bytes(&t, p->path, strlen(p->path) + 1); // its 0 ends it
+        text_add(&t, "%llu %lld\n", (unsigned long long)p->size, (long long)p->mtime_ns);
+    }
+    digest_bytes(t.bytes, t.size, digest);
     digest_hex(digest, ret);
-    free(text);
+    free(t.bytes);
 }
 
 // ---- judge ----

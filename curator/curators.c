@@ -5,30 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
 #include "util.h"
 
 static const struct curator *const table[] = {
-    &curator_folder,
-    &curator_celeba,
-    &curator_anime,
-    &curator_exec,
+    &curator_folder, &curator_celeba, &curator_anime, &curator_exec, NULL,
 };
 
 const struct curator *curator_find(const char *name) {
-    for (size_t i = 0; i < COUNT(table); i++)
-        if (strcmp(table[i]->name, name) == 0)
-            return table[i];
-    return NULL;
+    const struct curator *const *c = table;
+    while (*c && strcmp((*c)->name, name) != 0)
+        c++;
+    return *c;
 }
 
 char *curators_help(void) {
-    char *text = xstrdup("");
-    for (size_t i = 0; i < COUNT(table); i++) {
-        char *longer = xasprintf("%s  %-8s %s\n", text, table[i]->name, table[i]->help);
-        free(text);
-        text = longer;
-    }
-    return text;
+    struct text t = {0};
+    for (const struct curator *const *c = table; *c; c++)
+        text_add(&t, "  %-8s %s\n", (*c)->name, (*c)->help);
+    return t.bytes;
 }
 
 void curation_depends(struct curation *c, const char *format, ...) {

@@ -8,7 +8,6 @@
 //
 // reason and score may be left out. What it writes to stderr goes into the log.
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,7 @@
 #include "digest.h"
 #include "err.h"
 #include "script.h"
+#include "text.h"
 #include "util.h"
 
 struct exchange {
@@ -50,7 +50,7 @@ static void put_number(yajl_gen g, const char *key, uint64_t value) {
 }
 
 // One line; false if the name is not UTF-8 and so cannot be said in JSON.
-static bool write_candidate(FILE *out, const char *root, const struct picture *p) {
+static bool add_candidate(struct text *t, const char *root, const struct picture *p) {
     const unsigned char *text;
     size_t size;
     yajl_gen g = yajl_gen_alloc(NULL);
@@ -66,24 +66,20 @@ static bool write_candidate(FILE *out, const char *root, const struct picture *p
     put_number(g, "bytes", p->size);
     (void)yajl_gen_map_close(g);
     if (ok && yajl_gen_get_buf(g, &text, &size) == yajl_gen_status_ok)
-        (void)fprintf(out, "%.*s\n", (int)size, (const char *)text); // into memory
+        text_add(t, "%.*s\n", (int)size, (const char *)text);
     yajl_gen_free(g);
     return ok;
 }
 
-static char *candidates(struct curation *c, size_t *ret_size) {
-    char *text = NULL;
-    FILE *out = open_memstream(&text, ret_size);
-    if (!out)
-        BUG("open_memstream fails"); // memory is gone
+static struct text candidates(struct curation *c) {
+    struct text t = {0};
+    text_add(&t, "%s", ""); // there may be none
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
-        if (picture_is_good(p) && !write_candidate(out, c->root, p))
+        if (picture_is_good(p) && !add_candidate(&t, c->root, p))
             picture_reject(p, "not_utf8", NAN, "a name that is not UTF-8 cannot be said in JSON");
     }
-    if (fclose(out))
-        BUG("open_memstream fails"); // memory is gone
-    return text;
+    return t;
 }
 
 // ---- verdicts ----
@@ -152,13 +148,12 @@ static int check_complete(const struct exchange *x) {
 }
 
 static int judge(struct curation *c) {
-    size_t size;
-    char *text = candidates(c, &size);
+    struct text text = candidates(c);
     struct exchange x = {.c = c, .answered = xcalloc(c->walk.found.count, sizeof(bool))};
     struct script_job job = {
         .command = c->settings->command,
-        .input = text,
-        .input_size = size,
+        .input = text.bytes,
+        .input_size = text.size,
         .timeout_us = c->settings->timeout_s * 1000000,
         .cancel = c->cancel,
         .context = &x,
@@ -169,7 +164,7 @@ static int judge(struct curation *c) {
     if (!err)
         err = check_complete(&x);
     free(x.answered);
-    free(text);
+    free(text.bytes);
     return err;
 }
 

@@ -11,30 +11,45 @@
 // The part of an absolute file behind the root; all of it if it is not there.
 static const char *behind(const char *root, const char *file) {
     size_t n = strlen(root);
-    if (*file != '/' || strncmp(file, root, n))
+    if (*file != '/' || strncmp(file, root, n) != 0)
         return file;
     return n == 1 ? file + 1 : file[n] == '/' ? file + n + 1 : file;
 }
 
-static const struct picture *find_named(const struct curation *c, const char *file) {
-    char *real = realpath(c->root, NULL);
-    file = behind(c->root, file);
-    if (real)
-        file = behind(real, file); // a root that is reached through a link
-    free(real);
+// By a path relative to the manifest's or the curator's root, or absolute.
+static const struct picture *find_path(const struct curation *c, const char *root,
+                                       const char *file) {
+    file = behind(root, file);
     const struct picture *p = pictures_find(&c->walk.found, file);
     char *inside = xasprintf("%s/%s", c->folder, file);
     if (!p)
         p = pictures_find(&c->walk.found, inside);
     free(inside);
-    for (size_t i = 0; !p && i < c->walk.found.count; i++)
+    return p;
+}
+
+static const struct picture *find_name(const struct curation *c, const char *file) {
+    for (size_t i = 0; i < c->walk.found.count; i++)
         if (strcmp(picture_name(c->walk.found.items[i].path), picture_name(file)) == 0)
-            p = &c->walk.found.items[i];
+            return &c->walk.found.items[i];
+    return NULL;
+}
+
+// A file that exists is meant itself, however it is reached; else its name is looked for.
+static const struct picture *find(const struct curation *c, const char *file) {
+    char *real_root = realpath(c->root, NULL), *real = realpath(file, NULL);
+    const struct picture *p = find_path(c, c->root, file);
+    if (!p && real && real_root)
+        p = find_path(c, real_root, real);
+    if (!p && !real)
+        p = find_name(c, file);
+    free(real_root);
+    free(real);
     return p;
 }
 
 int explain(const struct curation *c, const char *file, FILE *out) {
-    const struct picture *p = find_named(c, file);
+    const struct picture *p = find(c, file);
     if (!p)
         return err_set(ERR_USAGE,
                        "'%s' was no candidate of domain %s: it is not under '%s', hidden, behind a "

@@ -59,7 +59,7 @@ static bool is_header(const struct reader *r) {
     if (r->count - first != LANDMARK_COORDINATES)
         return false;
     for (int i = 0; i < LANDMARK_COORDINATES; i++)
-        if (strcmp(r->fields[first + i], columns[i]))
+        if (strcmp(r->fields[first + i], columns[i]) != 0)
             return false;
     return true;
 }

@@ -12,6 +12,7 @@
 
 #include "curate.h"
 #include "err.h"
+#include "fs.h"
 #include "link.h"
 #include "log.h"
 #include "proc.h"
@@ -258,20 +259,24 @@ static const char *value_of(int argc, char **argv, const char *option) {
 static int explain_file(int argc, char **argv, const char *file) {
     const char *run_dir = value_of(argc, argv, "--run"), *domain = value_of(argc, argv, "--domain");
     struct config *config = NULL;
-    if (!run_dir || !domain || (strcmp(domain, "A") && strcmp(domain, "B")))
+    if (!run_dir || !domain || (strcmp(domain, "A") != 0 && strcmp(domain, "B") != 0))
         return err_set(ERR_USAGE, "--explain FILE needs --run DIR and --domain A|B");
-    char *real = realpath(file, NULL); // before the working directory changes
+    char *folder = getcwd(NULL, 0); // before it changes
+    char *absolute = xasprintf("%s/%s", folder ? folder : "", file);
+    if (*file != '/' && fs_exists(absolute))
+        file = absolute;
     struct curation c = {.say = say_nothing};
     int err = chdir(run_dir) ? err_set(ERR_IO, "no folder '%s'", run_dir) : ERR_OK;
     if (!err)
         err = config_load_effective("pipeline.conf", &config);
     if (!err) {
         set_curation(config, *domain, &c);
-        err = curate_explain(&c, real ? real : file, stdout);
+        err = curate_explain(&c, file, stdout);
     }
     curation_fini(&c);
     config_free(config);
-    free(real);
+    free(absolute);
+    free(folder);
     return err;
 }
 

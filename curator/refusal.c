@@ -1,14 +1,13 @@
 #include "refusal.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
 #include "report.h"
 #include "spread.h"
+#include "text.h"
 #include "util.h"
 
 static double score_if(const struct picture *p, const char *reason) {
@@ -41,18 +40,17 @@ int refusal_no_files(const struct curation *c) {
     return ERR_DATA;
 }
 
-static void write_sides(FILE *out, const struct curation *c, const char *which, const char *setting,
-                        double (*value)(const struct picture *)) {
+static void add_sides(struct text *t, const struct curation *c, const char *which,
+                      const char *setting, double (*value)(const struct picture *)) {
     struct spread s;
     spread_init(&s, c, value);
     double half = spread_quantile(&s, 0.5);
     if (s.count)
-        (void)fprintf(
-            out,
-            ". %s sides: %.0f to %.0f pixels, 10 %% up to %.0f, half up to %.0f, 90 %% up "
-            "to %.0f; curator.%s.%s = %.0f would keep half of them",
-            which, s.values[0], s.values[s.count - 1], spread_quantile(&s, 0.1), half,
-            spread_quantile(&s, 0.9), c->domain, setting, half);
+        text_add(t,
+                 ". %s sides: %.0f to %.0f pixels, 10 %% up to %.0f, half up to %.0f, 90 %% up "
+                 "to %.0f; curator.%s.%s = %.0f would keep half of them",
+                 which, s.values[0], s.values[s.count - 1], spread_quantile(&s, 0.1), half,
+                 spread_quantile(&s, 0.9), c->domain, setting, half);
     spread_fini(&s);
 }
 
@@ -70,22 +68,22 @@ static double most_frequent(const struct spread *s, size_t *ret_times) {
     return frequent;
 }
 
-static void write_years(FILE *out, const struct curation *c) {
+static void add_years(struct text *t, const struct curation *c) {
     struct spread s;
     size_t times;
     spread_init(&s, c, wrong_year);
     double year = most_frequent(&s, &times), first = spread_quantile(&s, 0);
     double last = spread_quantile(&s, 1);
     if (s.count)
-        (void)fprintf(out,
-                      ". Years: %.0f to %.0f, most often %.0f (%zu); curator.%s.years = [%.0f, "
-                      "%.0f] would keep them all",
-                      first, last, year, times, c->domain, first, last);
+        text_add(t,
+                 ". Years: %.0f to %.0f, most often %.0f (%zu); curator.%s.years = [%.0f, "
+                 "%.0f] would keep them all",
+                 first, last, year, times, c->domain, first, last);
     spread_fini(&s);
 }
 
 // Reasons whose remedy is not a number: what the first picture of that kind has.
-static void write_examples(FILE *out, const struct curation *c) {
+static void add_examples(struct text *t, const struct curation *c) {
     static const char *const told[] = {"small", "large", "year"};
     size_t n;
     struct tally *reasons = report_reasons(c, &n);
@@ -95,32 +93,25 @@ static void write_examples(FILE *out, const struct curation *c) {
             is_told |= strcmp(reasons[i].reason, told[k]) == 0;
         const struct picture *p = reasons[i].example;
         if (!is_told)
-            (void)fprintf(out, ". %s: e.g. '%.80s': %.160s", reasons[i].reason, p->path,
-                          p->detail ? p->detail : "no more is known");
+            text_add(t, ". %s: e.g. '%.80s': %.160s", reasons[i].reason, p->path,
+                     p->detail ? p->detail : "no more is known");
         if (strcmp(reasons[i].reason, "too_large") == 0)
-            (void)fprintf(out, " (curator.%s.max_pixels)", c->domain);
+            text_add(t, " (curator.%s.max_pixels)", c->domain);
     }
     free(reasons);
 }
 
 int refusal_nothing_left(const struct curation *c) {
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno)); // memory is gone
-    (void)fprintf(out, "curator.%s (%s): none of %zu files under '%.200s' is left to train on: ",
-                  c->domain, c->curator->name, c->walk.found.count, c->settings->root);
+    struct text t = {0};
     char *reasons = report_reasons_text(c);
-    (void)fputs(reasons, out); // fclose tells of all
+    text_add(&t, "curator.%s (%s): none of %zu files under '%.200s' is left to train on: %s",
+             c->domain, c->curator->name, c->walk.found.count, c->settings->root, reasons);
+    add_years(&t, c);
+    add_sides(&t, c, "Shorter", "min_side", small_side);
+    add_sides(&t, c, "Longer", "max_side", large_side);
+    add_examples(&t, c);
+    (void)err_set(ERR_DATA, "%s", t.bytes);
     free(reasons);
-    write_years(out, c);
-    write_sides(out, c, "Shorter", "min_side", small_side);
-    write_sides(out, c, "Longer", "max_side", large_side);
-    write_examples(out, c);
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno)); // memory is gone
-    (void)err_set(ERR_DATA, "%s", text);
-    free(text);
+    free(t.bytes);
     return ERR_DATA;
 }

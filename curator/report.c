@@ -7,6 +7,7 @@
 
 #include "curation.h"
 #include "spread.h"
+#include "text.h"
 #include "util.h"
 
 // ---- counting ----
@@ -26,7 +27,7 @@ struct tally *report_reasons(const struct curation *c, size_t *ret_count) {
         size_t k = 0;
         if (p->verdict != VERDICT_REJECT)
             continue;
-        while (k < n && strcmp(reasons[k].reason, p->reason))
+        while (k < n && strcmp(reasons[k].reason, p->reason) != 0)
             k++;
         if (k == n) {
             reasons = xrealloc(reasons, (n + 1) * sizeof *reasons);
@@ -50,15 +51,12 @@ static size_t count_verdict(const struct curation *c, enum verdict v) {
 char *report_reasons_text(const struct curation *c) {
     size_t n;
     struct tally *reasons = report_reasons(c, &n);
-    char *text = xstrdup("");
-    for (size_t i = 0; i < n; i++) {
-        char *longer =
-            xasprintf("%s%s%zu %s", text, i ? ", " : "", reasons[i].count, reasons[i].reason);
-        free(text);
-        text = longer;
-    }
+    struct text t = {0};
+    text_add(&t, "%s", "");
+    for (size_t i = 0; i < n; i++)
+        text_add(&t, "%s%zu %s", i ? ", " : "", reasons[i].count, reasons[i].reason);
     free(reasons);
-    return text;
+    return t.bytes;
 }
 
 char *report_line(const struct curation *c) {

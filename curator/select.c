@@ -40,7 +40,7 @@ static void keep_best(struct curation *c) {
     struct ranking ranking = {c->curator->rank};
     size_t keep = c->curator->keep(c->settings);
     if (count)
-        qsort_r(good, count, sizeof *good, by_rank, &ranking);
+        qsort_r(good, count, sizeof(struct picture *), by_rank, &ranking);
     c->ranked = count;
     if (keep && keep < count)
         c->cut = good[keep - 1]->score;

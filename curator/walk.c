@@ -64,28 +64,31 @@ static int visit(DIR *dir, const char *root, const char *path, const char *skip,
     return ERR_OK;
 }
 
-static int enter(const char *root, const char *folder, const char *skip, struct walk *w) {
-    char *full = *folder ? xasprintf("%s/%s", root, folder) : xstrdup(root);
-    DIR *dir = opendir(full);
+static int unreadable(const char *folder) {
+    return err_set(ERR_DATA, "folder '%s' cannot be read: %s", folder, strerror(errno));
+}
+
+static int visit_all(DIR *dir, const char *root, const char *folder, const char *skip,
+                     struct walk *w) {
+    const struct dirent *entry;
     int err = ERR_OK;
-    if (!dir)
-        err = err_set(ERR_DATA, "folder '%s' cannot be read: %s", full, strerror(errno));
-    while (!err) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry && errno)
-            err = err_set(ERR_DATA, "folder '%s' cannot be read: %s", full, strerror(errno));
-        if (!entry)
-            break;
+    while (!err && (errno = 0, entry = readdir(dir))) {
         if (entry->d_name[0] == '.')
             continue;
         char *path = *folder ? xasprintf("%s/%s", folder, entry->d_name) : xstrdup(entry->d_name);
         if (strlen(path) >= PATH_MAX)
-            err = err_set(ERR_DATA, "folder '%s' is nested too deeply", full);
+            err = err_set(ERR_DATA, "folder '%s/%s' is nested too deeply", root, folder);
         else
             err = visit(dir, root, path, skip, w);
         free(path);
     }
+    return !err && errno ? unreadable(folder) : err;
+}
+
+static int enter(const char *root, const char *folder, const char *skip, struct walk *w) {
+    char *full = *folder ? xasprintf("%s/%s", root, folder) : xstrdup(root);
+    DIR *dir = opendir(full);
+    int err = dir ? visit_all(dir, root, folder, skip, w) : unreadable(full);
     if (dir)
         (void)closedir(dir); // only read from
     free(full);
