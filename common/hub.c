@@ -1,14 +1,10 @@
 // The server's end of link.h.
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "err.h"
 #include "link.h"
+#include "link_bind.h"
 #include "link_session.h"
 #include "link_wire.h"
 #include "util.h"
@@ -28,48 +24,13 @@ struct client {
 struct hub {
     struct link_wire wire;
     struct link_options options; // endpoint and run are ours
-    bool bound, said_last_word;
+    bool said_last_word;
     int64_t noise_us; // when the last LINK_NOISE was told
     int n_clients, n_untold;
     struct client clients[HUB_CLIENTS];
 };
 
 // ---- opening ----
-
-// The path of an ipc endpoint; NULL for another kind.
-static const char *ipc_path(const char *endpoint) {
-    return strncmp(endpoint, "ipc://", 6) == 0 ? endpoint + 6 : NULL;
-}
-
-// Removes the socket file that a dead process left. ZeroMQ itself would take it from a live one.
-static int clear_path(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (!text_copy(address.sun_path, sizeof address.sun_path, path))
-        return err_set(ERR_LIMIT, "socket path '%s' is longer than %zu bytes", path,
-                       sizeof address.sun_path - 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return err_set(ERR_IO, "socket: %s", strerror(errno));
-    bool alive = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
-    (void)close(fd); // nothing was written
-    if (alive)
-        return err_set(ERR_BUSY, "somebody answers at '%s' already", path);
-    if (unlink(path) && errno != ENOENT)
-        return err_set(ERR_IO, "remove '%s': %s", path, strerror(errno));
-    return ERR_OK;
-}
-
-static int bind_path(struct hub *h, const char *path) {
-    int err = path ? clear_path(path) : ERR_OK;
-    if (err)
-        return err;
-    if (zmq_bind(h->wire.socket, h->options.endpoint))
-        return err_set(errno == EADDRINUSE ? ERR_BUSY : ERR_IO, "bind '%s': %s",
-                       h->options.endpoint, zmq_strerror(errno));
-    if (path && chmod(path, 0600))
-        return err_set(ERR_IO, "chmod '%s': %s", path, strerror(errno));
-    return ERR_OK;
-}
 
 int hub_open(const struct link_options *options, struct hub **ret_hub) {
     struct hub *h = xcalloc(1, sizeof *h);
@@ -78,7 +39,7 @@ int hub_open(const struct link_options *options, struct hub **ret_hub) {
     h->options.run = xstrdup(options->run);
     int err = link_wire_open(&h->options, ZMQ_ROUTER, &h->wire);
     if (!err)
-        err = bind_path(h, ipc_path(options->endpoint));
+        err = link_bind(h->wire.socket, options->endpoint);
     if (err) {
         hub_close(h);
         return err;
