@@ -358,7 +358,7 @@ static void outputs_may_be_the_unpadded_contributions(void **state) {
 static void bias_gradient_adds_when_told(void **state) {
     struct problem p = problem_new(
         (struct cpu_norm){.n = 2, .h = 4, .w = 4, .c = 5, .act = CPU_ACT_LEAKY}, -1, true, 70);
-    float *g = random_floats(p.pixels, 71), once[5], twice[5];
+    float *g = random_floats(p.pixels, 71), once[5] = {0}, twice[5];
     struct cpu_norm_grads grads = {1, {{g, 0}}};
     struct cpu_norm_result ret = {.dx = poison(p.pixels), .dbias = once};
 
