@@ -162,7 +162,11 @@ out:
 // Moves what is in runs/NAME to runs/NAME.1 (or .2, ...), the lock excepted.
 static int start_over(const struct config *c, const char *runs, const char *dir) {
     static const char *const stays[] = {"run.lock", NULL};
-    char *to = NULL, *name = NULL;
+    char *to = NULL, *name = NULL, *conf = xasprintf("%s/pipeline.conf", dir);
+    bool empty = !fs_exists(conf);
+    free(conf);
+    if (empty)
+        return ERR_OK;
     for (int i = 1; !to || fs_exists(to); i++) {
         free(to);
         free(name);
