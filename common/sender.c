@@ -17,7 +17,7 @@
 #define REOPEN_US 1000000 // after an error of the link
 #define STOP_US 500000    // for the peer's fin_ack
 #define PEER_TIMEOUT_US 10000000
-#define WINDOW_RECORDS (64 * 256) // under way without an acknowledgement
+#define WINDOW_RECORDS (128 * 256) // under way without an acknowledgement
 
 struct sender {
     struct sender_options options;
