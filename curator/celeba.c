@@ -139,4 +139,5 @@ const struct curator curator_celeba = {
     .rank = rank,
     .keep = keep,
     .keep_name = "keep_nearest",
+    .ranks_unread = true,
 };

@@ -165,6 +165,25 @@ static void cache_key(const struct curation *c, char ret[65]) {
     digest_hex(digest, ret);
 }
 
+// Reads as many of the best as may be kept, then as many more as were bad, until it is enough.
+static int judge_best(struct curation *c, const struct judge_job *job, size_t keep) {
+    size_t count, taken = 0, good = 0;
+    struct picture **ranked = select_ranked(c, &count);
+    int err = ERR_OK;
+    for (size_t i = 0; i < count; i++)
+        ranked[i]->later = true;
+    do { // at least once: held-out pictures are read too
+        size_t end = MIN(count, taken + keep - good);
+        for (size_t i = taken; i < end; i++)
+            ranked[i]->later = false;
+        err = judge_all(job);
+        for (; taken < end; taken++)
+            good += picture_is_good(ranked[taken]);
+    } while (!err && good < keep && taken < count);
+    free(ranked);
+    return err;
+}
+
 static int judge_files(struct curation *c, const char *cache) {
     char key[65];
     cache_key(c, key);
@@ -177,7 +196,8 @@ static int judge_files(struct curation *c, const char *cache) {
         .progress = c->progress,
         .context = c->context,
     };
-    int err = judge_all(&job);
+    size_t keep = c->curator->ranks_unread ? c->curator->keep(c->settings) : 0;
+    int err = keep ? judge_best(c, &job, keep) : judge_all(&job);
     if (!err && cache && known < c->walk.found.count && cache_save(cache, key, &c->walk.found))
         curation_say(c, "warn", "cache", "the next start will read all pictures again: %s",
                      err_text());

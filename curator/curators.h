@@ -56,6 +56,9 @@ struct curator {
     // How many the ranking keeps, 0 for all, and the setting that says so. NULL without rank.
     size_t (*keep)(const struct config_curator *settings);
     const char *keep_name;
+    // The rank is known from names and labels: pictures are read from the best on, until enough are
+    // good; what is cut was not read, and is rejected as `rank` even if it is broken.
+    bool ranks_unread;
 };
 
 extern const struct curator curator_folder, curator_celeba, curator_anime, curator_exec;

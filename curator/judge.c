@@ -100,9 +100,10 @@ static void *work(void *argument) {
         if (job->cancel && atomic_load(job->cancel))
             break;
         struct picture *p = &job->pictures->items[i];
-        if (p->verdict == VERDICT_OPEN && !p->known)
+        bool wanted = p->verdict == VERDICT_OPEN && !p->later;
+        if (wanted && !p->known)
             judge_bytes(job->root, &s->limits, p);
-        if (p->known && p->verdict == VERDICT_OPEN)
+        if (wanted && p->known)
             judge_size(job->settings, p);
         size_t done = atomic_fetch_add(&s->done, 1) + 1;
         if (job->progress && done % 64 == 0)

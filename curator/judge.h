@@ -21,7 +21,7 @@ void judge_size(const struct config_curator *settings, struct picture *p);
 struct judge_job {
     const char *root;
     const struct config_curator *settings; // threads, max_pixels, min_side, max_side
-    struct pictures *pictures;             // those OPEN and not `known` are read
+    struct pictures *pictures;             // those OPEN, not `known`, not `later` are read
     const atomic_bool *cancel;             // NULL: cannot be stopped
     // NULL, or called now and then from any thread.
     void (*progress)(void *context, size_t done, size_t total);

@@ -13,6 +13,7 @@ enum verdict { VERDICT_OPEN, VERDICT_KEEP, VERDICT_HOLD_OUT, VERDICT_REJECT };
 struct picture {
     char *path; // relative to the manifest's root; owned
     bool aside; // comes from the held_out folder
+    bool later; // not to be read: better ones suffice so far
 
     // From the scan; `size` then from what was read.
     uint64_t size;

@@ -34,13 +34,18 @@ static int by_rank(const void *a, const void *b, void *ranking) {
     return order ? order : strcmp(p->path, q->path);
 }
 
+struct picture **select_ranked(const struct curation *c, size_t *ret_count) {
+    struct picture **good = good_pictures(c, ret_count);
+    struct ranking ranking = {c->curator->rank};
+    if (*ret_count)
+        qsort_r(good, *ret_count, sizeof(struct picture *), by_rank, &ranking);
+    return good;
+}
+
 static void keep_best(struct curation *c) {
     size_t count;
-    struct picture **good = good_pictures(c, &count);
-    struct ranking ranking = {c->curator->rank};
+    struct picture **good = select_ranked(c, &count);
     size_t keep = c->curator->keep(c->settings);
-    if (count)
-        qsort_r(good, count, sizeof(struct picture *), by_rank, &ranking);
     c->ranked = count;
     if (keep && keep < count)
         c->cut = good[keep - 1]->score;

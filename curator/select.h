@@ -13,6 +13,9 @@
 // Afterwards no verdict is open. ERR_DATA, explained, if nothing is left to train on.
 int select_pictures(struct curation *c);
 
+// The good pictures in the order of the curator's ranking, the best first; malloc'ed.
+struct picture **select_ranked(const struct curation *c, size_t *ret_count);
+
 // How many of `kept` pictures are put aside.
 size_t select_hold_out_count(double percent, size_t kept);
 

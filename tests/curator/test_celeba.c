@@ -163,6 +163,30 @@ static void rows_and_pictures_meet_whatever_the_extension(void **state) {
     assert_reason("000001.png", "ok");
 }
 
+// The nearest is broken, so one more is read; the farthest is not looked at.
+static void pictures_are_read_from_the_nearest_until_enough_are_good(void **state) {
+    use_made_data("5\n" HEADER, "%d.jpg", (int[]){10, 11, 13, 6, 20, -1}); // mean 12
+    write_text(in_folder("data/1.jpg"), "this is not a picture");
+    draw("0.jpg", 16, 16);
+    draw("2.jpg", 16, 16);
+    draw("3.jpg", 16, 16);
+    write_text(in_folder("data/4.jpg"), "this is not a picture");
+    settings.keep_nearest = 2;
+    assert_int_equal(judged(), ERR_OK);
+    assert_reason("1.jpg", "not_a_picture");
+    assert_reason("2.jpg", "ok");
+    assert_reason("0.jpg", "ok");
+    assert_reason("3.jpg", "rank");
+    assert_reason("4.jpg", "rank");
+    assert_false(picture("3.jpg")->known);
+    assert_int_equal(count_of(VERDICT_KEEP), 2);
+    settings.keep_nearest = 4; // all are needed, and not enough
+    assert_int_equal(judged(), ERR_OK);
+    assert_reason("3.jpg", "ok");
+    assert_reason("4.jpg", "not_a_picture");
+    assert_int_equal(count_of(VERDICT_KEEP), 3);
+}
+
 static void a_picture_without_a_row_is_rejected(void **state) {
     use_made_data("2\n" HEADER, "%d.jpg", (int[]){1, 3, -1});
     draw("1.jpg", 16, 16);
@@ -281,6 +305,7 @@ int main(void) {
         CASE(mean_and_std_are_those_of_all_rows),
         CASE(pictures_are_found_in_each_of_the_three_places),
         CASE(rows_and_pictures_meet_whatever_the_extension),
+        CASE(pictures_are_read_from_the_nearest_until_enough_are_good),
         CASE(a_picture_without_a_row_is_rejected),
         CASE(rows_that_name_no_picture_are_refused_with_both_counts),
         CASE(unaligned_positions_are_warned_of),
