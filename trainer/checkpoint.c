@@ -14,6 +14,7 @@
 #include "err.h"
 #include "fs.h"
 #include "safetensors.h"
+#include "text.h"
 #include "util.h"
 
 #define OPTIMIZER_FILE "optimizer.safetensors"
@@ -192,7 +193,7 @@ static void print_section(FILE *out, const struct config *config, const char *se
         const char *key = math_keys[i];
         char value[4096];
 
-        if (strncmp(key, section, n) || key[n] != '.')
+        if (strncmp(key, section, n) != 0 || key[n] != '.')
             continue;
         if (!config_get_text(config, top ? key + n + 1 : key, value, sizeof value))
             BUG("no setting '%s'", key);
@@ -205,10 +206,7 @@ static char *canonical_conf(const struct config *config) {
     static const char *const sections[] = {"loader", "trainer", "pool"};
     char *text = NULL;
     size_t size;
-    FILE *out = open_memstream(&text, &size);
-
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno));
+    FILE *out = text_open(&text, &size);
     fputs("# The settings that decide the bits of this checkpoint.\n", out);
     print_section(out, config, "top");
     for (size_t i = 0; i < COUNT(sections); i++) {
@@ -216,8 +214,7 @@ static char *canonical_conf(const struct config *config) {
         print_section(out, config, sections[i]);
         fputs("};\n", out);
     }
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno));
+    text_close(out);
     return text;
 }
 
@@ -449,7 +446,7 @@ static int check_digest(const char *folder, const struct state_file *f) {
     if (err)
         return err;
     digest_hex(digest, hex);
-    if (strcmp(hex, f->digest))
+    if (strcmp(hex, f->digest) != 0)
         return err_set(ERR_FORMAT, "%s has been changed or damaged: its digest does not hold",
                        f->name);
     return ERR_OK;
@@ -508,7 +505,7 @@ static int differs(const struct safetensors *f, const struct safetensor *want,
         return err_set(ERR_MISMATCH, "'%s' is of another architecture: it has no %s", f->path,
                        want->name);
     if (got->type != want->type || got->rank != want->rank ||
-        memcmp(got->dims, want->dims, (size_t)want->rank * sizeof *want->dims)) {
+        memcmp(got->dims, want->dims, (size_t)want->rank * sizeof *want->dims) != 0) {
         return err_set(ERR_MISMATCH,
                        "'%s' is of another architecture: %s is [%lld,%lld,%lld,%lld] there and "
                        "[%lld,%lld,%lld,%lld] here",

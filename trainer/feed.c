@@ -291,7 +291,7 @@ static int refuse(struct feed *f, int client, int why, const char *text) {
 
 static bool same_data(const struct state_manifest a[2], const struct state_manifest b[2]) {
     for (int i = 0; i < 2; i++)
-        if (strcmp(a[i].digest, b[i].digest) || a[i].count != b[i].count ||
+        if (strcmp(a[i].digest, b[i].digest) != 0 || a[i].count != b[i].count ||
             a[i].held_out != b[i].held_out)
             return false;
     return true;

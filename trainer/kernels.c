@@ -36,7 +36,7 @@ char *kernels_merge(char *old, const char *more) {
     if (l.n)
         qsort(l.items, (size_t)l.n, sizeof *l.items, by_text);
     for (int i = 0; i < l.n; i++)
-        if (!i || strcmp(l.items[i - 1], l.items[i])) {
+        if (!i || strcmp(l.items[i - 1], l.items[i]) != 0) {
             end = stpcpy(end, l.items[i]);
             *end++ = '\n';
         }

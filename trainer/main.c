@@ -6,6 +6,7 @@
 #include "err.h"
 #include "link.h"
 #include "proc.h"
+#include "threads.h"
 #include "training.h"
 
 #define BATCH_BYTES_MAX ((size_t)1 << 31) // of one domain
@@ -72,6 +73,7 @@ static int run(struct proc *p) {
 }
 
 int main(int argc, char **argv) {
+    threads_wait_passively(argv);
     struct proc proc = {0};
     int err = proc_start(argc, argv, "trainer", help, &proc);
     return proc_end(&proc, err ? err : run(&proc));

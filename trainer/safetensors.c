@@ -12,16 +12,17 @@
 #include <yajl/yajl_parse.h>
 
 #include "err.h"
+#include "text.h"
 #include "util.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "data is written as it lies in memory");
 
 static const char *const type_names[] = {[SAFETENSORS_F32] = "F32", [SAFETENSORS_I64] = "I64"};
-static const int type_bytes[] = {[SAFETENSORS_F32] = 4, [SAFETENSORS_I64] = 8};
+static const uint64_t type_bytes[] = {[SAFETENSORS_F32] = 4, [SAFETENSORS_I64] = 8};
 
 // Bytes of the tensor; false if that passes 2^63.
 static bool size_of(const struct safetensor *t, uint64_t *ret_bytes) {
-    uint64_t bytes = (uint64_t)type_bytes[t->type];
+    uint64_t bytes = type_bytes[t->type];
 
     for (int i = 0; i < t->rank; i++)
         if (__builtin_mul_overflow(bytes, (uint64_t)t->dims[i], &bytes) || bytes > INT64_MAX)
@@ -47,10 +48,7 @@ static void write_entry(FILE *out, const struct safetensor *t, uint64_t begin, u
 static char *header_text(const struct safetensor *tensors, int n, size_t *ret_size) {
     char *text = NULL;
     uint64_t length, offset = 0, bytes;
-    FILE *out = open_memstream(&text, ret_size);
-
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno));
+    FILE *out = text_open(&text, ret_size);
     fprintf(out, "%8s{\"__metadata__\":{\"format\":\"pt\"}", "");
     for (int i = 0; i < n; i++) {
         if (!size_of(&tensors[i], &bytes))
@@ -61,8 +59,7 @@ static char *header_text(const struct safetensor *tensors, int n, size_t *ret_si
     fputc('}', out);
     while (ftell(out) % 8)
         fputc(' ', out);
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno));
+    text_close(out);
     length = *ret_size - 8;
     memcpy(text, &length, 8);
     return text;

@@ -10,6 +10,7 @@
 #include "fs.h"
 #include "picture.h"
 #include "sheet.h"
+#include "text.h"
 #include "util.h"
 
 enum { REAL, FAKE, REC, IDT, COLUMNS };
@@ -156,9 +157,7 @@ int samples_page(const char *name) {
     int n = scandir("samples", &files, is_sheet, newest_first);
     if (n < 0)
         return err_set(ERR_IO, "read folder 'samples': %s", strerror(errno));
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno));
+    FILE *out = text_open(&text, &size);
     print_head(out, name);
     for (int i = 0; i < n; i++) {
         print_sheet(out, files[i]->d_name);
@@ -166,8 +165,7 @@ int samples_page(const char *name) {
     }
     free(files);
     fputs("</html>\n", out);
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno));
+    text_close(out);
     int err = fs_write_atomic("index.html", text, size);
     free(text);
     return err;

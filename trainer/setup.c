@@ -23,7 +23,7 @@ static bool has_cuda(void) {
 }
 
 static int resolve_from_state(struct config_trainer *t, const struct state *s) {
-    if (strcmp(t->device, "auto") && strcmp(t->device, s->device))
+    if (strcmp(t->device, "auto") != 0 && strcmp(t->device, s->device) != 0)
         return err_set(ERR_MISMATCH, "trainer.device is \"%s\", the checkpoint was made on \"%s\"",
                        t->device, s->device);
     if (t->threads && (uint64_t)t->threads != s->threads)

@@ -10,6 +10,7 @@
 
 #include "err.h"
 #include "fs.h"
+#include "text.h"
 #include "util.h"
 
 #define STATE_BYTES_MAX 65536
@@ -41,10 +42,7 @@ int state_save(const struct state *s, const char *path) {
     char *text = NULL;
     size_t size = 0;
     int err;
-    FILE *out = open_memstream(&text, &size);
-
-    if (!out)
-        BUG("open_memstream: %s", strerror(errno));
+    FILE *out = text_open(&text, &size);
     fprintf(out, "{\n  \"format\": 1,\n  \"step\": %llu,\n  \"epoch\": %llu,\n",
             (unsigned long long)s->step, (unsigned long long)s->epoch);
     fprintf(out, "  \"batch\": %llu,\n  \"images\": %llu,\n", (unsigned long long)s->batch,
@@ -59,8 +57,7 @@ int state_save(const struct state *s, const char *path) {
     for (int i = 0; i < s->n_files; i++)
         fprintf(out, "%s\n    \"%s\": \"%s\"", i ? "," : "", s->files[i].name, s->files[i].digest);
     fputs("\n  }\n}\n", out);
-    if (fclose(out))
-        BUG("open_memstream: %s", strerror(errno));
+    text_close(out);
     err = fs_write_atomic(path, text, size);
     free(text);
     return err;

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "picture.h"
 #include "setup.h"
+#include "threads.h"
 #include "util.h"
 #include "version_text.h"
 
@@ -79,7 +80,7 @@ static int read_option(int option, const char *value, struct request *r) {
         return ERR_OK;
     case 'd':
         r->direction = value;
-        if (strcmp(value, "AtoB") && strcmp(value, "BtoA"))
+        if (strcmp(value, "AtoB") != 0 && strcmp(value, "BtoA") != 0)
             return err_set(ERR_USAGE, "--direction is AtoB or BtoA, not '%s'", value);
         return ERR_OK;
     case 't':
@@ -162,7 +163,7 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
 }
 
 static int list_folder(const struct request *r, struct files *f) {
-    struct dirent **entries;
+    struct dirent **entries = NULL;
     int n = scandir(r->in, &entries, is_picture, by_name);
     if (n < 0)
         return err_set(ERR_IO, "read folder '%s': %s", r->in, strerror(errno));
@@ -251,7 +252,7 @@ static int translator_open(const struct request *r, struct translator *t) {
     if (err)
         return err;
     // G_A translates in the run's direction, whichever that is.
-    t->net = r->direction && strcmp(r->direction, t->config->top.direction);
+    t->net = r->direction && strcmp(r->direction, t->config->top.direction) != 0;
     err = make_model(t, r);
     if (!err)
         err = checkpoint_load_net(folder, model_net(t->model, t->net));
@@ -321,6 +322,7 @@ static int run(const struct request *r) {
 }
 
 int main(int argc, char **argv) {
+    threads_wait_passively(argv);
     struct request request;
     log_name("translate");
     int err = read_arguments(argc, argv, &request);
