@@ -13,6 +13,7 @@
 #include "err.h"
 #include "model.h"
 #include "rng.h"
+#include "threads.h"
 #include "util.h"
 #include "version_text.h"
 
@@ -189,6 +190,7 @@ static int run(struct bench *b) {
 }
 
 int main(int argc, char **argv) {
+    threads_wait_passively(argv);
     struct bench b = {
         .size = 128,
         .batch = 1,
