@@ -40,8 +40,8 @@ static void write_entry(FILE *out, const struct safetensor *t, uint64_t begin, u
     fprintf(out, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t->name, type_names[t->type]);
     for (int i = 0; i < t->rank; i++)
         fprintf(out, "%s%lld", i ? "," : "", (long long)t->dims[i]);
-    fprintf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
-            (unsigned long long)(begin + bytes));
+    unsigned long long end = begin + bytes;
+    fprintf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin, end);
 }
 
 // The header with its length in front, padded. Caller frees.

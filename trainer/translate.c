@@ -323,7 +323,7 @@ static int run(const struct request *r) {
 
 int main(int argc, char **argv) {
     threads_wait_passively(argv);
-    struct request request;
+    struct request request = {0};
     log_name("translate");
     int err = read_arguments(argc, argv, &request);
     if (!err)
