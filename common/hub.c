@@ -166,7 +166,7 @@ static void take_hello(struct hub *h, const struct link_id *id, const struct msg
                        const struct msg_hello *hello, int64_t now) {
     struct client *c = NULL;
     int err = admit(h, e, hello, &c);
-    if (err) {
+    if (!c) {
         refuse(h, id, &e->from, err, err_text());
         return;
     }

@@ -82,7 +82,7 @@ static int read_head(const struct scan *s, struct scan_item *item, size_t *ret_u
 
 int scan_next(struct scan *s, struct scan_item *ret) {
     struct scan_item item = {0};
-    size_t used;
+    size_t used = 0;
     int err = read_head(s, &item, &used);
     if (err)
         return err;
@@ -106,7 +106,7 @@ int scan_check(const uint8_t *bytes, size_t size) {
     uint32_t left[SCAN_DEPTH]; // elements still to come, per open array
     int depth = 0, objects = 0;
     do {
-        struct scan_item item;
+        struct scan_item item = {0};
         int err = scan_next(&s, &item);
         if (err)
             return err;
