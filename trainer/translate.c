@@ -108,8 +108,10 @@ static int read_arguments(int argc, char **argv, struct request *ret) {
         err = read_option(option, optarg, &r);
     if (err)
         return err;
-    if (!r.run || argc - optind != 2)
-        return err_set(ERR_USAGE, "--run, IN and OUT are needed; see translate --help");
+    if (!r.run || argc - optind != 2) {
+        (void)err_set(ERR_USAGE, "--run, IN and OUT are needed; see translate --help");
+        return ERR_USAGE;
+    }
     r.in = argv[optind];
     r.out = argv[optind + 1];
     *ret = r;
@@ -323,7 +325,7 @@ static int run(const struct request *r) {
 
 int main(int argc, char **argv) {
     threads_wait_passively(argv);
-    struct request request = {0};
+    struct request request;
     log_name("translate");
     int err = read_arguments(argc, argv, &request);
     if (!err)
