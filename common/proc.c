@@ -65,7 +65,7 @@ static int read_arguments(int argc, char **argv, struct proc *p, struct command_
         if (!taken)
             p->argv[p->argc++] = argv[i];
     }
-    if (!ret->run)
+    if (!*ret->run)
         return err_set(ERR_USAGE, "--run DIR is missing; see --help");
     if (ret->domain && strcmp(ret->domain, "A") != 0 && strcmp(ret->domain, "B") != 0)
         return err_set(ERR_USAGE, "--domain is A or B, not '%s'", ret->domain);
@@ -152,7 +152,7 @@ static void free_all(struct proc *p) {
 }
 
 int proc_start(int argc, char **argv, const char *name, const char *help, struct proc *ret_proc) {
-    struct command_line line = {.incarnation = 1};
+    struct command_line line = {.run = "", .incarnation = 1};
     struct proc *p = ret_proc;
     *p = (struct proc){.name = name};
     (void)setvbuf(stderr, NULL, _IOLBF, 0); // lines of several processes stay whole
@@ -191,9 +191,10 @@ int proc_poll(struct proc *p, zmq_pollitem_t *items, int n, int64_t until_us) {
     enum { MAX_ITEMS = 32 };
     zmq_pollitem_t all[MAX_ITEMS];
     if (n + 1 > MAX_ITEMS)
-        BUG("%d items", n);
+        BUG("%d items", n); // does not return
     if (n)
         memcpy(all, items, (size_t)n * sizeof *all);
+    // cppcheck-suppress arrayIndexOutOfBoundsCond
     all[n] = (zmq_pollitem_t){.fd = p->signal_fd, .events = ZMQ_POLLIN};
     for (;;) {
         int64_t left_ms = (until_us - now_us() + 999) / 1000;

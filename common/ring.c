@@ -191,14 +191,14 @@ static int lock(int fd, const char *path, int wait_ms) {
     return ERR_OK;
 }
 
-static int map(struct ring *r, const char *path, size_t capacity) {
-    void *map = mmap(NULL, DATA_AT + capacity, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-    if (map == MAP_FAILED)
-        return failed("map", path);
-    r->page = map;
-    r->data = (uint8_t *)map + DATA_AT;
+static bool map(struct ring *r, size_t capacity) {
+    void *file = mmap(NULL, DATA_AT + capacity, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+    if (file == MAP_FAILED)
+        return false;
+    r->page = file;
+    r->data = (uint8_t *)file + DATA_AT;
     r->capacity = capacity;
-    return ERR_OK;
+    return true;
 }
 
 static int make(struct ring *r, const char *path, size_t bytes) {
@@ -208,9 +208,8 @@ static int make(struct ring *r, const char *path, size_t bytes) {
     errno = posix_fallocate(r->fd, 0, (off_t)(DATA_AT + capacity));
     if (errno)
         return failed("reserve room for", path);
-    int err = map(r, path, capacity);
-    if (err)
-        return err;
+    if (!map(r, capacity))
+        return failed("map", path);
     private_of(r)->capacity = capacity;
     private_of(r)->boot = boot_number();
     r->head = (struct ring_place){(uint64_t)wall_us(), 0};
@@ -231,9 +230,8 @@ static int use(struct ring *r, const char *path, size_t size) {
         return failed("read", path);
     if (start[0] != RING_MAGIC || start[1] != RING_VERSION || p.capacity != size - DATA_AT)
         return err_set(ERR_FORMAT, "'%s' is not a ring of points", path);
-    int err = map(r, path, p.capacity);
-    if (err)
-        return err;
+    if (!map(r, p.capacity))
+        return failed("map", path);
     if (!newest_mark(r, &r->tail))
         return err_set(ERR_FORMAT, "'%s' has no sound mark", path);
     find_head(r);

@@ -2,14 +2,10 @@
 #ifndef EMBED_H
 #define EMBED_H
 
-#include <stddef.h>
-
-// Defines `const char NAME[]`, NUL-terminated, and `const char NAME_end[]`, its NUL.
+// Defines `const char NAME[]`: the file and a NUL.
 #define EMBED(name, file)                                                                          \
-    __asm__(".pushsection .rodata\n.global " #name "\n.global " #name "_end\n" #name ":\n"         \
-            ".incbin \"" file "\"\n" #name "_end:\n.byte 0\n.popsection\n");                       \
-    extern const char name[], name##_end[]
-
-#define EMBED_SIZE(name) ((size_t)(name##_end - name))
+    __asm__(".pushsection .rodata\n.global " #name "\n" #name ":\n.incbin \"" file                 \
+            "\"\n.byte 0\n.popsection\n");                                                         \
+    extern const char name[]
 
 #endif

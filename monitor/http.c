@@ -251,7 +251,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *c, const cha
         return send_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET and HEAD only");
     if (file)
         return send_response(c, MHD_HTTP_OK, file->kind,
-                             MHD_create_response_from_buffer(file->size, (void *)file->bytes,
+                             MHD_create_response_from_buffer(strlen(file->text), (void *)file->text,
                                                              MHD_RESPMEM_PERSISTENT));
     if (!strncmp(url, "/api/", 5))
         return send_made(c, "application/json", make_api, h, url);

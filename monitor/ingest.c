@@ -316,7 +316,9 @@ int ingest_commit(struct ingest *g) {
     uint64_t *reached = xmalloc((size_t)g->n_sources * sizeof *reached);
     for (int i = 0; i < g->n_sources; i++)
         reached[i] = g->sources[i].committed;
-    int err = write_all(g, reached, &counts);
+    int err = schema_check_file(g->db);
+    if (!err)
+        err = write_all(g, reached, &counts);
     if (err) {
         roll_back(g);
         g->counts.failures++;

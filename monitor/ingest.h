@@ -48,7 +48,7 @@ bool ingest_has_room(const struct ingest *g);    // for one more message
 uint64_t ingest_pending(const struct ingest *g); // records
 
 // Writes what is kept. ERR_BUSY, ERR_SPACE, ERR_IO: try again later; ERR_FORMAT: the database is
-// broken.
+// broken or was removed; a successor makes a new one and gets all that was not acknowledged.
 int ingest_commit(struct ingest *g);
 
 // The last number of this process that is committed; 0: none.

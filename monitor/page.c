@@ -10,14 +10,11 @@ EMBED(page_css, "page.css");
 EMBED(page_js, "page.js");
 
 const struct page_file *page_find(const char *path) {
-    static struct page_file files[] = {
-        {"/", "text/html; charset=utf-8", page_html, 0},
-        {"/page.css", "text/css; charset=utf-8", page_css, 0},
-        {"/page.js", "text/javascript; charset=utf-8", page_js, 0},
+    static const struct page_file files[] = {
+        {"/", "text/html; charset=utf-8", page_html},
+        {"/page.css", "text/css; charset=utf-8", page_css},
+        {"/page.js", "text/javascript; charset=utf-8", page_js},
     };
-    files[0].size = EMBED_SIZE(page_html); // a difference of symbols is no constant in C
-    files[1].size = EMBED_SIZE(page_css);
-    files[2].size = EMBED_SIZE(page_js);
     for (size_t i = 0; i < COUNT(files); i++)
         if (!strcmp(path, files[i].path))
             return &files[i];

@@ -2,13 +2,10 @@
 #ifndef PAGE_H
 #define PAGE_H
 
-#include <stddef.h>
-
 struct page_file {
     const char *path; // "/page.js"
     const char *kind; // "text/javascript; charset=utf-8"
-    const char *bytes;
-    size_t size;
+    const char *text;
 };
 
 // NULL: there is no such file. "/" is the page.

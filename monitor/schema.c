@@ -141,3 +141,10 @@ int schema_open(const char *path, sqlite3 **ret_db) {
 int schema_open_reader(const char *path, sqlite3 **ret_db) {
     return open_file(path, SQLITE_OPEN_READONLY, ret_db);
 }
+
+int schema_check_file(sqlite3 *db) {
+    int moved = 0;
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved); // not known: 0
+    return moved ? err_set(ERR_FORMAT, "the database was removed or replaced while it was in use")
+                 : ERR_OK;
+}

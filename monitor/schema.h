@@ -20,6 +20,9 @@ int schema_open(const char *path, sqlite3 **ret_db);
 // Opens for reading only, for the dashboard. ERR_IO.
 int schema_open_reader(const char *path, sqlite3 **ret_db);
 
+// ERR_FORMAT if the file was removed or replaced since it was opened: what is written goes nowhere.
+int schema_check_file(sqlite3 *db);
+
 // err_set with SQLite's text. ERR_BUSY (another writer; try again), ERR_SPACE (disk full; try
 // again), ERR_FORMAT (corrupt), ERR_DATA (a constraint), else ERR_IO.
 int schema_failed(sqlite3 *db, const char *what);
