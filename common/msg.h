@@ -35,13 +35,19 @@ enum msg_type {
     MSG_TYPES
 };
 
-#define MSG(name, stream, direction, frames, help) struct msg_##name { char unused_[1];
+#define MSG(name, stream, direction, frames, help)                                                 \
+    struct msg_##name {                                                                            \
+        char unused_[1];
 #define U64(m, f, help) uint64_t f;
 #define I64(m, f, help) int64_t f;
 #define F64(m, f, help) double f;
 #define STR(m, f, n, help) char f[(n) + 1];
-#define U64S(m, f, n, help) uint32_t n_##f; uint64_t f[n];
-#define END(name) };
+#define U64S(m, f, n, help)                                                                        \
+    uint32_t n_##f;                                                                                \
+    uint64_t f[n];
+#define END(name)                                                                                  \
+    }                                                                                              \
+    ;
 #include "msg.def"
 #undef MSG
 #undef U64

@@ -86,12 +86,12 @@ static int run(struct proc *p) {
     return err;
 }
 
-// Keeps the memory beside the arena within bounds: one heap for all threads, large batches given
-// back at once, small ones reused, for which the system would have to clear pages each time.
+// What batches need beside the arena is bounded by the trainer's credits. It is kept, in one heap
+// for all threads: given back to the system each time, it would cost more than the copying.
 static void set_heap(void) {
     (void)mallopt(M_ARENA_MAX, 1); // all three: without them only larger or slower
-    (void)mallopt(M_MMAP_THRESHOLD, 2 << 20);
-    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
 int main(int argc, char **argv) {
