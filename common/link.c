@@ -9,7 +9,7 @@
 #include "link_wire.h"
 #include "util.h"
 
-#define HELLO_US 200000 // between two of them
+#define HELLO_US 200000  // between two of them
 #define BURST 256        // messages looked at in one call, at most
 #define LAST_WORD_MS 200 // a fin_ack may take so long after link_close
 
