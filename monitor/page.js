@@ -10,7 +10,7 @@ const CHARTS = {
   idt: ['loss/idt_A', 'loss/idt_B'],
   rate: ['rate/img_per_s'],
   time: ['time/step_ms', 'time/wait_ms'],
-  swd: ['swd/AtoB', 'swd/BtoA', 'swd/AB'],
+  swd: ['swd/AtoB', 'swd/BtoA', 'swd/real', 'swd/AB'],
   lr: ['lr'],
 };
 const LOSSES = ['D', 'G', 'cycle', 'idt'];
@@ -175,6 +175,7 @@ function showSample() {
   let image = $('sheet').querySelector('img');
   if (!image) {
     image = element('img');
+    image.onload = () => image.classList.toggle('small', image.naturalWidth < 640);
     $('sheet').replaceChildren(image);
   }
   image.alt = `${sample.kind} of step ${sample.step}`;
