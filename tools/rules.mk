@@ -58,6 +58,10 @@ $(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
 $(BUILD)/tests/trainer/golden_pool.o: CFLAGS_trainer += -Ipool
 
+# What .incbin takes in, -MMD does not see.
+$(BUILD)/monitor/page.o: monitor/page.html monitor/page.css monitor/page.js
+$(BUILD)/monitor/schema.o: monitor/schema.sql
+
 # Rebuild everything when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)

@@ -93,8 +93,7 @@ status() {
 import json, sys
 text = sys.stdin.read().strip()
 if not text: sys.exit()
-rows = json.loads(text) if text[0] == "[" else [json.loads(l) for l in text.splitlines()]
-for row in rows:
+for row in json.loads(text):
     if row["process"] == sys.argv[1]: print(row[sys.argv[2]]); break
 ' "$2" "$3"
 }
