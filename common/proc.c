@@ -227,6 +227,13 @@ static void say_end(struct proc *p, int exit_code) {
     points_state(p->points, STATE_ENDED, points_step(p->points));
 }
 
+// Without a monitor nobody takes the points now, and waiting for one only delays the end.
+static bool monitor_lives(void) {
+    struct points_page page;
+    return points_read_page("ring/monitor-0.ring", &page) == ERR_OK &&
+           page.state != STATE_ENDED && kill((pid_t)page.pid, 0) == 0;
+}
+
 int proc_end(struct proc *p, int err) {
     int code = err == ERR_OK || err == ERR_STOPPED ? 0 : err_exit_code(err);
     if (code)
@@ -235,7 +242,8 @@ int proc_end(struct proc *p, int err) {
         points_event(p->points, "error", "process_failed", 0, "%s: %s", p->name, err_text());
     if (p->points) {
         say_end(p, code);
-        (void)points_flush(p->points, FLUSH_MS); // what is left, the ring keeps
+        // What is left, the ring keeps.
+        (void)points_flush(p->points, monitor_lives() ? FLUSH_MS : 0);
     }
     free_all(p);
     return code;
