@@ -91,9 +91,10 @@ struct norm_gradients {
 struct join_shape {
     size_t pixels; // n h w
     int c_a, c_b;
+    enum activation act; // ACT_NONE or ACT_RELU
 };
 
-// The buffers of join_backward.
+// The buffers of join_backward. Its outputs are wanted or NULL.
 struct join_gradients {
     const float *y, *dy;
     float *ret_da, *ret_db;
@@ -172,8 +173,9 @@ struct backend {
     // Scratch that the four above need at `workspace`, aligned to 64 bytes.
     size_t (*norm_workspace_bytes)(struct device *d, const struct norm_shape *s);
 
-    // A U-Net's skip: y = relu([a; b]) on the channels, a [pixels,c_a], b [pixels,c_b],
-    // y [pixels,c_a + c_b]; da, db are dy's halves where y > 0, else 0.
+    // A U-Net's skip, a conditional discriminator's input: y = act([a; b]) on the channels,
+    // a [pixels,c_a], b [pixels,c_b], y [pixels,c_a + c_b]; da, db are dy's halves, with ACT_RELU
+    // where y > 0, else 0.
     int (*join_forward)(struct device *d, const struct join_shape *s, const float *a,
                         const float *b, float *ret_y);
     int (*join_backward)(struct device *d, const struct join_shape *s,

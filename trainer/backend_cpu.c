@@ -121,7 +121,7 @@ static int join_forward(struct device *d, const struct join_shape *s, const floa
         for (int k = 0; k < c; k++) {
             float x = k < s->c_a ? a[p * (size_t)s->c_a + (size_t)k]
                                  : b[p * (size_t)s->c_b + (size_t)(k - s->c_a)];
-            ret_y[p * (size_t)c + (size_t)k] = x > 0 ? x : 0;
+            ret_y[p * (size_t)c + (size_t)k] = x > 0 || s->act == ACT_NONE ? x : 0;
         }
     return ERR_OK;
 }
@@ -134,10 +134,10 @@ static int join_backward(struct device *d, const struct join_shape *s,
     for (size_t p = 0; p < s->pixels; p++)
         for (int k = 0; k < c; k++) {
             size_t i = p * (size_t)c + (size_t)k;
-            float g = t->y[i] > 0 ? t->dy[i] : 0;
-            if (k < s->c_a)
+            float g = t->y[i] > 0 || s->act == ACT_NONE ? t->dy[i] : 0;
+            if (k < s->c_a && t->ret_da)
                 t->ret_da[p * (size_t)s->c_a + (size_t)k] = g;
-            else
+            else if (k >= s->c_a && t->ret_db)
                 t->ret_db[p * (size_t)s->c_b + (size_t)(k - s->c_a)] = g;
         }
     return ERR_OK;

@@ -45,13 +45,13 @@ static int distance_of_fakes(const struct judgement *j, int net, double *ret) {
 int evaluate(struct model *m, const struct held_out *held, const struct evaluate_options *options,
              struct evaluate_scores *ret_scores) {
     struct judgement j = {m, held, options, {0}};
-    struct evaluate_scores s;
+    struct evaluate_scores s = {0};
     for (int i = 0; i < 2; i++)
         j.n[i] = MIN(options->pictures, held->count[i]);
     if (j.n[0] < 1 || j.n[1] < 1)
         return err_set(ERR_SHAPE, "no pictures to judge with");
     int err = distance_of_fakes(&j, 0, &s.a_to_b);
-    if (!err)
+    if (!err && model_n_generators(m) > 1)
         err = distance_of_fakes(&j, 1, &s.b_to_a);
     if (!err)
         err = swd(held->real[0], j.n[0], held->real[1], j.n[1], options->seed, &s.real);

@@ -12,7 +12,7 @@
 
 struct evaluate_scores {
     double a_to_b; // G_A(real_A) from real_B
-    double b_to_a; // G_B(real_B) from real_A
+    double b_to_a; // G_B(real_B) from real_A; 0 if there is no G_B
     double real;   // real_A from real_B: where an untrained translation would begin
 };
 

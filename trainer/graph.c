@@ -210,7 +210,7 @@ int graph_tanh(struct graph *g, int x, int *ret_y) {
     return ERR_OK;
 }
 
-int graph_join(struct graph *g, int a, int b) {
+int graph_join(struct graph *g, int a, int b, enum activation act) {
     struct graph_size size = graph_size(g, a);
 
     size.c += graph_size(g, b).c;
@@ -219,6 +219,7 @@ int graph_join(struct graph *g, int a, int b) {
     op->x = a;
     op->skip = b;
     op->y = y;
+    op->act = act;
     g->tensors[y].maker = g->n_ops - 1;
     g->tensors[y].needs_gradient =
         graph_root(g, a)->needs_gradient || graph_root(g, b)->needs_gradient;

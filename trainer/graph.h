@@ -1,8 +1,8 @@
 // graph - a static tape: tensors, ops and their gradients, placed in memory once, run many times.
 //
 // Build:  graph_new; graph_input, graph_conv, graph_norm, ... append ops in the order in which they
-//         will run; graph_backward appends the gradients of what was appended since the last
-//         graph_backward; graph_place gives every tensor its offset.
+//         will run; graph_backward appends the gradients of what has none yet; graph_place gives
+//         every tensor its offset.
 // Run:    graph_run(g, arena, from, to) runs ops [from, to); nothing is allocated.
 //
 // Tensors are numbers. A view of some pictures of a tensor is a tensor too and shares its memory.
@@ -76,8 +76,9 @@ int graph_norm(struct graph *g, int x, const struct graph_norm_args *args, int *
 // The same, but the output is `y`, a view of a graph_buffer whose border is args->pad.
 int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, int y);
 int graph_tanh(struct graph *g, int x, int *ret_y);
-// relu([a; b]) on the channels, for one reader. Both are made by a norm, without border.
-int graph_join(struct graph *g, int a, int b);
+// act([a; b]) on the channels, for one reader, with ACT_NONE or ACT_RELU. Neither has a border.
+// What wants a gradient of the two is made by a norm or a tanh.
+int graph_join(struct graph *g, int a, int b, enum activation act);
 
 // Losses: the value goes to *ret_loss whenever the tape runs (lent for the graph's life).
 // graph_l1: x against a constant target. graph_gan: a map (a convolution's output, or views).
@@ -88,6 +89,9 @@ void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, dou
 void graph_dot(struct graph *g, int x, int r);
 
 void graph_backward(struct graph *g);
+// The gradients of ops `first` and later only: what comes before counts as constant here, and may
+// get its gradients from a later call.
+void graph_backward_since(struct graph *g, int first);
 // The gradient of a graph_require_gradient input: a tensor without border. -1 if nothing needs it.
 int graph_gradient(const struct graph *g, int input);
 

@@ -1,4 +1,4 @@
-// The tape's gradients: the ops since the last call, from the last to the first.
+// The tape's gradients: of the ops that have none yet, from the last to the first.
 #include <stdlib.h>
 
 #include "err.h"
@@ -109,15 +109,17 @@ static void tanh_backward(struct graph *g, const struct op forward) {
 
 static void join_backward(struct graph *g, const struct op forward) {
     const struct tensor *y = graph_root(g, forward.y);
+    int dx = -1, dskip = -1;
 
     if (y->n_parts == 0 || !y->needs_gradient)
         return;
-    if (y->n_parts != 1 || !graph_root(g, forward.x)->needs_gradient ||
-        !graph_root(g, forward.skip)->needs_gradient)
-        BUG("a join needs one reader, and gradients on both sides");
+    if (y->n_parts != 1)
+        BUG("a join needs one reader");
     int dy = y->part[0].data;
-    int dx = graph_gradient_slot(g, forward.x, 0);
-    int dskip = graph_gradient_slot(g, forward.skip, 0);
+    if (graph_root(g, forward.x)->needs_gradient)
+        dx = graph_gradient_slot(g, forward.x, 0);
+    if (graph_root(g, forward.skip)->needs_gradient)
+        dskip = graph_gradient_slot(g, forward.skip, 0);
     struct op *op = graph_append(g, OP_JOIN_BACKWARD);
     op->x = forward.x;       // for its shape
     op->skip = forward.skip; // likewise
@@ -125,30 +127,43 @@ static void join_backward(struct graph *g, const struct op forward) {
     op->dy = dy;
     op->dx = dx;
     op->dskip = dskip;
+    op->act = forward.act;
+}
+
+// The op is passed on by value: appending moves it.
+static void differentiate(struct graph *g, const struct op *op) {
+    switch (op->kind) {
+    case OP_CONV:
+        conv_backward(g, *op);
+        break;
+    case OP_NORM:
+        norm_backward(g, *op);
+        break;
+    case OP_TANH:
+        tanh_backward(g, *op);
+        break;
+    case OP_JOIN:
+        join_backward(g, *op);
+        break;
+    default: // a loss has written its gradient already
+        break;
+    }
+}
+
+void graph_backward_since(struct graph *g, int first) {
+    int end = g->n_ops;
+
+    for (int i = end - 1; i >= first; i--)
+        if (!g->ops[i].differentiated) {
+            g->ops[i].differentiated = true;
+            differentiate(g, &g->ops[i]);
+        }
+    for (int i = end; i < g->n_ops; i++)
+        g->ops[i].differentiated = true;
 }
 
 void graph_backward(struct graph *g) {
-    int end = g->n_ops;
-
-    // The ops are passed by value: appending moves them.
-    for (int i = end - 1; i >= g->differentiated; i--)
-        switch (g->ops[i].kind) {
-        case OP_CONV:
-            conv_backward(g, g->ops[i]);
-            break;
-        case OP_NORM:
-            norm_backward(g, g->ops[i]);
-            break;
-        case OP_TANH:
-            tanh_backward(g, g->ops[i]);
-            break;
-        case OP_JOIN:
-            join_backward(g, g->ops[i]);
-            break;
-        default: // a loss has written its gradient already
-            break;
-        }
-    g->differentiated = g->n_ops;
+    graph_backward_since(g, 0);
 }
 
 int graph_gradient(const struct graph *g, int input) {

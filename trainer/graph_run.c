@@ -67,7 +67,7 @@ static int run_norm(const struct run *r, const struct op *op) {
 
 static int run_join(const struct run *r, const struct op *op) {
     struct graph_size a = graph_size(r->graph, op->x), b = graph_size(r->graph, op->skip);
-    struct join_shape s = {(size_t)a.n * (size_t)a.h * (size_t)a.w, a.c, b.c};
+    struct join_shape s = {(size_t)a.n * (size_t)a.h * (size_t)a.w, a.c, b.c, op->act};
     struct join_gradients t = {at(r, op->y), at(r, op->dy), at(r, op->dx), at(r, op->dskip)};
 
     if (op->kind == OP_JOIN_BACKWARD)

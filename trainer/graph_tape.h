@@ -49,6 +49,8 @@ struct op {
     int n_parts;
     struct part part[GRAD_PARTS];
     bool train, accumulate;
+    bool differentiated;      // its gradients are in the tape
+    enum activation act;      // OP_JOIN
     struct device_conv *conv; // owned by the OP_CONV
     const struct graph_weights *weights;
     struct norm_shape norm;
@@ -64,7 +66,6 @@ struct graph {
     struct tensor *tensors;
     struct op *ops;
     const struct graph_weights **trained; // those that an earlier op of the tape contributes to
-    int differentiated;                   // ops before it have their gradients
     size_t workspace_bytes, workspace_offset, arena_bytes;
 };
 

@@ -25,50 +25,29 @@ static int parse_gan_mode(const char *text, enum gan_mode *ret_mode) {
     return err_set(ERR_CONFIG, "gan_mode \"%s\": lsgan, vanilla, wgangp or nonsaturating", text);
 }
 
-static int check_options(const struct model_options *o) {
-    if (strcmp(o->model, recipe_cyclegan.name) != 0)
-        return err_set(ERR_CONFIG, "model \"%s\": cycle_gan", o->model);
+static int find_recipe(const struct model_options *o, const struct recipe **ret_recipe) {
+    static const struct recipe *const recipes[] = {&recipe_cyclegan, &recipe_pix2pix};
+
     if (o->world > 1)
         return err_set(ERR_CONFIG, "%d ranks: this build trains with one", o->world);
-    if (o->lambda_identity > 0 && o->input_nc != o->output_nc)
-        return err_set(ERR_CONFIG,
-                       "lambda_identity %g with input_nc %d and output_nc %d: the identity loss "
-                       "needs equal numbers; set lambda_identity = 0",
-                       o->lambda_identity, o->input_nc, o->output_nc);
-    return ERR_OK;
+    for (unsigned i = 0; i < COUNT(recipes); i++)
+        if (strcmp(o->model, recipes[i]->name) == 0) {
+            *ret_recipe = recipes[i];
+            return ERR_OK;
+        }
+    return err_set(ERR_CONFIG, "model \"%s\": cycle_gan or pix2pix", o->model);
 }
 
-static int nets_new(struct model *m, const struct model_options *o) {
-    struct net_options g = {.arch = o->netG, .nf = o->ngf, .norm = o->norm};
-    struct net_options d = {
-        .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
-    int channels[2] = {o->input_nc, o->output_nc};
-
-    for (int i = 0; i < 2; i++) {
-        g.in_nc = channels[i];
-        g.out_nc = channels[1 - i];
-        d.in_nc = channels[1 - i];
-        int err = generator_new(&g, &m->nets[NET_G_A + i]);
-        if (err)
-            return err;
-        err = discriminator_new(&d, &m->nets[NET_D_A + i]);
-        if (err)
-            return err;
-    }
-    return ERR_OK;
-}
-
-// Places the parameters of nets [first, first + 2) in one optimizer.
-static void optimizer_new(struct model *m, struct optimizer *o, int first) {
+// Places the parameters of nets [first, end) in one optimizer.
+static void optimizer_new(struct model *m, struct optimizer *o, int first, int end) {
     size_t size = 0;
 
-    for (int i = first; i < first + 2; i++)
+    for (int i = first; i < end; i++)
         net_reserve(m->nets[i], &size);
     optimizer_init(o, m->device, size, m->options.beta1, m->options.beta2);
-    for (int i = first; i < first + 2; i++) {
-        static const char *const names[NETS] = {"G_A", "G_B", "D_A", "D_B"};
+    for (int i = first; i < end; i++) {
         net_bind(m->nets[i], o);
-        m->public_nets[i] = (struct model_net){.name = names[i],
+        m->public_nets[i] = (struct model_net){.name = m->recipe->nets[i],
                                                .n_params = net_n_params(m->nets[i]),
                                                .params = net_params(m->nets[i]),
                                                .adam_steps = &o->t};
@@ -79,11 +58,10 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     struct device_options device = {
         .name = options->device, .threads = options->threads, .winograd = options->winograd};
     struct model *m = xcalloc(1, sizeof *m);
-    int err = check_options(options);
+    int err = find_recipe(options, &m->recipe);
 
     if (err)
         goto fail;
-    m->recipe = &recipe_cyclegan;
     m->options = *options;
     m->options.shapes = MAX(options->shapes, 1);
     m->hook = (struct graph_hook){options->between_ops, options->context};
@@ -91,14 +69,14 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     err = parse_gan_mode(options->gan_mode, &m->gan_mode);
     if (err)
         goto fail;
-    err = nets_new(m, options);
+    err = m->recipe->make_nets(m, options);
     if (err)
         goto fail;
     err = device_open(&device, &m->device);
     if (err)
         goto fail;
-    optimizer_new(m, &m->optimizer_g, NET_G_A);
-    optimizer_new(m, &m->optimizer_d, NET_D_A);
+    optimizer_new(m, &m->optimizer_g, 0, m->recipe->n_generators);
+    optimizer_new(m, &m->optimizer_d, m->recipe->n_generators, m->recipe->n_nets);
     *ret_model = m;
     return ERR_OK;
 
@@ -121,7 +99,7 @@ void model_free(struct model *m) {
         tape_free(m->tapes[i]);
     for (int i = 0; i < TRANSLATIONS; i++)
         graph_free(m->translations[i].graph);
-    for (int i = 0; i < NETS; i++)
+    for (int i = 0; i < NETS_MAX; i++)
         net_free(m->nets[i]);
     optimizer_fini(&m->optimizer_g);
     optimizer_fini(&m->optimizer_d);
@@ -140,7 +118,7 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
 
     if (err)
         return err;
-    for (int i = 0; i < NETS; i++)
+    for (int i = 0; i < m->recipe->n_nets; i++)
         for (int k = 0; k < m->public_nets[i].n_params; k++) {
             struct model_param *p = &m->public_nets[i].params[k];
             args.sub = (uint32_t)i << 16 | (uint32_t)k;
@@ -153,16 +131,16 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
 }
 
 int model_n_nets(const struct model *m) {
-    return NETS;
+    return m->recipe->n_nets;
 }
 
 struct model_net *model_net(struct model *m, int i) {
     return &m->public_nets[i];
 }
 
-// Refreshes nets [first, first + count).
-static int refresh(struct model *m, int first, int count) {
-    for (int i = first; i < first + count; i++) {
+// Refreshes nets [first, end).
+static int refresh(struct model *m, int first, int end) {
+    for (int i = first; i < end; i++) {
         int err = net_refresh(m->nets[i]);
         if (err)
             return err;
@@ -171,7 +149,7 @@ static int refresh(struct model *m, int first, int count) {
 }
 
 int model_weights_changed(struct model *m) {
-    return refresh(m, NET_G_A, NETS);
+    return refresh(m, 0, m->recipe->n_nets);
 }
 
 int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes) {
@@ -218,7 +196,7 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     t->shape = *s;
     t->graph = graph_new(m->device);
     for (int d = 0; d < 2; d++)
-        t->fake[d] = t->rec[d] = t->idt[d] = -1;
+        t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = -1;
     err = m->recipe->build(m, t);
     if (err)
         goto fail;
@@ -278,26 +256,25 @@ const float *model_idt(struct model *m, enum model_domain domain) {
     return m->tape ? data(m, m->tape->idt[domain]) : NULL;
 }
 
-// Runs ops [from, to) of the selected tape.
-static int run(struct model *m, int from, int to) {
-    return graph_run(m->tape->graph, m->arena, from, to, &m->hook);
+static int run(struct model *m, const struct ops *ops) {
+    return graph_run(m->tape->graph, m->arena, ops->begin, ops->end, &m->hook);
 }
 
 int model_generate(struct model *m) {
     if (!m->tape)
         BUG("model_generate before model_shape");
-    return run(m, 0, m->tape->generate_end);
+    return run(m, &m->tape->generate);
 }
 
 int model_update_g(struct model *m, double lr) {
-    int err = run(m, m->tape->generate_end, m->tape->update_g_end);
+    int err = run(m, &m->tape->update_g);
 
     if (err)
         return err;
     err = optimizer_step(&m->optimizer_g, lr);
     if (err)
         return err;
-    return refresh(m, NET_G_A, 2);
+    return refresh(m, 0, m->recipe->n_generators);
 }
 
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
@@ -305,17 +282,27 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
     int err;
 
     for (int d = 0; d < 2; d++) {
+        if (m->tape->pooled[d] < 0)
+            continue;
         struct graph_size s = graph_size(m->tape->graph, m->tape->pooled[d]);
         size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
         memcpy(data(m, m->tape->pooled[d]), pooled[d], count * sizeof(float));
     }
-    err = run(m, m->tape->update_g_end, graph_n_ops(m->tape->graph));
+    err = run(m, &m->tape->update_d);
     if (err)
         return err;
     err = optimizer_step(&m->optimizer_d, lr);
     if (err)
         return err;
-    return refresh(m, NET_D_A, 2);
+    return refresh(m, m->recipe->n_generators, m->recipe->n_nets);
+}
+
+bool model_d_first(const struct model *m) {
+    return m->recipe->d_first;
+}
+
+int model_n_generators(const struct model *m) {
+    return m->recipe->n_generators;
 }
 
 int model_n_losses(const struct model *m) {
@@ -327,7 +314,9 @@ const char *model_loss_name(const struct model *m, int i) {
 }
 
 double model_loss(const struct model *m, int i) {
-    return m->tape ? m->tape->loss[i] + m->tape->loss_fake[i] : 0;
+    double gain = m->recipe->logged[i] != 0 ? m->recipe->logged[i] : 1;
+
+    return m->tape ? gain * (m->tape->loss[i] + m->tape->loss_fake[i]) : 0;
 }
 
 bool model_gradients_finite(const struct model *m) {
@@ -338,7 +327,7 @@ size_t model_memory_bytes(const struct model *m) {
     size_t bytes = m->arena_bytes + m->translation_arena_bytes + optimizer_bytes(&m->optimizer_g) +
                    optimizer_bytes(&m->optimizer_d);
 
-    for (int i = 0; i < NETS; i++)
+    for (int i = 0; i < m->recipe->n_nets; i++)
         bytes += net_bytes(m->nets[i]);
     return bytes;
 }

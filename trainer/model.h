@@ -9,6 +9,8 @@
 //   model_update_d(m, lr, ...)   D on real and pooled fakes, backward, Adam on D_A, D_B
 //   model_losses(m)
 //
+// Where model_d_first says so, model_update_d comes before model_update_g. There is no pool then.
+//
 // Pictures are float [N,H,W,C] in memory (channels innermost), values in [-1,1]. Parameters are
 // float in the reference's state-dict layout: conv [K,C,R,S], transposed conv [C,K,R,S].
 //
@@ -23,7 +25,7 @@
 enum model_domain { MODEL_A, MODEL_B };
 
 struct model_options {
-    const char *model;    // "cycle_gan"
+    const char *model;    // "cycle_gan", "pix2pix"
     const char *device;   // "cpu" or "cuda", already resolved
     const char *netG;     // "resnet_6blocks", "resnet_9blocks", ...
     const char *netD;     // "basic", ...
@@ -31,7 +33,7 @@ struct model_options {
     const char *gan_mode; // "lsgan", ...
     const char *winograd; // "auto", "off", "f2", "f4"; CPU only
     int input_nc, output_nc, ngf, ndf, n_layers_D;
-    double beta1, beta2, lambda_A, lambda_B, lambda_identity;
+    double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1;
     int threads;         // fixed for the run: sums depend on it
     int rank, world;     // of data-parallel training; world 0 or 1: alone, all that works so far
     int shapes;          // tapes kept at most
@@ -87,7 +89,7 @@ float *model_input(struct model *m, enum model_domain domain);
 int model_generate(struct model *m);
 
 // fake_A, fake_B [n,h,w,c] of this step, as they were before any update. Lent until the next
-// model_generate. rec and idt likewise, after model_update_g (idt: NULL without identity loss).
+// model_generate. rec and idt likewise, after model_update_g. NULL where the recipe makes none.
 const float *model_fake(struct model *m, enum model_domain domain);
 const float *model_rec(struct model *m, enum model_domain domain); // rec_A for MODEL_A
 const float *model_idt(struct model *m,
@@ -95,11 +97,16 @@ const float *model_idt(struct model *m,
 
 int model_update_g(struct model *m, double lr);
 
-// pooled_a/_b: what the pool gave back for fake_A/fake_B, [n,h,w,c].
+// Whether the discriminators' update comes first.
+bool model_d_first(const struct model *m);
+
+// pooled_a/_b: what the pool gave back for fake_A/fake_B, [n,h,w,c]; without a pool the fakes
+// themselves. Not read where model_fake is NULL.
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b);
 
-// Losses of the step as the reference logs them (lambdas included), in its order: D_A G_A cycle_A
-// idt_A D_B G_B cycle_B idt_B. Names without prefix. Valid after model_update_d.
+// Losses of the step as the reference logs them (lambdas included), in its order: of cycle_gan D_A
+// G_A cycle_A idt_A D_B G_B cycle_B idt_B, of pix2pix G_GAN G_L1 D_real D_fake. Names without
+// prefix. Valid after both updates.
 int model_n_losses(const struct model *m);
 const char *model_loss_name(const struct model *m, int i);
 double model_loss(const struct model *m, int i);
@@ -108,8 +115,11 @@ double model_loss(const struct model *m, int i);
 // gradient buffers).
 bool model_gradients_finite(const struct model *m);
 
+// 2, or 1 where only A is translated to B.
+int model_n_generators(const struct model *m);
+
 // Runs one generator forward only: y = G(x), x [n,h,w,c] -> y. Any n, h, w that the net allows;
-// uses tapes of its own. `net` 0 is G_A (A to B), 1 is G_B.
+// uses tapes of its own. `net` 0 is A to B, 1 is B to A, below model_n_generators.
 int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y);
 
 // Bytes held: arena, parameters, packed weights, scratch.

@@ -12,6 +12,7 @@
 #include "err.h"
 #include "model_recipe.h"
 
+enum { NET_G_A, NET_G_B, NET_D_A, NET_D_B };
 enum { LOSS_D_A, LOSS_G_A, LOSS_CYCLE_A, LOSS_IDT_A, LOSS_D_B, LOSS_G_B, LOSS_CYCLE_B, LOSS_IDT_B };
 #define LOSS_STRIDE LOSS_D_B // from a loss of direction A to that of B
 
@@ -20,13 +21,37 @@ static int other(int d) {
     return 1 - d;
 }
 
+static int make_nets(struct model *m, const struct model_options *o) {
+    struct net_options g = {.arch = o->netG, .nf = o->ngf, .norm = o->norm};
+    struct net_options d = {
+        .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
+    int channels[2] = {o->input_nc, o->output_nc};
+
+    if (o->lambda_identity > 0 && o->input_nc != o->output_nc)
+        return err_set(ERR_CONFIG,
+                       "lambda_identity %g with input_nc %d and output_nc %d: the identity loss "
+                       "needs equal numbers; set lambda_identity = 0",
+                       o->lambda_identity, o->input_nc, o->output_nc);
+    for (int i = 0; i < 2; i++) {
+        g.in_nc = channels[i];
+        g.out_nc = d.in_nc = channels[other(i)];
+        int err = generator_new(&g, &m->nets[NET_G_A + i]);
+        if (err)
+            return err;
+        err = discriminator_new(&d, &m->nets[NET_D_A + i]);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
 // Real and pooled pictures of a domain lie behind each other: its discriminator reads both at once.
-static void add_inputs(struct model *m, struct tape *t) {
+static void add_inputs(struct model *m, struct tape *t, int ret_judged[2]) {
     for (int d = 0; d < 2; d++) {
         int n = t->shape.n, c = d == MODEL_A ? m->options.input_nc : m->options.output_nc;
-        t->judged[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
-        t->real[d] = graph_view(t->graph, t->judged[d], 0, n);
-        t->pooled[d] = graph_view(t->graph, t->judged[d], n, n);
+        ret_judged[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
+        t->real[d] = graph_view(t->graph, ret_judged[d], 0, n);
+        t->pooled[d] = graph_view(t->graph, ret_judged[d], n, n);
     }
 }
 
@@ -107,10 +132,10 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
 }
 
 // D_d reads the real and the pooled pictures of the domain that G_d writes in one call.
-static int discriminator_losses(struct model *m, struct tape *t, int d) {
+static int discriminator_losses(struct model *m, struct tape *t, int d, int judged) {
     int n = t->shape.n, map, err;
 
-    err = net_forward(m->nets[NET_D_A + d], t->graph, t->judged[other(d)], true, &map);
+    err = net_forward(m->nets[NET_D_A + d], t->graph, judged, true, &map);
     if (err)
         return err;
     graph_gan(t->graph, graph_view(t->graph, map, 0, n), m->gan_mode, true, 0.5,
@@ -133,29 +158,34 @@ static int check_sizes(const struct model *m, const struct tape_shape *s) {
 }
 
 static int build(struct model *m, struct tape *t) {
-    int err = check_sizes(m, &t->shape);
+    int err = check_sizes(m, &t->shape), judged[2];
 
-    add_inputs(m, t);
+    add_inputs(m, t, judged);
     for (int d = 0; d < 2 && !err; d++)
         err = generate(m, t, d);
-    t->generate_end = graph_n_ops(t->graph);
+    t->generate.end = t->update_g.begin = graph_n_ops(t->graph);
     for (int d = 0; d < 2 && !err; d++)
         err = generator_losses(m, t, d);
     if (err)
         return err;
     graph_backward(t->graph);
-    t->update_g_end = graph_n_ops(t->graph);
+    t->update_g.end = t->update_d.begin = graph_n_ops(t->graph);
     for (int d = 0; d < 2 && !err; d++)
-        err = discriminator_losses(m, t, d);
+        err = discriminator_losses(m, t, d, judged[other(d)]);
     if (err)
         return err;
     graph_backward(t->graph);
+    t->update_d.end = graph_n_ops(t->graph);
     return ERR_OK;
 }
 
 const struct recipe recipe_cyclegan = {
     .name = "cycle_gan",
+    .n_nets = 4,
+    .n_generators = 2,
+    .nets = {"G_A", "G_B", "D_A", "D_B"},
     .n_losses = 8,
     .losses = {"D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B"},
+    .make_nets = make_nets,
     .build = build,
 };

@@ -7,7 +7,7 @@
 #include "nets.h"
 #include "optimizer.h"
 
-enum { NET_G_A, NET_G_B, NET_D_A, NET_D_B, NETS };
+#define NETS_MAX 4
 #define LOSSES 8
 #define TRANSLATIONS 4 // shapes of model_translate that are kept
 
@@ -15,13 +15,17 @@ struct tape_shape {
     int n, h[2], w[2]; // by enum model_domain
 };
 
+// Ops [begin, end) of a tape.
+struct ops {
+    int begin, end;
+};
+
 // A step for one shape. Tensors by enum model_domain; -1: there is none.
 struct tape {
     struct tape_shape shape;
     uint64_t used; // the model's clock at its last use
     struct graph *graph;
-    int generate_end, update_g_end; // ops before them belong to the first, the second part
-    int judged[2];                  // [real; pooled]
+    struct ops generate, update_g, update_d;
     int real[2], pooled[2], fake[2], rec[2], idt[2];
     double loss[LOSSES], loss_fake[LOSSES]; // a loss is the sum of both; loss_fake: D's second half
 };
@@ -33,11 +37,17 @@ struct translation {
     int x, y;
 };
 
-// What differs between the recipes.
+// What differs between the recipes. Nets [0, n_generators) have one optimizer, the others another.
 struct recipe {
     const char *name;
+    int n_nets, n_generators;
+    const char *nets[NETS_MAX];
+    bool d_first; // the discriminators' update comes before the generators'
     int n_losses;
     const char *losses[LOSSES];
+    double logged[LOSSES]; // the logged loss is so many times the one that is minimized; 0: 1
+    // Fills m->nets. Fails with ERR_CONFIG.
+    int (*make_nets)(struct model *m, const struct model_options *options);
     // Fills the tape for tape->shape. Fails with ERR_SHAPE, ERR_DEVICE.
     int (*build)(struct model *m, struct tape *tape);
 };
@@ -49,8 +59,8 @@ struct model {
     struct graph_hook hook;
     struct device *device;
     struct optimizer optimizer_g, optimizer_d;
-    struct net *nets[NETS];
-    struct model_net public_nets[NETS];
+    struct net *nets[NETS_MAX];
+    struct model_net public_nets[NETS_MAX];
     int n_tapes;
     struct tape **tapes; // options.shapes of them at most
     struct tape *tape;   // the selected one; NULL: none yet
@@ -60,7 +70,7 @@ struct model {
     size_t arena_bytes, translation_arena_bytes;
 };
 
-extern const struct recipe recipe_cyclegan;
+extern const struct recipe recipe_cyclegan, recipe_pix2pix;
 
 // Makes *arena at least as large as the graph needs, unless the model would then pass
 // options.memory_bytes (ERR_LIMIT). What it held is lost if it moves.

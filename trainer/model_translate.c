@@ -27,7 +27,7 @@ static struct translation *claim(struct model *m) {
 }
 
 static int build(struct model *m, struct translation *t) {
-    const struct net *net = m->nets[NET_G_A + t->net];
+    const struct net *net = m->nets[t->net];
     int c = t->net == 0 ? m->options.input_nc : m->options.output_nc;
     int err = net_check_size(net, t->h, t->w);
 
@@ -42,7 +42,7 @@ static int build(struct model *m, struct translation *t) {
     err = model_arena_grow(m, t->graph, &m->translation_arena, &m->translation_arena_bytes);
     if (err)
         return err;
-    return net_refresh(m->nets[NET_G_A + t->net]);
+    return net_refresh(m->nets[t->net]);
 }
 
 static int add(struct model *m, const struct translation *want, struct translation **ret) {
@@ -70,6 +70,8 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
     void **arena = &m->translation_arena;
     int err;
 
+    if (net < 0 || net >= m->recipe->n_generators)
+        return err_set(ERR_CONFIG, "%s translates in one direction only", m->recipe->name);
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
     if (!t) {

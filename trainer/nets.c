@@ -431,7 +431,7 @@ int net_forward(const struct net *net, struct graph *g, int x, bool train, int *
         if (what == SKIP_PUSH)
             stack[depth++] = x;
         if (what == SKIP_JOIN)
-            x = graph_join(g, stack[--depth], x);
+            x = graph_join(g, stack[--depth], x, ACT_RELU);
     }
     *ret_y = x;
     return ERR_OK;

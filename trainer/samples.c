@@ -14,40 +14,41 @@
 #include "util.h"
 
 enum { REAL, FAKE, REC, IDT, COLUMNS };
+// With one generator only: real A, fake B and the real B of the same number.
+enum { REAL_B = FAKE + 1, COLUMNS_ONE_WAY };
 
 // One row in floats: what the nets make of one picture of domain `side`.
 struct row {
-    int h, w, c, c_other;
+    int h, w, c, c_other, columns;
     float *x[COLUMNS];
 };
 
-static void row_init(struct row *r, const struct image *real, int c_other) {
+static void row_init(struct row *r, const struct image *real, int c_other, int generators) {
     size_t pixels = (size_t)real->h * (size_t)real->w;
     *r = (struct row){.h = real->h, .w = real->w, .c = real->c, .c_other = c_other};
-    for (int i = 0; i < COLUMNS; i++)
+    r->columns = generators == 1 ? FAKE + 1 : r->c == c_other ? IDT + 1 : REC + 1;
+    for (int i = 0; i < r->columns; i++)
         r->x[i] = xaligned(pixels * (size_t)(i == FAKE ? c_other : real->c) * sizeof(float));
     picture_to_floats(real->pixels, pixels * (size_t)real->c, r->x[REAL]);
 }
 
 static void row_fini(struct row *r) {
-    for (int i = 0; i < COLUMNS; i++)
+    for (int i = 0; i < r->columns; i++)
         free(r->x[i]);
 }
 
 static int row_compute(struct model *m, struct row *r, int side) {
     int err = model_translate(m, side, 1, r->h, r->w, r->x[REAL], r->x[FAKE]);
-    if (!err)
+    if (!err && r->columns > REC)
         err = model_translate(m, 1 - side, 1, r->h, r->w, r->x[FAKE], r->x[REC]);
-    if (!err && r->c == r->c_other)
+    if (!err && r->columns > IDT)
         err = model_translate(m, 1 - side, 1, r->h, r->w, r->x[REAL], r->x[IDT]);
     return err;
 }
 
 static void row_put(const struct row *r, struct sheet *sheet, int y) {
-    for (int i = 0; i < COLUMNS; i++) {
+    for (int i = 0; i < r->columns; i++) {
         struct image im;
-        if (i == IDT && r->c != r->c_other)
-            continue;
         picture_from_floats(r->x[i], r->h, r->w, i == FAKE ? r->c_other : r->c, &im);
         sheet_put(sheet, i, y, &im);
         image_fini(&im);
@@ -58,21 +59,24 @@ static int put_probe(struct model *m, const struct held_out *held, int side, int
                      struct sheet *sheet, int y) {
     struct row r;
     char label[32];
-    row_init(&r, &held->real[side][i], held->real[1 - side][0].c);
+    row_init(&r, &held->real[side][i], held->real[1 - side][0].c, model_n_generators(m));
     int err = row_compute(m, &r, side);
     if (!err)
         row_put(&r, sheet, y);
+    if (model_n_generators(m) == 1 && i < held->count[1])
+        sheet_put(sheet, REAL_B, y, &held->real[1][i]);
     row_fini(&r);
     (void)snprintf(label, sizeof label, "%c %d", 'A' + side, i); // fits
     sheet_label(sheet, y, label);
     return err;
 }
 
-static void put_titles(struct sheet *sheet, const struct samples_options *options) {
+static void put_titles(struct sheet *sheet, const struct samples_options *options, int generators) {
     static const char *const titles[COLUMNS] = {"real", "fake", "rec", "idt"};
+    static const char *const one_way[COLUMNS_ONE_WAY] = {"real", "fake", "real B"};
     char caption[256];
-    for (int i = 0; i < COLUMNS; i++)
-        sheet_title(sheet, i, titles[i]);
+    for (int i = 0; i < (generators == 1 ? COLUMNS_ONE_WAY : COLUMNS); i++)
+        sheet_title(sheet, i, generators == 1 ? one_way[i] : titles[i]);
     (void)snprintf(caption, sizeof caption, "%s, step %llu", options->name,
                    (unsigned long long)options->step); // may be cut
     sheet_caption(sheet, caption);
@@ -96,10 +100,12 @@ int samples_render(struct model *m, const struct held_out *held,
     int n[2] = {MIN(options->probes, held->count[0]), MIN(options->probes, held->count[1])};
     if (n[0] < 1 || n[1] < 1)
         return err_set(ERR_SHAPE, "no probe pictures");
-    struct sheet *sheet = sheet_new(COLUMNS, n[0] + n[1], held->real[0][0].w, held->real[0][0].h);
+    int generators = model_n_generators(m), rows = generators == 1 ? n[0] : n[0] + n[1];
+    struct sheet *sheet = sheet_new(generators == 1 ? COLUMNS_ONE_WAY : COLUMNS, rows,
+                                    held->real[0][0].w, held->real[0][0].h);
     int err = ERR_OK;
-    put_titles(sheet, options);
-    for (int y = 0; y < n[0] + n[1] && !err; y++) {
+    put_titles(sheet, options, generators);
+    for (int y = 0; y < rows && !err; y++) {
         int side = y >= n[0];
         err = put_probe(m, held, side, y - side * n[0], sheet, y);
     }

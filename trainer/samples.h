@@ -2,7 +2,8 @@
 //
 //   samples/step_00000500.png   one row a probe: real | fake | rec | idt
 //                               of A: real_A, fake_B = G_A(real_A), rec_A = G_B(fake_B),
-//                               idt_B = G_B(real_A); of B likewise with the nets exchanged
+//                               idt_B = G_B(real_A); of B likewise with the nets exchanged. With
+//                               one generator: real_A | fake_B | real_B of the same number
 //   index.html                  all sheets, newest first; needs no server
 #ifndef SAMPLES_H
 #define SAMPLES_H

@@ -258,7 +258,8 @@ static int judge(struct training *t) {
     if (err)
         return err;
     metric(t, "swd/AtoB", scores.a_to_b);
-    metric(t, "swd/BtoA", scores.b_to_a);
+    if (model_n_generators(t->model) > 1)
+        metric(t, "swd/BtoA", scores.b_to_a);
     metric(t, "swd/real", scores.real);
     return ERR_OK;
 }
@@ -378,7 +379,17 @@ static int load_batch(struct training *t) {
     return ERR_OK;
 }
 
-static int compute(struct training *t, double lr, int64_t *wait_us) {
+// Without a pool, and D before G.
+static int compute_d_first(struct training *t, double lr) {
+    int err = model_generate(t->model);
+    if (!err)
+        err = model_update_d(t->model, lr, model_fake(t->model, MODEL_A),
+                             model_fake(t->model, MODEL_B));
+    return err ? err : model_update_g(t->model, lr);
+}
+
+// The pool's exchange hides behind G's update.
+static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     struct replay *r = t->wait->replay;
     int err = model_generate(t->model);
     if (err)
@@ -445,7 +456,8 @@ static int step(struct training *t) {
         err = load_batch(t);
     s.lr = schedule_lr(&t->schedule, (int)t->state.epoch);
     if (!err)
-        err = compute(t, s.lr, &s.wait_us);
+        err = model_d_first(t->model) ? compute_d_first(t, s.lr)
+                                      : compute_pooled(t, s.lr, &s.wait_us);
     if (!err)
         err = check_finite(t);
     if (err)

@@ -18,7 +18,7 @@ struct judge {
 };
 
 void case_forward(struct judge *j, yajl_val c); // and backward
-void case_cycle_gan(struct judge *j, yajl_val c);
+void case_training(struct judge *j, yajl_val c);
 void case_adam(struct judge *j, yajl_val c);
 void case_lr(struct judge *j, yajl_val c);
 void case_gan_loss(struct judge *j, yajl_val c);

@@ -1,4 +1,4 @@
-// Kind cycle_gan: training steps through model.h, with a pool of the test's own.
+// Kinds cycle_gan and pix2pix: training steps through model.h, with a pool of the test's own.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +40,12 @@ static yajl_val find_net(yajl_val c, const char *name) {
 }
 
 static int new_model(struct training *t) {
-    yajl_val c = t->c, g = find_net(c, "G_A"), d = find_net(c, "D_A");
+    yajl_val c = t->c, nets = json_get(c, "nets");
+    const char *kind = json_text(c, "kind", "");
+    bool cycle = strcmp(kind, "cycle_gan") == 0;
+    yajl_val g = json_at(nets, 0), d = json_at(nets, cycle ? 2 : 1);
     struct model_options options = {
-        .model = "cycle_gan",
+        .model = kind,
         .device = t->judge->device,
         .winograd = t->judge->winograd,
         .netG = json_text(g, "arch", ""),
@@ -59,6 +62,7 @@ static int new_model(struct training *t) {
         .lambda_A = json_number(c, "lambda_A", 10),
         .lambda_B = json_number(c, "lambda_B", 10),
         .lambda_identity = json_number(c, "lambda_identity", 0),
+        .lambda_L1 = json_number(c, "lambda_L1", 100),
         .threads = 2,
         .shapes = 2,
     };
@@ -126,6 +130,8 @@ static void exchange_batch(struct training *t, enum model_domain d) {
     struct test_pool *p = &t->pool[d];
     const float *fake = model_fake(t->model, d);
 
+    if (!fake)
+        return;
     t->pooled[d] = xrealloc(t->pooled[d], p->picture * (size_t)t->n * sizeof(float));
     for (int i = 0; i < t->n; i++)
         exchange(p, fake + p->picture * (size_t)i, t->pooled[d] + p->picture * (size_t)i);
@@ -148,10 +154,12 @@ static int run_step(struct training *t) {
         return err;
     exchange_batch(t, MODEL_B);
     exchange_batch(t, MODEL_A);
-    err = model_update_g(t->model, lr);
-    if (err)
-        return err;
-    return model_update_d(t->model, lr, t->pooled[MODEL_A], t->pooled[MODEL_B]);
+    for (int part = 0; part < 2 && !err; part++)
+        if (model_d_first(t->model) == (part == 0))
+            err = model_update_d(t->model, lr, t->pooled[MODEL_A], t->pooled[MODEL_B]);
+        else
+            err = model_update_g(t->model, lr);
+    return err;
 }
 
 static bool excluded(yajl_val c, const char *net, const char *key) {
@@ -272,7 +280,7 @@ static void train(struct training *t) {
     }
 }
 
-void case_cycle_gan(struct judge *j, yajl_val c) {
+void case_training(struct judge *j, yajl_val c) {
     struct training t = {.judge = j, .c = c};
 
     if (new_model(&t)) {
