@@ -19,7 +19,9 @@
 #define CHOICE(section, key, value, choices, help) char *key;
 #define SIZE(section, key, value, help) int64_t key;
 #define RANGE(section, key, low, high, min, max, unit, help) int64_t key[2];
-#define END(section) };
+#define END(section)                                                                               \
+    }                                                                                              \
+    ;
 #include "config.def"
 #undef SECTION
 #undef INT

@@ -29,17 +29,19 @@ mapfile -t sources < <(git ls-files '*.c')
 mapfile -t scripts < <(git ls-files '*.sh' pipeline tests/run tests/run_bench .ci/run)
 
 tidy() {
-    local folder files
+    local folder files failed=0
     for folder in common curator loader trainer pool monitor tools; do
         mapfile -t files < <(git ls-files "$folder/*.c")
         [ ${#files[@]} -eq 0 ] || clang-tidy --quiet "${files[@]}" -- -std=gnu17 -D_GNU_SOURCE \
-            -fopenmp -I"$folder" -Icommon -I"${BUILD:-build}" 2>/dev/null || return
+            -fopenmp -I"$folder" -Icommon -I"${BUILD:-build}" 2>/dev/null || failed=1
     done
+    return "$failed"
 }
 
 cpp_check() {
     cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
-        --suppress=missingIncludeSystem -j"$(nproc)" -D_GNU_SOURCE -Icommon "${sources[@]}"
+        --suppress=missingIncludeSystem -j"$(nproc)" -D_GNU_SOURCE -D'noreturn=__attribute__((noreturn))' -Icommon \
+        "${sources[@]}"
 }
 
 ! have clang-format || check clang-format clang-format --dry-run -Werror "${code[@]}"
