@@ -43,8 +43,12 @@ static void cut_patch(const struct pyramid *p, int level, int d, uint64_t seed, 
     }
 }
 
-// Mean 0 and standard deviation 1 over all descriptors and places of each channel.
-static void normalise_channel(float *level, size_t k, size_t n_elements) {
+// Of one channel of the reference, over all descriptors and places.
+struct scale {
+    float mean, factor;
+};
+
+static struct scale channel_scale(const float *level, size_t k, size_t n_elements) {
     double sum = 0, square = 0, n = (double)SWD_DESCRIPTORS * AREA;
     for (size_t b = 0; b < BLOCKS; b++) {
         const float *v = level + (b * n_elements + k * AREA) * LANES;
@@ -53,14 +57,27 @@ static void normalise_channel(float *level, size_t k, size_t n_elements) {
             square += (double)v[i] * v[i];
         }
     }
-    float mean = (float)(sum / n);
     double variance = square / n - (sum / n) * (sum / n);
-    float factor = variance > 1e-9 ? (float)(1 / sqrt(variance)) : 1; // flat pictures stay 0
+    // A flat reference leaves the values as they are.
+    return (struct scale){(float)(sum / n), variance > 1e-9 ? (float)(1 / sqrt(variance)) : 1};
+}
+
+static void apply_scale(float *level, size_t k, size_t n_elements, struct scale scale) {
     for (size_t b = 0; b < BLOCKS; b++) {
         float *v = level + (b * n_elements + k * AREA) * LANES;
         for (size_t i = 0; i < (size_t)AREA * LANES; i++)
-            v[i] = (v[i] - mean) * factor;
+            v[i] = (v[i] - scale.mean) * scale.factor;
     }
+}
+
+static void normalise(struct set *s, struct set *reference) {
+    size_t n = elements(reference);
+    for (int i = 0; i < reference->levels; i++)
+        for (size_t k = 0; k < (size_t)reference->c; k++) {
+            struct scale scale = channel_scale(reference->level[i], k, n);
+            apply_scale(s->level[i], k, n, scale);
+            apply_scale(reference->level[i], k, n, scale);
+        }
 }
 
 static void set_init(struct set *s, const struct image *images, int n, uint64_t seed) {
@@ -79,9 +96,6 @@ static void set_init(struct set *s, const struct image *images, int n, uint64_t 
                 cut_patch(&p, level, d, seed, s->level[level]);
         pyramid_fini(&p);
     }
-    for (int i = 0; i < s->levels; i++)
-        for (int k = 0; k < s->c; k++)
-            normalise_channel(s->level[i], (size_t)k, elements(s));
 }
 
 static void set_fini(struct set *s) {
@@ -161,6 +175,7 @@ int swd(const struct image *a, int n_a, const struct image *b, int n_b, uint64_t
     struct set set_a, set_b;
     set_init(&set_a, a, n_a, seed);
     set_init(&set_b, b, n_b, seed);
+    normalise(&set_a, &set_b);
     double sum = 0;
     for (int level = 0; level < set_a.levels; level++)
         sum += level_distance(&set_a, &set_b, level, seed);

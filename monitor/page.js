@@ -10,7 +10,7 @@ const CHARTS = {
   idt: ['loss/idt_A', 'loss/idt_B'],
   rate: ['rate/img_per_s'],
   time: ['time/step_ms', 'time/wait_ms'],
-  swd: ['swd/AtoB', 'swd/BtoA', 'swd/real', 'swd/AB'],
+  swd: ['swd/AtoB', 'swd/BtoA', 'swd/AtoB_identity', 'swd/BtoA_identity'],
   lr: ['lr'],
 };
 const LOSSES = ['D', 'G', 'cycle', 'idt'];

@@ -54,7 +54,9 @@ int evaluate(struct model *m, const struct held_out *held, const struct evaluate
     if (!err && model_n_generators(m) > 1)
         err = distance_of_fakes(&j, 1, &s.b_to_a);
     if (!err)
-        err = swd(held->real[0], j.n[0], held->real[1], j.n[1], options->seed, &s.real);
+        err = swd(held->real[0], j.n[0], held->real[1], j.n[1], options->seed, &s.a_to_b_identity);
+    if (!err)
+        err = swd(held->real[1], j.n[1], held->real[0], j.n[0], options->seed, &s.b_to_a_identity);
     if (!err)
         *ret_scores = s;
     return err;

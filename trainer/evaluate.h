@@ -13,7 +13,9 @@
 struct evaluate_scores {
     double a_to_b; // G_A(real_A) from real_B
     double b_to_a; // G_B(real_B) from real_A; 0 if there is no G_B
-    double real;   // real_A from real_B: where an untrained translation would begin
+    // The same of generators that change nothing: the scale to read the two above by.
+    double a_to_b_identity; // real_A from real_B
+    double b_to_a_identity; // real_B from real_A
 };
 
 struct evaluate_options {

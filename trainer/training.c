@@ -258,9 +258,11 @@ static int judge(struct training *t) {
     if (err)
         return err;
     metric(t, "swd/AtoB", scores.a_to_b);
-    if (model_n_generators(t->model) > 1)
+    metric(t, "swd/AtoB_identity", scores.a_to_b_identity);
+    if (model_n_generators(t->model) > 1) {
         metric(t, "swd/BtoA", scores.b_to_a);
-    metric(t, "swd/real", scores.real);
+        metric(t, "swd/BtoA_identity", scores.b_to_a_identity);
+    }
     return ERR_OK;
 }
 

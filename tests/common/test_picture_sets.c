@@ -88,6 +88,15 @@ static void sets_that_do_not_fit_are_refused(void **state) {
     empty(a, 2);
 }
 
+static void colour_and_contrast_of_a_whole_set_count(void **state) {
+    struct image a = textured(0, 2), b = textured(0, 2);
+    for (int i = 0; i < SIZE * SIZE; i++)
+        b.pixels[3 * i] = (uint8_t)(b.pixels[3 * i] / 2 + 100);
+    assert_true(distance(&a, 1, &b, 1) > 100); // the red channel moved by more than a deviation
+    image_fini(&a);
+    image_fini(&b);
+}
+
 static void flat_pictures_give_a_number(void **state) {
     struct image a, b = textured(0, 2);
     image_init(&a, SIZE, SIZE, 3);
@@ -258,6 +267,7 @@ int main(void) {
         cmocka_unit_test(the_same_seed_gives_the_same_distance),
         cmocka_unit_test(another_domain_is_farther_than_another_sample),
         cmocka_unit_test(sets_that_do_not_fit_are_refused),
+        cmocka_unit_test(colour_and_contrast_of_a_whole_set_count),
         cmocka_unit_test(flat_pictures_give_a_number),
         cmocka_unit_test(real_faces_and_portraits_are_far_apart),
         cmocka_unit_test(levels_go_down_to_16_pixels),
