@@ -39,6 +39,22 @@ static char *first_folder(const char *root, const char *first, const char *secon
     return xstrdup("");
 }
 
+// A root and a dataroot of one layer that differ: which is meant?
+static void check_both_set(struct config_draft *d, const char *key, int layer, const char *root,
+                           const char *derived) {
+    if (origin_of(d, key)->layer == layer && strcmp(root, derived) != 0)
+        config_blame(d, where_of(d, key), "%s and dataroot are both set; set one", key);
+}
+
+// The curator looks for the layout itself.
+static void derive_pairs(struct config_draft *d, struct config_curator *c) {
+    const char *dataroot = d->config->top.dataroot;
+    config_set_text(&c->use, "paired");
+    config_set_text(&c->root, dataroot);
+    if (!fs_is_dir(dataroot) && c == &d->config->curator[0])
+        config_blame(d, where_of(d, "dataroot"), "dataroot: there is no folder %s", dataroot);
+}
+
 static void derive_domain(struct config_draft *d, int domain) {
     struct config_curator *c = &d->config->curator[domain];
     const char letter[2] = {(char)('A' + domain), 0};
@@ -48,9 +64,13 @@ static void derive_domain(struct config_draft *d, int domain) {
     int layer = origin_of(d, "dataroot")->layer;
     if (origin_of(d, key)->layer > layer) // a later word than dataroot's
         return;
+    if (strcmp(d->config->loader.dataset_mode, "aligned") == 0) {
+        check_both_set(d, key, layer, c->root, dataroot);
+        derive_pairs(d, c);
+        return;
+    }
     char *root = xasprintf("%s/train%s", dataroot, letter);
-    if (origin_of(d, key)->layer == layer && strcmp(root, c->root) != 0)
-        config_blame(d, where_of(d, key), "%s and dataroot are both set; set one", key);
+    check_both_set(d, key, layer, c->root, root);
     config_set_text(&c->use, "folder");
     free(c->root);
     c->root = root;
@@ -109,6 +129,43 @@ static void check_curator(struct config_draft *d, int domain) {
     snprintf(key, sizeof key, "curator.%c.command", letter);
     if (strcmp(c->use, "exec") == 0 && access(c->command, X_OK) != 0)
         config_blame(d, where_of(d, key), "%s: '%s' is no executable file", key, c->command);
+}
+
+// ---- pairs ----
+
+// A pair has one verdict, so what decides it is said once.
+static void check_same(struct config_draft *d, const char *name) {
+    char key[2][64], value[2][64];
+    for (int i = 0; i < 2; i++) {
+        snprintf(key[i], sizeof key[i], "curator.%c.%s", 'A' + i, name);
+        (void)config_get_text(d->config, key[i], value[i], sizeof value[i]);
+    }
+    if (strcmp(value[0], value[1]) != 0)
+        config_blame(d, where_of(d, key[0]), "%s is %s and %s is %s: of pairs they are the same",
+                     key[0], value[0], key[1], value[1]);
+}
+
+static void check_pairs(struct config_draft *d) {
+    static const char *const same[] = {"limit", "hold_out", "min_side", "max_side", "max_pixels"};
+    const struct config *c = d->config;
+    int paired = 0;
+    for (int i = 0; i < 2; i++)
+        paired += strcmp(c->curator[i].use, "paired") == 0;
+    if (paired == 1)
+        config_blame(d, where_of(d, "curator.A.use"),
+                     "curator.A.use is %s and curator.B.use is %s: pairs need `paired` for both",
+                     c->curator[0].use, c->curator[1].use);
+    for (size_t i = 0; paired == 2 && i < COUNT(same); i++)
+        check_same(d, same[i]);
+    bool aligned = strcmp(c->loader.dataset_mode, "aligned") == 0;
+    if (aligned && paired == 0)
+        config_blame(d, where_of(d, "loader.dataset_mode"),
+                     "loader.dataset_mode = aligned needs pairs: set dataroot, or use = \"paired\" "
+                     "for both curators");
+    if (!aligned && strcmp(c->trainer.model, "pix2pix") == 0)
+        config_blame(d, where_of(d, "trainer.model"),
+                     "trainer.model = pix2pix learns from pairs: set loader.dataset_mode = "
+                     "\"aligned\"");
 }
 
 // ---- sizes ----
@@ -189,6 +246,7 @@ void config_check(struct config_draft *d) {
             derive_domain(d, domain);
         check_curator(d, domain);
     }
+    check_pairs(d);
     check_run(d);
     check_crop(d);
     check_pool(d);

@@ -61,6 +61,16 @@ void image_crop(const struct image *im, int x, int y, int w, int h, struct image
     *ret_image = out;
 }
 
+void image_cut_half(const struct image *im, enum image_half half, struct image *ret_image) {
+    int middle = im->w / 2;
+    if (half == IMAGE_LEFT)
+        image_crop(im, 0, 0, middle, im->h, ret_image);
+    else if (half == IMAGE_RIGHT)
+        image_crop(im, middle, 0, im->w - middle, im->h, ret_image);
+    else
+        image_crop(im, 0, 0, im->w, im->h, ret_image);
+}
+
 void image_flip(struct image *im) {
     int c = im->c;
     for (int y = 0; y < im->h; y++) {

@@ -96,6 +96,11 @@ void image_rgb(const struct image *im, struct image *ret_image);
 // The box [x, x+w) x [y, y+h); what lies outside the picture is 0.
 void image_crop(const struct image *im, int x, int y, int w, int h, struct image *ret_image);
 
+// Of two pictures side by side, cut at int(w/2): the left one, or the right one, which is wider by
+// a pixel if w is odd. w >= 2.
+enum image_half { IMAGE_WHOLE, IMAGE_LEFT, IMAGE_RIGHT };
+void image_cut_half(const struct image *im, enum image_half half, struct image *ret_image);
+
 // Left-right mirror, in place.
 void image_flip(struct image *im);
 

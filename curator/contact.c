@@ -89,7 +89,10 @@ static void put_cell(struct sheet *s, const struct curation *c, int column, int 
     char *full = xasprintf("%s/%s", c->root, p->path);
     sheet_note(s, column, row, picture_name(p->path));
     if (image_load(full, &image_default_limits, 3, &im) == 0) {
-        sheet_put(s, column, row, &im);
+        struct image part;
+        image_cut_half(&im, im.w > 1 ? c->half : IMAGE_WHOLE, &part);
+        sheet_put(s, column, row, &part);
+        image_fini(&part);
         image_fini(&im);
     }
     free(full);

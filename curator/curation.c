@@ -17,7 +17,7 @@
 #include "util.h"
 
 // Of the way judge.c looks at a picture; an old cache is not used.
-#define JUDGE_VERSION 1
+#define JUDGE_VERSION 2
 
 void curation_init(struct curation *c) {
     c->curator = curator_find(c->settings->use);
@@ -33,6 +33,10 @@ void curation_fini(struct curation *c) {
     free(c->aside);
     free(c->sources);
     free(c->summary);
+    if (c->partner)
+        curation_fini(c->partner);
+    free(c->partner);
+    c->partner = NULL;
 }
 
 // ---- folders ----
@@ -84,12 +88,20 @@ static void set_folders(struct curation *c, const char *folder, const char *asid
     c->root = n ? xasprintf("%.*s", (int)n, folder) : xstrdup("/");
 }
 
+static int as_set(struct curation *c, char **ret_folder, char **ret_aside) {
+    *ret_folder = xstrdup(c->settings->root);
+    *ret_aside = *c->settings->held_out ? xstrdup(c->settings->held_out) : NULL;
+    return ERR_OK;
+}
+
 static int locate(struct curation *c) {
-    bool has_aside = *c->settings->held_out;
-    char *folder = normal_folder(c->settings->root);
-    char *aside = folder && has_aside ? normal_folder(c->settings->held_out) : NULL;
-    int err = ERR_OK;
-    if (!folder || (has_aside && !aside))
+    char *given_folder, *given_aside;
+    int err = (c->curator->locate ? c->curator->locate : as_set)(c, &given_folder, &given_aside);
+    if (err)
+        return err;
+    char *folder = normal_folder(given_folder);
+    char *aside = folder && given_aside ? normal_folder(given_aside) : NULL;
+    if (!folder || (given_aside && !aside))
         err = ERR_DATA;
     else if (aside && strcmp(folder, aside) == 0)
         err = err_set(ERR_CONFIG, "root and held_out are the same folder '%s'", folder);
@@ -97,6 +109,8 @@ static int locate(struct curation *c) {
         set_folders(c, folder, aside);
     free(folder);
     free(aside);
+    free(given_folder);
+    free(given_aside);
     return err;
 }
 
@@ -116,7 +130,7 @@ static int find_aside(struct curation *c) {
     return err;
 }
 
-int curation_find(struct curation *c) {
+static int find_pictures(struct curation *c) {
     int err = locate(c);
     if (!err)
         err = c->curator->scan(c);
@@ -124,9 +138,32 @@ int curation_find(struct curation *c) {
         err = refusal_no_files(c);
     if (!err && c->aside)
         err = find_aside(c);
-    if (err)
-        return err_prefix(err, "curator.%s", c->domain);
-    return ERR_OK;
+    return err ? err_prefix(err, "curator.%s", c->domain) : ERR_OK;
+}
+
+static void say_nothing(void *context, const char *level, const char *code, const char *text) {
+}
+
+static int find_partner(struct curation *c) {
+    struct curation *p = xcalloc(1, sizeof *p);
+    *p = (struct curation){.domain = {c->domain[0] == 'A' ? 'B' : 'A'},
+                           .seed = c->seed,
+                           .settings = c->other,
+                           .other = c->settings,
+                           .cancel = c->cancel,
+                           .say = say_nothing};
+    c->partner = p;
+    curation_init(p);
+    return find_pictures(p);
+}
+
+int curation_find(struct curation *c) {
+    int err = find_pictures(c);
+    if (!err && c->curator->pair && !c->half)
+        err = find_partner(c);
+    if (!err && c->partner)
+        c->curator->pair(c);
+    return err;
 }
 
 static void add_settings(struct text *t, const struct config_curator *s) {
@@ -136,18 +173,24 @@ static void add_settings(struct text *t, const struct config_curator *s) {
              (long long)s->keep_largest, (long long)s->max_pixels);
 }
 
+static void add_state(struct text *t, const struct curation *c) {
+    text_add(t, "%s\n%s\n%s\n%s\n%llu %d\n", c->domain, c->root, c->folder,
+             c->aside ? c->aside : "", (unsigned long long)c->seed, c->half);
+    add_settings(t, c->settings);
+    text_add(t, "%s", c->sources ? c->sources : "");
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        text_add_bytes(t, p->path, strlen(p->path) + 1); // its 0 ends it
+        text_add(t, "%llu %lld\n", (unsigned long long)p->size, (long long)p->mtime_ns);
+    }
+}
+
 void curation_state(const struct curation *c, char ret[65]) {
     struct text t = {0};
     uint8_t digest[32];
-    text_add(&t, "curation %d\n%s\n%s\n%s\n%s\n%llu\n", JUDGE_VERSION, c->domain, c->root,
-             c->folder, c->aside ? c->aside : "", (unsigned long long)c->seed);
-    add_settings(&t, c->settings);
-    text_add(&t, "%s", c->sources ? c->sources : "");
-    for (size_t i = 0; i < c->walk.found.count; i++) {
-        const struct picture *p = &c->walk.found.items[i];
-        text_add_bytes(&t, p->path, strlen(p->path) + 1); // its 0 ends it
-        text_add(&t, "%llu %lld\n", (unsigned long long)p->size, (long long)p->mtime_ns);
-    }
+    text_add(&t, "curation %d\n", JUDGE_VERSION);
+    for (const struct curation *side = c; side; side = side->partner)
+        add_state(&t, side);
     digest_bytes(t.bytes, t.size, digest);
     digest_hex(digest, ret);
     free(t.bytes);
@@ -159,7 +202,7 @@ void curation_state(const struct curation *c, char ret[65]) {
 static void cache_key(const struct curation *c, char ret[65]) {
     char text[64];
     uint8_t digest[32];
-    int n = snprintf(text, sizeof text, "judge %d %lld", JUDGE_VERSION,
+    int n = snprintf(text, sizeof text, "judge %d %d %lld", JUDGE_VERSION, c->half,
                      (long long)c->settings->max_pixels);
     digest_bytes(text, (size_t)n, digest);
     digest_hex(digest, ret);
@@ -190,6 +233,7 @@ static int judge_files(struct curation *c, const char *cache) {
     size_t known = cache ? cache_apply(cache, key, &c->walk.found) : 0;
     struct judge_job job = {
         .root = c->root,
+        .half = c->half,
         .settings = c->settings,
         .pictures = &c->walk.found,
         .cancel = c->cancel,
@@ -204,8 +248,17 @@ static int judge_files(struct curation *c, const char *cache) {
     return err;
 }
 
+static int judge_partner(struct curation *c, const char *cache) {
+    char *path = cache ? xasprintf("%s.partner", cache) : NULL;
+    int err = judge_files(c->partner, path);
+    free(path);
+    return err;
+}
+
 int curation_judge(struct curation *c, const char *cache) {
     int err = judge_files(c, cache);
+    if (!err && c->partner)
+        err = judge_partner(c, cache);
     if (!err && c->curator->judge)
         err = c->curator->judge(c);
     if (err)

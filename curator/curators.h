@@ -2,6 +2,7 @@
 //
 // A curation goes through it in this order; every picture ends with a verdict and a reason:
 //   scan    candidates; what a name or a label already excludes is rejected unread
+//   pair    if they come in pairs: who belongs to whom
 //   (judge.h: bytes, size; the same for all)
 //   judge   the good ones as a set
 //   rank    the best `keep` of the good ones; the rest is rejected as `rank`
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "image.h"
 #include "picture.h"
 #include "walk.h"
 
@@ -22,6 +24,7 @@ struct curation {
     char domain[8];
     uint64_t seed;
     const struct config_curator *settings;
+    const struct config_curator *other; // of the other domain; what does not pair ignores it
     const struct curator *curator;
     const atomic_bool *cancel; // NULL: cannot be stopped
 
@@ -32,6 +35,11 @@ struct curation {
 
     // Where: `folder` and `aside` (held_out; NULL if there is none) are relative to root.
     char *root, *folder, *aside;
+
+    // What part of each file is the picture.
+    enum image_half half;
+    // Of pairs in two files: the other domain's pictures and what their bytes say. Else NULL.
+    struct curation *partner;
 
     // What scan fills in.
     struct walk walk;
@@ -47,8 +55,14 @@ struct curation {
 struct curator {
     const char *name;
     const char *help; // one paragraph
+    // Says where the pictures are, absolute, ret_aside NULL if none are held out, both malloc'ed;
+    // sets c->half. NULL: settings' root and held_out. ERR_DATA.
+    int (*locate)(struct curation *c, char **ret_folder, char **ret_aside);
     // Fills walk.found, paths relative to c->root. ERR_DATA.
     int (*scan)(struct curation *c);
+    // Sets the partners among c's and c->partner's pictures and rejects those without one. NULL:
+    // pictures do not come in pairs.
+    void (*pair)(struct curation *c);
     // Rejects among the good pictures of the sorted c->walk.found. NULL: keeps all. ERR_DATA.
     int (*judge)(struct curation *c);
     // Below 0: a is better. Ties are broken by path, not here. NULL: no ranking.
@@ -61,7 +75,8 @@ struct curator {
     bool ranks_unread;
 };
 
-extern const struct curator curator_folder, curator_celeba, curator_anime, curator_exec;
+extern const struct curator curator_folder, curator_celeba, curator_anime, curator_paired,
+    curator_exec;
 
 // NULL if there is none of that name.
 const struct curator *curator_find(const char *name);

@@ -68,6 +68,8 @@ int explain(const struct curation *c, const char *file, FILE *out) {
     if (p->rank && !isnan(c->cut))
         (void)fprintf(out, "  cut-off   %.10g, the score of rank %zu (%s)\n", c->cut,
                       c->curator->keep(c->settings), c->curator->keep_name);
+    if (p->partner)
+        (void)fprintf(out, "  partner   %s/%s\n", c->partner->root, p->partner->path);
     if (p->later)
         (void)fprintf(out, "  picture   not read: better ranks sufficed\n");
     if (p->known)

@@ -31,8 +31,19 @@ static bool begins_as_picture(const uint8_t *bytes, size_t size) {
            (size >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0);
 }
 
-static void judge_read(const struct image_limits *limits, const uint8_t *bytes, size_t size,
+static void look_at(const struct image *im, enum image_half half, struct picture *p) {
+    struct image part;
+    p->w = half ? im->w / 2 : im->w;
+    p->h = im->h;
+    image_cut_half(im, half, &part);
+    image_stats(&part, &p->stats);
+    image_fini(&part);
+    p->known = true;
+}
+
+static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t size,
                        struct picture *p) {
+    const struct image_limits *limits = &how->limits;
     struct image_info info;
     if (size == 0) {
         picture_reject(p, "empty", NAN, "a file of 0 bytes");
@@ -47,29 +58,31 @@ static void judge_read(const struct image_limits *limits, const uint8_t *bytes, 
         picture_reject(p, "too_large", (double)info.w * info.h, "%s", error_about(p->path));
         return;
     }
+    if (how->half && info.w < 2) {
+        picture_reject(p, "not_a_pair", info.w, "%d pixel wide: no two pictures side by side",
+                       info.w);
+        return;
+    }
     struct image im;
     if (image_decode(p->path, bytes, size, limits, 3, &im)) {
         picture_reject(p, "broken", NAN, "%s", error_about(p->path));
         return;
     }
     digest_bytes(bytes, size, p->sha256);
-    image_stats(&im, &p->stats);
     p->size = size;
-    p->w = im.w;
-    p->h = im.h;
-    p->known = true;
+    look_at(&im, how->half, p);
     image_fini(&im);
 }
 
-void judge_bytes(const char *root, const struct image_limits *limits, struct picture *p) {
+void judge_bytes(const struct judge_how *how, struct picture *p) {
     uint8_t *bytes;
     size_t size;
-    char *full = xasprintf("%s/%s", root, p->path);
+    char *full = xasprintf("%s/%s", how->root, p->path);
     int err = fs_read(full, FILE_MAX_BYTES, &bytes, &size);
     if (err) {
         picture_reject(p, err == ERR_LIMIT ? "too_large" : "unreadable", NAN, "%s", err_text());
     } else {
-        judge_read(limits, bytes, size, p);
+        judge_read(how, bytes, size, p);
         free(bytes);
     }
     free(full);
@@ -87,7 +100,7 @@ void judge_size(const struct config_curator *settings, struct picture *p) {
 
 struct shared {
     const struct judge_job *job;
-    struct image_limits limits;
+    struct judge_how how;
     atomic_size_t next, done;
 };
 
@@ -102,7 +115,7 @@ static void *work(void *argument) {
         struct picture *p = &job->pictures->items[i];
         bool wanted = p->verdict == VERDICT_OPEN && !p->later;
         if (wanted && !p->known)
-            judge_bytes(job->root, &s->limits, p);
+            judge_bytes(&s->how, p);
         if (wanted && p->known)
             judge_size(job->settings, p);
         size_t done = atomic_fetch_add(&s->done, 1) + 1;
@@ -121,8 +134,8 @@ static int thread_count(const struct judge_job *job) {
 }
 
 int judge_all(const struct judge_job *job) {
-    struct shared s = {.job = job, .limits = image_default_limits};
-    s.limits.max_pixels = job->settings->max_pixels;
+    struct shared s = {.job = job, .how = {job->root, image_default_limits, job->half}};
+    s.how.limits.max_pixels = job->settings->max_pixels;
     int helpers = 0, n = MAX(thread_count(job), 1);
     pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
     while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, work, &s) == 0)

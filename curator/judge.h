@@ -1,8 +1,9 @@
 // judge - what the bytes of a picture say: readable, whole, of a usable size. The same for every
 // curator, in many threads, with results that do not depend on their number.
 //
-// Reasons: empty, unreadable, not_a_picture, too_large (more pixels than may be decoded, or a
-// decompression bomb), broken (the decoder's text is the detail), small, large.
+// Reasons: empty, unreadable, not_a_picture, not_a_pair (one pixel wide), too_large (more pixels
+// than may be decoded, or a decompression bomb), broken (the decoder's text is the detail), small,
+// large.
 #ifndef JUDGE_H
 #define JUDGE_H
 
@@ -12,14 +13,22 @@
 #include "image.h"
 #include "picture.h"
 
-// Reads root/path, takes its SHA-256, decodes it in full: `known`, or rejected. Any thread.
-void judge_bytes(const char *root, const struct image_limits *limits, struct picture *p);
+struct judge_how {
+    const char *root;
+    struct image_limits limits;
+    enum image_half half; // what of the file is the picture
+};
+
+// Reads root/path, takes its SHA-256, decodes it in full: `known`, or rejected. Of a half, size is
+// that of the narrower one, so that both domains judge alike. Any thread.
+void judge_bytes(const struct judge_how *how, struct picture *p);
 
 // Rejects a known picture whose sides are outside min_side .. max_side.
 void judge_size(const struct config_curator *settings, struct picture *p);
 
 struct judge_job {
     const char *root;
+    enum image_half half;
     const struct config_curator *settings; // threads, max_pixels, min_side, max_side
     struct pictures *pictures;             // those OPEN, not `known`, not `later` are read
     const atomic_bool *cancel;             // NULL: cannot be stopped

@@ -71,6 +71,7 @@ static void set_curation(const struct config *config, char domain, struct curati
     ret->domain[0] = domain;
     ret->seed = (uint64_t)config->top.seed;
     ret->settings = &config->curator[domain == 'B'];
+    ret->other = &config->curator[domain != 'B'];
     curation_init(ret);
 }
 

@@ -11,9 +11,10 @@
 enum verdict { VERDICT_OPEN, VERDICT_KEEP, VERDICT_HOLD_OUT, VERDICT_REJECT };
 
 struct picture {
-    char *path; // relative to the manifest's root; owned
-    bool aside; // comes from the held_out folder
-    bool later; // not to be read: better ones suffice so far
+    char *path;              // relative to the manifest's root; owned
+    bool aside;              // comes from the held_out folder
+    bool later;              // not to be read: better ones suffice so far
+    struct picture *partner; // of a pair in two files: the other domain's; lent
 
     // From the scan; `size` then from what was read.
     uint64_t size;

@@ -94,12 +94,17 @@ size_t select_hold_out_count(double percent, size_t kept) {
     return percent > 0 && count == 0 && kept >= FEW_TO_HOLD_OUT ? 1 : count;
 }
 
+// Both sides of a pair draw the same: by the digest of A's picture.
+static const uint8_t *draw_key(const struct curation *c, const struct picture *p) {
+    return p->partner && c->domain[0] == 'B' ? p->partner->sha256 : p->sha256;
+}
+
 static void hold_out_by_digest(struct curation *c) {
     size_t count;
     struct picture **good = good_pictures(c, &count);
     struct draw *draws = xcalloc(count, sizeof *draws);
     for (size_t i = 0; i < count; i++)
-        draws[i] = (struct draw){draw_number(c->seed, good[i]->sha256), good[i]};
+        draws[i] = (struct draw){draw_number(c->seed, draw_key(c, good[i])), good[i]};
     if (count)
         qsort(draws, count, sizeof *draws, by_draw);
     for (size_t i = 0; i < select_hold_out_count(c->settings->hold_out, count); i++)

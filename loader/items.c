@@ -17,12 +17,30 @@ uint64_t items_in_batch(const struct items *it, uint64_t index) {
     return first >= all ? 0 : MIN(it->batch_size, all - first);
 }
 
+int items_check(const struct items *it) {
+    for (int side = 0; side < 2; side++)
+        if (!it->n[side])
+            return err_set(ERR_DATA, "side %c has no picture to train on", "AB"[side]);
+    if (it->aligned && (it->n_all[0] != it->n_all[1] || it->held[0] != it->held[1]))
+        return err_set(ERR_DATA,
+                       "aligned: %llu and %llu pictures, %llu and %llu held out, are no pairs",
+                       (unsigned long long)it->n_all[0], (unsigned long long)it->n_all[1],
+                       (unsigned long long)it->held[0], (unsigned long long)it->held[1]);
+    return ERR_OK;
+}
+
+// Which of the item's draws a side takes.
+static uint32_t draw_of(const struct items *it, int side) {
+    return it->aligned ? 0 : (uint32_t)side;
+}
+
 static struct item training_item(const struct items *it, uint64_t epoch, uint64_t p) {
-    uint64_t order = it->serial
-                         ? p
-                         : rng_permute(it->seed, RNG_SHUFFLE, epoch, items_per_epoch(it), p);
-    uint64_t partner = it->serial ? order % it->n[1]
-                                  : rng_below(it->seed, RNG_PARTNER, epoch << 32 | p, 0, it->n[1]);
+    uint64_t order =
+        it->serial ? p : rng_permute(it->seed, RNG_SHUFFLE, epoch, items_per_epoch(it), p);
+    uint64_t partner = it->aligned ? order
+                       : it->serial
+                           ? order % it->n[1]
+                           : rng_below(it->seed, RNG_PARTNER, epoch << 32 | p, 0, it->n[1]);
     return (struct item){
         .record = {order % it->n[0], partner}, .position = p, .epoch = epoch, .augment = true};
 }
@@ -46,14 +64,14 @@ struct item items_get(const struct items *it, enum items_split split, uint64_t e
 int items_crop(const struct items *it, const struct item *item, int side, int axis, int range) {
     if (!item->augment || range <= 0)
         return 0;
-    uint32_t sub = (uint32_t)(side * 2 + axis);
+    uint32_t sub = draw_of(it, side) * 2 + (uint32_t)axis;
     return (int)rng_below(it->seed, RNG_CROP, item->epoch << 32 | item->position, sub,
                           (uint64_t)range + 1);
 }
 
 bool items_flip(const struct items *it, const struct item *item, int side) {
     return item->augment && it->flip &&
-           rng_uniform(it->seed, RNG_FLIP, item->epoch << 32 | item->position, (uint32_t)side) <
+           rng_uniform(it->seed, RNG_FLIP, item->epoch << 32 | item->position, draw_of(it, side)) <
                0.5;
 }
 

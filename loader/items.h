@@ -4,6 +4,8 @@
 // Training (reference.md 4.2, unaligned): an epoch has max(nA, nB) items; item p takes
 // A[perm(epoch, p) mod nA] and B at random with replacement, or B[perm mod nB] when one of the
 // sides is not drawn (serial_batches). Batch k holds items k * batch .. ; the last may be short.
+// Aligned: both sides have the same n records; item p takes record perm(epoch, p) of both, and crop
+// and flip are drawn once for both sides.
 // Held out: item p takes A[p mod held_a], B[p mod held_b], unaugmented; a domain without held-out
 // pictures lends training pictures instead, from its first on.
 #ifndef ITEMS_H
@@ -18,7 +20,7 @@ enum items_split { ITEMS_TRAIN, ITEMS_HELD_OUT };
 
 struct items {
     uint64_t seed;
-    bool serial, flip;
+    bool serial, flip, aligned;
     uint64_t n[2], held[2]; // of sides A and B, after `direction` and max_dataset_size
     uint64_t n_all[2];      // records before max_dataset_size: held-out ones follow these
     uint64_t batch_size;
@@ -41,6 +43,9 @@ uint64_t items_in_batch(const struct items *it, uint64_t index);
 // Item j of a ticket. Training: `index` is the batch; held out: the first picture.
 struct item items_get(const struct items *it, enum items_split split, uint64_t epoch,
                       uint64_t index, uint64_t j);
+
+// ERR_DATA if the sides cannot be what the fields say: empty, or aligned and not equally many.
+int items_check(const struct items *it);
 
 // Crop offset along axis 0 (x) or 1 (y), uniform in [0, range]; 0 if the item is not augmented.
 int items_crop(const struct items *it, const struct item *item, int side, int axis, int range);

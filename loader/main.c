@@ -54,8 +54,8 @@ static int fetch_wait(struct proc *p, struct records *records[2]) {
     int n = 0;
     for (int d = 0; d < 2; d++)
         if (records_socket(records[d]))
-            items[n++] = (zmq_pollitem_t){.socket = records_socket(records[d]),
-                                          .events = ZMQ_POLLIN};
+            items[n++] =
+                (zmq_pollitem_t){.socket = records_socket(records[d]), .events = ZMQ_POLLIN};
     return proc_poll(p, items, n, MIN(records_due_us(records[0]), records_due_us(records[1])));
 }
 
@@ -83,15 +83,16 @@ static int begin_items(struct loader *l) {
     l->items = (struct items){.seed = (uint64_t)c->top.seed,
                               .serial = c->loader.serial_batches,
                               .flip = !c->loader.no_flip,
+                              .aligned = strcmp(c->loader.dataset_mode, "aligned") == 0,
                               .batch_size = (uint64_t)c->loader.batch_size};
     for (int side = 0; side < 2; side++) {
         l->items.n_all[side] = l->manifest[side]->count;
         l->items.n[side] = cut(l->manifest[side]->count, c->loader.max_dataset_size);
         l->items.held[side] = l->manifest[side]->held_out;
-        if (!l->items.n[side])
-            return err_set(ERR_DATA, "domain %s has no picture to train on",
-                           l->manifest[side]->domain);
     }
+    int err = items_check(&l->items);
+    if (err)
+        return err;
     source_init(&l->source, c, &l->items, l->manifest, l->proc->points);
     // Twice the credits: tickets of a session that is over may still be in the making.
     l->work = work_new(&l->source, (int)c->loader.threads, 2 * (int)c->loader.prefetch);
@@ -117,7 +118,8 @@ static int begin_ticket(struct loader *l, const struct msg_ticket *ticket) {
     int err = work_begin(l->work, ticket, l->session);
     if (err != ERR_LIMIT)
         return err;
-    // Batches of a session that is over still hold slots. The trainer asks again after its time-out.
+    // Batches of a session that is over still hold slots. The trainer asks again after its
+    // time-out.
     log_line("ticket dropped: %s", err_text());
     return ERR_OK;
 }

@@ -11,7 +11,7 @@
 
 struct job {
     struct work_batch batch;
-    int next_picture, pictures, finished; // 2 * count pictures: A's, then B's
+    int next_picture, pictures, finished; // 2 * count pictures: A's, then B's; or count pairs
     struct job *next;
 };
 
@@ -59,6 +59,20 @@ static void add_times(struct source_times *sum, const struct source_times *t) {
     sum->cache_hits += t->cache_hits;
 }
 
+static int get(struct source *s, struct work_batch *b, int picture, struct source_times *times) {
+    int count = (int)b->ticket.count, side = picture / count, i = picture % count;
+    struct item item = items_get(s->items, (enum items_split)b->ticket.split, b->ticket.epoch,
+                                 b->ticket.index, (uint64_t)i);
+    if (!s->items->aligned)
+        return source_get(s, &item, side, &b->image[side][i], &b->record[side][i], times);
+    struct image both[2] = {0};
+    int err = source_get_pair(s, &item, both, &b->record[0][i], times);
+    b->record[1][i] = b->record[0][i];
+    for (side = 0; side < 2; side++)
+        b->image[side][i] = both[side];
+    return err;
+}
+
 // Called with the lock held, which is given up while the picture is made.
 static void make_picture(struct work *w, struct job *job) {
     struct work_batch *b = &job->batch;
@@ -67,11 +81,8 @@ static void make_picture(struct work *w, struct job *job) {
         (void)list_pop(&w->open); // its last picture is taken; it is always the first of the list
     (void)pthread_mutex_unlock(&w->lock);
 
-    int count = (int)b->ticket.count, side = picture / count, i = picture % count;
     struct source_times times = {0};
-    struct item item = items_get(w->source->items, (enum items_split)b->ticket.split,
-                                 b->ticket.epoch, b->ticket.index, (uint64_t)i);
-    int err = source_get(w->source, &item, side, &b->image[side][i], &b->record[side][i], &times);
+    int err = get(w->source, b, picture, &times);
 
     (void)pthread_mutex_lock(&w->lock);
     add_times(&b->times, &times);
@@ -104,7 +115,7 @@ struct work *work_new(struct source *source, int threads, int slots) {
     struct work *w = xcalloc(1, sizeof *w);
     w->source = source;
     w->slots = slots;
-    (void)pthread_mutex_init(&w->lock, NULL);      // neither can fail with default attributes
+    (void)pthread_mutex_init(&w->lock, NULL); // neither can fail with default attributes
     (void)pthread_cond_init(&w->something, NULL);
     w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w->threads = xcalloc((size_t)threads, sizeof *w->threads);
@@ -158,7 +169,7 @@ int work_begin(struct work *w, const struct msg_ticket *ticket, uint64_t session
         b->image[side] = xcalloc(ticket->count, sizeof *b->image[side]);
         b->record[side] = xcalloc(ticket->count, sizeof *b->record[side]);
     }
-    job->pictures = 2 * (int)ticket->count;
+    job->pictures = (w->source->items->aligned ? 1 : 2) * (int)ticket->count;
     (void)pthread_mutex_lock(&w->lock);
     list_push(&w->open, job);
     (void)pthread_cond_broadcast(&w->something);
@@ -201,13 +212,13 @@ static int pack_side(const struct work_batch *b, int side, struct link_frame *re
             return err_set(ERR_SHAPE,
                            "a batch of domain %c holds pictures of %dx%d and %dx%d: set "
                            "loader.batch_size = 1, or a preprocess that gives one size",
-                           "AB"[side], first->w, first->h, im->w, im->h);
+                           "AB"[side], first -> w, first -> h, im -> w, im -> h);
     }
     uint8_t *bytes = xmalloc(one * b->ticket.count);
     for (uint64_t i = 0; i < b->ticket.count; i++)
         memcpy(bytes + i * one, b->image[side][i].pixels, one);
-    *ret = (struct link_frame){
-        .bytes = bytes, .size = one * b->ticket.count, .free_fn = free_frame};
+    *ret =
+        (struct link_frame){.bytes = bytes, .size = one * b->ticket.count, .free_fn = free_frame};
     return ERR_OK;
 }
 

@@ -1,6 +1,7 @@
 // work - batches in the making: threads that fetch pictures, tickets that wait for them.
 //
-// One ticket becomes 2 * count pictures, which any thread may take; the thread that finishes the
+// One ticket becomes 2 * count pictures (or count pairs, where they are aligned), which any thread
+// may take; the thread that finishes the
 // last one puts the batch on the list of finished ones and signals `work_fd`. Tickets under way are
 // bounded by `slots` (the credits given to the trainer), and with them the memory.
 #ifndef WORK_H
@@ -15,13 +16,13 @@ struct work;
 
 struct work_batch {
     struct msg_ticket ticket;
-    int err;              // what source_get returned for a picture; its text in `text`
+    int err; // what source_get returned for a picture; its text in `text`
     char text[512];
     struct image *image[2];
     uint64_t *record[2];
     struct source_times times; // summed over the pictures
     int64_t begun_us, done_us;
-    uint64_t session;     // given back, see work_begin
+    uint64_t session; // given back, see work_begin
 };
 
 struct work *work_new(struct source *source, int threads, int slots);

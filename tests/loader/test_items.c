@@ -9,12 +9,8 @@
 
 #include "items.h"
 
-static const struct items base = {.seed = 7,
-                                  .flip = true,
-                                  .n = {10, 7},
-                                  .n_all = {12, 7},
-                                  .held = {3, 0},
-                                  .batch_size = 4};
+static const struct items base = {
+    .seed = 7, .flip = true, .n = {10, 7}, .n_all = {12, 7}, .held = {3, 0}, .batch_size = 4};
 
 static void an_epoch_takes_every_picture_of_the_longer_domain_once(void **state) {
     int seen[10] = {0};
@@ -106,6 +102,62 @@ static void a_replacement_stays_in_its_part(void **state) {
     assert_int_equal(items_next(&base, 0, 14), 12);
 }
 
+static const struct items pairs = {.seed = 7,
+                                   .flip = true,
+                                   .aligned = true,
+                                   .n = {10, 10},
+                                   .n_all = {10, 10},
+                                   .held = {3, 3},
+                                   .batch_size = 4};
+
+static void an_aligned_epoch_takes_every_pair_once(void **state) {
+    int seen[10] = {0};
+    for (uint64_t p = 0; p < 10; p++) {
+        struct item item = items_get(&pairs, ITEMS_TRAIN, 1, p / 4, p % 4);
+        assert_int_equal(item.record[0], item.record[1]);
+        seen[item.record[0]]++;
+    }
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(seen[i], 1);
+}
+
+static void both_sides_of_a_pair_are_cropped_and_mirrored_alike(void **state) {
+    int flips = 0, moved = 0;
+    for (uint64_t p = 0; p < 40; p++) {
+        struct item item = items_get(&pairs, ITEMS_TRAIN, 1 + p / 10, p % 10 / 4, p % 10 % 4);
+        for (int axis = 0; axis < 2; axis++)
+            assert_int_equal(items_crop(&pairs, &item, 0, axis, 30),
+                             items_crop(&pairs, &item, 1, axis, 30));
+        assert_int_equal(items_flip(&pairs, &item, 0), items_flip(&pairs, &item, 1));
+        flips += items_flip(&pairs, &item, 0);
+        moved += items_crop(&pairs, &item, 0, 0, 30) != items_crop(&pairs, &item, 0, 1, 30);
+    }
+    assert_in_range(flips, 1, 39);
+    assert_in_range(moved, 1, 40); // the axes have draws of their own
+}
+
+static void held_out_pairs_stay_together(void **state) {
+    for (uint64_t p = 0; p < 7; p++) {
+        struct item item = items_get(&pairs, ITEMS_HELD_OUT, 1, p, 0);
+        assert_int_equal(item.record[0], 10 + p % 3);
+        assert_int_equal(item.record[0], item.record[1]);
+    }
+}
+
+static void sides_that_are_no_pairs_are_refused(void **state) {
+    struct items it = pairs;
+    assert_int_equal(items_check(&it), 0);
+    it.n_all[1] = it.n[1] = 9;
+    assert_true(items_check(&it) < 0);
+    it = pairs;
+    it.held[0] = 2;
+    assert_true(items_check(&it) < 0);
+    it.aligned = false;
+    assert_int_equal(items_check(&it), 0);
+    it.n[1] = 0;
+    assert_true(items_check(&it) < 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_epoch_takes_every_picture_of_the_longer_domain_once),
@@ -117,6 +169,10 @@ int main(void) {
         cmocka_unit_test(held_out_pictures_follow_all_records_and_wrap),
         cmocka_unit_test(crops_cover_their_range_and_flips_are_even),
         cmocka_unit_test(a_replacement_stays_in_its_part),
+        cmocka_unit_test(an_aligned_epoch_takes_every_pair_once),
+        cmocka_unit_test(both_sides_of_a_pair_are_cropped_and_mirrored_alike),
+        cmocka_unit_test(held_out_pairs_stay_together),
+        cmocka_unit_test(sides_that_are_no_pairs_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
