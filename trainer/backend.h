@@ -50,10 +50,12 @@ struct conv_gradients {
     bool accumulate;  // add to dw and dbias
 };
 
-enum norm_kind { NORM_NONE, NORM_INSTANCE };
+// NORM_BATCH: by the batch's statistics. NORM_RUNNING: the same layer by its running ones.
+enum norm_kind { NORM_NONE, NORM_INSTANCE, NORM_BATCH, NORM_RUNNING };
 enum activation { ACT_NONE, ACT_RELU, ACT_LEAKY };
 #define LEAKY_SLOPE 0.2f // for x <= 0
 #define NORM_EPS 1e-5f
+#define NORM_MOMENTUM 0.1 // of running statistics
 
 struct norm_shape {
     int n, h, w, c;
@@ -77,15 +79,33 @@ struct grad_sum {
     struct grad_part part[GRAD_PARTS];
 };
 
+// The parameters of one batch norm, [c] each.
+struct norm_affine {
+    const float *weight, *bias;
+    float *running_mean, *running_var;
+};
+
+// drop(x) is 2 x or 0: element e of [n,h,w,c] survives if bit e % 128 (from the lowest of v[0]) of
+// rng_block(seed, RNG_DROPOUT, index, e / 128) is 1. Source: Srivastava et al. 2014, p = 0.5.
+struct norm_dropout {
+    uint64_t seed, index;
+};
+
 // The buffers of norm_forward and norm_backward; see there.
 struct norm_tensors {
     const float *x, *skip;
     float *ret_y, *ret_stats;
+    const struct norm_affine *affine;   // NORM_BATCH and NORM_RUNNING; else NULL
+    const struct norm_dropout *dropout; // NULL: none
 };
 struct norm_gradients {
     const float *x, *stats;
     struct grad_sum dy;
     float *ret_dx, *ret_dskip;
+    const struct norm_affine *affine;
+    const struct norm_dropout *dropout;
+    float *ret_dweight, *ret_dbias; // [c]; (+)=; NULL: not wanted; NORM_BATCH only
+    bool accumulate;                // add to dweight and dbias
 };
 
 struct join_shape {
@@ -149,19 +169,25 @@ struct backend {
     // The gradients of x and of the parameters, for dy = d loss / d y; see conv_gradients.
     int (*conv_backward)(struct device_conv *c, const struct conv_gradients *t, void *workspace);
 
-    // y = border(act(norm(x)) + skip), the border by reflection.
+    // y = border(drop(act(norm(x))) + skip), the border by reflection.
     //   x          [n,h,w,c]
     //   skip       [n,h+2 skip_pad,w+2 skip_pad,c], its inside is added; NULL: nothing is added
     //   ret_y      [n,h+2 pad,w+2 pad,c]; needs pad < h, w
-    //   ret_stats  [2,n,c]: mean, 1/sqrt(variance + NORM_EPS); untouched for NORM_NONE
+    //   ret_stats  [2,n,c], of NORM_BATCH and NORM_RUNNING [2,c]: mean, 1/sqrt(variance +
+    //              NORM_EPS); untouched for NORM_NONE
     // NORM_INSTANCE: (x - mean) / sqrt(variance + eps) per (n,c) over h,w, biased variance, no
     // affine part. Source: Ulyanov et al. 2016 (arXiv:1607.08022).
+    // NORM_BATCH: weight xhat + bias, xhat as above per c over n,h,w (more than one value), and
+    // running += NORM_MOMENTUM (x - running) for the mean and the unbiased variance.
+    // NORM_RUNNING: xhat by the running statistics. Source: Ioffe and Szegedy 2015
+    // (arXiv:1502.03167).
     int (*norm_forward)(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
                         void *workspace);
-    // With g the sum of dy's parts (borders folded back) and u = g act'(norm(x)):
-    //   ret_dx     [n,h,w,c] = (u - mean(u) - xhat mean(u xhat)) / sqrt(variance + eps);
-    //              NORM_NONE: u
-    //   ret_dskip  [n,h,w,c] = g; NULL: not wanted
+    // With g the sum of dy's parts (borders folded back) and u = drop(g) act'(norm(x)):
+    //   ret_dx       [n,h,w,c] = (u - mean(u) - xhat mean(u xhat)) / sqrt(variance + eps), of
+    //                NORM_BATCH times weight; NORM_NONE: u; NORM_RUNNING has no backward
+    //   ret_dskip    [n,h,w,c] = g; NULL: not wanted
+    //   ret_dweight  [c] = sum of u xhat over n,h,w; ret_dbias = sum of u
     // act'(0) is 0 for ReLU, LEAKY_SLOPE for leaky. stats as norm_forward left them.
     int (*norm_backward)(struct device *d, const struct norm_shape *s,
                          const struct norm_gradients *t, void *workspace);

@@ -19,12 +19,19 @@ static void memory_free(struct device *d, void *memory) {
 }
 
 static struct cpu_norm cpu_shape(const struct norm_shape *s) {
+    static const enum cpu_norm_kind kinds[] = {
+        [NORM_NONE] = CPU_NORM_NONE,
+        [NORM_INSTANCE] = CPU_NORM_INSTANCE,
+        [NORM_BATCH] = CPU_NORM_BATCH,
+        [NORM_RUNNING] = CPU_NORM_RUNNING,
+    };
+
     return (struct cpu_norm){
         .n = s->n,
         .h = s->h,
         .w = s->w,
         .c = s->c,
-        .kind = s->norm == NORM_INSTANCE ? CPU_NORM_INSTANCE : CPU_NORM_NONE,
+        .kind = kinds[s->norm],
         .act = s->act == ACT_RELU    ? CPU_ACT_RELU
                : s->act == ACT_LEAKY ? CPU_ACT_LEAKY
                                      : CPU_ACT_NONE,
@@ -38,18 +45,31 @@ static size_t norm_workspace_bytes(struct device *d, const struct norm_shape *s)
     return cpu_norm_work_doubles(&shape) * sizeof(double);
 }
 
-static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *x, float *stats) {
-    if (s->norm == NORM_NONE)
-        return (struct cpu_norm_saved){.x = x};
-    return (struct cpu_norm_saved){
-        .x = x, .mean = stats, .rstd = stats + (size_t)s->n * (size_t)s->c};
+static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *x, float *stats,
+                                       const struct norm_affine *affine) {
+    struct cpu_norm_saved saved = {.x = x, .mean = stats};
+
+    if (s->norm != NORM_NONE)
+        saved.rstd = stats + (size_t)(affine ? 1 : s->n) * (size_t)s->c;
+    if (affine) {
+        saved.weight = affine->weight;
+        saved.bias = affine->bias;
+        saved.running_mean = affine->running_mean;
+        saved.running_var = affine->running_var;
+    }
+    return saved;
 }
 
 static int norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
                         void *workspace) {
     struct cpu_norm shape = cpu_shape(s);
-    struct cpu_norm_saved saved = cpu_saved(s, t->x, t->ret_stats);
+    struct cpu_norm_saved saved = cpu_saved(s, t->x, t->ret_stats, t->affine);
+    struct cpu_dropout dropout;
 
+    if (t->dropout) {
+        dropout = (struct cpu_dropout){t->dropout->seed, t->dropout->index};
+        saved.dropout = &dropout;
+    }
     cpu_norm_forward(&shape, &saved, (struct cpu_padded){t->skip, s->skip_pad}, workspace,
                      t->ret_y);
     return ERR_OK;
@@ -80,10 +100,20 @@ static struct cpu_norm_grads parts_from(const struct norm_shape *s, const struct
 static int norm_backward(struct device *d, const struct norm_shape *s,
                          const struct norm_gradients *t, void *workspace) {
     struct cpu_norm shape = cpu_shape(s);
-    struct cpu_norm_saved saved = cpu_saved(s, t->x, (float *)t->stats); // only read
-    struct cpu_norm_result result = {.dx = t->ret_dx, .dskip = t->ret_dskip};
+    // The statistics are only read.
+    struct cpu_norm_saved saved = cpu_saved(s, t->x, (float *)t->stats, t->affine);
+    struct cpu_norm_result result = {.dx = t->ret_dx,
+                                     .dskip = t->ret_dskip,
+                                     .dweight = t->ret_dweight,
+                                     .dbias = t->ret_dbias,
+                                     .add = t->accumulate};
     struct cpu_norm_grads grads = parts_from(s, &t->dy, 0, &shape.n);
+    struct cpu_dropout dropout;
 
+    if (t->dropout) {
+        dropout = (struct cpu_dropout){t->dropout->seed, t->dropout->index};
+        saved.dropout = &dropout;
+    }
     if (shape.n != s->n)
         BUG("a norm's gradient has parts for %d of %d pictures", shape.n, s->n);
     cpu_norm_backward(&shape, &saved, &grads, workspace, &result);

@@ -56,6 +56,10 @@ static struct safetensor tensor_of(const struct model_param *p, const char *name
                                    const void *data) {
     struct safetensor t = {.name = name, .rank = p->rank, .data = data};
 
+    if (p->kind == PARAM_BATCHES) {
+        t.type = SAFETENSORS_I64;
+        t.data = p->batches;
+    }
     memcpy(t.dims, p->dims, sizeof t.dims);
     return t;
 }

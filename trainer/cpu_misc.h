@@ -25,7 +25,7 @@ void cpu_tanh(size_t pixels, int c, const float *x, const float *bias, float *re
 //   grads      as in cpu_norm_backward
 //   work       cpu_norm_work_doubles(s)
 //   ret->dx    [N,H,W,C]; not y; may be a contribution's buffer if that has pad 0
-//   ret->dbias [C] or NULL; add_dbias as in cpu_norm. dskip must be NULL.
+//   ret->dbias [C] or NULL; add as in cpu_norm. dskip must be NULL.
 void cpu_tanh_backward(const struct cpu_norm *s, const float *y, const struct cpu_norm_grads *grads,
                        double *work, const struct cpu_norm_result *ret);
 

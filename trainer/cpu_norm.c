@@ -5,6 +5,7 @@
 
 #include "cpu_simd.h"
 #include "err.h"
+#include "rng.h"
 #include "util.h"
 
 // Sums over pixels are taken per band of rows, then over the bands: enough bands for many threads,
@@ -22,6 +23,23 @@ static int n_bands(const struct cpu_norm *s) {
 
 size_t cpu_norm_work_doubles(const struct cpu_norm *s) {
     return (size_t)s->n * n_bands(s) * 2 * s->c;
+}
+
+// Statistics are taken over a group of pictures: one, or the batch.
+static int n_groups(const struct cpu_norm *s) {
+    return s->kind == CPU_NORM_BATCH ? 1 : s->n;
+}
+
+static int bands_in_group(const struct cpu_norm *s) {
+    return s->n / n_groups(s) * n_bands(s);
+}
+
+static double pixels_in_group(const struct cpu_norm *s) {
+    return (double)s->h * s->w * (s->n / n_groups(s));
+}
+
+static size_t group_of(const struct cpu_norm *s, int image) {
+    return s->kind == CPU_NORM_INSTANCE ? image : 0;
 }
 
 static struct band band_of(const struct cpu_norm *s, int i, double *work) {
@@ -71,11 +89,11 @@ CPU_CLONES static void add_squares(int w, int c, const float *x, const float *me
             sum[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
 }
 
-// Adds the bands of image n for `which` of the two sums into that of its first band.
-CPU_CLONES static double *merge_bands(const struct cpu_norm *s, int image, int which,
+// Adds the bands of a group for `which` of the two sums into that of its first band.
+CPU_CLONES static double *merge_bands(const struct cpu_norm *s, int group, int which,
                                       double *work) {
-    int bands = n_bands(s), c = s->c;
-    double *total = work + ((size_t)image * bands * 2 + which) * c;
+    int bands = bands_in_group(s), c = s->c;
+    double *total = work + ((size_t)group * bands * 2 + which) * c;
 
     for (int b = 1; b < bands; b++) {
         const double *part = total + (size_t)b * 2 * c;
@@ -86,8 +104,8 @@ CPU_CLONES static double *merge_bands(const struct cpu_norm *s, int image, int w
 }
 
 static void statistics(const struct cpu_norm *s, const struct cpu_norm_saved *saved, double *work) {
-    int c = s->c, bands = s->n * n_bands(s);
-    double pixels = (double)s->h * s->w;
+    int c = s->c, bands = s->n * n_bands(s), groups = n_groups(s);
+    double pixels = pixels_in_group(s);
 
 #pragma omp parallel
     {
@@ -99,7 +117,7 @@ static void statistics(const struct cpu_norm *s, const struct cpu_norm_saved *sa
                        row_of(s, (struct cpu_padded){saved->x, 0}, b.image, b.row), b.sum);
         }
 #pragma omp for
-        for (int n = 0; n < s->n; n++) {
+        for (int n = 0; n < groups; n++) {
             const double *sum = merge_bands(s, n, 0, work);
             for (int i = 0; i < c; i++)
                 saved->mean[n * c + i] = (float)(sum[i] / pixels);
@@ -109,10 +127,10 @@ static void statistics(const struct cpu_norm *s, const struct cpu_norm_saved *sa
             struct band b = band_of(s, i, work);
             add_squares((b.rows_end - b.row) * s->w, c,
                         row_of(s, (struct cpu_padded){saved->x, 0}, b.image, b.row),
-                        saved->mean + b.image * c, b.sum + c);
+                        saved->mean + group_of(s, b.image) * c, b.sum + c);
         }
 #pragma omp for
-        for (int n = 0; n < s->n; n++) {
+        for (int n = 0; n < groups; n++) {
             const double *sum = merge_bands(s, n, 1, work);
             for (int i = 0; i < c; i++)
                 saved->rstd[n * c + i] = (float)(1 / sqrt(sum[i] / pixels + 1e-5));
@@ -120,24 +138,49 @@ static void statistics(const struct cpu_norm *s, const struct cpu_norm_saved *sa
     }
 }
 
-// The value before the activation: (x - mean) * rstd; without a norm (scale NULL) x + bias; without
-// a bias (shift NULL) x. Written the same way in forward and backward, so that signs agree.
+// After statistics, whose squares are in the first band of `work`.
+static void move_running(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
+                         const double *work) {
+    const double *squares = work + s->c;
+    double pixels = pixels_in_group(s);
+
+    for (int i = 0; i < s->c; i++) {
+        double var = squares[i] / (pixels - 1);
+        saved->running_mean[i] = (float)(0.9 * saved->running_mean[i] + 0.1 * saved->mean[i]);
+        saved->running_var[i] = (float)(0.9 * saved->running_var[i] + 0.1 * var);
+    }
+}
+
+static void take_running(const struct cpu_norm *s, const struct cpu_norm_saved *saved) {
+    for (int i = 0; i < s->c; i++) {
+        saved->mean[i] = saved->running_mean[i];
+        saved->rstd[i] = (float)(1 / sqrt(saved->running_var[i] + 1e-5));
+    }
+}
+
+// The value before the activation: (x - mean) * rstd, times weight plus bias if there is a weight;
+// without a norm (scale NULL) x + bias; without a bias (shift NULL) x. Written the same way in
+// forward and backward, so that signs agree.
 
 struct affine {
-    const float *shift, *scale;
+    const float *shift, *scale, *weight, *bias;
 };
 
 static struct affine affine_of(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
                                int image) {
     if (s->kind == CPU_NORM_NONE)
-        return (struct affine){saved->bias, NULL};
-    return (struct affine){saved->mean + image * s->c, saved->rstd + image * s->c};
+        return (struct affine){.shift = saved->bias};
+    size_t row = group_of(s, image) * s->c;
+    return (struct affine){saved->mean + row, saved->rstd + row, saved->weight, saved->bias};
 }
 
 CPU_CLONES static void row_affine(int w, int c, const float *restrict x, struct affine a,
                                   float *restrict z) {
     for (int p = 0; p < w; p++, x += c, z += c)
-        if (a.scale)
+        if (a.weight)
+            for (int i = 0; i < c; i++)
+                z[i] = (x[i] - a.shift[i]) * a.scale[i] * a.weight[i] + a.bias[i];
+        else if (a.scale)
             for (int i = 0; i < c; i++)
                 z[i] = (x[i] - a.shift[i]) * a.scale[i];
         else if (a.shift)
@@ -161,6 +204,18 @@ CPU_CLONES static void row_add(int count, const float *restrict x, float *restri
         y[i] += x[i];
 }
 
+// Elements [first, first + count) of the whole tensor.
+static void row_dropout(const struct cpu_dropout *d, size_t first, size_t count, float *x) {
+    struct rng_block block = {{0}};
+
+    for (size_t i = 0; i < count; i++) {
+        size_t e = first + i;
+        if (i == 0 || e % 128 == 0)
+            block = rng_block(d->seed, RNG_DROPOUT, d->index, (uint32_t)(e / 128));
+        x[i] = block.v[e % 128 / 32] >> e % 32 & 1 ? 2 * x[i] : 0;
+    }
+}
+
 // Forward
 
 // Writes the mirrored columns of one padded row whose interior is there.
@@ -180,6 +235,9 @@ static void forward_row(const struct cpu_norm *s, const struct cpu_norm_saved *s
 
     row_affine(s->w, s->c, row_of(s, x, image, y), affine_of(s, saved, image), inside);
     row_act(s->w * s->c, s->act, inside);
+    if (saved->dropout)
+        row_dropout(saved->dropout, ((size_t)image * s->h + y) * s->w * s->c, (size_t)s->w * s->c,
+                    inside);
     if (skip.data)
         row_add(s->w * s->c, row_of(s, skip, image, y + skip.pad) + skip.pad * s->c, inside);
     mirror_columns(s->w, s->c, s->pad, row);
@@ -192,8 +250,12 @@ static void forward_row(const struct cpu_norm *s, const struct cpu_norm_saved *s
 void cpu_norm_forward(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
                       struct cpu_padded skip, double *work, float *ret_y) {
     check(s, s->pad);
-    if (s->kind == CPU_NORM_INSTANCE)
+    if (s->kind == CPU_NORM_INSTANCE || s->kind == CPU_NORM_BATCH)
         statistics(s, saved, work);
+    if (s->kind == CPU_NORM_BATCH)
+        move_running(s, saved, work);
+    if (s->kind == CPU_NORM_RUNNING)
+        take_running(s, saved);
 #pragma omp parallel for
     for (int i = 0; i < s->n * s->h; i++)
         forward_row(s, saved, skip, i / s->h, i % s->h, ret_y);
@@ -239,7 +301,12 @@ CPU_CLONES static void row_act_backward(int w, int c, enum cpu_act act, const fl
     float below = act == CPU_ACT_LEAKY ? 0.2f : 0;
 
     for (int p = 0; p < w; p++, x += c, g += c)
-        if (a.scale)
+        if (a.weight)
+            for (int i = 0; i < c; i++) {
+                float z = (x[i] - a.shift[i]) * a.scale[i] * a.weight[i] + a.bias[i];
+                g[i] = z > 0 ? g[i] : below * g[i];
+            }
+        else if (a.scale)
             for (int i = 0; i < c; i++)
                 g[i] = (x[i] - a.shift[i]) * a.scale[i] > 0 ? g[i] : below * g[i];
         else if (a.shift)
@@ -264,24 +331,26 @@ CPU_CLONES static void add_products(int w, int c, const float *x, struct affine 
             sum[i] += g[i] * ((x[i] - a.shift[i]) * a.scale[i]);
 }
 
-// dx = rstd * (g' - mean(g') - xhat * mean(g' * xhat)), in place of g'.
+// dx = rstd * (g' - mean(g') - xhat * mean(g' * xhat)), in place of g'; times weight if there is
+// one.
 CPU_CLONES static void row_norm_backward(int w, int c, const float *restrict x, struct affine a,
                                          const double *sum, double pixels, float *restrict g) {
     enum { BLOCK = 64 };
 
     for (int i0 = 0; i0 < c; i0 += BLOCK) {
-        float mean_g[BLOCK], mean_gx[BLOCK];
+        float mean_g[BLOCK], mean_gx[BLOCK], outer[BLOCK];
         int n = MIN(BLOCK, c - i0);
         for (int i = 0; i < n; i++) {
             mean_g[i] = (float)(sum[i0 + i] / pixels);
             mean_gx[i] = (float)(sum[c + i0 + i] / pixels);
+            outer[i] = a.scale[i0 + i] * (a.weight ? a.weight[i0 + i] : 1);
         }
         for (int p = 0; p < w; p++) {
             const float *xp = x + (size_t)p * c + i0;
             float *gp = g + (size_t)p * c + i0;
             for (int i = 0; i < n; i++) {
                 float scale = a.scale[i0 + i], xhat = (xp[i] - a.shift[i0 + i]) * scale;
-                gp[i] = scale * (gp[i] - mean_g[i] - xhat * mean_gx[i]);
+                gp[i] = outer[i] * (gp[i] - mean_g[i] - xhat * mean_gx[i]);
             }
         }
     }
@@ -302,13 +371,20 @@ static void backward_band(const struct cpu_norm *s, const struct cpu_norm_saved 
         gather_row(s, grads, b->image, y, g);
         if (ret->dskip)
             memcpy(ret->dskip + at, g, sizeof(float) * s->w * s->c);
+        if (saved->dropout)
+            row_dropout(saved->dropout, at, (size_t)s->w * s->c, g);
         if (s->act != CPU_ACT_NONE)
             row_act_backward(s->w, s->c, s->act, x_row, a, g);
-        if (s->kind == CPU_NORM_INSTANCE || ret->dbias)
+        if (s->kind != CPU_NORM_NONE || ret->dbias)
             add_values(s->w, s->c, g, b->sum);
-        if (s->kind == CPU_NORM_INSTANCE)
+        if (s->kind != CPU_NORM_NONE)
             add_products(s->w, s->c, x_row, a, g, b->sum + s->c);
     }
+}
+
+static void put_sum(int c, const double *sum, bool add, float *ret) {
+    for (int i = 0; ret && i < c; i++)
+        ret[i] = (float)sum[i] + (add ? ret[i] : 0);
 }
 
 static void bias_gradient(const struct cpu_norm *s, double *work,
@@ -319,8 +395,7 @@ static void bias_gradient(const struct cpu_norm *s, double *work,
             for (int i = 0; i < s->c; i++)
                 work[i] += sum[i];
     }
-    for (int i = 0; i < s->c; i++)
-        ret->dbias[i] = (float)work[i] + (ret->add_dbias ? ret->dbias[i] : 0);
+    put_sum(s->c, work, ret->add, ret->dbias);
 }
 
 void cpu_norm_backward(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
@@ -331,6 +406,8 @@ void cpu_norm_backward(const struct cpu_norm *s, const struct cpu_norm_saved *sa
 
     if (grads->count < 1 || grads->count > CPU_NORM_GRADS_MAX)
         BUG("%d gradient contributions", grads->count);
+    if (s->kind == CPU_NORM_RUNNING)
+        BUG("no gradient through running statistics");
     for (int i = 0; i < grads->count; i++)
         check(s, grads->grad[i].pad);
 #pragma omp parallel for
@@ -343,16 +420,20 @@ void cpu_norm_backward(const struct cpu_norm *s, const struct cpu_norm_saved *sa
             bias_gradient(s, work, ret);
         return;
     }
-    for (int n = 0; n < s->n; n++) {
-        (void)merge_bands(s, n, 0, work); // the totals stay in the image's first band
+    for (int n = 0; n < n_groups(s); n++) {
+        (void)merge_bands(s, n, 0, work); // the totals stay in the group's first band
         (void)merge_bands(s, n, 1, work);
+    }
+    if (s->kind == CPU_NORM_BATCH) {
+        put_sum(s->c, work, ret->add, ret->dbias);
+        put_sum(s->c, work + s->c, ret->add, ret->dweight);
     }
 #pragma omp parallel for
     for (int i = 0; i < s->n * s->h; i++) {
         int image = i / s->h;
         row_norm_backward(s->w, s->c, row_of(s, x, image, i % s->h), affine_of(s, saved, image),
-                          band_of(s, image * n_bands(s), work).sum, (double)s->h * s->w,
-                          ret->dx + (size_t)i * s->w * s->c);
+                          band_of(s, (int)group_of(s, image) * n_bands(s), work).sum,
+                          pixels_in_group(s), ret->dx + (size_t)i * s->w * s->c);
     }
 }
 

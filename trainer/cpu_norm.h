@@ -1,9 +1,13 @@
 // cpu_norm - normalise, activate, add the skip, pad by reflection: one op, one read, one write.
 //
-//   forward    y = pad_p( act( norm(x + bias) ) + skip )
-//   backward   g = sum of fold(contribution);  dskip = g;  g' = g * act'(norm(x + bias))
-//              instance:  dx = rstd * (g' - mean(g') - xhat * mean(g' * xhat))
-//              none:      dx = g',  dbias = sum of g' over n, h, w
+//   forward    y = pad_p( drop( act(z) ) + skip )
+//   backward   g = sum of fold(contribution);  dskip = g;  g' = drop(g) * act'(z)
+//
+//   none       z = x + bias;  dx = g',  dbias = sum of g' over n, h, w
+//   instance   z = xhat;  dx = rstd * (g' - mean(g') - xhat * mean(g' * xhat))
+//   batch      z = weight * xhat + bias;  dx = weight times what instance has;  dbias as above,
+//              dweight = sum of g' * xhat over n, h, w
+//   running    z as batch, with the running statistics; no backward
 //
 // Layout of every tensor: float, [N,H,W,C] in memory, C innermost and without padding; a padded
 // one is [N,H+2p,W+2p,C]. Any C >= 1. Reflection leaves out the edge: row -1 is row 1; p < H, W.
@@ -11,6 +15,13 @@
 // Instance norm (Ulyanov et al. 2016, arXiv:1607.08022) has no affine part: per (n, c)
 // xhat = (x - mean) * rstd, rstd = 1 / sqrt(var + 1e-5), biased variance about the mean (two
 // passes, accumulated in double). Its bias would have no effect and must be NULL.
+//
+// Batch norm (Ioffe and Szegedy 2015, arXiv:1502.03167) takes mean and variance per c over n, h, w,
+// and moves the running ones: r = 0.9 r + 0.1 x, where x is the mean or the unbiased variance.
+//
+// Dropout (Srivastava et al. 2014): drop(x) is 2 x or 0, by a bit that is a function of the element
+// (its place in [N,H,W,C]) alone: bit e % 128, from the lowest of v[0], of rng_block(seed,
+// RNG_DROPOUT, index, e / 128); 1 survives.
 //
 // act'(0) is 0 for ReLU and 0.2 for LeakyReLU.
 //
@@ -21,10 +32,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { CPU_PAD_MAX = 3, CPU_NORM_GRADS_MAX = 4 };
 
-enum cpu_norm_kind { CPU_NORM_NONE, CPU_NORM_INSTANCE };
+enum cpu_norm_kind { CPU_NORM_NONE, CPU_NORM_INSTANCE, CPU_NORM_BATCH, CPU_NORM_RUNNING };
 enum cpu_act { CPU_ACT_NONE, CPU_ACT_RELU, CPU_ACT_LEAKY };
 
 struct cpu_norm {
@@ -40,11 +52,19 @@ struct cpu_padded {
     int pad;
 };
 
+struct cpu_dropout {
+    uint64_t seed, index;
+};
+
 // What the forward leaves for the backward; lent for the call.
 struct cpu_norm_saved {
-    const float *x;     // [N,H,W,C]
-    const float *bias;  // [C] or NULL; NULL for instance norm
-    float *mean, *rstd; // [N,C]; out of the forward, in to the backward; NULL for CPU_NORM_NONE
+    const float *x;      // [N,H,W,C]
+    const float *bias;   // [C] or NULL; NULL for instance norm; needed for batch and running
+    float *mean, *rstd;  // out of the forward, in to the backward; NULL for CPU_NORM_NONE;
+                         // [N,C] for instance, else [C]
+    const float *weight; // [C]; batch and running only
+    float *running_mean, *running_var; // [C]; batch: in and out; running: in
+    const struct cpu_dropout *dropout; // NULL: none
 };
 
 // Doubles of scratch that both passes need; its contents mean nothing between calls.
@@ -67,8 +87,9 @@ struct cpu_norm_grads {
 struct cpu_norm_result {
     float *dx;      // [N,H,W,C]; not x; may be a contribution's buffer if that has pad 0
     float *dskip;   // [N,H,W,C] or NULL; neither dx nor x; may be a contribution's with pad 0
-    float *dbias;   // [C] or NULL; CPU_NORM_NONE only
-    bool add_dbias; // dbias += instead of =
+    float *dbias;   // [C] or NULL; not for instance
+    float *dweight; // [C] or NULL; batch only
+    bool add;       // dbias and dweight += instead of =
 };
 
 void cpu_norm_backward(const struct cpu_norm *s, const struct cpu_norm_saved *saved,

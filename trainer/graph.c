@@ -30,8 +30,15 @@ void graph_free(struct graph *g) {
 
 struct op *graph_append(struct graph *g, enum op_kind kind) {
     g->ops = xrealloc(g->ops, (size_t)(g->n_ops + 1) * sizeof *g->ops);
-    g->ops[g->n_ops] = (struct op){
-        .kind = kind, .x = -1, .skip = -1, .y = -1, .stats = -1, .dy = -1, .dx = -1, .dskip = -1};
+    g->ops[g->n_ops] = (struct op){.kind = kind,
+                                   .x = -1,
+                                   .skip = -1,
+                                   .y = -1,
+                                   .stats = -1,
+                                   .dy = -1,
+                                   .dx = -1,
+                                   .dskip = -1,
+                                   .draw = -1};
     return &g->ops[g->n_ops++];
 }
 
@@ -135,6 +142,8 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
 static int norm_check(struct graph_size s, const struct graph_norm_args *args) {
     if (args->norm == NORM_INSTANCE && s.h * s.w == 1)
         return err_set(ERR_SHAPE, "instance norm meets a map of 1x1: nothing to normalize over");
+    if (args->norm == NORM_BATCH && s.n * s.h * s.w == 1)
+        return err_set(ERR_SHAPE, "batch norm meets a map of 1x1: nothing to normalize over");
     if (args->pad >= s.h || args->pad >= s.w)
         return err_set(ERR_SHAPE, "a reflection border of %d needs a map above %dx%d, not %dx%d",
                        args->pad, args->pad, args->pad, s.w, s.h);
@@ -147,11 +156,14 @@ static struct op *norm_append(struct graph *g, int x, const struct graph_norm_ar
     int stats = -1;
 
     if (args->norm != NORM_NONE)
-        stats = graph_tensor(g, (struct graph_size){2, 1, s.n, s.c, 0});
+        stats = graph_tensor(g, (struct graph_size){2, 1, args->affine ? 1 : s.n, s.c, 0});
     struct op *op = graph_append(g, OP_NORM);
     op->x = x;
     op->skip = args->skip;
     op->stats = stats;
+    op->affine = args->affine;
+    op->train = args->train && args->affine;
+    op->draw = args->dropout ? g->n_ops - 1 : -1;
     op->norm = (struct norm_shape){
         .n = s.n,
         .h = s.h,
@@ -253,6 +265,11 @@ void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, dou
                                 .count = (size_t)s.n * picture_floats(s),
                                 .scale = scale};
     op->loss = ret_loss;
+}
+
+void graph_set_draws(struct graph *g, uint64_t seed, uint64_t step) {
+    g->seed = seed;
+    g->step = step;
 }
 
 int graph_n_ops(const struct graph *g) {

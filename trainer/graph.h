@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "backend.h"
 
@@ -32,6 +33,13 @@ struct graph_weights {
     float *dbias;      // [k]; NULL exactly if bias is
 };
 
+// What a batch norm needs of a layer's parameters. Lent for the graph's life.
+struct graph_affine {
+    struct norm_affine values;
+    float *dweight, *dbias; // [c]
+    int64_t *batches;       // counts the batches that moved the running statistics
+};
+
 struct graph_conv_args {
     int k, r, stride, pad, out_pad;
     bool transposed;
@@ -41,8 +49,11 @@ struct graph_conv_args {
 struct graph_norm_args {
     enum norm_kind norm;
     enum activation act;
-    int pad;  // border that the output gets
-    int skip; // tensor whose inside is added; -1: none
+    int pad;                           // border that the output gets
+    int skip;                          // tensor whose inside is added; -1: none
+    const struct graph_affine *affine; // NORM_BATCH, NORM_RUNNING
+    bool train;                        // wants dweight and dbias
+    bool dropout;
 };
 
 // The device is lent for the graph's life.
@@ -104,6 +115,9 @@ void graph_place(struct graph *g, bool apart);
 size_t graph_arena_bytes(const struct graph *g);
 
 float *graph_data(const struct graph *g, void *arena, int tensor);
+
+// What dropout draws from in the runs to come: the seed, the step, the op and the element.
+void graph_set_draws(struct graph *g, uint64_t seed, uint64_t step);
 
 struct graph_hook {
     void (*between_ops)(void *context); // may be NULL

@@ -40,13 +40,14 @@ void graph_dot(struct graph *g, int x, int r) {
         t->part[t->n_parts++] = (struct part){r, 0, 0, t->size.n};
 }
 
-// Whether an earlier op of the tape contributes to these weights' gradient; from now on one does.
-static bool was_trained(struct graph *g, const struct graph_weights *weights) {
+// Whether an earlier op of the tape contributes to the gradient of these parameters (a layer's
+// graph_weights or graph_affine); from now on one does.
+static bool was_trained(struct graph *g, const void *parameters) {
     for (int i = 0; i < g->n_trained; i++)
-        if (g->trained[i] == weights)
+        if (g->trained[i] == parameters)
             return true;
-    g->trained = xrealloc(g->trained, (size_t)(g->n_trained + 1) * sizeof(struct graph_weights *));
-    g->trained[g->n_trained++] = weights;
+    g->trained = xrealloc(g->trained, (size_t)(g->n_trained + 1) * sizeof(void *));
+    g->trained[g->n_trained++] = parameters;
     return false;
 }
 
@@ -91,6 +92,10 @@ static void norm_backward(struct graph *g, const struct op forward) {
     op->x = forward.x;
     op->stats = forward.stats;
     op->norm = forward.norm;
+    op->affine = forward.affine;
+    op->draw = forward.draw;
+    op->train = forward.train;
+    op->accumulate = op->train && was_trained(g, forward.affine);
     op->dx = dx;
     op->dskip = dskip;
     take_parts(g, forward.y, op);

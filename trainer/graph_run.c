@@ -48,12 +48,34 @@ static int run_conv(const struct run *r, const struct op *op) {
 static int run_norm(const struct run *r, const struct op *op) {
     struct device *d = r->graph->device;
     void *workspace = r->arena + r->graph->workspace_offset;
-    struct norm_tensors forward = {at(r, op->x), at(r, op->skip), at(r, op->y), at(r, op->stats)};
-    struct norm_gradients backward = {forward.x, forward.ret_stats, sum(r, op), at(r, op->dx),
-                                      at(r, op->dskip)};
+    const struct norm_affine *affine = op->affine ? &op->affine->values : NULL;
+    struct norm_dropout draws = {r->graph->seed, r->graph->step << 24 | (uint64_t)op->draw};
+    const struct norm_dropout *dropout = op->draw >= 0 ? &draws : NULL;
+    struct norm_tensors forward = {
+        .x = at(r, op->x),
+        .skip = at(r, op->skip),
+        .ret_y = at(r, op->y),
+        .ret_stats = at(r, op->stats),
+        .affine = affine,
+        .dropout = dropout,
+    };
+    struct norm_gradients backward = {
+        .x = forward.x,
+        .stats = forward.ret_stats,
+        .dy = sum(r, op),
+        .ret_dx = at(r, op->dx),
+        .ret_dskip = at(r, op->dskip),
+        .affine = affine,
+        .dropout = dropout,
+        .ret_dweight = op->train ? op->affine->dweight : NULL,
+        .ret_dbias = op->train ? op->affine->dbias : NULL,
+        .accumulate = op->accumulate,
+    };
 
     switch (op->kind) {
     case OP_NORM:
+        if (op->norm.norm == NORM_BATCH)
+            ++*op->affine->batches;
         return r->backend->norm_forward(d, &op->norm, &forward, workspace);
     case OP_NORM_BACKWARD:
         return r->backend->norm_backward(d, &op->norm, &backward, workspace);

@@ -54,6 +54,8 @@ struct op {
     struct device_conv *conv; // owned by the OP_CONV
     const struct graph_weights *weights;
     struct norm_shape norm;
+    const struct graph_affine *affine;
+    int draw; // of dropout: the number of the forward op; -1: none
     struct gan_args gan;
     double scale;
     double *loss;
@@ -61,11 +63,12 @@ struct op {
 
 struct graph {
     struct device *device;
+    uint64_t seed, step; // of dropout
     int n_buffers, n_tensors, n_ops, n_trained;
     struct buffer *buffers;
     struct tensor *tensors;
     struct op *ops;
-    const struct graph_weights **trained; // those that an earlier op of the tape contributes to
+    const void **trained; // parameters that an earlier op of the tape contributes to
     size_t workspace_bytes, workspace_offset, arena_bytes;
 };
 

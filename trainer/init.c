@@ -91,3 +91,28 @@ void init_filter(const struct init_args *args, const int64_t dims[4], float *ret
         break;
     }
 }
+
+static void init_constant(struct model_param *p, float value) {
+    for (size_t i = 0; i < p->count; i++)
+        p->w[i] = value;
+}
+
+void init_param(const struct init_args *args, struct model_param *p) {
+    switch (p->kind) {
+    case PARAM_FILTER:
+        init_filter(args, p->dims, p->w);
+        break;
+    case PARAM_NORM_WEIGHT:
+        for (size_t i = 0; i < p->count; i++)
+            p->w[i] = (float)(1 + args->gain * element(args, (int64_t)i));
+        break;
+    case PARAM_RUNNING_VAR:
+        init_constant(p, 1);
+        break;
+    case PARAM_BATCHES:
+        *p->batches = 0;
+        break;
+    default:
+        init_constant(p, 0);
+    }
+}

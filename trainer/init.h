@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "model.h"
+
 enum init_type { INIT_NORMAL, INIT_XAVIER, INIT_KAIMING, INIT_ORTHOGONAL };
 
 // "normal", "xavier", "kaiming", "orthogonal". Fails with ERR_CONFIG.
@@ -26,5 +28,9 @@ struct init_args {
 // fan_in = dims1 dims2 dims3 and fan_out = dims0 dims2 dims3 as stored, so of a transposed
 // convolution they are exchanged, as in the reference.
 void init_filter(const struct init_args *args, const int64_t dims[4], float *ret_w);
+
+// Any tensor of a state dict: filters as above, a batch norm's weight N(1, gain^2), running
+// variances 1, all else 0.
+void init_param(const struct init_args *args, struct model_param *p);
 
 #endif

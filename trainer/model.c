@@ -122,10 +122,7 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
         for (int k = 0; k < m->public_nets[i].n_params; k++) {
             struct model_param *p = &m->public_nets[i].params[k];
             args.sub = (uint32_t)i << 16 | (uint32_t)k;
-            if (p->rank == 4)
-                init_filter(&args, p->dims, p->w);
-            else
-                memset(p->w, 0, p->count * sizeof *p->w); // a bias
+            init_param(&args, p);
         }
     return model_weights_changed(m);
 }
@@ -256,7 +253,12 @@ const float *model_idt(struct model *m, enum model_domain domain) {
     return m->tape ? data(m, m->tape->idt[domain]) : NULL;
 }
 
+void model_set_step(struct model *m, uint64_t step) {
+    m->step = step;
+}
+
 static int run(struct model *m, const struct ops *ops) {
+    graph_set_draws(m->tape->graph, m->options.seed, m->step);
     return graph_run(m->tape->graph, m->arena, ops->begin, ops->end, &m->hook);
 }
 

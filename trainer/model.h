@@ -3,6 +3,7 @@
 // A step has three parts, so that the pool's exchange hides behind the second:
 //
 //   model_shape(m, ...)          once per batch shape; the tape is kept
+//   model_set_step(m, step)
 //   fill model_input(m, A), model_input(m, B)
 //   model_generate(m)            G forward; now model_fake() is valid     -> send to the pool
 //   model_update_g(m, lr)        losses of G, backward, Adam on G_A, G_B
@@ -32,6 +33,8 @@ struct model_options {
     const char *norm;     // "instance", ...
     const char *gan_mode; // "lsgan", ...
     const char *winograd; // "auto", "off", "f2", "f4"; CPU only
+    bool dropout;         // in the generators
+    uint64_t seed;        // of dropout
     int input_nc, output_nc, ngf, ndf, n_layers_D;
     double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1;
     int threads;         // fixed for the run: sums depend on it
@@ -46,15 +49,27 @@ struct model_options {
 
 struct model;
 
+enum model_param_kind {
+    PARAM_FILTER, // of rank 4; all others are vectors
+    PARAM_BIAS,
+    PARAM_NORM_WEIGHT, // of a batch norm, as those below
+    PARAM_NORM_BIAS,
+    PARAM_RUNNING_MEAN,
+    PARAM_RUNNING_VAR,
+    PARAM_BATCHES, // one integer: the batches that the running statistics have seen
+};
+
 // One tensor of a net's state dict. All pointers are owned by the model and stay where they are
 // for its life. `m`, `v` are NULL for what has no optimizer state. `frozen` marks a conv bias in
 // front of an instance norm: it is in the file and has no effect (docs/decisions.md).
 struct model_param {
     const char *key; // "model.10.conv_block.1.weight"
+    enum model_param_kind kind;
     int rank;
     int64_t dims[4];
     size_t count;
-    float *w, *m, *v;
+    float *w, *m, *v; // w is NULL for PARAM_BATCHES
+    int64_t *batches; // PARAM_BATCHES only
     bool frozen;
 };
 
@@ -70,7 +85,8 @@ struct model_net {
 int model_new(const struct model_options *options, struct model **ret_model);
 void model_free(struct model *m);
 
-// Fresh weights: `init_type` "normal" with `init_gain`, from Philox (seed, RNG_INIT). Biases 0.
+// Fresh weights: `init_type` with `init_gain` (init.h), from Philox (seed, RNG_INIT). Biases 0, a
+// batch norm's weights N(1, init_gain^2).
 int model_init(struct model *m, const char *init_type, double init_gain, uint64_t seed);
 
 int model_n_nets(const struct model *m);
@@ -85,6 +101,9 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b);
 
 // Where to put the real pictures of this step, [n,h,w,c]; valid until the next model_shape.
 float *model_input(struct model *m, enum model_domain domain);
+
+// Says which step comes, counted from 0: what dropout draws is a function of it and of the seed.
+void model_set_step(struct model *m, uint64_t step);
 
 int model_generate(struct model *m);
 
@@ -118,8 +137,9 @@ bool model_gradients_finite(const struct model *m);
 // 2, or 1 where only A is translated to B.
 int model_n_generators(const struct model *m);
 
-// Runs one generator forward only: y = G(x), x [n,h,w,c] -> y. Any n, h, w that the net allows;
-// uses tapes of its own. `net` 0 is A to B, 1 is B to A, below model_n_generators.
+// Runs one generator forward only, with running statistics and without dropout: y = G(x), x
+// [n,h,w,c] -> y. Any n, h, w that the net allows; uses tapes of its own. `net` 0 is A to B, 1 is B
+// to A, below model_n_generators.
 int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y);
 
 // Bytes held: arena, parameters, packed weights, scratch.

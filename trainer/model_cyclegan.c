@@ -22,7 +22,7 @@ static int other(int d) {
 }
 
 static int make_nets(struct model *m, const struct model_options *o) {
-    struct net_options g = {.arch = o->netG, .nf = o->ngf, .norm = o->norm};
+    struct net_options g = {.arch = o->netG, .nf = o->ngf, .norm = o->norm, .dropout = o->dropout};
     struct net_options d = {
         .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
     int channels[2] = {o->input_nc, o->output_nc};
@@ -59,7 +59,7 @@ static bool same_size(const struct tape_shape *s) {
     return s->h[0] == s->h[1] && s->w[0] == s->w[1];
 }
 
-// [fake; idt] = G_d([real_d; real_other]): one call, since instance norm does not couple pictures.
+// [fake; idt] = G_d([real_d; real_other]): one call, where pictures do not depend on each other.
 static int generate_both(struct model *m, struct tape *t, int d) {
     const struct net *net = m->nets[NET_G_A + d];
     struct graph_size s = graph_size(t->graph, t->real[d]);
@@ -73,7 +73,7 @@ static int generate_both(struct model *m, struct tape *t, int d) {
     err = graph_norm_into(t->graph, t->real[other(d)], &pad, graph_view(t->graph, x, s.n, s.n));
     if (err)
         return err;
-    err = net_forward(net, t->graph, x, true, &y);
+    err = net_forward(net, t->graph, x, NET_TRAIN, &y);
     if (err)
         return err;
     graph_keep(t->graph, y);
@@ -82,14 +82,39 @@ static int generate_both(struct model *m, struct tape *t, int d) {
     return ERR_OK;
 }
 
-static int generate(struct model *m, struct tape *t, int d) {
-    int err;
+static int fake(struct model *m, struct tape *t, int d) {
+    int *y = &t->fake[other(d)];
+    int err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[d], NET_TRAIN, y);
 
-    if (m->options.lambda_identity > 0 && same_size(&t->shape))
-        return generate_both(m, t, d);
-    err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[d], true, &t->fake[other(d)]);
     if (!err)
-        graph_keep(t->graph, t->fake[other(d)]);
+        graph_keep(t->graph, *y);
+    return err;
+}
+
+static int reconstruct(struct model *m, struct tape *t, int d) {
+    int err = net_forward(m->nets[NET_G_A + other(d)], t->graph, t->fake[other(d)], NET_TRAIN,
+                          &t->rec[d]);
+
+    if (!err)
+        graph_keep(t->graph, t->rec[d]);
+    return err;
+}
+
+static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
+    return m->options.lambda_identity > 0 && same_size(&t->shape) &&
+           !net_couples_pictures(m->nets[NET_G_A]);
+}
+
+// What is sent to the pool. A net with running statistics has to see its batches in the order of
+// the reference: of each direction the fake, then its reconstruction, and identities last.
+static int generate(struct model *m, struct tape *t) {
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++) {
+        err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : fake(m, t, d);
+        if (!err && net_couples_pictures(m->nets[NET_G_A]))
+            err = reconstruct(m, t, d);
+    }
     return err;
 }
 
@@ -99,7 +124,7 @@ static int identity(struct model *m, struct tape *t, int d) {
 
     if (m->options.lambda_identity <= 0 || t->idt[d] >= 0)
         return ERR_OK;
-    err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[other(d)], true, &t->idt[d]);
+    err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[other(d)], NET_TRAIN, &t->idt[d]);
     if (!err)
         graph_keep(t->graph, t->idt[d]);
     return err;
@@ -111,13 +136,11 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
     double lambda = d == MODEL_A ? m->options.lambda_A : m->options.lambda_B;
     double lambda_other = d == MODEL_A ? m->options.lambda_B : m->options.lambda_A;
     double *loss = t->loss + d * LOSS_STRIDE;
-    int fake = t->fake[other(d)], map, err;
+    int map, err = t->rec[d] >= 0 ? ERR_OK : reconstruct(m, t, d);
 
-    err = net_forward(m->nets[NET_G_A + other(d)], t->graph, fake, true, &t->rec[d]);
     if (err)
         return err;
-    graph_keep(t->graph, t->rec[d]);
-    err = net_forward(m->nets[NET_D_A + d], t->graph, fake, false, &map);
+    err = net_forward(m->nets[NET_D_A + d], t->graph, t->fake[other(d)], NET_THROUGH, &map);
     if (err)
         return err;
     err = identity(m, t, d);
@@ -131,17 +154,30 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
     return ERR_OK;
 }
 
-// D_d reads the real and the pooled pictures of the domain that G_d writes in one call.
-static int discriminator_losses(struct model *m, struct tape *t, int d, int judged) {
-    int n = t->shape.n, map, err;
+// D_d on n pictures of the domain that G_d writes.
+static int judge(struct model *m, struct tape *t, int d, int pictures, int *ret_map) {
+    return net_forward(m->nets[NET_D_A + d], t->graph, pictures, NET_TRAIN, ret_map);
+}
 
-    err = net_forward(m->nets[NET_D_A + d], t->graph, judged, true, &map);
+// Reads the real and the pooled pictures in one call, or, if they would depend on each other, in
+// two.
+static int discriminator_losses(struct model *m, struct tape *t, int d, int judged) {
+    int n = t->shape.n, both, map[2], err;
+
+    if (net_couples_pictures(m->nets[NET_D_A + d])) {
+        err = judge(m, t, d, t->real[other(d)], &map[0]);
+        if (!err)
+            err = judge(m, t, d, t->pooled[other(d)], &map[1]);
+    } else {
+        err = judge(m, t, d, judged, &both);
+        if (!err)
+            for (int half = 0; half < 2; half++)
+                map[half] = graph_view(t->graph, both, half * n, n);
+    }
     if (err)
         return err;
-    graph_gan(t->graph, graph_view(t->graph, map, 0, n), m->gan_mode, true, 0.5,
-              &t->loss[LOSS_D_A + d * LOSS_STRIDE]);
-    graph_gan(t->graph, graph_view(t->graph, map, n, n), m->gan_mode, false, 0.5,
-              &t->loss_fake[LOSS_D_A + d * LOSS_STRIDE]);
+    graph_gan(t->graph, map[0], m->gan_mode, true, 0.5, &t->loss[LOSS_D_A + d * LOSS_STRIDE]);
+    graph_gan(t->graph, map[1], m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_A + d * LOSS_STRIDE]);
     return ERR_OK;
 }
 
@@ -161,8 +197,8 @@ static int build(struct model *m, struct tape *t) {
     int err = check_sizes(m, &t->shape), judged[2];
 
     add_inputs(m, t, judged);
-    for (int d = 0; d < 2 && !err; d++)
-        err = generate(m, t, d);
+    if (!err)
+        err = generate(m, t);
     t->generate.end = t->update_g.begin = graph_n_ops(t->graph);
     for (int d = 0; d < 2 && !err; d++)
         err = generator_losses(m, t, d);

@@ -16,6 +16,7 @@ static int make_nets(struct model *m, const struct model_options *o) {
     struct net_options g = {.arch = o->netG,
                             .nf = o->ngf,
                             .norm = o->norm,
+                            .dropout = o->dropout,
                             .in_nc = o->input_nc,
                             .out_nc = o->output_nc};
     struct net_options d = {.arch = o->netD,
@@ -47,27 +48,27 @@ static int generate(struct model *m, struct tape *t) {
                                  d == MODEL_A ? m->options.input_nc : m->options.output_nc);
     t->pooled[MODEL_B] =
         graph_input(t->graph, t->shape.n, t->shape.h[1], t->shape.w[1], m->options.output_nc);
-    err = net_forward(m->nets[NET_G], t->graph, t->real[MODEL_A], true, fake);
+    err = net_forward(m->nets[NET_G], t->graph, t->real[MODEL_A], NET_TRAIN, fake);
     if (!err)
         graph_keep(t->graph, *fake);
     return err;
 }
 
 // D's map of [a; b].
-static int judge(struct model *m, struct tape *t, int b, bool train, int *ret_map) {
+static int judge(struct model *m, struct tape *t, int b, enum net_mode mode, int *ret_map) {
     int pair = graph_join(t->graph, t->real[MODEL_A], b, ACT_NONE);
 
-    return net_forward(m->nets[NET_D], t->graph, pair, train, ret_map);
+    return net_forward(m->nets[NET_D], t->graph, pair, mode, ret_map);
 }
 
 // The fake comes before the real picture, as in the reference: D's running statistics see it.
 static int discriminator_losses(struct model *m, struct tape *t) {
-    int map, err = judge(m, t, t->pooled[MODEL_B], true, &map);
+    int map, err = judge(m, t, t->pooled[MODEL_B], NET_TRAIN, &map);
 
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_FAKE]);
-    err = judge(m, t, t->real[MODEL_B], true, &map);
+    err = judge(m, t, t->real[MODEL_B], NET_TRAIN, &map);
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 0.5, &t->loss[LOSS_D_REAL]);
@@ -75,7 +76,7 @@ static int discriminator_losses(struct model *m, struct tape *t) {
 }
 
 static int generator_losses(struct model *m, struct tape *t) {
-    int map, err = judge(m, t, t->fake[MODEL_B], false, &map);
+    int map, err = judge(m, t, t->fake[MODEL_B], NET_THROUGH, &map);
 
     if (err)
         return err;

@@ -65,7 +65,7 @@ struct model {
     struct tape **tapes; // options.shapes of them at most
     struct tape *tape;   // the selected one; NULL: none yet
     struct translation translations[TRANSLATIONS];
-    uint64_t clock;
+    uint64_t clock, step;
     void *arena, *translation_arena; // for the largest tape of each kind
     size_t arena_bytes, translation_arena_bytes;
 };

@@ -34,7 +34,7 @@ static int build(struct model *m, struct translation *t) {
     if (err)
         return err;
     t->x = graph_input(t->graph, t->n, t->h, t->w, c);
-    err = net_forward(net, t->graph, t->x, false, &t->y);
+    err = net_forward(net, t->graph, t->x, NET_EVAL, &t->y);
     if (err)
         return err;
     graph_keep(t->graph, t->y);

@@ -24,12 +24,16 @@ struct layer {
     int c;
     struct graph_conv_args conv;
     int border; // reflection that x carries
-    bool bias, norm, tanh;
+    bool bias, norm, tanh, dropout;
     enum activation act;
     enum skip skip;
-    int weight_param, bias_param; // -1: none
+    int weight_param, bias_param, norm_param; // -1: none; of a batch norm the first
     struct graph_weights weights;
+    struct graph_affine affine;
 };
+
+// A batch norm's entries in the state dict.
+enum { NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_BATCHES };
 
 struct net {
     const char *arch;
@@ -40,6 +44,9 @@ struct net {
     struct model_param *params;
     size_t *places; // of params, in the optimizer's buffers
     const struct optimizer *optimizer;
+    size_t n_statistics;
+    float *statistics; // running ones, of the device
+    int64_t *batches;  // of each layer
 };
 
 // Appends a plain convolution with norm and activation; the caller changes what differs.
@@ -77,6 +84,7 @@ static void resnet(struct net *net, const struct net_options *o, int blocks) {
         l->border = 1;
         l->act = ACT_RELU;
         l->skip = SKIP_REMEMBER;
+        l->dropout = o->dropout;
         l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.%d", 10 + i, o->dropout ? 6 : 5);
         l->border = 1;
         l->skip = SKIP_ADD;
@@ -126,6 +134,7 @@ static void unet(struct net *net, const struct net_options *o, int levels) {
         l->conv.transposed = true;
         l->act = ACT_RELU; // the join's, early: it needs a map that a norm op made
         l->skip = SKIP_JOIN;
+        l->dropout = o->dropout && !innermost && i > 3; // where it is as wide within as without
     }
     l->bias = true;
     l->norm = false;
@@ -162,9 +171,9 @@ static void pixel(struct net *net, const struct net_options *o) {
     l->norm = false;
 }
 
-static void param_add(struct net *net, const char *key, const char *what, int rank,
+static void param_add(struct net *net, enum model_param_kind kind, char *key, int rank,
                       const int64_t dims[4]) {
-    struct model_param p = {.key = xasprintf("%s.%s", key, what), .rank = rank, .count = 1};
+    struct model_param p = {.key = key, .kind = kind, .rank = rank, .count = 1};
 
     for (int i = 0; i < rank; i++) {
         p.dims[i] = dims[i];
@@ -174,6 +183,25 @@ static void param_add(struct net *net, const char *key, const char *what, int ra
     net->params[net->n_params++] = p;
 }
 
+// The norm is the module behind the convolution's.
+static void list_norm(struct net *net, const struct layer *l) {
+    static const char *const names[] = {
+        [NORM_WEIGHT] = "weight",
+        [NORM_BIAS] = "bias",
+        [NORM_MEAN] = "running_mean",
+        [NORM_VAR] = "running_var",
+        [NORM_BATCHES] = "num_batches_tracked",
+    };
+    int last = (int)(strrchr(l->key, '.') - l->key) + 1;
+    int module = (int)strtol(l->key + last, NULL, 10) + 1;
+
+    for (int i = NORM_WEIGHT; i <= NORM_BATCHES; i++)
+        param_add(net, (enum model_param_kind)(PARAM_NORM_WEIGHT + i),
+                  xasprintf("%.*s%d.%s", last, l->key, module, names[i]), i != NORM_BATCHES,
+                  (int64_t[4]){l->conv.k});
+    net->n_statistics += 2 * (size_t)l->conv.k;
+}
+
 // The state dict of the layers.
 static void list_params(struct net *net) {
     for (int i = 0; i < net->n_layers; i++) {
@@ -181,12 +209,16 @@ static void list_params(struct net *net) {
         int64_t k = l->conv.k, c = l->c, r = l->conv.r;
         bool t = l->conv.transposed;
         l->weight_param = net->n_params;
-        param_add(net, l->key, "weight", 4, (int64_t[4]){t ? c : k, t ? k : c, r, r});
+        param_add(net, PARAM_FILTER, xasprintf("%s.weight", l->key), 4,
+                  (int64_t[4]){t ? c : k, t ? k : c, r, r});
         l->bias_param = l->bias ? net->n_params : -1;
         if (l->bias) {
-            param_add(net, l->key, "bias", 1, (int64_t[4]){k});
+            param_add(net, PARAM_BIAS, xasprintf("%s.bias", l->key), 1, (int64_t[4]){k});
             net->params[net->n_params - 1].frozen = l->norm && net->norm == NORM_INSTANCE;
         }
+        l->norm_param = l->norm && net->norm == NORM_BATCH ? net->n_params : -1;
+        if (l->norm_param >= 0)
+            list_norm(net, l);
     }
     net->places = xcalloc((size_t)net->n_params, sizeof *net->places);
 }
@@ -199,9 +231,11 @@ static int net_new(const struct net_options *o, struct net **ret_net) {
     net->norm = NORM_INSTANCE;
     if (strcmp(o->norm, "none") == 0) {
         net->norm = NORM_NONE;
+    } else if (strcmp(o->norm, "batch") == 0) {
+        net->norm = NORM_BATCH;
     } else if (strcmp(o->norm, "instance") != 0) {
         free(net);
-        return err_set(ERR_CONFIG, "norm \"%s\": instance or none", o->norm);
+        return err_set(ERR_CONFIG, "norm \"%s\": instance, batch or none", o->norm);
     }
     if (o->in_nc < 1 || o->nf < 1) {
         free(net);
@@ -273,15 +307,23 @@ void net_free(struct net *net) {
         net->optimizer->device->backend->weights_free(net->layers[i].weights.derived);
     for (int i = 0; i < net->n_params; i++)
         free((char *)net->params[i].key);
+    if (net->optimizer)
+        net->optimizer->device->backend->memory_free(net->optimizer->device, net->statistics);
+    free(net->batches);
     free(net->layers);
     free(net->params);
     free(net->places);
     free(net);
 }
 
+static bool is_trained(const struct model_param *p) {
+    return p->kind <= PARAM_NORM_BIAS;
+}
+
 void net_reserve(struct net *net, size_t *size) {
     for (int i = 0; i < net->n_params; i++)
-        net->places[i] = optimizer_reserve(size, net->params[i].count);
+        if (is_trained(&net->params[i]))
+            net->places[i] = optimizer_reserve(size, net->params[i].count);
 }
 
 static void bind_layer(struct net *net, struct layer *l) {
@@ -298,16 +340,51 @@ static void bind_layer(struct net *net, struct layer *l) {
     }
 }
 
+static void bind_norm(struct net *net, struct layer *l) {
+    const struct model_param *p = &net->params[l->norm_param];
+    float *g = net->optimizer->g;
+
+    l->affine = (struct graph_affine){
+        .values = {p[NORM_WEIGHT].w, p[NORM_BIAS].w, p[NORM_MEAN].w, p[NORM_VAR].w},
+        .dweight = g + net->places[l->norm_param + NORM_WEIGHT],
+        .dbias = g + net->places[l->norm_param + NORM_BIAS],
+        .batches = p[NORM_BATCHES].batches};
+}
+
+// Gives the running statistics their places.
+static void place_statistics(struct net *net) {
+    struct device *d = net->optimizer->device;
+    size_t at = 0;
+
+    net->statistics = d->backend->memory_new(d, net->n_statistics * sizeof(float));
+    net->batches = xcalloc((size_t)net->n_layers, sizeof *net->batches);
+    for (int i = 0; i < net->n_layers; i++) {
+        struct model_param *p = &net->params[net->layers[i].norm_param];
+        if (net->layers[i].norm_param < 0)
+            continue;
+        p[NORM_MEAN].w = net->statistics + at;
+        p[NORM_VAR].w = p[NORM_MEAN].w + p[NORM_MEAN].count;
+        p[NORM_BATCHES].batches = &net->batches[i];
+        at += 2 * p[NORM_MEAN].count;
+    }
+}
+
 void net_bind(struct net *net, const struct optimizer *optimizer) {
     net->optimizer = optimizer;
+    place_statistics(net);
     for (int i = 0; i < net->n_params; i++) {
         struct model_param *p = &net->params[i];
+        if (!is_trained(p))
+            continue;
         p->w = optimizer->w + net->places[i];
         p->m = optimizer->m + net->places[i];
         p->v = optimizer->v + net->places[i];
     }
-    for (int i = 0; i < net->n_layers; i++)
+    for (int i = 0; i < net->n_layers; i++) {
         bind_layer(net, &net->layers[i]);
+        if (net->layers[i].norm_param >= 0)
+            bind_norm(net, &net->layers[i]);
+    }
 }
 
 int net_n_params(const struct net *net) {
@@ -332,7 +409,7 @@ int net_refresh(struct net *net) {
 }
 
 size_t net_bytes(const struct net *net) {
-    size_t bytes = 0;
+    size_t bytes = net->n_statistics * sizeof(float);
 
     for (int i = 0; i < net->n_layers; i++)
         bytes += net->optimizer->device->backend->weights_bytes(net->layers[i].weights.derived);
@@ -356,7 +433,7 @@ static bool fits(const struct net *net, int h, int w) {
         if (h <= l->border || w <= l->border)
             return false;
         conv_output_size(&conv, &h, &w);
-        if (h < 1 || w < 1 || (l->norm && net->norm == NORM_INSTANCE && h * w == 1))
+        if (h < 1 || w < 1 || (l->norm && net->norm != NORM_NONE && h * w == 1))
             return false;
     }
     return true;
@@ -389,30 +466,44 @@ static int border_behind(const struct net *net, int i) {
     return i + 1 < net->n_layers ? net->layers[i + 1].border : 0;
 }
 
-static int layer_forward(const struct net *net, int i, struct graph *g, int x, int skip, bool train,
-                         int *ret_y) {
+static enum norm_kind norm_of(const struct net *net, const struct layer *l, enum net_mode mode) {
+    if (!l->norm)
+        return NORM_NONE;
+    return net->norm == NORM_BATCH && mode == NET_EVAL ? NORM_RUNNING : net->norm;
+}
+
+static int layer_forward(const struct net *net, int i, struct graph *g, int x, int skip,
+                         enum net_mode mode, int *ret_y) {
     const struct layer *l = &net->layers[i];
     struct graph_conv_args conv = l->conv;
-    struct graph_norm_args norm = {.norm = l->norm ? net->norm : NORM_NONE,
+    struct graph_norm_args norm = {.norm = norm_of(net, l, mode),
                                    .act = l->act,
                                    .pad = border_behind(net, i),
-                                   .skip = l->skip == SKIP_ADD ? skip : -1};
+                                   .skip = l->skip == SKIP_ADD ? skip : -1,
+                                   .affine = l->norm_param >= 0 ? &l->affine : NULL,
+                                   .train = mode == NET_TRAIN,
+                                   .dropout = l->dropout && mode != NET_EVAL};
     int err, y;
 
-    conv.train = train;
+    conv.train = mode == NET_TRAIN;
     err = graph_conv(g, x, &l->weights, &conv, &y);
     if (err)
         return err;
     if (l->tanh)
         return graph_tanh(g, y, ret_y);
-    if (norm.norm == NORM_NONE && norm.act == ACT_NONE && norm.pad == 0 && norm.skip < 0) {
+    if (norm.norm == NORM_NONE && !norm.dropout && norm.act == ACT_NONE && norm.pad == 0 &&
+        norm.skip < 0) {
         *ret_y = y;
         return ERR_OK;
     }
     return graph_norm(g, y, &norm, ret_y);
 }
 
-int net_forward(const struct net *net, struct graph *g, int x, bool train, int *ret_y) {
+bool net_couples_pictures(const struct net *net) {
+    return net->norm == NORM_BATCH;
+}
+
+int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mode, int *ret_y) {
     struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
     int skip = -1, stack[STACK], depth = 0, err;
 
@@ -425,7 +516,7 @@ int net_forward(const struct net *net, struct graph *g, int x, bool train, int *
         enum skip what = net->layers[i].skip;
         if (what == SKIP_REMEMBER)
             skip = x;
-        err = layer_forward(net, i, g, x, skip, train, &x);
+        err = layer_forward(net, i, g, x, skip, mode, &x);
         if (err)
             return err;
         if (what == SKIP_PUSH)

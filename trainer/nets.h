@@ -6,9 +6,11 @@
 //   discriminators  basic (3 layers), n_layers       PatchGAN, Isola et al. 2017 (arXiv:1611.07004)
 //                   pixel                            the same with 1x1 filters
 //
-// Convolutions have a bias if the norm is instance norm; the first and last of a PatchGAN, the
-// last of a generator and the first of a pixel net have one always. A bias in front of an instance
-// norm has no effect: it is a parameter like the others, but `frozen` and left out of the sums.
+// Norms are instance norms, batch norms (after the convolution MODULE.N of the state dict, the norm
+// is MODULE.N+1) or none. Convolutions have a bias if the norm is instance norm; the first and last
+// of a PatchGAN, the last of a generator and the first of a pixel net have one always. A bias in
+// front of an instance norm has no effect: it is a parameter like the others, but `frozen` and left
+// out of the sums.
 #ifndef NETS_H
 #define NETS_H
 
@@ -23,8 +25,8 @@ struct net_options {
     const char *arch;
     int in_nc, out_nc, nf; // out_nc: generators only. nf: channels after the first layer
     int n_layers;          // "n_layers" only
-    const char *norm;      // "instance" or "none"
-    bool dropout;          // of a generator: shifts keys as dropout layers would; has no effect
+    const char *norm;      // "instance", "batch" or "none"
+    bool dropout;          // of a generator: in resnet blocks, in a U-Net's inner levels
 };
 
 struct net;
@@ -57,8 +59,18 @@ int net_check_size(const struct net *net, int h, int w);
 // The reflection border that the first layer reads.
 int net_border(const struct net *net);
 
-// y = net(x). x has the border net_border, or none (it is padded then). With `train` the backward
-// adds to the parameters' gradients. Fails with ERR_SHAPE, ERR_DEVICE.
-int net_forward(const struct net *net, struct graph *g, int x, bool train, int *ret_y);
+enum net_mode {
+    NET_THROUGH, // as in training, but gradients go to x alone
+    NET_TRAIN,   // batch norm by the batch, which moves its running statistics; dropout
+    NET_EVAL,    // batch norm by its running statistics, no dropout; no gradients
+};
+
+// y = net(x). x has the border net_border, or none (it is padded then). Fails with ERR_SHAPE,
+// ERR_DEVICE.
+int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mode, int *ret_y);
+
+// Whether the result for one picture depends on the others of the batch: then two batches must not
+// be passed as one.
+bool net_couples_pictures(const struct net *net);
 
 #endif

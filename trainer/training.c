@@ -183,7 +183,8 @@ static void tell_facts(struct training *t) {
         char key[97];
         size_t count = 0;
         for (int k = 0; k < t->nets[i]->n_params; k++)
-            count += t->nets[i]->params[k].count;
+            if (t->nets[i]->params[k].m) // no statistics
+                count += t->nets[i]->params[k].count;
         (void)snprintf(key, sizeof key, "net.%s.parameters", t->nets[i]->name); // fits
         points_param(t->points, key, "%zu", count);
     }
@@ -371,6 +372,7 @@ static int load_batch(struct training *t) {
     int err = model_shape(t->model, b->n, b->h[0], b->w[0], b->h[1], b->w[1]);
     if (err)
         return err;
+    model_set_step(t->model, t->state.step);
     memcpy(t->shape, shape, sizeof shape);
     if (is_new)
         note_kernels(t); // before the tape may be gone again

@@ -44,12 +44,50 @@ int golden_net_new(yajl_val net, struct net **ret_net) {
     return err_set(ERR_CONFIG, "nets of type %s are not built yet", type);
 }
 
+static void fill_param(struct model_param *p, uint32_t index, double scale) {
+    switch (p->kind) {
+    case PARAM_NORM_WEIGHT:
+        for (size_t i = 0; i < p->count; i++)
+            p->w[i] = golden_value(index, (uint32_t)i, 0.2, 1);
+        break;
+    case PARAM_NORM_BIAS:
+        golden_fill(p->w, p->count, index, 0.1);
+        break;
+    case PARAM_RUNNING_MEAN:
+    case PARAM_RUNNING_VAR:
+        for (size_t i = 0; i < p->count; i++)
+            p->w[i] = p->kind == PARAM_RUNNING_VAR;
+        break;
+    case PARAM_BATCHES:
+        *p->batches = 0;
+        break;
+    default:
+        golden_fill(p->w, p->count, index, scale);
+    }
+}
+
 void golden_net_fill(yajl_val net, int n_params, struct model_param *params) {
     uint32_t base = (uint32_t)json_int(net, "base", 0);
 
     for (int i = 0; i < n_params; i++)
-        golden_fill(params[i].w, params[i].count, base + (uint32_t)i,
-                    json_number(net, "wscale", 0.1));
+        fill_param(&params[i], base + (uint32_t)i, json_number(net, "wscale", 0.1));
+}
+
+void golden_check_buffer(struct judge *j, yajl_val check, int n_params,
+                         const struct model_param *params) {
+    const char *key = json_text(check, "key", "");
+
+    for (int i = 0; i < n_params; i++) {
+        const struct model_param *p = &params[i];
+        if (strcmp(p->key, key) != 0)
+            continue;
+        if (p->kind != PARAM_BATCHES)
+            (void)check_floats(j, key, check, p->w, p->count); // the judge counts
+        else if (*p->batches != json_int_at(json_get(check, "ints"), 0))
+            judge_complain(j, "%s is %lld", key, (long long)*p->batches);
+        return;
+    }
+    judge_complain(j, "there is no parameter %s", key);
 }
 
 static int rig_open(struct rig *r, const struct judge *j, yajl_val net) {
@@ -68,24 +106,31 @@ static int rig_open(struct rig *r, const struct judge *j, yajl_val net) {
     return ERR_OK;
 }
 
-static void rig_close(struct rig *r) {
+// Drops the tape.
+static void rig_reset(struct rig *r) {
     if (r->device && r->arena)
         r->device->backend->memory_free(r->device, r->arena);
     graph_free(r->graph);
+    r->arena = NULL;
+    r->graph = NULL;
+}
+
+static void rig_close(struct rig *r) {
+    rig_reset(r);
     net_free(r->net);
     optimizer_fini(&r->optimizer);
     device_close(r->device);
 }
 
 // The tape: forward and, if wanted, the backward of the loss sum(out r).
-static int rig_build(struct rig *r, bool backward) {
+static int rig_build(struct rig *r, bool backward, enum net_mode mode) {
     int err;
 
     r->graph = graph_new(r->device);
     r->x = graph_input(r->graph, r->shape[0], r->shape[2], r->shape[3], r->shape[1]);
     if (backward)
         graph_require_gradient(r->graph, r->x);
-    err = net_forward(r->net, r->graph, r->x, backward, &r->y);
+    err = net_forward(r->net, r->graph, r->x, mode, &r->y);
     if (err)
         return err;
     graph_keep(r->graph, r->y);
@@ -102,16 +147,29 @@ static int rig_build(struct rig *r, bool backward) {
     return net_refresh(r->net);
 }
 
-static int rig_run(struct rig *r, yajl_val c) {
-    yajl_val passes = json_get(c, "passes"), last = json_at(passes, json_count(passes) - 1);
+static int run_pass(struct rig *r, yajl_val c, yajl_val pass) {
+    bool eval = strcmp(json_text(pass, "mode", ""), "eval") == 0;
+    int err;
 
-    // Earlier passes only matter to batch norm's statistics.
+    rig_reset(r);
+    err = rig_build(r, json_get(c, "r_index") != NULL, eval ? NET_EVAL : NET_TRAIN);
+    if (err)
+        return err;
     golden_fill_pictures(graph_data(r->graph, r->arena, r->x), r->shape,
-                         (uint32_t)json_int(last, "index", 0));
+                         (uint32_t)json_int(pass, "index", 0));
     if (json_get(c, "r_index"))
         golden_fill_pictures(graph_data(r->graph, r->arena, r->r), r->out_shape,
                              (uint32_t)json_int(c, "r_index", 0));
     return graph_run(r->graph, r->arena, 0, graph_n_ops(r->graph), NULL);
+}
+
+static int rig_run(struct rig *r, yajl_val c) {
+    yajl_val passes = json_get(c, "passes");
+    int err = ERR_OK;
+
+    for (int i = 0; i < json_count(passes) && !err; i++)
+        err = run_pass(r, c, json_at(passes, i));
+    return err;
 }
 
 static void check_pictures(struct judge *j, const char *what, yajl_val check, const float *x,
@@ -146,6 +204,8 @@ static void check_net(struct judge *j, struct rig *r, yajl_val check) {
                        r->shape);
     else if (strcmp(q, "grad") == 0)
         check_gradient(j, r, check);
+    else if (strcmp(q, "buffer") == 0)
+        golden_check_buffer(j, check, net_n_params(r->net), net_params(r->net));
     else
         judge_complain(j, "unknown quantity \"%s\"", q);
 }
@@ -163,9 +223,7 @@ void case_forward(struct judge *j, yajl_val c) {
     for (int i = 0; i < 4; i++)
         r.shape[i] = (int)json_int_at(json_get(c, "shape"), i);
     golden_net_fill(json_get(c, "net"), net_n_params(r.net), net_params(r.net));
-    err = rig_build(&r, json_get(c, "r_index") != NULL);
-    if (!err)
-        err = rig_run(&r, c);
+    err = rig_run(&r, c);
     if (err)
         judge_complain(j, "%s", err_text());
     for (int i = 0; !err && i < json_count(checks); i++)
@@ -242,8 +300,7 @@ void case_init(struct judge *j, yajl_val c) {
     for (int i = 0; i < net_n_params(r.net); i++) {
         struct model_param *p = &net_params(r.net)[i];
         args.sub = (uint32_t)i;
-        if (p->rank == 4)
-            init_filter(&args, p->dims, p->w);
+        init_param(&args, p);
     }
     for (int i = 0; i < json_count(checks); i++)
         check_init(j, &r, json_at(checks, i));

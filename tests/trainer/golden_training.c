@@ -80,7 +80,9 @@ static void fill_nets(struct training *t) {
         t->initial[i] = xcalloc(size, sizeof(float));
         size = 0;
         for (int k = 0; k < net->n_params; k++) {
-            memcpy(t->initial[i] + size, net->params[k].w, net->params[k].count * sizeof(float));
+            if (net->params[k].w)
+                memcpy(t->initial[i] + size, net->params[k].w,
+                       net->params[k].count * sizeof(float));
             size += net->params[k].count;
         }
     }
@@ -197,7 +199,7 @@ static void check_parameters(struct training *t, yajl_val check, const char *wha
         a = xcalloc(size, sizeof *a);
         for (int k = 0; k < net->n_params; k++) {
             const struct model_param *p = &net->params[k];
-            if (key ? strcmp(key, p->key) == 0 : !excluded(t->c, name, p->key))
+            if (key ? strcmp(key, p->key) == 0 : p->m && !excluded(t->c, name, p->key))
                 append(what, p, t->initial[i] + at, a, &n);
             at += p->count;
         }
@@ -208,6 +210,14 @@ static void check_parameters(struct training *t, yajl_val check, const char *wha
         return;
     }
     judge_complain(t->judge, "there is no net \"%s\"", name);
+}
+
+static void check_buffer(struct training *t, yajl_val check) {
+    for (int i = 0; i < model_n_nets(t->model); i++) {
+        const struct model_net *net = model_net(t->model, i);
+        if (strcmp(net->name, json_text(check, "net", "")) == 0)
+            golden_check_buffer(t->judge, check, net->n_params, net->params);
+    }
 }
 
 static void check_loss(struct training *t, yajl_val check) {
@@ -255,6 +265,8 @@ static void check_step(struct training *t, yajl_val check) {
 
     if (strcmp(q, "loss") == 0)
         check_loss(t, check);
+    else if (strcmp(q, "buffer") == 0)
+        check_buffer(t, check);
     else if (strncmp(q, "net_", 4) == 0)
         check_parameters(t, check, q + 4, NULL);
     else if (strcmp(q, "delta") == 0 || strcmp(q, "m") == 0 || strcmp(q, "v") == 0)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "rng.h"
 #include "util.h"
 
 void ref_conv_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
@@ -96,21 +97,49 @@ static int reflect(int i, int size) {
 }
 
 struct moments {
-    double mean, rstd;
+    double mean, variance, rstd, weight, bias, count;
 };
 
-// Of channel c of picture n.
-static struct moments moments(const struct norm_shape *s, const double *x, int n, int c) {
-    const double *first = x + (size_t)n * (size_t)(s->h * s->w * s->c) + c;
-    double mean = 0, variance = 0, count = s->h * s->w;
+// Of channel c, over picture n or over all.
+static struct moments moments(const struct norm_shape *s, const struct ref_layer *l,
+                              const double *x, int n, int c) {
+    int first = s->norm == NORM_BATCH ? 0 : n, end = s->norm == NORM_BATCH ? s->n : n + 1;
+    struct moments m = {.rstd = 1, .weight = 1, .count = (end - first) * s->h * s->w};
 
     if (s->norm == NORM_NONE)
-        return (struct moments){0, 1};
-    for (int p = 0; p < s->h * s->w; p++)
-        mean += first[p * s->c] / count;
-    for (int p = 0; p < s->h * s->w; p++)
-        variance += (first[p * s->c] - mean) * (first[p * s->c] - mean) / count;
-    return (struct moments){mean, 1 / sqrt(variance + 1e-5)};
+        return m;
+    for (int p = first * s->h * s->w; p < end * s->h * s->w; p++)
+        m.mean += x[p * s->c + c] / m.count;
+    for (int p = first * s->h * s->w; p < end * s->h * s->w; p++)
+        m.variance += (x[p * s->c + c] - m.mean) * (x[p * s->c + c] - m.mean) / m.count;
+    if (s->norm == NORM_RUNNING) {
+        m.mean = l->running_mean[c];
+        m.variance = l->running_var[c];
+    }
+    m.rstd = 1 / sqrt(m.variance + 1e-5);
+    if (s->norm != NORM_INSTANCE) {
+        m.weight = l->weight[c];
+        m.bias = l->bias[c];
+    }
+    return m;
+}
+
+void ref_norm_move(const struct norm_shape *s, const struct ref_layer *l, const double *x) {
+    for (int c = 0; c < s->c; c++) {
+        struct moments m = moments(s, l, x, 0, c);
+        double unbiased = m.variance * m.count / (m.count - 1);
+        l->running_mean[c] = 0.9 * l->running_mean[c] + 0.1 * m.mean;
+        l->running_var[c] = 0.9 * l->running_var[c] + 0.1 * unbiased;
+    }
+}
+
+// 2 or 0; `e` is the element of [n,h,w,c].
+static double survives(const struct ref_layer *l, size_t e) {
+    if (!l || !l->dropout)
+        return 1;
+    struct rng_block b =
+        rng_block(l->dropout->seed, RNG_DROPOUT, l->dropout->index, (uint32_t)(e / 128));
+    return b.v[e / 32 % 4] & UINT32_C(1) << e % 32 ? 2 : 0;
 }
 
 static double slope(enum activation act, double x) {
@@ -131,15 +160,17 @@ static size_t at(const struct norm_shape *s, int pad, int n, int y, int x) {
            (size_t)(x + pad) * (size_t)s->c;
 }
 
-void ref_norm(const struct norm_shape *s, const double *x, const double *skip, double *ret_y) {
+void ref_norm(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
+              const double *skip, double *ret_y) {
     for (int n = 0; n < s->n; n++)
         for (int c = 0; c < s->c; c++) {
-            struct moments m = moments(s, x, n, c);
+            struct moments m = moments(s, layer, x, n, c);
             for (int i = -s->pad; i < s->h + s->pad; i++)
                 for (int j = -s->pad; j < s->w + s->pad; j++) {
                     int y0 = reflect(i, s->h), x0 = reflect(j, s->w);
-                    double z = (x[at(s, 0, n, y0, x0) + (size_t)c] - m.mean) * m.rstd;
-                    double y = z * slope(s->act, z);
+                    size_t e = at(s, 0, n, y0, x0) + (size_t)c;
+                    double z = (x[e] - m.mean) * m.rstd * m.weight + m.bias;
+                    double y = z * slope(s->act, z) * survives(layer, e);
                     if (skip)
                         y += skip[at(s, s->skip_pad, n, y0, x0) + (size_t)c];
                     ret_y[at(s, s->pad, n, i, j) + (size_t)c] = y;
@@ -147,25 +178,53 @@ void ref_norm(const struct norm_shape *s, const double *x, const double *skip, d
         }
 }
 
-void ref_norm_backward(const struct norm_shape *s, const double *x, const double *g,
-                       double *ret_dx) {
-    double count = s->h * s->w;
+// u and xhat of element e.
+struct passed {
+    double u, xhat;
+};
 
-    for (int n = 0; n < s->n; n++)
+static struct passed passed(const struct norm_shape *s, const struct ref_layer *layer,
+                            const struct moments *m, double x, double g, size_t e) {
+    double xhat = (x - m->mean) * m->rstd;
+
+    return (struct passed){g * survives(layer, e) * slope(s->act, xhat * m->weight + m->bias),
+                           xhat};
+}
+
+// Of channel c, of the picture or of all of them: elements from + p c, p in [0, m->count).
+static void channel_backward(const struct norm_shape *s, const struct ref_layer *layer,
+                             const struct moments *m, size_t from, const double *x, const double *g,
+                             double sums[2], double *dx) {
+    sums[0] = sums[1] = 0;
+    for (int round = 0; round < 2; round++)
+        for (int p = 0; p < (int)m->count; p++) {
+            size_t e = from + (size_t)(p * s->c);
+            struct passed q = passed(s, layer, m, x[e], g[e], e);
+            if (round == 0) {
+                sums[0] += q.u;
+                sums[1] += q.u * q.xhat;
+            } else {
+                dx[e] = s->norm == NORM_NONE
+                            ? q.u
+                            : (q.u - sums[0] / m->count - q.xhat * sums[1] / m->count) * m->rstd *
+                                  m->weight;
+            }
+        }
+}
+
+void ref_norm_backward(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
+                       const double *g, const struct ref_norm_gradients *ret) {
+    int groups = s->norm == NORM_BATCH ? 1 : s->n;
+
+    for (int n = 0; n < groups; n++)
         for (int c = 0; c < s->c; c++) {
-            struct moments m = moments(s, x, n, c);
-            double mean_u = 0, mean_ux = 0;
-            for (int round = 0; round < 2; round++)
-                for (int p = 0; p < s->h * s->w; p++) {
-                    size_t i = at(s, 0, n, 0, 0) + (size_t)(p * s->c + c);
-                    double z = (x[i] - m.mean) * m.rstd, u = g[i] * slope(s->act, z);
-                    if (round == 0) {
-                        mean_u += u / count;
-                        mean_ux += u * z / count;
-                    } else {
-                        ret_dx[i] = s->norm == NORM_NONE ? u : (u - mean_u - z * mean_ux) * m.rstd;
-                    }
-                }
+            struct moments m = moments(s, layer, x, n, c);
+            double sums[2];
+            channel_backward(s, layer, &m, at(s, 0, n, 0, 0) + (size_t)c, x, g, sums, ret->dx);
+            if (ret->dbias)
+                ret->dbias[c] = sums[0];
+            if (ret->dweight)
+                ret->dweight[c] = sums[1];
         }
 }
 

@@ -16,11 +16,25 @@ void ref_conv(const struct conv_shape *s, const double *x, const double *w, cons
 void ref_conv_backward(const struct conv_shape *s, const double *x, const double *w,
                        const double *dy, double *ret_dx, double *ret_dw, double *ret_dbias);
 
-// skip may be NULL.
-void ref_norm(const struct norm_shape *s, const double *x, const double *skip, double *ret_y);
+// Batch norm's parameters, [c] each, and dropout.
+struct ref_layer {
+    const double *weight, *bias;
+    double *running_mean, *running_var;
+    const struct norm_dropout *dropout; // NULL: none
+};
+
+// skip may be NULL; layer only for instance norm and none without dropout. Moves nothing.
+void ref_norm(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
+              const double *skip, double *ret_y);
+// What NORM_BATCH does to the running statistics.
+void ref_norm_move(const struct norm_shape *s, const struct ref_layer *layer, const double *x);
+
+struct ref_norm_gradients {
+    double *dx, *dweight, *dbias; // the last two may be NULL
+};
 // g [n,h,w,c] is d loss / d inside of y, borders folded already.
-void ref_norm_backward(const struct norm_shape *s, const double *x, const double *g,
-                       double *ret_dx);
+void ref_norm_backward(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
+                       const double *g, const struct ref_norm_gradients *ret);
 // Adds a part [n,h+2 pad,w+2 pad,c] of a gradient to pictures [first, first + n) of g.
 void ref_fold(const struct norm_shape *s, const double *part, int pad, int first, int n, double *g);
 

@@ -34,7 +34,8 @@ static struct problem problem_new(struct cpu_norm s, int skip_pad, bool with_bia
     p.skip = skip_pad >= 0 ? random_floats(floats_with_pad(&s, skip_pad), seed + 2) : NULL;
     p.y = poison(p.padded);
     p.work = xcalloc(cpu_norm_work_doubles(&s), sizeof(double));
-    p.saved = (struct cpu_norm_saved){p.x, p.bias, poison(s.n * s.c), poison(s.n * s.c)};
+    p.saved = (struct cpu_norm_saved){
+        .x = p.x, .bias = p.bias, .mean = poison(s.n * s.c), .rstd = poison(s.n * s.c)};
     return p;
 }
 
@@ -365,7 +366,7 @@ static void bias_gradient_adds_when_told(void **state) {
     cpu_norm_backward(&p.s, &p.saved, &grads, p.work, &ret);
     memcpy(twice, once, sizeof once);
     ret.dbias = twice;
-    ret.add_dbias = true;
+    ret.add = true;
     cpu_norm_backward(&p.s, &p.saved, &grads, p.work, &ret);
     for (int i = 0; i < 5; i++)
         assert_true(twice[i] == 2 * once[i]);

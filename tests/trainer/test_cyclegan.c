@@ -294,7 +294,7 @@ static void run_generator(bool apart, float **ret_dx, float **ret_g, size_t *ret
     struct graph *g = graph_new(device);
     x = graph_input(g, 2, 16, 12, 3);
     graph_require_gradient(g, x);
-    assert_int_equal(net_forward(net, g, x, true, &y), ERR_OK);
+    assert_int_equal(net_forward(net, g, x, NET_TRAIN, &y), ERR_OK);
     r = graph_input(g, 2, 16, 12, 2);
     graph_dot(g, y, r);
     graph_backward(g);

@@ -272,67 +272,185 @@ static const struct norm_shape norms[] = {
     {.n = 2, .h = 6, .w = 3, .c = 17, .pad = 1, .skip_pad = 1, .norm = NORM_INSTANCE},
     {.n = 2, .h = 4, .w = 4, .c = 32, .pad = 3, .norm = NORM_INSTANCE, .act = ACT_RELU},
     {.n = 2, .h = 3, .w = 1, .c = 4, .norm = NORM_INSTANCE, .act = ACT_LEAKY},
+    {.n = 3, .h = 5, .w = 7, .c = 8, .pad = 1, .norm = NORM_BATCH, .act = ACT_RELU},
+    {.n = 2, .h = 40, .w = 3, .c = 17, .pad = 1, .skip_pad = 1, .norm = NORM_BATCH},
+    {.n = 5, .h = 2, .w = 1, .c = 5, .norm = NORM_BATCH, .act = ACT_LEAKY},
+    {.n = 1, .h = 6, .w = 9, .c = 70, .norm = NORM_BATCH, .act = ACT_LEAKY},
+    {.n = 2, .h = 5, .w = 4, .c = 6, .pad = 3, .norm = NORM_RUNNING, .act = ACT_RELU},
+    {.n = 1, .h = 1, .w = 1, .c = 6, .norm = NORM_RUNNING},
 };
 
 static size_t padded_count(const struct norm_shape *s, int pad) {
     return (size_t)(s->n * (s->h + 2 * pad) * (s->w + 2 * pad) * s->c);
 }
 
-static void norm_forward_is_the_definition(void **state) {
-    struct device *d = open_device("auto");
+// A norm ready to run, with tensors; for the device and for the judge.
+struct norm_rig {
+    struct device *device;
+    struct norm_shape shape;
+    struct pair x, y, skip, stats, a, b, dx, dskip;
+    struct pair weight, bias, mean, var, dweight, dbias;
+    struct norm_affine affine;
+    struct norm_dropout dropout;
+    struct ref_layer layer;
+    struct norm_tensors forward;
+    struct norm_gradients backward;
+    void *workspace;
+};
 
-    for (unsigned i = 0; i < COUNT(norms); i++)
-        for (int with_skip = 0; with_skip < 2; with_skip++) {
-            const struct norm_shape *s = &norms[i];
-            struct pair x = pair_new(padded_count(s, 0)),
-                        y = pair_poisoned(padded_count(s, s->pad));
-            struct pair skip = pair_new(padded_count(s, s->skip_pad));
-            struct pair stats = pair_poisoned((size_t)(2 * s->n * s->c));
-            void *workspace = xaligned(d->backend->norm_workspace_bytes(d, s) + 64);
-            struct norm_tensors t = {x.f, with_skip ? skip.f : NULL, y.f, stats.f};
-            ref_norm(s, x.d, with_skip ? skip.d : NULL, y.d);
-            assert_int_equal(d->backend->norm_forward(d, s, &t, workspace), ERR_OK);
-            assert_pair_agrees(&y);
-            pair_fini(&x);
-            pair_fini(&y);
-            pair_fini(&skip);
-            pair_fini(&stats);
-            free(workspace);
-        }
-    device_close(d);
+static bool is_batch(const struct norm_shape *s) {
+    return s->norm == NORM_BATCH || s->norm == NORM_RUNNING;
+}
+
+static void norm_rig_pairs(struct norm_rig *r) {
+    const struct norm_shape *s = &r->shape;
+    size_t c = (size_t)s->c;
+
+    r->x = pair_new(padded_count(s, 0));
+    r->y = pair_poisoned(padded_count(s, s->pad));
+    r->skip = pair_new(padded_count(s, s->skip_pad));
+    r->stats = pair_poisoned((size_t)(2 * s->n * s->c));
+    r->a = pair_new(r->y.count);
+    r->b = pair_new(r->x.count);
+    r->dx = pair_poisoned(r->x.count);
+    r->dskip = pair_poisoned(r->x.count);
+    struct pair *vectors[] = {&r->weight, &r->bias, &r->mean, &r->var};
+    for (unsigned i = 0; i < COUNT(vectors); i++)
+        *vectors[i] = pair_new(c);
+    for (size_t i = 0; i < c; i++)
+        r->var.d[i] = r->var.f[i] = 1.5f + r->var.f[i];
+    r->dweight = pair_poisoned(c);
+    r->dbias = pair_poisoned(c);
+}
+
+static void norm_rig_open(struct norm_rig *r, const struct norm_shape *s, bool dropout) {
+    *r = (struct norm_rig){.device = open_device("auto"), .shape = *s, .dropout = {11, 77}};
+    norm_rig_pairs(r);
+    r->affine = (struct norm_affine){r->weight.f, r->bias.f, r->mean.f, r->var.f};
+    r->layer = (struct ref_layer){r->weight.d, r->bias.d, r->mean.d, r->var.d,
+                                  dropout ? &r->dropout : NULL};
+    r->forward = (struct norm_tensors){
+        .x = r->x.f,
+        .ret_y = r->y.f,
+        .ret_stats = r->stats.f,
+        .affine = is_batch(s) ? &r->affine : NULL,
+        .dropout = r->layer.dropout,
+    };
+    r->backward = (struct norm_gradients){
+        .x = r->x.f,
+        .stats = r->stats.f,
+        .dy = {2, {{r->a.f, s->pad, 0, s->n}, {r->b.f, 0, 0, s->n}}},
+        .ret_dx = r->dx.f,
+        .ret_dskip = r->dskip.f,
+        .affine = r->forward.affine,
+        .dropout = r->layer.dropout,
+        .ret_dweight = is_batch(s) ? r->dweight.f : NULL,
+        .ret_dbias = is_batch(s) ? r->dbias.f : NULL,
+    };
+    r->workspace = xaligned(r->device->backend->norm_workspace_bytes(r->device, s) + 64);
+}
+
+static void norm_rig_close(struct norm_rig *r) {
+    struct pair *all[] = {&r->x,    &r->y,   &r->skip,    &r->stats,  &r->a,
+                          &r->b,    &r->dx,  &r->dskip,   &r->weight, &r->bias,
+                          &r->mean, &r->var, &r->dweight, &r->dbias};
+
+    for (unsigned i = 0; i < COUNT(all); i++)
+        pair_fini(all[i]);
+    free(r->workspace);
+    device_close(r->device);
+}
+
+static void run_norm_forward(struct norm_rig *r) {
+    const struct backend *b = r->device->backend;
+
+    assert_int_equal(b->norm_forward(r->device, &r->shape, &r->forward, r->workspace), ERR_OK);
+}
+
+static void run_norm_backward(struct norm_rig *r) {
+    const struct backend *b = r->device->backend;
+
+    assert_int_equal(b->norm_backward(r->device, &r->shape, &r->backward, r->workspace), ERR_OK);
+}
+
+static void norm_forward_is_the_definition(void **state) {
+    for (unsigned i = 0; i < 4 * COUNT(norms); i++) {
+        struct norm_rig r;
+        bool with_skip = i & 1, dropout = i & 2;
+        norm_rig_open(&r, &norms[i / 4], dropout);
+        r.forward.skip = with_skip ? r.skip.f : NULL;
+        ref_norm(&r.shape, &r.layer, r.x.d, with_skip ? r.skip.d : NULL, r.y.d);
+        if (r.shape.norm == NORM_BATCH)
+            ref_norm_move(&r.shape, &r.layer, r.x.d);
+        run_norm_forward(&r);
+        assert_pair_agrees(&r.y);
+        assert_pair_agrees(&r.mean);
+        assert_pair_agrees(&r.var);
+        norm_rig_close(&r);
+    }
 }
 
 static void norm_gradient_is_the_definition(void **state) {
-    struct device *d = open_device("auto");
-
-    for (unsigned i = 0; i < COUNT(norms); i++) {
-        const struct norm_shape *s = &norms[i];
-        struct pair x = pair_new(padded_count(s, 0)), y = pair_poisoned(padded_count(s, s->pad));
-        struct pair a = pair_new(y.count), b = pair_new(x.count);
-        struct pair dx = pair_poisoned(x.count), dskip = pair_poisoned(x.count);
-        struct pair stats = pair_poisoned((size_t)(2 * s->n * s->c));
-        void *workspace = xaligned(d->backend->norm_workspace_bytes(d, s) + 64);
-        struct norm_tensors forward = {x.f, NULL, y.f, stats.f};
-        struct norm_gradients backward = {
-            .x = x.f,
-            .stats = stats.f,
-            .dy = {2, {{a.f, s->pad, 0, s->n}, {b.f, 0, 0, s->n}}},
-            .ret_dx = dx.f,
-            .ret_dskip = dskip.f,
-        };
-        assert_int_equal(d->backend->norm_forward(d, s, &forward, workspace), ERR_OK);
-        assert_int_equal(d->backend->norm_backward(d, s, &backward, workspace), ERR_OK);
-        ref_fold(s, a.d, s->pad, 0, s->n, dskip.d);
-        ref_fold(s, b.d, 0, 0, s->n, dskip.d);
-        ref_norm_backward(s, x.d, dskip.d, dx.d);
-        assert_pair_agrees(&dskip);
-        assert_pair_agrees(&dx);
-        struct pair *all[] = {&x, &y, &a, &b, &dx, &dskip, &stats};
-        for (unsigned k = 0; k < COUNT(all); k++)
-            pair_fini(all[k]);
-        free(workspace);
+    for (unsigned i = 0; i < 2 * COUNT(norms); i++) {
+        struct norm_rig r;
+        norm_rig_open(&r, &norms[i / 2], i & 1);
+        const struct norm_shape *s = &r.shape;
+        struct ref_norm_gradients want = {r.dx.d, r.dweight.d, r.dbias.d};
+        if (s->norm == NORM_RUNNING) {
+            norm_rig_close(&r);
+            continue;
+        }
+        run_norm_forward(&r);
+        run_norm_backward(&r);
+        ref_fold(s, r.a.d, s->pad, 0, s->n, r.dskip.d);
+        ref_fold(s, r.b.d, 0, 0, s->n, r.dskip.d);
+        ref_norm_backward(s, &r.layer, r.x.d, r.dskip.d, &want);
+        assert_pair_agrees(&r.dskip);
+        assert_pair_agrees(&r.dx);
+        if (is_batch(s)) {
+            assert_pair_agrees(&r.dweight);
+            assert_pair_agrees(&r.dbias);
+        }
+        norm_rig_close(&r);
     }
-    device_close(d);
+}
+
+static void second_contribution_to_a_batch_norm_is_added(void **state) {
+    struct norm_rig r;
+
+    norm_rig_open(&r, &norms[6], false);
+    run_norm_forward(&r);
+    run_norm_backward(&r);
+    for (size_t i = 0; i < r.dweight.count; i++) {
+        r.dweight.d[i] = 2 * r.dweight.f[i];
+        r.dbias.d[i] = 2 * r.dbias.f[i];
+    }
+    r.backward.accumulate = true;
+    run_norm_backward(&r);
+    assert_pair_agrees(&r.dweight);
+    assert_pair_agrees(&r.dbias);
+    norm_rig_close(&r);
+}
+
+static void dropout_drops_half_and_draws_anew_for_each_index(void **state) {
+    struct norm_shape s = {.n = 4, .h = 32, .w = 30, .c = 13, .norm = NORM_NONE};
+    struct norm_rig r;
+    size_t dropped = 0, moved = 0;
+
+    norm_rig_open(&r, &s, true);
+    run_norm_forward(&r);
+    memcpy(r.dx.f, r.y.f, r.y.count * sizeof(float));
+    r.dropout.index++;
+    run_norm_forward(&r);
+    for (size_t i = 0; i < r.y.count; i++) {
+        dropped += r.y.f[i] == 0;
+        moved += r.y.f[i] != r.dx.f[i];
+        assert_true(r.y.f[i] == 0 || r.y.f[i] == 2 * r.x.f[i]);
+    }
+    // 49920 fair coins: their standard deviation is 112, six of them 670.
+    assert_in_range(dropped, 24960 - 670, 24960 + 670);
+    assert_in_range(moved, 24960 - 670, 24960 + 670);
+    norm_rig_close(&r);
 }
 
 static void constant_picture_normalizes_to_zero(void **state) {
@@ -341,7 +459,7 @@ static void constant_picture_normalizes_to_zero(void **state) {
     struct pair x = pair_new(padded_count(&s, 0)), y = pair_poisoned(x.count);
     struct pair stats = pair_poisoned(16);
     void *workspace = xaligned(d->backend->norm_workspace_bytes(d, &s) + 64);
-    struct norm_tensors t = {x.f, NULL, y.f, stats.f};
+    struct norm_tensors t = {.x = x.f, .ret_y = y.f, .ret_stats = stats.f};
 
     for (size_t i = 0; i < x.count; i++)
         x.f[i] = 0.3f;
@@ -506,24 +624,34 @@ static void judge_of_convolutions_agrees_with_differences(void **state) {
     }
 }
 
+// d sum(y a) by the middle element of `vary`, twice: by differences, and `want`.
+static void check_norm_slope(struct norm_rig *r, struct pair *vary, const struct pair *want) {
+    double value[2], *at = &vary->d[vary->count / 2], middle = *at;
+
+    for (int side = 0; side < 2; side++) {
+        *at = middle + (side ? -1e-5 : 1e-5);
+        ref_norm(&r->shape, &r->layer, r->x.d, NULL, r->y.d);
+        value[side] = dot(&r->y, &r->a);
+    }
+    *at = middle;
+    assert_slope(value[0], value[1], want->d[vary->count / 2]);
+}
+
 static void judge_of_norms_agrees_with_differences(void **state) {
-    for (unsigned i = 0; i < COUNT(norms); i++) {
-        const struct norm_shape *s = &norms[i];
-        struct pair x = pair_new(padded_count(s, 0)), y = pair_poisoned(padded_count(s, s->pad));
-        struct pair dy = pair_new(y.count), g = pair_poisoned(x.count);
-        struct pair dx = pair_poisoned(x.count);
-        double value[2], *at = &x.d[x.count / 2], middle = *at;
-        ref_fold(s, dy.d, s->pad, 0, s->n, g.d);
-        ref_norm_backward(s, x.d, g.d, dx.d);
-        for (int side = 0; side < 2; side++) {
-            *at = middle + (side ? -1e-5 : 1e-5);
-            ref_norm(s, x.d, NULL, y.d);
-            value[side] = dot(&y, &dy);
+    for (unsigned i = 0; i < 2 * COUNT(norms); i++) {
+        struct norm_rig r;
+        norm_rig_open(&r, &norms[i / 2], i & 1);
+        struct ref_norm_gradients grad = {r.dx.d, r.dweight.d, r.dbias.d};
+        if (r.shape.norm != NORM_RUNNING) {
+            ref_fold(&r.shape, r.a.d, r.shape.pad, 0, r.shape.n, r.dskip.d);
+            ref_norm_backward(&r.shape, &r.layer, r.x.d, r.dskip.d, &grad);
+            check_norm_slope(&r, &r.x, &r.dx);
         }
-        assert_slope(value[0], value[1], dx.d[x.count / 2]);
-        struct pair *all[] = {&x, &y, &dy, &g, &dx};
-        for (unsigned k = 0; k < COUNT(all); k++)
-            pair_fini(all[k]);
+        if (r.shape.norm == NORM_BATCH) {
+            check_norm_slope(&r, &r.weight, &r.dweight);
+            check_norm_slope(&r, &r.bias, &r.dbias);
+        }
+        norm_rig_close(&r);
     }
 }
 
@@ -550,6 +678,8 @@ int main(void) {
         cmocka_unit_test(convolutions_repeat_their_bits),
         cmocka_unit_test(norm_forward_is_the_definition),
         cmocka_unit_test(norm_gradient_is_the_definition),
+        cmocka_unit_test(second_contribution_to_a_batch_norm_is_added),
+        cmocka_unit_test(dropout_drops_half_and_draws_anew_for_each_index),
         cmocka_unit_test(constant_picture_normalizes_to_zero),
         cmocka_unit_test(tanh_gradient_sums_parts_of_the_batch),
         cmocka_unit_test(join_is_the_definition),
