@@ -325,6 +325,10 @@ bool model_gradients_finite(const struct model *m) {
     return optimizer_finite(&m->optimizer_g) && optimizer_finite(&m->optimizer_d);
 }
 
+bool model_weights_finite(const struct model *m) {
+    return optimizer_state_finite(&m->optimizer_g) && optimizer_state_finite(&m->optimizer_d);
+}
+
 size_t model_memory_bytes(const struct model *m) {
     size_t bytes = m->arena_bytes + m->translation_arena_bytes + optimizer_bytes(&m->optimizer_g) +
                    optimizer_bytes(&m->optimizer_d);

@@ -133,6 +133,8 @@ double model_loss(const struct model *m, int i);
 // False if a gradient of the last step holds a number that is not finite (checked on the flat
 // gradient buffers).
 bool model_gradients_finite(const struct model *m);
+// Likewise for the weights and Adam's moments.
+bool model_weights_finite(const struct model *m);
 
 // 2, or 1 where only A is translated to B.
 int model_n_generators(const struct model *m);

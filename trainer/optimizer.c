@@ -39,6 +39,14 @@ bool optimizer_finite(const struct optimizer *o) {
     return o->device->backend->finite(o->device, o->count, o->g);
 }
 
+bool optimizer_state_finite(const struct optimizer *o) {
+    const float *parts[] = {o->w, o->m, o->v};
+    bool finite = true;
+    for (int i = 0; i < 3; i++)
+        finite &= o->device->backend->finite(o->device, o->count, parts[i]);
+    return finite;
+}
+
 size_t optimizer_bytes(const struct optimizer *o) {
     return 4 * o->count * sizeof(float);
 }

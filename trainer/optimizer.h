@@ -33,6 +33,8 @@ int optimizer_step(struct optimizer *o, double lr);
 
 // False if a gradient holds a number that is not finite.
 bool optimizer_finite(const struct optimizer *o);
+// False if a weight or a moment does.
+bool optimizer_state_finite(const struct optimizer *o);
 
 size_t optimizer_bytes(const struct optimizer *o);
 

@@ -1,6 +1,5 @@
 #include "training.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "err.h"
 #include "evaluate.h"
 #include "fs.h"
+#include "guard.h"
 #include "kernels.h"
 #include "log.h"
 #include "picture.h"
@@ -322,11 +322,20 @@ static int write_files(struct training *t, const char *folder) {
     return checkpoint_write(folder, &content, &t->state);
 }
 
+static int tell_not_finite(struct training *t, int err, uint64_t step) {
+    if (err)
+        points_event(t->points, "error", "not_finite", step, "%s", err_text());
+    return err;
+}
+
 // All points up to this step are in the ring by now.
 static int save(struct training *t) {
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
     int64_t begun_us = now_us();
-    int err = checkpoint_begin(ROOT, t->state.step, folder);
+    int err = guard_weights(t->model, t->state.step, t->saved_step);
+    if (err)
+        return tell_not_finite(t, err, t->state.step);
+    err = checkpoint_begin(ROOT, t->state.step, folder);
     if (!err)
         err = save_pool(t, folder);
     if (!err)
@@ -413,32 +422,14 @@ static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
                                 replay_pooled(r, REPLAY_FAKE_B));
 }
 
-static void records_text(const struct feed_batch *b, int domain, char *ret, size_t size) {
-    size_t at = 0;
-    ret[0] = 0;
-    for (int i = 0; i < b->n && at < size; i++)
-        at += (size_t)snprintf(ret + at, size - at, " %llu",
-                               (unsigned long long)b->records[domain][i]);
-}
-
 static int check_finite(struct training *t) {
-    const char *what = model_gradients_finite(t->model) ? NULL : "a gradient";
-    char records[2][256];
-    for (int i = model_n_losses(t->model) - 1; i >= 0; i--)
-        if (!isfinite(model_loss(t->model, i)))
-            what = model_loss_name(t->model, i);
-    if (!what)
-        return ERR_OK;
-    for (int i = 0; i < 2; i++)
-        records_text(&t->batch, i, records[i], sizeof records[i]);
-    unsigned long long step = t->state.step + 1, saved = t->saved_step;
-    (void)err_set(ERR_NOT_FINITE,
-                  "%s is not finite at step %llu (epoch %llu, batch %llu; records of A:%s, of "
-                  "B:%s); the last checkpoint is of step %llu",
-                  what, step, (unsigned long long)t->batch.epoch,
-                  (unsigned long long)t->batch.index, records[0], records[1], saved);
-    points_event(t->points, "error", "not_finite", step, "%s", err_text());
-    return ERR_NOT_FINITE;
+    bool swapped = strcmp(t->config->top.direction, "BtoA") == 0;
+    struct guard guard = {.step = t->state.step + 1,
+                          .saved_step = t->saved_step,
+                          .batch = &t->batch,
+                          .manifests = t->state.manifest,
+                          .domains = swapped ? "BA" : "AB"};
+    return tell_not_finite(t, guard_step(t->model, &guard), guard.step);
 }
 
 static void count_step(struct training *t) {
