@@ -48,6 +48,8 @@ int run_prepare(struct config *c, const struct ctl_options *o, enum run_state *r
 
 // ---- ctl_disk ----
 
+// Parameters with instance norm, where every convolution has a bias; other norms differ by less
+// than a thousandth.
 int64_t net_generator_parameters(const struct config_trainer *t, int in, int out);
 int64_t net_discriminator_parameters(const struct config_trainer *t, int in);
 

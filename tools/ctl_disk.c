@@ -2,6 +2,7 @@
 #include "ctl.h"
 
 #include <ftw.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "err.h"
@@ -13,18 +14,36 @@ static int64_t conv(int64_t in, int64_t out, int64_t k) {
     return in * out * k * k + out;
 }
 
-int64_t net_generator_parameters(const struct config_trainer *t, int in, int out) {
-    int64_t f = t->ngf, blocks = t->netG[7] - '0'; // resnet_9blocks
+static int64_t resnet(int64_t f, int64_t in, int64_t out, int64_t blocks) {
     return conv(in, f, 7) + conv(f, 2 * f, 3) + conv(2 * f, 4 * f, 3) +
            blocks * 2 * conv(4 * f, 4 * f, 3) + conv(4 * f, 2 * f, 3) + conv(2 * f, f, 3) +
            conv(f, out, 7);
 }
 
+static int64_t unet(int64_t f, int64_t in, int64_t out, int64_t levels) {
+    int64_t down = conv(in, f, 4) + conv(f, 2 * f, 4) + conv(2 * f, 4 * f, 4) +
+                   conv(4 * f, 8 * f, 4) + (levels - 4) * conv(8 * f, 8 * f, 4);
+    int64_t up = conv(8 * f, 8 * f, 4) + (levels - 5) * conv(16 * f, 8 * f, 4) +
+                 conv(16 * f, 4 * f, 4) + conv(8 * f, 2 * f, 4) + conv(4 * f, f, 4) +
+                 conv(2 * f, out, 4);
+    return down + up;
+}
+
+int64_t net_generator_parameters(const struct config_trainer *t, int in, int out) {
+    if (strcmp(t->netG, "unet_128") == 0)
+        return unet(t->ngf, in, out, 7);
+    if (strcmp(t->netG, "unet_256") == 0)
+        return unet(t->ngf, in, out, 8);
+    return resnet(t->ngf, in, out, strcmp(t->netG, "resnet_6blocks") == 0 ? 6 : 9);
+}
+
 int64_t net_discriminator_parameters(const struct config_trainer *t, int in) {
-    int64_t layers = t->netD[0] == 'b' ? 3 : t->n_layers_D, from = t->ndf;
-    int64_t count = conv(in, t->ndf, 4);
+    int64_t f = t->ndf, from = f, count = conv(in, f, 4);
+    int64_t layers = strcmp(t->netD, "basic") == 0 ? 3 : t->n_layers_D;
+    if (strcmp(t->netD, "pixel") == 0)
+        return conv(in, f, 1) + conv(f, 2 * f, 1) + conv(2 * f, 1, 1);
     for (int64_t k = 1; k <= layers; k++) {
-        int64_t to = t->ndf * MIN(1 << k, 8);
+        int64_t to = f * MIN(1 << k, 8);
         count += conv(from, to, 4);
         from = to;
     }
