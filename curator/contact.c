@@ -101,7 +101,10 @@ static void put_cell(struct sheet *s, const struct curation *c, int column, int 
 void contact_image(const struct curation *c, struct image *ret_image) {
     struct rows rows = {0};
     collect(&rows, c);
-    char *line = report_line(c), *caption = xasprintf("domain %s, %s", c->domain, line);
+    bool noted = c->note && c->note[0];
+    char *line = report_line(c);
+    char *caption = xasprintf("domain %s%s%s%s, %s", c->domain, noted ? " (" : "",
+                              noted ? c->note : "", noted ? ")" : "", line);
     struct sheet *s = sheet_new(CONTACT_COLUMNS, MAX(rows.count, 1), CELL, CELL);
     sheet_caption(s, caption);
     for (int y = 0; y < rows.count; y++) {

@@ -23,6 +23,7 @@ struct curation {
     // Given.
     char domain[8];
     uint64_t seed;
+    const char *note; // stands on the contact sheet; NULL: none
     const struct config_curator *settings;
     const struct config_curator *other; // of the other domain; what does not pair ignores it
     const struct curator *curator;

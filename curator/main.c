@@ -70,6 +70,7 @@ static void progress(void *context, size_t done, size_t total) {
 static void set_curation(const struct config *config, char domain, struct curation *ret) {
     ret->domain[0] = domain;
     ret->seed = (uint64_t)config->top.seed;
+    ret->note = config->top.note;
     ret->settings = &config->curator[domain == 'B'];
     ret->other = &config->curator[domain != 'B'];
     curation_init(ret);

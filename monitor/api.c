@@ -65,9 +65,10 @@ static const struct {
 } simple[] = {
     {"/api/runs",
      "SELECT json_group_array(json_object('run', name, 'status', status, 'started_us', started_us, "
-     "'ended_us', ended_us, 'device', device, 'seed', seed, 'code_version', code_version, 'own', "
+     "'ended_us', ended_us, 'device', device, 'seed', seed, 'code_version', code_version, 'note', "
+     "(SELECT value FROM param p WHERE p.run_id = q.run_id AND p.key = 'note'), 'own', "
      "json(CASE name WHEN ?1 THEN 'true' ELSE 'false' END))) FROM (SELECT * FROM run ORDER BY "
-     "started_us DESC)"},
+     "started_us DESC) q"},
     {"/api/keys",
      "SELECT json_group_array(json_object('key', key, 'step', step, 'value', value, 'special', "
      "special)) FROM (SELECT * FROM latest WHERE run = ?1 ORDER BY key)"},

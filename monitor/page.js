@@ -300,6 +300,7 @@ function showFacts() {
     fact('pictures / s', rates.length ? number(sum(rates) / rates.length) : '–'),
     fact('waiting for data', steps ? `${(100 * waits / steps).toFixed(1)} %` : '–'),
     fact('distance A→B', number(ab && ab.value)), fact('distance B→A', number(ba && ba.value)),
+    ...(run.note ? [fact('note', run.note)] : []),
     fact('device', run.device || '–'), fact('seed', run.seed),
     fact('running for', duration(((run.ended_us || Date.now() * 1000) - run.started_us) / 1e6)),
     fact('version', run.code_version));

@@ -77,7 +77,7 @@ static void put_titles(struct sheet *sheet, const struct samples_options *option
     char caption[256];
     for (int i = 0; i < (generators == 1 ? COLUMNS_ONE_WAY : COLUMNS); i++)
         sheet_title(sheet, i, generators == 1 ? one_way[i] : titles[i]);
-    (void)snprintf(caption, sizeof caption, "%s, step %llu", options->name,
+    (void)snprintf(caption, sizeof caption, "%s, step %llu", options->title,
                    (unsigned long long)options->step); // may be cut
     sheet_caption(sheet, caption);
 }
@@ -136,13 +136,13 @@ static void print_escaped(FILE *out, const char *text) {
             fputc(*text, out);
 }
 
-static void print_head(FILE *out, const char *name) {
+static void print_head(FILE *out, const char *title) {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>", out);
-    print_escaped(out, name);
+    print_escaped(out, title);
     fputs("</title>\n<style>body{font-family:sans-serif;margin:2em}img{max-width:100%}</style>\n"
           "<h1>",
           out);
-    print_escaped(out, name);
+    print_escaped(out, title);
     fputs("</h1>\n<p>Columns: real, fake (translated), rec (translated back), idt (the other "
           "generator on the same picture). Upper rows: domain A, lower rows: domain B.</p>\n",
           out);
@@ -156,7 +156,7 @@ static void print_sheet(FILE *out, const char *file) {
             step, step, file, step, file);
 }
 
-int samples_page(const char *name) {
+int samples_page(const char *title) {
     struct dirent **files;
     char *text = NULL;
     size_t size = 0;
@@ -164,7 +164,7 @@ int samples_page(const char *name) {
     if (n < 0)
         return err_set(ERR_IO, "read folder 'samples': %s", strerror(errno));
     FILE *out = text_open(&text, &size);
-    print_head(out, name);
+    print_head(out, title);
     for (int i = 0; i < n; i++) {
         print_sheet(out, files[i]->d_name);
         free(files[i]);

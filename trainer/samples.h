@@ -14,7 +14,7 @@
 #define SAMPLES_PATH 64
 
 struct samples_options {
-    const char *name; // of the run
+    const char *title; // the run's name and note
     uint64_t step;
     int probes; // of each domain, at most
 };
@@ -24,6 +24,6 @@ int samples_render(struct model *m, const struct held_out *held,
                    const struct samples_options *options, char ret_path[SAMPLES_PATH]);
 
 // Writes index.html anew from what lies in samples/. ERR_IO, ERR_SPACE.
-int samples_page(const char *name);
+int samples_page(const char *title);
 
 #endif

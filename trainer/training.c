@@ -35,6 +35,7 @@ struct training {
     struct progress progress;
     struct held_out held;
     struct state state;
+    char *title;                        // over its pictures
     char resumed_from[CHECKPOINT_PATH]; // valid if state.step was not 0
     char *kernels;                      // used so far, see kernels.h
     int shape[5];                       // n, hA, wA, hB, wB of the last step
@@ -216,6 +217,8 @@ int training_new(struct wait *wait, struct training **ret_training) {
                            .config = wait->proc->config,
                            .points = wait->proc->points,
                            .kernels = xstrdup("")};
+    const struct config_top *top = &t->config->top;
+    t->title = top->note[0] ? xasprintf("%s (%s)", top->name, top->note) : xstrdup(top->name);
     int err = begin(t, wait->proc->config);
     if (err) {
         training_free(t);
@@ -232,6 +235,7 @@ void training_free(struct training *t) {
     held_out_fini(&t->held);
     model_free(t->model);
     free(t->kernels);
+    free(t->title);
     free(t);
 }
 
@@ -268,7 +272,7 @@ static int judge(struct training *t) {
 }
 
 static int render(struct training *t) {
-    struct samples_options options = {.name = t->config->top.name,
+    struct samples_options options = {.title = t->title,
                                       .step = t->state.step,
                                       .probes = (int)t->config->trainer.probes};
     char path[SAMPLES_PATH];
@@ -280,7 +284,7 @@ static int render(struct training *t) {
     if (err)
         return err;
     points_sample(t->points, t->state.step, "sheet", path);
-    return samples_page(t->config->top.name);
+    return samples_page(t->title);
 }
 
 static bool is_save_due(const struct training *t) {
