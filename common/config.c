@@ -195,6 +195,22 @@ bool config_get_text(const struct config *c, const char *path, char *ret, size_t
     return true;
 }
 
+char *config_spell(const char *path, const char *text, char *ret_problem, size_t n) {
+    int domain;
+    const struct config_key *key = config_key_find(path, &domain);
+    struct config_value value;
+    char *literal = NULL;
+    ret_problem[0] = 0;
+    if (!key)
+        return NULL;
+    struct config *c = config_new();
+    config_value_parse(key, text, &value);
+    if (config_value_store(c, key, domain, &value, ret_problem, n))
+        literal = config_value_literal(c, key, domain);
+    config_free(c);
+    return literal;
+}
+
 // Whether the key may be other in a run that goes on.
 static bool may_change(const char *path, const struct config *saved, const struct config *now) {
     int domain;

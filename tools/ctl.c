@@ -48,6 +48,8 @@ static const struct command {
     {"note", ctl_note,
      "--run DIR [--quick] end PROCESS INSTANCE INCARNATION EXIT_CODE | event LEVEL CODE TEXT | "
      "state S ..; --quick: leaves it in the ring"},
+    {"import-options", ctl_import_options,
+     "FILE [--out CONF]: a train_opt.txt of the PyTorch repositories as a pipeline.conf"},
     {"config-markdown", markdown_settings, "docs/configuration.md"},
     {"config-conf", conf_settings, "a file with every setting"},
     {"config-help", help_settings, "every setting as text"},
@@ -61,14 +63,23 @@ static void print_help(void) {
 }
 
 static const struct option long_options[] = {
-    {"conf", required_argument, NULL, 'c'}, {"presets", required_argument, NULL, 'p'},
-    {"runs", required_argument, NULL, 'r'}, {"run", required_argument, NULL, 'd'},
-    {"set", required_argument, NULL, 's'},  {"fork", required_argument, NULL, 'F'},
-    {"from", required_argument, NULL, 'f'}, {"fresh", no_argument, NULL, 'n'},
-    {"json", no_argument, NULL, 'j'},       {"csv", no_argument, NULL, 'v'},
-    {"quick", no_argument, NULL, 'q'},      {"name", no_argument, NULL, 'N'},
-    {"ready", no_argument, NULL, 'R'},      {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},    {NULL, 0, NULL, 0},
+    {"conf", required_argument, NULL, 'c'},
+    {"presets", required_argument, NULL, 'p'},
+    {"runs", required_argument, NULL, 'r'},
+    {"run", required_argument, NULL, 'd'},
+    {"set", required_argument, NULL, 's'},
+    {"fork", required_argument, NULL, 'F'},
+    {"from", required_argument, NULL, 'f'},
+    {"fresh", no_argument, NULL, 'n'},
+    {"out", required_argument, NULL, 'o'},
+    {"json", no_argument, NULL, 'j'},
+    {"csv", no_argument, NULL, 'v'},
+    {"quick", no_argument, NULL, 'q'},
+    {"name", no_argument, NULL, 'N'},
+    {"ready", no_argument, NULL, 'R'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
 };
 
 static int take_step(const char *text, int64_t *ret) {
@@ -104,6 +115,9 @@ static int parse(int argc, char **argv, struct ctl_options *o) {
             break;
         case 'f':
             err = take_step(optarg, &o->from);
+            break;
+        case 'o':
+            o->out = optarg;
             break;
         case 'n':
             o->fresh = true;

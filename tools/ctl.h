@@ -18,6 +18,7 @@ struct ctl_options {
     const char *run;     // --run: the folder of one run
     const char **sets;   // --set, n_sets of them
     int n_sets;
+    const char *out;  // --out; NULL: stdout
     const char *fork; // --fork; NULL: none
     int64_t from;     // --from; -1: newest
     bool fresh, json, csv, name_only, ready, quick;
@@ -33,6 +34,7 @@ int ctl_step(const struct ctl_options *o);
 int ctl_query(const struct ctl_options *o);
 int ctl_runs(const struct ctl_options *o);
 int ctl_note(const struct ctl_options *o);
+int ctl_import_options(const struct ctl_options *o);
 
 // ---- ctl_run: the folder of a run ----
 
