@@ -9,6 +9,7 @@
 # folder and common/. tests/DIR/test_X.c links libDIR.a and libcommon.a.
 
 SHELL := /bin/bash
+MAKEFLAGS += -j$(shell nproc)
 BUILD := build$(if $(SAN),-san)
 VERSION := $(shell cat VERSION)
 GIT_HASH := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)

@@ -30,15 +30,16 @@ int err_set(int err, const char *format, ...) {
 }
 
 int err_prefix(int err, const char *format, ...) {
-    char text[sizeof last_text];
+    char text[2 * sizeof last_text]; // room for the prefix; what is too long is cut below
     va_list args;
     va_start(args, format);
     int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (n < 0 || n >= (int)sizeof text)
+    if (n < 0 || n >= (int)sizeof last_text)
         return err;
-    (void)snprintf(text + n, sizeof text - (size_t)n, ": %s", last_text); // may be cut
-    memcpy(last_text, text, sizeof text);
+    (void)snprintf(text + n, sizeof text - (size_t)n, ": %s", last_text);
+    memcpy(last_text, text, sizeof last_text);
+    last_text[sizeof last_text - 1] = 0;
     return err;
 }
 

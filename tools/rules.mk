@@ -9,7 +9,7 @@ PROGRAMS := $(foreach f,$(wildcard $(PROGRAM_FILES)),$(BUILD)/bin/$(if $(filter 
 all: programs
 programs: $(PROGRAMS)
 
-.PRECIOUS: $(BUILD)/%.o
+.SECONDARY: # objects of tests are kept
 .DELETE_ON_ERROR:
 
 define folder_rules
