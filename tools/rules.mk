@@ -9,7 +9,6 @@ PROGRAMS := $(foreach f,$(wildcard $(PROGRAM_FILES)),$(BUILD)/bin/$(if $(filter 
 all: programs
 programs: $(PROGRAMS)
 
-.SECONDARY: # objects of tests are kept
 .DELETE_ON_ERROR:
 
 define folder_rules
@@ -35,6 +34,7 @@ $(foreach e,$(EXTRA),$(eval $(call program_rules,$(firstword $(subst :, ,$(e))),
 
 # tests/FOLDER/test_X.c and tests/FOLDER/bench_X.c
 define test_rules
+.PRECIOUS: $$(BUILD)/tests/$(1)/%.o
 $$(BUILD)/tests/$(1)/%.o: tests/$(1)/%.c $$(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -Itests -c $$< -o $$@
