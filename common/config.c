@@ -149,6 +149,7 @@ int config_resolve(const char *file, const char *presets, const char *const *set
         config_read_layer(&d, file, 2);
     for (int i = 0; i < n_sets; i++)
         config_read_set(&d, sets[i]);
+    config_take_recipe(&d);
     config_check(&d);
     return draft_end(&d, ret_config);
 }

@@ -170,33 +170,51 @@ static void check_pairs(struct config_draft *d) {
 
 // ---- sizes ----
 
+// What the sides of pictures have to be divisible by.
+static long long divisor(const struct config_trainer *t) {
+    return strcmp(t->netG, "unet_256") == 0 ? 256 : strcmp(t->netG, "unet_128") == 0 ? 128 : 4;
+}
+
+// The norm in front of the discriminator's last layer needs more than one value.
+static void check_discriminator(struct config_draft *d) {
+    const struct config_trainer *t = &d->config->trainer;
+    long long crop = d->config->loader.crop_size;
+    long long layers = strcmp(t->netD, "basic") == 0 ? 3 : t->n_layers_D;
+    long long least = MAX(8, 3LL << layers);
+    if (strcmp(t->netD, "pixel") != 0 && crop < least)
+        config_blame(d, where_of(d, "loader.crop_size"),
+                     "loader.crop_size %lld is too small for a discriminator of %lld "
+                     "layers; %lld is the least",
+                     crop, layers, least);
+}
+
 static void check_crop(struct config_draft *d) {
     const struct config_loader *l = &d->config->loader;
     const struct config_trainer *t = &d->config->trainer;
-    long long crop = l->crop_size, low = crop / 4 * 4;
+    long long crop = l->crop_size, by = divisor(t), low = crop / by * by;
     const char *where = where_of(d, "loader.crop_size");
     if (strcmp(l->preprocess, "none") == 0)
         return;
     if (crop > l->load_size)
         config_blame(d, where, "loader.crop_size %lld is larger than loader.load_size %lld", crop,
                      (long long)l->load_size);
-    if (crop % 4)
+    if (crop % by && low)
         config_blame(d, where,
-                     "loader.crop_size %lld: %s halves twice and doubles twice; %lld and "
-                     "%lld work",
-                     crop, t->netG, low, low + 4);
-    // The norm in front of the discriminator's last layer needs more than one value.
-    long long layers = strcmp(t->netD, "basic") == 0 ? 3 : t->n_layers_D;
-    long long least = MAX(8, 3LL << layers);
-    if (crop < least)
+                     "loader.crop_size %lld: %s needs sides divisible by %lld; %lld and %lld work",
+                     crop, t->netG, by, low, low + by);
+    else if (crop % by)
         config_blame(d, where,
-                     "loader.crop_size %lld is too small for a discriminator of %lld "
-                     "layers; %lld is the least",
-                     crop, layers, least);
+                     "loader.crop_size %lld: %s needs sides divisible by %lld; %lld works", crop,
+                     t->netG, by, by);
+    check_discriminator(d);
 }
 
 static void check_pool(struct config_draft *d) {
     const struct config *c = d->config;
+    if (c->pool.pool_size && strcmp(c->trainer.model, "pix2pix") == 0)
+        config_blame(d, where_of(d, "pool.pool_size"),
+                     "pool.pool_size %lld: pix2pix has no pool; use 0",
+                     (long long)c->pool.pool_size);
     long long slots = c->pool.pool_size + 2 * c->loader.batch_size;
     long long side = c->loader.crop_size, channels = c->trainer.input_nc + c->trainer.output_nc;
     double bytes = (double)slots * (double)(side * side) * (double)channels * 4;

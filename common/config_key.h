@@ -122,6 +122,13 @@ void config_blame(struct config_draft *d, const char *where, const char *format,
 void config_read_layer(struct config_draft *d, const char *path, int layer);
 // Lays one "section.key=value" over it.
 void config_read_set(struct config_draft *d, const char *set);
+// config_recipe: defaults of a model that differ from the general ones; ends with a NULL model.
+struct config_recipe {
+    const char *model, *path, *value;
+};
+extern const struct config_recipe config_recipes[];
+// Sets them where no layer has set anything.
+void config_take_recipe(struct config_draft *d);
 // config_check: derives what dataroot says, makes paths absolute, then the cross-conditions.
 void config_check(struct config_draft *d);
 

@@ -126,6 +126,10 @@ void config_print_markdown(FILE *out) {
             free(literal);
         }
     }
+    fprintf(out, "\n## Defaults that trainer.model changes\n\nWhat any layer sets stands.\n\n"
+                 "| model | key | default |\n|---|---|---|\n");
+    for (const struct config_recipe *r = config_recipes; r->model; r++)
+        fprintf(out, "| %s | `%s` | `%s` |\n", r->model, r->path, r->value);
     config_free(c);
 }
 

@@ -167,6 +167,8 @@ static const char *const math_keys[] = {
     "trainer.n_epochs_decay",
 };
 #undef MATH
+#undef STR
+#define STR(section, key, value, help) #section "." #key,
 #undef CHOICE
 #define CHOICE(section, key, value, choices, help) #section "." #key,
 static const char *const word_keys[] = {

@@ -12,7 +12,7 @@
 static const char *const gan_modes[] = {
     [GAN_LSGAN] = "lsgan",
     [GAN_VANILLA] = "vanilla",
-    [GAN_WGANGP] = "wgangp",
+    [GAN_WGANGP] = "wgangp_no_penalty",
     [GAN_NONSATURATING] = "nonsaturating",
 };
 
@@ -22,7 +22,8 @@ static int parse_gan_mode(const char *text, enum gan_mode *ret_mode) {
             *ret_mode = (enum gan_mode)i;
             return ERR_OK;
         }
-    return err_set(ERR_CONFIG, "gan_mode \"%s\": lsgan, vanilla, wgangp or nonsaturating", text);
+    return err_set(ERR_CONFIG,
+                   "gan_mode \"%s\": lsgan, vanilla, wgangp_no_penalty or nonsaturating", text);
 }
 
 static int find_recipe(const struct model_options *o, const struct recipe **ret_recipe) {

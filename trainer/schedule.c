@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "err.h"
+#include "plateau.h"
 #include "util.h"
 
 static const char *const policies[] = {"linear", "step", "cosine", "plateau"};
-static const char *const variants[] = {"REF22", "REF25"};
+static const char *const variants[] = {"none", "REF22", "REF25"};
 
 int schedule_policy_parse(const char *text, enum schedule_policy *ret_policy) {
     for (unsigned i = 0; i < COUNT(policies); i++)
@@ -24,33 +25,34 @@ int schedule_variant_parse(const char *text, enum schedule_variant *ret_variant)
             *ret_variant = (enum schedule_variant)i;
             return ERR_OK;
         }
-    return err_set(ERR_CONFIG, "schedule variant \"%s\": REF22 or REF25", text);
+    return err_set(ERR_CONFIG, "schedule variant \"%s\": none, REF22 or REF25", text);
 }
 
-// The first metric is the best and the next 6 are bad: more than 5 bad ones make a drop.
-static double plateau_lr(double lr, int steps) {
-    for (int i = 0; i < (steps - 1) / 6; i++)
-        if (lr - 0.2 * lr > 1e-8)
-            lr *= 0.2;
-    return lr;
+// Of a metric that is always 0 the first value is the best and each 6 more are a drop.
+static uint64_t drops_of_zero(int steps) {
+    return steps > 1 ? (uint64_t)(steps - 1) / 6 : 0;
 }
 
-double schedule_lr(const struct schedule *s, int epoch) {
+bool schedule_follows(const struct schedule *s) {
+    return s->policy == SCHEDULE_PLATEAU && s->variant == SCHEDULE_OWN;
+}
+
+double schedule_lr(const struct schedule *s, int epoch, uint64_t drops) {
     int k = epoch - s->epoch_count + (s->variant == SCHEDULE_REF22);
+    int over = MAX(0, k + s->epoch_count - s->n_epochs);
+    int period = MAX(s->n_epochs + (s->variant == SCHEDULE_OWN ? s->n_epochs_decay : 0), 1);
 
     switch (s->policy) {
-    case SCHEDULE_LINEAR: {
-        int over = MAX(0, k + s->epoch_count - s->n_epochs);
+    case SCHEDULE_LINEAR:
         return s->lr * (1 - (double)over / (s->n_epochs_decay + 1));
-    }
     case SCHEDULE_STEP: {
-        int drops = k / s->lr_decay_iters;
-        return s->lr * pow(0.1, drops);
+        int falls = k / s->lr_decay_iters;
+        return s->lr * pow(0.1, falls);
     }
     case SCHEDULE_COSINE:
-        return s->lr * (1 + cos(M_PI * k / s->n_epochs)) / 2;
+        return s->lr * (1 + cos(M_PI * k / period)) / 2;
     case SCHEDULE_PLATEAU:
-        return plateau_lr(s->lr, k);
+        return plateau_lr(s->lr, s->variant == SCHEDULE_OWN ? drops : drops_of_zero(k));
     }
     BUG("schedule policy %d", s->policy);
 }

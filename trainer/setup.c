@@ -56,6 +56,8 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
         .norm = t->norm,
         .gan_mode = t->gan_mode,
         .winograd = t->winograd,
+        .dropout = !t->no_dropout,
+        .seed = (uint64_t)c->top.seed,
         .input_nc = (int)t->input_nc,
         .output_nc = (int)t->output_nc,
         .ngf = (int)t->ngf,
@@ -66,6 +68,7 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
         .lambda_A = t->lambda_A,
         .lambda_B = t->lambda_B,
         .lambda_identity = t->lambda_identity,
+        .lambda_L1 = t->lambda_L1,
         .threads = (int)t->threads,
         .shapes = (int)t->shapes,
         .memory_bytes = (size_t)t->memory,
@@ -77,11 +80,11 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
 int setup_schedule(const struct config *c, struct schedule *ret_schedule) {
     const struct config_trainer *t = &c->trainer;
     struct schedule s = {
-        .variant = !strcmp(t->lr_compat, "reference") ? SCHEDULE_REF22 : SCHEDULE_REF25,
+        .variant = !strcmp(t->lr_compat, "reference") ? SCHEDULE_REF22 : SCHEDULE_OWN,
         .n_epochs = (int)t->n_epochs,
         .n_epochs_decay = (int)t->n_epochs_decay,
         .epoch_count = 1,
-        .lr_decay_iters = 1,
+        .lr_decay_iters = (int)t->lr_decay_iters,
         .lr = t->lr,
     };
     int err = schedule_policy_parse(t->lr_policy, &s.policy);

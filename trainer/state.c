@@ -38,6 +38,16 @@ static void write_manifest(FILE *out, const char *domain, const struct state_man
             m->digest, (unsigned long long)m->count, (unsigned long long)m->held_out);
 }
 
+// 17 digits give every double back.
+static void write_plateau(FILE *out, const struct plateau *p) {
+    if (p->values || p->epochs)
+        fprintf(out,
+                "  \"plateau\": {\"values\": %llu, \"sum\": %.17g, \"epochs\": %llu, "
+                "\"best\": %.17g, \"bad\": %llu, \"drops\": %llu},\n",
+                (unsigned long long)p->values, p->sum, (unsigned long long)p->epochs, p->best,
+                (unsigned long long)p->bad, (unsigned long long)p->drops);
+}
+
 int state_save(const struct state *s, const char *path) {
     char *text = NULL;
     size_t size = 0;
@@ -48,8 +58,10 @@ int state_save(const struct state *s, const char *path) {
     fprintf(out, "  \"batch\": %llu,\n  \"images\": %llu,\n", (unsigned long long)s->batch,
             (unsigned long long)s->images);
     fprintf(out, "  \"scheduled\": %llu,\n", (unsigned long long)s->scheduled);
-    fprintf(out, "  \"device\": \"%s\",\n  \"threads\": %llu,\n  \"manifests\": {\n", s->device,
+    fprintf(out, "  \"device\": \"%s\",\n  \"threads\": %llu,\n", s->device,
             (unsigned long long)s->threads);
+    write_plateau(out, &s->plateau);
+    fputs("  \"manifests\": {\n", out);
     write_manifest(out, "A", &s->manifest[0]);
     fputs(",\n", out);
     write_manifest(out, "B", &s->manifest[1]);
@@ -121,6 +133,37 @@ static void read_files(struct reader *r, struct state *s) {
     }
 }
 
+static double real(struct reader *r, const char *a, const char *b) {
+    yajl_val v = find(r, a, b, NULL);
+
+    if (!v || !YAJL_IS_NUMBER(v)) {
+        r->wrong = a;
+        return 0;
+    }
+    return strtod(YAJL_GET_NUMBER(v), NULL);
+}
+
+static uint64_t plateau_number(struct reader *r, const char *name) {
+    double value = real(r, "plateau", name);
+
+    if (!(value >= 0 && value < 1e15)) {
+        r->wrong = "plateau";
+        return 0;
+    }
+    return (uint64_t)value;
+}
+
+static void read_plateau(struct reader *r, struct plateau *ret) {
+    if (!find(r, "plateau", NULL, NULL))
+        return;
+    ret->values = plateau_number(r, "values");
+    ret->sum = real(r, "plateau", "sum");
+    ret->epochs = plateau_number(r, "epochs");
+    ret->best = real(r, "plateau", "best");
+    ret->bad = plateau_number(r, "bad");
+    ret->drops = plateau_number(r, "drops");
+}
+
 static void read_state(struct reader *r, struct state *s) {
     if (number(r, "format", NULL, NULL) != 1)
         r->wrong = "format";
@@ -131,6 +174,7 @@ static void read_state(struct reader *r, struct state *s) {
     s->scheduled = number(r, "scheduled", NULL, NULL);
     s->threads = number(r, "threads", NULL, NULL);
     text(r, find(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
+    read_plateau(r, &s->plateau);
     read_manifest(r, "A", &s->manifest[0]);
     read_manifest(r, "B", &s->manifest[1]);
     read_files(r, s);

@@ -4,12 +4,15 @@
 //
 //   {"format": 1, "step": 12000, "epoch": 8, "batch": 100, "images": 12000, "scheduled": 1,
 //    "device": "cpu", "threads": 2,
+//    "plateau": {"values": 0, "sum": 0, "epochs": 7, "best": 2.5, "bad": 1, "drops": 0},
 //    "manifests": {"A": {"digest": "...", "count": 1100, "held_out": 58}, "B": {...}},
 //    "files": {"D_A.safetensors": "<SHA-256>", ...}}
 #ifndef STATE_H
 #define STATE_H
 
 #include <stdint.h>
+
+#include "plateau.h"
 
 #define STATE_FILES_MAX 16
 
@@ -30,6 +33,7 @@ struct state {
     uint64_t scheduled;    // 1: at a step that the settings name; 0: in between
     char device[16];
     uint64_t threads;
+    struct plateau plateau; // all zero, and not in the file, unless the rate follows a metric
     struct state_manifest manifest[2];
     int n_files;
     struct state_file files[STATE_FILES_MAX];

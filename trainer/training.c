@@ -191,6 +191,25 @@ static void tell_facts(struct training *t) {
     }
 }
 
+static bool is_recorded(const struct training *t, const char *key) {
+    bool judged = t->config->trainer.judge_pictures > 0;
+    for (int i = 0; i < model_n_losses(t->model); i++)
+        if (!strncmp(key, "loss/", 5) && !strcmp(key + 5, model_loss_name(t->model, i)))
+            return true;
+    return judged && (!strcmp(key, "swd/AtoB") ||
+                      (!strcmp(key, "swd/BtoA") && model_n_generators(t->model) > 1));
+}
+
+static int check_plateau_metric(const struct training *t) {
+    const char *key = t->config->trainer.plateau_metric;
+    if (!schedule_follows(&t->schedule) || is_recorded(t, key))
+        return ERR_OK;
+    return err_set(ERR_CONFIG,
+                   "trainer.plateau_metric \"%s\" is not recorded; loss/%s is, and swd/AtoB where "
+                   "judge_pictures is above 0",
+                   key, model_loss_name(t->model, 0));
+}
+
 static int begin(struct training *t, struct config *config) {
     int err = find_checkpoint(t);
     if (!err)
@@ -203,6 +222,8 @@ static int begin(struct training *t, struct config *config) {
     t->state.threads = (uint64_t)config->trainer.threads;
     t->saved_step = t->state.step;
     err = make_model(t);
+    if (!err)
+        err = check_plateau_metric(t);
     if (!err)
         err = fill_weights(t);
     if (!err)
@@ -241,8 +262,24 @@ void training_free(struct training *t) {
 
 // ---- judging and rendering ----
 
+// Of the untrained nets nothing counts.
+static void follow(struct training *t, const char *key, double value) {
+    if (schedule_follows(&t->schedule) && t->state.step &&
+        strcmp(key, t->config->trainer.plateau_metric) == 0)
+        plateau_note(&t->state.plateau, value);
+}
+
+static void follow_losses(struct training *t) {
+    for (int i = 0; i < model_n_losses(t->model); i++) {
+        char key[65];
+        (void)snprintf(key, sizeof key, "loss/%s", model_loss_name(t->model, i)); // fits
+        follow(t, key, model_loss(t->model, i));
+    }
+}
+
 static void metric(struct training *t, const char *key, double value) {
     points_metric(t->points, key, true, t->state.step, value);
+    follow(t, key, value);
 }
 
 static int judge(struct training *t) {
@@ -453,7 +490,9 @@ static int step(struct training *t) {
     s.wait_us = now_us() - begun_us;
     if (!err)
         err = load_batch(t);
-    s.lr = schedule_lr(&t->schedule, (int)t->state.epoch);
+    if (t->state.batch == 0)
+        plateau_end_epoch(&t->state.plateau);
+    s.lr = schedule_lr(&t->schedule, (int)t->state.epoch, t->state.plateau.drops);
     if (!err)
         err = model_d_first(t->model) ? compute_d_first(t, s.lr)
                                       : compute_pooled(t, s.lr, &s.wait_us);
@@ -462,6 +501,7 @@ static int step(struct training *t) {
     if (err)
         return err;
     count_step(t);
+    follow_losses(t);
     s.n = t->batch.n;
     s.step_us = MAX(now_us() - begun_us, 1);
     progress_step(&t->progress, t->model, &s);

@@ -213,8 +213,30 @@ static void sizes_have_to_fit(void **state) {
     refused("loader = { load_size = 100;\ncrop_size = 128; };", NULL, "run.conf:2", "load_size");
     refused("loader = { crop_size = 130; };", NULL, "run.conf:1", "128 and 132 work");
     refused("loader = { crop_size = 20; };", NULL, "run.conf:1", "24 is the least");
+    config_free(resolved("loader = { crop_size = 20; }; trainer = { netD = \"pixel\"; };", NULL));
+    refused("trainer = { netG = \"unet_128\"; }; loader = { load_size = 300; crop_size = 200; };",
+            NULL, "run.conf:1", "128 and 256 work");
+    refused("trainer = { netG = \"unet_256\"; }; loader = { crop_size = 128; };", NULL,
+            "run.conf:1", "256 works");
     config_free(resolved("loader = { crop_size = 24; };", NULL));
     config_free(resolved("loader = { crop_size = 130; preprocess = \"none\"; };", NULL));
+}
+
+static void a_model_changes_what_nobody_has_set(void **state) {
+    struct config *c = resolved(NULL, "trainer.model=pix2pix");
+    assert_string_equal(c->trainer.netG, "unet_256");
+    assert_string_equal(c->trainer.norm, "batch");
+    assert_string_equal(c->trainer.gan_mode, "vanilla");
+    assert_string_equal(c->loader.dataset_mode, "aligned");
+    assert_false(c->trainer.no_dropout);
+    assert_int_equal(c->pool.pool_size, 0);
+    config_free(c);
+    c = resolved("trainer = { norm = \"instance\"; no_dropout = true; };", "trainer.model=pix2pix");
+    assert_string_equal(c->trainer.norm, "instance");
+    assert_true(c->trainer.no_dropout);
+    assert_string_equal(c->trainer.netG, "unet_256");
+    config_free(c);
+    refused("pool = { pool_size = 50; };", "trainer.model=pix2pix", "run.conf:1", "no pool");
 }
 
 static void the_pool_has_to_fit_its_budget(void **state) {
@@ -485,6 +507,7 @@ int main(void) {
         cmocka_unit_test(a_missing_file_or_preset_is_named),
         cmocka_unit_test(missing_folders_name_the_setting_and_its_place),
         cmocka_unit_test(sizes_have_to_fit),
+        cmocka_unit_test(a_model_changes_what_nobody_has_set),
         cmocka_unit_test(the_pool_has_to_fit_its_budget),
         cmocka_unit_test(there_has_to_be_something_to_train),
         cmocka_unit_test(a_device_that_was_not_built_in_is_refused),

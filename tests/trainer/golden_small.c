@@ -113,7 +113,7 @@ void case_lr(struct judge *j, yajl_val c) {
         return;
     }
     for (int i = 0; i < json_count(values); i++) {
-        double lr = schedule_lr(&s, first + i), want = json_number_at(values, i);
+        double lr = schedule_lr(&s, first + i, 0), want = json_number_at(values, i);
         if (!(fabs(lr - want) <= tolerance))
             judge_fail(j, "lr", lr, want, tolerance);
     }

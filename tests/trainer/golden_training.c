@@ -41,7 +41,7 @@ static yajl_val find_net(yajl_val c, const char *name) {
 
 static int new_model(struct training *t) {
     yajl_val c = t->c, nets = json_get(c, "nets");
-    const char *kind = json_text(c, "kind", "");
+    const char *kind = json_text(c, "kind", ""), *gan_mode = json_text(c, "gan_mode", "");
     bool cycle = strcmp(kind, "cycle_gan") == 0;
     yajl_val g = json_at(nets, 0), d = json_at(nets, cycle ? 2 : 1);
     struct model_options options = {
@@ -51,7 +51,7 @@ static int new_model(struct training *t) {
         .netG = json_text(g, "arch", ""),
         .netD = json_text(d, "arch", ""),
         .norm = json_text(g, "norm", ""),
-        .gan_mode = json_text(c, "gan_mode", ""),
+        .gan_mode = strcmp(gan_mode, "wgangp") == 0 ? "wgangp_no_penalty" : gan_mode,
         .input_nc = (int)json_int(g, "in_nc", 3),
         .output_nc = (int)json_int(g, "out_nc", 3),
         .ngf = (int)json_int(g, "nf", 64),
