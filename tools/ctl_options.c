@@ -207,6 +207,14 @@ static void take_lr_decay_iters(struct import *im, const struct option_line *lin
         explain(im, line, step ? "there is no such setting here" : "of lr_policy step only");
 }
 
+// What is called wgangp there has no gradient penalty.
+static void take_gan_mode(struct import *im, const struct option_line *line) {
+    bool wgan = strcmp(line->value, "wgangp") == 0;
+    (void)set(im, line, "trainer.gan_mode", wgan ? "wgangp_no_penalty" : line->value);
+    if (wgan)
+        explain(im, line, "the code that is called so applies no gradient penalty");
+}
+
 static void take_no_dropout(struct import *im, const struct option_line *line) {
     if (set(im, line, "trainer.no_dropout", line->value))
         return;
@@ -259,6 +267,7 @@ static const struct rule {
     {.name = "save_epoch_freq", .take = take_save_epoch_freq},
     {.name = "lr_policy", .take = take_lr_policy},
     {.name = "lr_decay_iters", .take = take_lr_decay_iters},
+    {.name = "gan_mode", .take = take_gan_mode},
     {.name = "no_dropout", .take = take_no_dropout},
     {.name = "isTrain", .take = take_is_train},
     {.name = "epoch_count", .take = take_epoch_count},
