@@ -158,6 +158,14 @@ static void what_was_saved_is_loaded(void **state) {
     assert_string_equal(target, "step_00000012");
 }
 
+static void what_the_rate_has_seen_comes_back_to_the_bit(void **state) {
+    struct state s = state_at(12), loaded;
+    s.plateau = (struct plateau){3, 0.1 + 0.2, 7, 1.0 / 3, 5, 2};
+    assert_int_equal(save_state(&s, 7), ERR_OK);
+    assert_int_equal(load_newest(&loaded), ERR_OK);
+    assert_memory_equal(&loaded.plateau, &s.plateau, sizeof s.plateau);
+}
+
 static void one_net_is_loaded_alone(void **state) {
     assert_int_equal(save(12, 7), ERR_OK);
     fill(-1);
@@ -397,6 +405,7 @@ int main(void) {
 #define CASE(name) cmocka_unit_test_setup(name, clean)
     const struct CMUnitTest tests[] = {
         CASE(what_was_saved_is_loaded),
+        CASE(what_the_rate_has_seen_comes_back_to_the_bit),
         CASE(one_net_is_loaded_alone),
         CASE(the_newest_is_loaded_and_saving_again_replaces),
         CASE(equal_trainings_have_equal_files),

@@ -1,0 +1,63 @@
+// model_test - small trainings through model.h, for tests of recipes.
+#ifndef MODEL_TEST_H
+#define MODEL_TEST_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "err.h"
+#include "model.h"
+#include "rng.h"
+
+struct sizes {
+    int n, h, w;
+};
+
+static inline void fill(float *x, size_t count, uint64_t picture) {
+    for (size_t i = 0; i < count; i++)
+        x[i] = (float)(2 * rng_uniform(9, RNG_TEST, picture, (uint32_t)i) - 1);
+}
+
+static inline struct model *open_model(const struct model_options *options) {
+    struct model *m;
+
+    assert_int_equal(model_new(options, &m), ERR_OK);
+    assert_int_equal(model_init(m, "normal", 0.05, 3), ERR_OK);
+    return m;
+}
+
+// Step `number` on pictures that depend on it alone.
+static inline void train(struct model *m, const struct model_options *o, struct sizes s,
+                         uint64_t number) {
+    size_t pixels = (size_t)(s.n * s.h * s.w);
+
+    assert_int_equal(model_shape(m, s.n, s.h, s.w, s.h, s.w), ERR_OK);
+    model_set_step(m, number);
+    fill(model_input(m, MODEL_A), pixels * (size_t)o->input_nc, 2 * number);
+    fill(model_input(m, MODEL_B), pixels * (size_t)o->output_nc, 2 * number + 1);
+    assert_int_equal(model_generate(m), ERR_OK);
+    for (int part = 0; part < 2; part++)
+        if (model_d_first(m) == (part == 0))
+            assert_int_equal(
+                model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B)), ERR_OK);
+        else
+            assert_int_equal(model_update_g(m, 2e-4), ERR_OK);
+}
+
+static inline double loss(const struct model *m, const char *name) {
+    for (int i = 0; i < model_n_losses(m); i++)
+        if (strcmp(model_loss_name(m, i), name) == 0)
+            return model_loss(m, i);
+    fail_msg("no loss %s", name);
+    return NAN;
+}
+
+#endif
