@@ -80,8 +80,8 @@ int config_write(const struct config *c, FILE *out);
 // it (texts without quotes), in ret (n bytes); false if there is no such key.
 bool config_get_text(const struct config *c, const char *path, char *ret, size_t n);
 
-// How the file spells what --set PATH=TEXT would set; the caller frees. NULL if PATH does not take it
-// (ret_problem, n bytes, says why), or if there is no such key (ret_problem is "").
+// How the file spells what --set PATH=TEXT would set; the caller frees. NULL if PATH does not take
+// it (ret_problem, n bytes, says why), or if there is no such key (ret_problem is "").
 char *config_spell(const char *path, const char *text, char *ret_problem, size_t n);
 
 // Calls `each` for every key: its dotted path and its value as text.

@@ -95,7 +95,7 @@ static int as_set(struct curation *c, char **ret_folder, char **ret_aside) {
 }
 
 static int locate(struct curation *c) {
-    char *given_folder, *given_aside;
+    char *given_folder = NULL, *given_aside = NULL;
     int err = (c->curator->locate ? c->curator->locate : as_set)(c, &given_folder, &given_aside);
     if (err)
         return err;
