@@ -1,8 +1,25 @@
 #include "items.h"
 
+#include <string.h>
+
 #include "err.h"
 #include "rng.h"
 #include "util.h"
+
+int items_init(struct items *it, const struct config *config, struct manifest *const manifests[2]) {
+    int64_t max = config->loader.max_dataset_size;
+    *it = (struct items){.seed = (uint64_t)config->top.seed,
+                         .serial = config->loader.serial_batches,
+                         .flip = !config->loader.no_flip,
+                         .aligned = strcmp(config->loader.dataset_mode, "aligned") == 0,
+                         .batch_size = (uint64_t)config->loader.batch_size};
+    for (int side = 0; side < 2; side++) {
+        it->n_all[side] = manifests[side]->count;
+        it->n[side] = max > 0 ? MIN(it->n_all[side], (uint64_t)max) : it->n_all[side];
+        it->held[side] = manifests[side]->held_out;
+    }
+    return items_check(it);
+}
 
 uint64_t items_per_epoch(const struct items *it) {
     return MAX(it->n[0], it->n[1]);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "manifest.h"
 
 enum items_split { ITEMS_TRAIN, ITEMS_HELD_OUT };
 
@@ -32,6 +33,9 @@ struct item {
     uint64_t epoch;
     bool augment;
 };
+
+// What the settings say about the pictures of sides A and B. ERR_DATA as items_check.
+int items_init(struct items *it, const struct config *config, struct manifest *const manifests[2]);
 
 // Items of an epoch: max(nA, nB).
 uint64_t items_per_epoch(const struct items *it);

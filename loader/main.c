@@ -74,23 +74,9 @@ static int fetch(struct loader *l, struct records *records[2]) {
     return ERR_OK;
 }
 
-static uint64_t cut(uint64_t count, int64_t max) {
-    return max > 0 ? MIN(count, (uint64_t)max) : count;
-}
-
 static int begin_items(struct loader *l) {
     const struct config *c = l->proc->config;
-    l->items = (struct items){.seed = (uint64_t)c->top.seed,
-                              .serial = c->loader.serial_batches,
-                              .flip = !c->loader.no_flip,
-                              .aligned = strcmp(c->loader.dataset_mode, "aligned") == 0,
-                              .batch_size = (uint64_t)c->loader.batch_size};
-    for (int side = 0; side < 2; side++) {
-        l->items.n_all[side] = l->manifest[side]->count;
-        l->items.n[side] = cut(l->manifest[side]->count, c->loader.max_dataset_size);
-        l->items.held[side] = l->manifest[side]->held_out;
-    }
-    int err = items_check(&l->items);
+    int err = items_init(&l->items, c, l->manifest);
     if (err)
         return err;
     source_init(&l->source, c, &l->items, l->manifest, l->proc->points);
