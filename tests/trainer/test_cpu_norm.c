@@ -375,6 +375,37 @@ static void bias_gradient_adds_when_told(void **state) {
     problem_free(&p);
 }
 
+// Batch norm's sums run over all pictures; its running statistics are part of a training.
+static void batch_norm_and_dropout_do_not_depend_on_threads(void **state) {
+    struct cpu_norm s = {.n = 3, .h = 37, .w = 9, .c = 21, .kind = CPU_NORM_BATCH, .pad = 1};
+    struct problem p = problem_new(s, -1, true, 90);
+    struct cpu_dropout dropout = {5, 6};
+    float *weight = random_floats(s.c, 91), *out[2], *running[2];
+    struct contributions c = contributions_new(&s, 92);
+
+    p.saved.weight = weight;
+    p.saved.dropout = &dropout;
+    for (int i = 0; i < 2; i++) {
+        struct cpu_norm_result ret = {.dx = poison(p.pixels)};
+        omp_set_num_threads(i + 1);
+        running[i] = xcalloc(2 * s.c, sizeof(float));
+        p.saved.running_mean = running[i];
+        p.saved.running_var = running[i] + s.c;
+        run_forward(&p);
+        cpu_norm_backward(&s, &p.saved, &c.grads, p.work, &ret);
+        out[i] = ret.dx;
+    }
+    assert_memory_equal(out[0], out[1], sizeof(float) * p.pixels);
+    assert_memory_equal(running[0], running[1], sizeof(float) * 2 * s.c);
+    for (int i = 0; i < 2; i++) {
+        free(out[i]);
+        free(running[i]);
+    }
+    free(weight);
+    contributions_free(&c);
+    problem_free(&p);
+}
+
 static void one_thread_and_two_give_the_same_bits(void **state) {
     for (uint64_t seed = 80; seed < 100; seed++) {
         struct problem p = random_problem(seed);
@@ -410,6 +441,7 @@ int main(void) {
         cmocka_unit_test(slope_at_zero_is_that_of_the_negative_side),
         cmocka_unit_test(outputs_may_be_the_unpadded_contributions),
         cmocka_unit_test(bias_gradient_adds_when_told),
+        cmocka_unit_test(batch_norm_and_dropout_do_not_depend_on_threads),
         cmocka_unit_test(one_thread_and_two_give_the_same_bits),
     };
 
