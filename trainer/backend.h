@@ -120,6 +120,30 @@ struct join_gradients {
     float *ret_da, *ret_db;
 };
 
+// From x [n,h,w,c] to y [n,to_h,to_w,c], borders included:
+//   RESAMPLE_BLUR  halves a map that carries a border of 1: to_h = (h - 1) / 2
+//   RESAMPLE_UP    doubles a map: to_h = 2 h
+// RESAMPLE_*_ADJOINT take a gradient of y to one of x, h and to_h exchanged.
+enum resample_kind { RESAMPLE_BLUR, RESAMPLE_BLUR_ADJOINT, RESAMPLE_UP, RESAMPLE_UP_ADJOINT };
+struct resample_shape {
+    enum resample_kind kind;
+    int n, h, w, to_h, to_w, c;
+};
+
+// Pixels of maps [n,h,w,c] with a border of `pad`: `ids` [n,count] are y w' + x in the map without
+// its border or, with `border`, in the whole map.
+struct sample_shape {
+    int n, h, w, c, pad, count;
+    bool border;
+    const int *ids;
+};
+
+struct nce_args {
+    int n, patches, dim; // of q and k [n,patches,dim]
+    double temperature, scale;
+    bool all; // patches of the other pictures of the batch are negatives too
+};
+
 enum gan_mode { GAN_LSGAN, GAN_VANILLA, GAN_WGANGP, GAN_NONSATURATING };
 
 struct gan_args {
@@ -216,6 +240,27 @@ struct backend {
     // Arjovsky et al. 2017 (arXiv:1701.07875; no penalty).
     int (*gan)(struct device *d, const struct gan_args *args, const float *x, float *ret_grad,
                double *ret_loss);
+
+    // Antialiased change of size with fixed filters, on both axes:
+    //   BLUR  every second pixel after [1 2 1] / 4
+    //   UP    y[2i] = (3 x[i] + x[i-1]) / 4, y[2i+1] = (3 x[i] + x[i+1]) / 4, x clamped at the edges
+    // Sources: Zhang 2019 (arXiv:1904.11486); Park et al. 2020 (arXiv:2007.15651), its code.
+    int (*resample)(struct device *d, const struct resample_shape *s, const float *x, float *ret_y);
+
+    // y [n,count,c] = x at the ids. Backward: dx (+)= dy there, 0 elsewhere; ids may repeat.
+    int (*sample_forward)(struct device *d, const struct sample_shape *s, const float *x,
+                          float *ret_y);
+    int (*sample_backward)(struct device *d, const struct sample_shape *s, const float *dy,
+                           bool accumulate, float *ret_dx);
+
+    // PatchNCE. With q, k scaled to x / (|x| + 1e-7) and k constant: loss = scale times the mean of
+    //   -log(e^(q_i k_i / T) / (e^(q_i k_i / T) + e^(-10 / T) + sum over j != i e^(q_i k_j / T)))
+    // with j over the patches of the same picture, with `all` over those of the batch; dq its
+    // gradient. ret_each [n,patches]: the unscaled terms; NULL: not wanted.
+    // Source: Park et al. 2020, equation 3; the dead term stands for the diagonal, as in its code.
+    size_t (*nce_workspace_bytes)(struct device *d, const struct nce_args *args);
+    int (*nce)(struct device *d, const struct nce_args *args, const float *q, const float *k,
+               float *ret_dq, float *ret_each, double *ret_loss, void *workspace);
 
     // m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
     // p -= lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + 1e-8). Kingma and Ba 2014 (arXiv:1412.6980).

@@ -242,6 +242,11 @@ static const struct backend backend = {
     .join_backward = join_backward,
     .l1 = l1,
     .gan = gan,
+    .resample = cpu_entry_resample,
+    .sample_forward = cpu_entry_sample_forward,
+    .sample_backward = cpu_entry_sample_backward,
+    .nce_workspace_bytes = cpu_entry_nce_workspace_bytes,
+    .nce = cpu_entry_nce,
     .adam = adam,
     .finite = all_finite,
 };

@@ -134,4 +134,15 @@ int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, f
                      void *workspace);
 int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace);
 
+// Resampling, patches and their loss, see struct backend.
+int cpu_entry_resample(struct device *d, const struct resample_shape *s, const float *x,
+                       float *ret_y);
+int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const float *x,
+                             float *ret_y);
+int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const float *dy,
+                              bool accumulate, float *ret_dx);
+size_t cpu_entry_nce_workspace_bytes(struct device *d, const struct nce_args *args);
+int cpu_entry_nce(struct device *d, const struct nce_args *args, const float *q, const float *k,
+                  float *ret_dq, float *ret_each, double *ret_loss, void *workspace);
+
 #endif

@@ -93,7 +93,7 @@ struct graph_size graph_size(const struct graph *g, int tensor) {
     return g->tensors[tensor].size;
 }
 
-static void need_workspace(struct graph *g, size_t bytes) {
+void graph_need_workspace(struct graph *g, size_t bytes) {
     g->workspace_bytes = MAX(g->workspace_bytes, bytes);
 }
 
@@ -124,7 +124,7 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
     int err = g->device->backend->conv_new(weights->derived, &shape, needs_gradient, &conv);
     if (err)
         return err;
-    need_workspace(g, g->device->backend->conv_workspace_bytes(conv));
+    graph_need_workspace(g, g->device->backend->conv_workspace_bytes(conv));
 
     int y = graph_tensor(g, to);
     struct op *op = graph_append(g, OP_CONV);
@@ -174,7 +174,7 @@ static struct op *norm_append(struct graph *g, int x, const struct graph_norm_ar
         .norm = args->norm,
         .act = args->act,
     };
-    need_workspace(g, g->device->backend->norm_workspace_bytes(g->device, &op->norm));
+    graph_need_workspace(g, g->device->backend->norm_workspace_bytes(g->device, &op->norm));
     return op;
 }
 
@@ -213,7 +213,7 @@ int graph_tanh(struct graph *g, int x, int *ret_y) {
     struct op *op = graph_append(g, OP_TANH);
 
     op->norm = (struct norm_shape){.n = s.n, .h = s.h, .w = s.w, .c = s.c};
-    need_workspace(g, g->device->backend->norm_workspace_bytes(g->device, &op->norm));
+    graph_need_workspace(g, g->device->backend->norm_workspace_bytes(g->device, &op->norm));
     op->x = x;
     op->y = y;
     g->tensors[y].maker = g->n_ops - 1;

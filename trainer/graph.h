@@ -91,11 +91,34 @@ int graph_tanh(struct graph *g, int x, int *ret_y);
 // What wants a gradient of the two is made by a norm or a tanh.
 int graph_join(struct graph *g, int a, int b, enum activation act);
 
+// Halves a map that carries a border of 1, doubles one without a border (backend.h); for one
+// reader, as a convolution's output.
+int graph_blur(struct graph *g, int x);
+int graph_up(struct graph *g, int x);
+
+// The pixels of x that are in ids: [n,count] numbers, lent for the graph's life and read when it
+// runs. Returns [n,count,1,c], for one reader. A sample of a convolution's output comes before the
+// op that reads all of it. `constant`: no gradient goes back.
+struct graph_sample_args {
+    const int *ids;
+    int count;
+    bool border; // ids count the border too
+    bool constant;
+};
+int graph_sample(struct graph *g, int x, const struct graph_sample_args *args);
+
 // Losses: the value goes to *ret_loss whenever the tape runs (lent for the graph's life).
 // graph_l1: x against a constant target. graph_gan: a map (a convolution's output, or views).
 void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss);
 void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
                double *ret_loss);
+// graph_nce: PatchNCE of q [n,patches,1,dim], a convolution's output, and constant k. With `add` the
+// loss is added to *ret_loss.
+struct graph_nce_args {
+    double temperature, scale;
+    bool all, add;
+};
+void graph_nce(struct graph *g, int q, int k, const struct graph_nce_args *args, double *ret_loss);
 // loss = sum of x times a constant r: its gradient is the content of `r`, an input.
 void graph_dot(struct graph *g, int x, int r);
 

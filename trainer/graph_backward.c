@@ -5,15 +5,18 @@
 #include "graph_tape.h"
 #include "util.h"
 
-static bool made_by_conv(const struct graph *g, const struct tensor *root) {
-    return root->maker >= 0 && g->ops[root->maker].kind == OP_CONV;
+bool graph_has_one_reader(const struct graph *g, const struct tensor *root) {
+    if (root->maker < 0)
+        return false;
+    enum op_kind kind = g->ops[root->maker].kind;
+    return kind == OP_CONV || kind == OP_RESAMPLE || kind == OP_SAMPLE;
 }
 
 int graph_gradient_slot(struct graph *g, int x, int pad) {
     int root = g->tensors[x].root, first = g->tensors[x].first;
     struct graph_size size = g->tensors[x].size;
 
-    if (made_by_conv(g, &g->tensors[root])) {
+    if (graph_has_one_reader(g, &g->tensors[root])) {
         if (g->tensors[root].gradient < 0) {
             int gradient = graph_tensor(g, g->tensors[root].size);
             g->tensors[root].gradient = gradient;
@@ -34,7 +37,7 @@ void graph_dot(struct graph *g, int x, int r) {
     int root = g->tensors[x].root;
     struct tensor *t = &g->tensors[root];
 
-    if (made_by_conv(g, t))
+    if (graph_has_one_reader(g, t))
         t->gradient = r;
     else
         t->part[t->n_parts++] = (struct part){r, 0, 0, t->size.n};
@@ -149,6 +152,10 @@ static void differentiate(struct graph *g, const struct op *op) {
         break;
     case OP_JOIN:
         join_backward(g, *op);
+        break;
+    case OP_RESAMPLE:
+    case OP_SAMPLE:
+        graph_cut_backward(g, *op);
         break;
     default: // a loss has written its gradient already
         break;

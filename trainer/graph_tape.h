@@ -13,6 +13,10 @@ enum op_kind {
     OP_TANH_BACKWARD,
     OP_JOIN,
     OP_JOIN_BACKWARD,
+    OP_RESAMPLE, // backward: the same with the adjoint's kind
+    OP_SAMPLE,
+    OP_SAMPLE_BACKWARD,
+    OP_NCE,
     OP_L1,
     OP_GAN,
 };
@@ -36,7 +40,7 @@ struct tensor {
     // Of roots only:
     int maker; // op; -1: an input or a graph_buffer
     bool needs_gradient;
-    int gradient; // of a convolution's output: one tensor; -1: none yet
+    int gradient; // of what has one reader (graph_has_one_reader): one tensor; -1: none yet
     int n_parts;  // of all others
     struct part part[GRAD_PARTS];
 };
@@ -57,6 +61,9 @@ struct op {
     const struct graph_affine *affine;
     int draw; // of dropout: the number of the forward op; -1: none
     struct gan_args gan;
+    struct resample_shape resample;
+    struct sample_shape sample; // its ids are those of picture 0
+    struct nce_args nce;
     double scale;
     double *loss;
 };
@@ -78,8 +85,17 @@ struct op *graph_append(struct graph *g, enum op_kind kind);
 // A new tensor with memory of its own.
 int graph_tensor(struct graph *g, struct graph_size size);
 
+// Whether the tensor was made by an op whose output is read as a whole only once.
+bool graph_has_one_reader(const struct graph *g, const struct tensor *root);
+
 // Where an op that reads x has to write d loss / d x; `pad` is the border it writes.
 int graph_gradient_slot(struct graph *g, int x, int pad);
+
+void graph_need_workspace(struct graph *g, size_t bytes);
+
+// Appends the gradients of an op of graph_cut.c; runs one.
+void graph_cut_backward(struct graph *g, struct op forward);
+int graph_cut_run(const struct graph *g, void *arena, const struct op *op);
 
 struct tensor *graph_root(const struct graph *g, int tensor);
 

@@ -97,6 +97,15 @@ static void init_constant(struct model_param *p, float value) {
         p->w[i] = value;
 }
 
+void init_fixed(struct model_param *p) {
+    static const float blur[] = {1, 2, 1}, up[] = {1, 3, 3, 1};
+    int64_t r = p->dims[2];
+    const float *line = r == 3 ? blur : up;
+
+    for (size_t i = 0; i < p->count; i++)
+        p->w[i] = line[i / (size_t)r % (size_t)r] * line[i % (size_t)r] / 16;
+}
+
 void init_param(const struct init_args *args, struct model_param *p) {
     switch (p->kind) {
     case PARAM_FILTER:
@@ -108,6 +117,9 @@ void init_param(const struct init_args *args, struct model_param *p) {
         break;
     case PARAM_RUNNING_VAR:
         init_constant(p, 1);
+        break;
+    case PARAM_FIXED:
+        init_fixed(p);
         break;
     case PARAM_BATCHES:
         *p->batches = 0;

@@ -33,4 +33,7 @@ void init_filter(const struct init_args *args, const int64_t dims[4], float *ret
 // variances 1, all else 0.
 void init_param(const struct init_args *args, struct model_param *p);
 
+// CUT's filters: [1 2 1] x [1 2 1] / 16 halves a map, [1 3 3 1] x [1 3 3 1] / 16 doubles it.
+void init_fixed(struct model_param *p);
+
 #endif

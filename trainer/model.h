@@ -50,13 +50,14 @@ struct model_options {
 struct model;
 
 enum model_param_kind {
-    PARAM_FILTER, // of rank 4; all others are vectors
+    PARAM_FILTER, // of rank 4, of a linear layer 2; all others but the fixed are vectors
     PARAM_BIAS,
     PARAM_NORM_WEIGHT, // of a batch norm, as those below
     PARAM_NORM_BIAS,
     PARAM_RUNNING_MEAN,
     PARAM_RUNNING_VAR,
     PARAM_BATCHES, // one integer: the batches that the running statistics have seen
+    PARAM_FIXED,   // a filter that is never changed
 };
 
 // One tensor of a net's state dict. All pointers are owned by the model and stay where they are

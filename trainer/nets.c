@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "init.h"
 #include "util.h"
 
 // What happens around a convolution's map: x is the layer's input, m the remembered tensor.
@@ -25,6 +26,13 @@ struct layer {
     struct graph_conv_args conv;
     int border; // reflection that x carries
     bool bias, norm, tanh, dropout;
+    bool linear;  // in the state dict: of rank 2
+    bool up;      // x is doubled before the convolution
+    bool blur;    // y is halved after the activation
+    int filt;     // module of the fixed filter that does either; 0: none
+    int module;   // of the convolution, where its neighbours are modules of the net; -1: a block's
+    int block;    // module whose output y is; 0: none
+    bool sampled; // the map before the norm is, so its bias has an effect
     enum activation act;
     enum skip skip;
     int weight_param, bias_param, norm_param; // -1: none; of a batch norm the first
@@ -46,6 +54,8 @@ struct net {
     const struct optimizer *optimizer;
     size_t n_statistics;
     float *statistics; // running ones, of the device
+    size_t n_filters;
+    float *filters;    // fixed ones; only for the state dict
     int64_t *batches;  // of each layer
 };
 
@@ -62,11 +72,28 @@ static struct layer *add(struct net *net, int c, int k, int r, const char *key, 
     va_start(args, key);
     (void)vsnprintf(l->key, sizeof l->key, key, args); // keys are short
     va_end(args);
+    l->module = -1;
+    (void)sscanf(l->key, "model.%d", &l->module); // other keys have none that can be sampled
     return l;
 }
 
+// The convolution that doubles the map; returns the module behind its activation.
+static int resnet_up(struct net *net, const struct net_options *o, int c, int at) {
+    bool fixed = o->antialias && !o->no_antialias_up;
+    struct layer *l = add(net, c, c / 2, 3, "model.%d", at + fixed);
+
+    l->conv.pad = 1;
+    l->act = ACT_RELU;
+    l->up = fixed;
+    l->filt = fixed ? at : 0;
+    l->conv.transposed = !fixed;
+    l->conv.stride = fixed ? 1 : 2;
+    l->conv.out_pad = !fixed;
+    return at + fixed + 3;
+}
+
 static void resnet(struct net *net, const struct net_options *o, int blocks) {
-    int f = o->nf, at = 10 + blocks; // `at`: behind the blocks in the reference's list of modules
+    int f = o->nf, at = 4; // `at`: the place in the reference's list of modules
     struct layer *l;
 
     net->divisor = 4;
@@ -74,30 +101,30 @@ static void resnet(struct net *net, const struct net_options *o, int blocks) {
     l->border = 3;
     l->act = ACT_RELU;
     for (int i = 0; i < 2; i++) {
-        l = add(net, f << i, f << (i + 1), 3, "model.%d", 4 + 3 * i);
-        l->conv.stride = 2;
+        l = add(net, f << i, f << (i + 1), 3, "model.%d", at);
+        l->conv.stride = o->antialias ? 1 : 2;
         l->conv.pad = 1;
         l->act = ACT_RELU;
+        l->blur = o->antialias;
+        l->filt = o->antialias ? at + 3 : 0;
+        at += 3 + o->antialias;
     }
-    for (int i = 0; i < blocks; i++) {
-        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.1", 10 + i);
+    for (int i = 0; i < blocks; i++, at++) {
+        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.1", at);
         l->border = 1;
         l->act = ACT_RELU;
         l->skip = SKIP_REMEMBER;
         l->dropout = o->dropout;
-        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.%d", 10 + i, o->dropout ? 6 : 5);
+        l->module = -1;
+        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.%d", at, o->dropout ? 6 : 5);
         l->border = 1;
         l->skip = SKIP_ADD;
+        l->module = -1;
+        l->block = at;
     }
-    for (int i = 0; i < 2; i++) {
-        l = add(net, 4 * f >> i, 2 * f >> i, 3, "model.%d", at + 3 * i);
-        l->conv.stride = 2;
-        l->conv.pad = 1;
-        l->conv.out_pad = 1;
-        l->conv.transposed = true;
-        l->act = ACT_RELU;
-    }
-    l = add(net, f, o->out_nc, 7, "model.%d", at + 7);
+    at = resnet_up(net, o, 4 * f, at);
+    at = resnet_up(net, o, 2 * f, at);
+    l = add(net, f, o->out_nc, 7, "model.%d", at + 1);
     l->border = 3;
     l->bias = true;
     l->norm = false;
@@ -145,12 +172,16 @@ static void unet(struct net *net, const struct net_options *o, int levels) {
 
 static void patch(struct net *net, const struct net_options *o, int n) {
     struct layer *l;
+    int at = 0;
 
     for (int i = 0; i <= n + 1; i++) {
         int in = i == 0 ? o->in_nc : o->nf * MIN(1 << (i - 1), 8);
         int out = i > n ? 1 : o->nf * MIN(1 << i, 8);
-        l = add(net, in, out, 4, "model.%d", i == 0 ? 0 : 3 * i - 1);
-        l->conv.stride = i < n ? 2 : 1;
+        l = add(net, in, out, 4, "model.%d", at);
+        l->conv.stride = i < n && !o->antialias ? 2 : 1;
+        l->blur = i < n && o->antialias;
+        l->filt = l->blur ? at + (i > 0) + 2 : 0;
+        at += 2 + (i > 0) + l->blur;
         l->conv.pad = 1;
         l->bias = l->bias || i == 0 || i > n;
         l->norm = i > 0 && i <= n;
@@ -175,10 +206,9 @@ static void param_add(struct net *net, enum model_param_kind kind, char *key, in
                       const int64_t dims[4]) {
     struct model_param p = {.key = key, .kind = kind, .rank = rank, .count = 1};
 
-    for (int i = 0; i < rank; i++) {
-        p.dims[i] = dims[i];
+    memcpy(p.dims, dims, sizeof p.dims);
+    for (int i = 0; i < rank; i++)
         p.count *= (size_t)dims[i];
-    }
     net->params = xrealloc(net->params, (size_t)(net->n_params + 1) * sizeof *net->params);
     net->params[net->n_params++] = p;
 }
@@ -202,23 +232,36 @@ static void list_norm(struct net *net, const struct layer *l) {
     net->n_statistics += 2 * (size_t)l->conv.k;
 }
 
+// A fixed filter has its place in the state dict, though nothing reads it.
+static void list_filter(struct net *net, const struct layer *l) {
+    int64_t c = l->up ? l->c : l->conv.k, r = l->up ? 4 : 3;
+
+    param_add(net, PARAM_FIXED, xasprintf("model.%d.filt", l->filt), 4, (int64_t[4]){c, 1, r, r});
+    net->n_filters += net->params[net->n_params - 1].count;
+}
+
 // The state dict of the layers.
 static void list_params(struct net *net) {
     for (int i = 0; i < net->n_layers; i++) {
         struct layer *l = &net->layers[i];
         int64_t k = l->conv.k, c = l->c, r = l->conv.r;
         bool t = l->conv.transposed;
+        if (l->up)
+            list_filter(net, l);
         l->weight_param = net->n_params;
-        param_add(net, PARAM_FILTER, xasprintf("%s.weight", l->key), 4,
+        param_add(net, PARAM_FILTER, xasprintf("%s.weight", l->key), l->linear ? 2 : 4,
                   (int64_t[4]){t ? c : k, t ? k : c, r, r});
         l->bias_param = l->bias ? net->n_params : -1;
         if (l->bias) {
             param_add(net, PARAM_BIAS, xasprintf("%s.bias", l->key), 1, (int64_t[4]){k});
-            net->params[net->n_params - 1].frozen = l->norm && net->norm == NORM_INSTANCE;
+            net->params[net->n_params - 1].frozen =
+                l->norm && net->norm == NORM_INSTANCE && !l->sampled;
         }
         l->norm_param = l->norm && net->norm == NORM_BATCH ? net->n_params : -1;
         if (l->norm_param >= 0)
             list_norm(net, l);
+        if (l->blur)
+            list_filter(net, l);
     }
     net->places = xcalloc((size_t)net->n_params, sizeof *net->places);
 }
@@ -243,6 +286,41 @@ static int net_new(const struct net_options *o, struct net **ret_net) {
                        o->arch, o->in_nc, o->nf);
     }
     *ret_net = net;
+    return ERR_OK;
+}
+
+enum sample { SAMPLE_NONE, SAMPLE_BEFORE_NORM, SAMPLE_AFTER };
+
+// Whether module `at` of the net, as the reference counts, is a map around layer l. An index of the
+// norm means the map after the activation: that is done in place.
+static enum sample sample_of(const struct layer *l, int at) {
+    if (l->block == at && at > 0)
+        return SAMPLE_AFTER;
+    if (l->module < 1 || l->tanh || at < l->module || at > l->module + 2)
+        return SAMPLE_NONE;
+    return at == l->module ? SAMPLE_BEFORE_NORM : SAMPLE_AFTER;
+}
+
+int net_sample_channels(const struct net *net, int at) {
+    if (at == 0 && net->layers[0].border)
+        return net->layers[0].c;
+    for (int i = 0; i < net->n_layers; i++)
+        if (sample_of(&net->layers[i], at) != SAMPLE_NONE)
+            return net->layers[i].conv.k;
+    return 0;
+}
+
+static int mark_samples(struct net *net, const struct net_options *o) {
+    for (int s = 0; s < o->n_samples; s++) {
+        if (!net_sample_channels(net, o->samples[s]) || (s && o->samples[s] <= o->samples[s - 1]))
+            return err_set(ERR_CONFIG,
+                           "nce_layers: %d is no map of %s that can be sampled, or they do not "
+                           "ascend; \"0,4,8,12,16\" works with resnet_9blocks",
+                           o->samples[s], net->arch);
+        for (int i = 0; i < net->n_layers; i++)
+            if (sample_of(&net->layers[i], o->samples[s]) == SAMPLE_BEFORE_NORM)
+                net->layers[i].sampled = true;
+    }
     return ERR_OK;
 }
 
@@ -275,6 +353,12 @@ int generator_new(const struct net_options *o, struct net **ret_net) {
         return err;
     g->build(*ret_net, o, g->depth);
     (*ret_net)->arch = g->arch;
+    err = mark_samples(*ret_net, o);
+    if (err) {
+        net_free(*ret_net);
+        *ret_net = NULL;
+        return err;
+    }
     list_params(*ret_net);
     return ERR_OK;
 }
@@ -300,6 +384,23 @@ int discriminator_new(const struct net_options *o, struct net **ret_net) {
     return ERR_OK;
 }
 
+int mlp_new(const int *channels, int count, int nc, struct net **ret_net) {
+    struct net_options o = {.arch = "mlp_sample", .in_nc = 1, .nf = nc, .norm = "none"};
+    int err = net_new(&o, ret_net);
+
+    if (err)
+        return err;
+    for (int i = 0; i < 2 * count; i++) {
+        struct layer *l =
+            add(*ret_net, i % 2 ? nc : channels[i / 2], nc, 1, "mlp_%d.%d", i / 2, 2 * (i % 2));
+        l->bias = l->linear = true;
+        l->norm = false;
+        l->act = i % 2 ? ACT_NONE : ACT_RELU;
+    }
+    list_params(*ret_net);
+    return ERR_OK;
+}
+
 void net_free(struct net *net) {
     if (!net)
         return;
@@ -310,6 +411,7 @@ void net_free(struct net *net) {
     if (net->optimizer)
         net->optimizer->device->backend->memory_free(net->optimizer->device, net->statistics);
     free(net->batches);
+    free(net->filters);
     free(net->layers);
     free(net->params);
     free(net->places);
@@ -369,9 +471,23 @@ static void place_statistics(struct net *net) {
     }
 }
 
+// Gives the fixed filters their places and values.
+static void place_filters(struct net *net) {
+    size_t at = 0;
+
+    net->filters = xcalloc(net->n_filters + 1, sizeof *net->filters);
+    for (int i = 0; i < net->n_params; i++)
+        if (net->params[i].kind == PARAM_FIXED) {
+            net->params[i].w = net->filters + at;
+            init_fixed(&net->params[i]);
+            at += net->params[i].count;
+        }
+}
+
 void net_bind(struct net *net, const struct optimizer *optimizer) {
     net->optimizer = optimizer;
     place_statistics(net);
+    place_filters(net);
     for (int i = 0; i < net->n_params; i++) {
         struct model_param *p = &net->params[i];
         if (!is_trained(p))
@@ -432,9 +548,19 @@ static bool fits(const struct net *net, int h, int w) {
         };
         if (h <= l->border || w <= l->border)
             return false;
+        if (l->up) {
+            conv.h *= 2;
+            conv.w *= 2;
+        }
         conv_output_size(&conv, &h, &w);
         if (h < 1 || w < 1 || (l->norm && net->norm != NORM_NONE && h * w == 1))
             return false;
+        if (l->blur && (h < 2 || w < 2))
+            return false;
+        if (l->blur) {
+            h = (h + 1) / 2;
+            w = (w + 1) / 2;
+        }
     }
     return true;
 }
@@ -472,58 +598,130 @@ static enum norm_kind norm_of(const struct net *net, const struct layer *l, enum
     return net->norm == NORM_BATCH && mode == NET_EVAL ? NORM_RUNNING : net->norm;
 }
 
-static int layer_forward(const struct net *net, int i, struct graph *g, int x, int skip,
-                         enum net_mode mode, int *ret_y) {
+// A call of a net, under way.
+struct call {
+    const struct net *net;
+    struct graph *graph;
+    enum net_mode mode;
+    struct net_samples *samples; // NULL: none wanted
+    int skip, stack[STACK], depth;
+};
+
+static bool has_all_samples(const struct call *call) {
+    return call->samples && call->samples->until_last &&
+           call->samples->found == call->samples->count;
+}
+
+// Takes a sample of y if it is module `at`.
+static void take_sample(const struct call *call, int y, bool border) {
+    struct net_samples *s = call->samples;
+    struct graph_size size = graph_size(call->graph, y);
+    int i = s->found++, around = border ? 2 * size.pad : 0;
+    struct graph_sample_args args = {.ids = s->ids[i], .border = border, .constant = s->constant};
+
+    s->h[i] = size.h + around;
+    s->w[i] = size.w + around;
+    args.count = MIN(s->patches, s->h[i] * s->w[i]);
+    s->sample[i] = graph_sample(call->graph, y, &args);
+}
+
+static void take_samples(const struct call *call, const struct layer *l, enum sample where, int y) {
+    const struct net_samples *s = call->samples;
+
+    while (s && s->found < s->count && sample_of(l, s->at[s->found]) == where)
+        take_sample(call, y, false);
+}
+
+static int blur(const struct call *call, int x, int border, int *ret_y) {
+    struct graph_norm_args pad = {.pad = border, .skip = -1};
+    int y = graph_blur(call->graph, x);
+
+    if (border)
+        return graph_norm(call->graph, y, &pad, ret_y);
+    *ret_y = y;
+    return ERR_OK;
+}
+
+static int layer_forward(const struct call *call, int i, int x, int *ret_y) {
+    const struct net *net = call->net;
     const struct layer *l = &net->layers[i];
     struct graph_conv_args conv = l->conv;
-    struct graph_norm_args norm = {.norm = norm_of(net, l, mode),
+    struct graph_norm_args norm = {.norm = norm_of(net, l, call->mode),
                                    .act = l->act,
-                                   .pad = border_behind(net, i),
-                                   .skip = l->skip == SKIP_ADD ? skip : -1,
+                                   .pad = l->blur ? 1 : border_behind(net, i),
+                                   .skip = l->skip == SKIP_ADD ? call->skip : -1,
                                    .affine = l->norm_param >= 0 ? &l->affine : NULL,
-                                   .train = mode == NET_TRAIN,
-                                   .dropout = l->dropout && mode != NET_EVAL};
+                                   .train = call->mode == NET_TRAIN,
+                                   .dropout = l->dropout && call->mode != NET_EVAL};
     int err, y;
 
-    conv.train = mode == NET_TRAIN;
-    err = graph_conv(g, x, &l->weights, &conv, &y);
+    conv.train = call->mode == NET_TRAIN;
+    err = graph_conv(call->graph, l->up ? graph_up(call->graph, x) : x, &l->weights, &conv, &y);
     if (err)
         return err;
-    if (l->tanh)
-        return graph_tanh(g, y, ret_y);
-    if (norm.norm == NORM_NONE && !norm.dropout && norm.act == ACT_NONE && norm.pad == 0 &&
-        norm.skip < 0) {
-        *ret_y = y;
+    take_samples(call, l, SAMPLE_BEFORE_NORM, y);
+    *ret_y = y;
+    if (has_all_samples(call))
         return ERR_OK;
-    }
-    return graph_norm(g, y, &norm, ret_y);
+    if (l->tanh)
+        return graph_tanh(call->graph, y, ret_y);
+    if (norm.norm == NORM_NONE && !norm.dropout && norm.act == ACT_NONE && norm.pad == 0 &&
+        norm.skip < 0)
+        return ERR_OK;
+    err = graph_norm(call->graph, y, &norm, ret_y);
+    if (err)
+        return err;
+    take_samples(call, l, SAMPLE_AFTER, *ret_y);
+    return l->blur && !has_all_samples(call) ? blur(call, *ret_y, border_behind(net, i), ret_y)
+                                             : ERR_OK;
 }
 
 bool net_couples_pictures(const struct net *net) {
     return net->norm == NORM_BATCH;
 }
 
-int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mode, int *ret_y) {
-    struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
-    int skip = -1, stack[STACK], depth = 0, err;
-
-    if (graph_size(g, x).pad != pad.pad) {
-        err = graph_norm(g, x, &pad, &x);
-        if (err)
-            return err;
-    }
-    for (int i = 0; i < net->n_layers; i++) {
-        enum skip what = net->layers[i].skip;
+// Layers [first, end).
+static int layers_forward(struct call *call, int first, int end, int x, int *ret_y) {
+    for (int i = first; i < end && !has_all_samples(call); i++) {
+        enum skip what = call->net->layers[i].skip;
         if (what == SKIP_REMEMBER)
-            skip = x;
-        err = layer_forward(net, i, g, x, skip, mode, &x);
+            call->skip = x;
+        int err = layer_forward(call, i, x, &x);
         if (err)
             return err;
         if (what == SKIP_PUSH)
-            stack[depth++] = x;
+            call->stack[call->depth++] = x;
         if (what == SKIP_JOIN)
-            x = graph_join(g, stack[--depth], x, ACT_RELU);
+            x = graph_join(call->graph, call->stack[--call->depth], x, ACT_RELU);
     }
     *ret_y = x;
     return ERR_OK;
+}
+
+int net_forward_sampled(const struct net *net, struct graph *g, int x, enum net_mode mode,
+                        struct net_samples *samples, int *ret_y) {
+    struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
+    struct call call = {.net = net, .graph = g, .mode = mode, .samples = samples, .skip = -1};
+
+    if (graph_size(g, x).pad != pad.pad) {
+        int err = graph_norm(g, x, &pad, &x);
+        if (err)
+            return err;
+    }
+    if (samples)
+        samples->found = 0;
+    if (samples && samples->count && samples->at[0] == 0)
+        take_sample(&call, x, true);
+    return layers_forward(&call, 0, net->n_layers, x, ret_y);
+}
+
+int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mode, int *ret_y) {
+    return net_forward_sampled(net, g, x, mode, NULL, ret_y);
+}
+
+int mlp_forward(const struct net *net, struct graph *g, int i, int x, enum net_mode mode,
+                int *ret_y) {
+    struct call call = {.net = net, .graph = g, .mode = mode, .skip = -1};
+
+    return layers_forward(&call, 2 * i, 2 * i + 2, x, ret_y);
 }

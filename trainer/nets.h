@@ -27,6 +27,10 @@ struct net_options {
     int n_layers;          // "n_layers" only
     const char *norm;      // "instance", "batch" or "none"
     bool dropout;          // of a generator: in resnet blocks, in a U-Net's inner levels
+    bool antialias;        // resnet and PatchGAN: maps are halved and doubled by fixed filters
+    bool no_antialias_up;  // but not doubled
+    const int *samples;    // of a generator: modules that net_forward_sampled will sample; ascending
+    int n_samples;
 };
 
 struct net;
@@ -34,6 +38,8 @@ struct net;
 // Fails with ERR_CONFIG (names the option and what works).
 int generator_new(const struct net_options *options, struct net **ret_net);
 int discriminator_new(const struct net_options *options, struct net **ret_net);
+// CUT's F, "mlp_sample": for each of `count` maps a net of two layers, channels[i] -> nc -> nc.
+int mlp_new(const int *channels, int count, int nc, struct net **ret_net);
 void net_free(struct net *net);
 
 // Lays the parameters behind *size floats of a flat buffer and moves *size past them.
@@ -68,6 +74,25 @@ enum net_mode {
 // y = net(x). x has the border net_border, or none (it is padded then). Fails with ERR_SHAPE,
 // ERR_DEVICE.
 int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mode, int *ret_y);
+
+// Samples of a call's inner maps.
+#define NET_SAMPLES_MAX 8
+struct net_samples {
+    int count, at[NET_SAMPLES_MAX];  // modules, ascending; 0: the bordered input, border included
+    int patches;                     // of each picture, or all there are if that is less
+    const int *ids[NET_SAMPLES_MAX]; // [n,min(patches, h w)], see graph_sample
+    bool constant;                   // no gradient comes back
+    bool until_last;                 // the call ends behind the last of them
+    int found, h[NET_SAMPLES_MAX], w[NET_SAMPLES_MAX], sample[NET_SAMPLES_MAX]; // out
+};
+int net_forward_sampled(const struct net *net, struct graph *g, int x, enum net_mode mode,
+                        struct net_samples *samples, int *ret_y);
+// Channels of module `at`; 0: it is none that can be sampled.
+int net_sample_channels(const struct net *net, int at);
+
+// The i-th net of mlp_new on x [n,patches,1,channels[i]].
+int mlp_forward(const struct net *net, struct graph *g, int i, int x, enum net_mode mode,
+                int *ret_y);
 
 // Whether the result for one picture depends on the others of the batch: then two batches must not
 // be passed as one.

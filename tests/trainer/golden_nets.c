@@ -32,11 +32,10 @@ int golden_net_new(yajl_val net, struct net **ret_net) {
         .n_layers = (int)json_int(net, "n_layers", 3),
         .norm = json_text(net, "norm", ""),
         .dropout = json_bool(net, "dropout"),
+        .antialias = json_bool(net, "antialias"),
     };
     const char *type = json_text(net, "type", "");
 
-    if (json_bool(net, "antialias"))
-        return err_set(ERR_CONFIG, "antialiased nets are not built yet");
     if (strcmp(type, "G") == 0)
         return generator_new(&options, ret_net);
     if (strcmp(type, "D") == 0)
@@ -60,6 +59,8 @@ static void fill_param(struct model_param *p, uint32_t index, double scale) {
         break;
     case PARAM_BATCHES:
         *p->batches = 0;
+        break;
+    case PARAM_FIXED:
         break;
     default:
         golden_fill(p->w, p->count, index, scale);
