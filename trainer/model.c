@@ -27,16 +27,18 @@ static int parse_gan_mode(const char *text, enum gan_mode *ret_mode) {
 }
 
 static int find_recipe(const struct model_options *o, const struct recipe **ret_recipe) {
-    static const struct recipe *const recipes[] = {&recipe_cyclegan, &recipe_pix2pix};
+    static const struct recipe *const recipes[] = {&recipe_cyclegan, &recipe_pix2pix,
+                                                   &recipe_cut};
 
     if (o->world > 1)
         return err_set(ERR_CONFIG, "%d ranks: this build trains with one", o->world);
     for (unsigned i = 0; i < COUNT(recipes); i++)
         if (strcmp(o->model, recipes[i]->name) == 0) {
-            *ret_recipe = recipes[i];
+            *ret_recipe =
+                recipes[i] == &recipe_cut && o->cut.nce_idt ? &recipe_cut_idt : recipes[i];
             return ERR_OK;
         }
-    return err_set(ERR_CONFIG, "model \"%s\": cycle_gan or pix2pix", o->model);
+    return err_set(ERR_CONFIG, "model \"%s\": cycle_gan, pix2pix or cut", o->model);
 }
 
 // Places the parameters of nets [first, end) in one optimizer.
@@ -76,8 +78,8 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     err = device_open(&device, &m->device);
     if (err)
         goto fail;
-    optimizer_new(m, &m->optimizer_g, 0, m->recipe->n_generators);
-    optimizer_new(m, &m->optimizer_d, m->recipe->n_generators, m->recipe->n_nets);
+    optimizer_new(m, &m->optimizer_g, 0, m->recipe->n_with_g);
+    optimizer_new(m, &m->optimizer_d, m->recipe->n_with_g, m->recipe->n_nets);
     *ret_model = m;
     return ERR_OK;
 
@@ -86,9 +88,11 @@ fail:
     return err;
 }
 
-static void tape_free(struct tape *t) {
+static void tape_free(struct model *m, struct tape *t) {
     if (!t)
         return;
+    if (m->recipe->tape_fini)
+        m->recipe->tape_fini(m, t);
     graph_free(t->graph);
     free(t);
 }
@@ -97,7 +101,7 @@ void model_free(struct model *m) {
     if (!m)
         return;
     for (int i = 0; i < m->n_tapes; i++)
-        tape_free(m->tapes[i]);
+        tape_free(m, m->tapes[i]);
     for (int i = 0; i < TRANSLATIONS; i++)
         graph_free(m->translations[i].graph);
     for (int i = 0; i < NETS_MAX; i++)
@@ -183,7 +187,7 @@ static void tape_evict(struct model *m) {
             oldest = i;
     if (m->tape == m->tapes[oldest])
         m->tape = NULL;
-    tape_free(m->tapes[oldest]);
+    tape_free(m, m->tapes[oldest]);
     m->tapes[oldest] = m->tapes[--m->n_tapes];
 }
 
@@ -194,7 +198,7 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     t->shape = *s;
     t->graph = graph_new(m->device);
     for (int d = 0; d < 2; d++)
-        t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = -1;
+        t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = t->seen[d] = -1;
     err = m->recipe->build(m, t);
     if (err)
         goto fail;
@@ -209,7 +213,7 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     return ERR_OK;
 
 fail:
-    tape_free(t);
+    tape_free(m, t);
     return err;
 }
 
@@ -232,30 +236,34 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b) {
     return ERR_OK;
 }
 
-static float *data(const struct model *m, int tensor) {
+float *model_data(const struct model *m, int tensor) {
     if (!m->tape)
         BUG("no shape has been selected");
     return tensor < 0 ? NULL : graph_data(m->tape->graph, m->arena, tensor);
 }
 
 float *model_input(struct model *m, enum model_domain domain) {
-    return m->tape ? data(m, m->tape->real[domain]) : NULL;
+    return m->tape ? model_data(m, m->tape->real[domain]) : NULL;
 }
 
 const float *model_fake(struct model *m, enum model_domain domain) {
-    return m->tape ? data(m, m->tape->fake[domain]) : NULL;
+    return m->tape ? model_data(m, m->tape->fake[domain]) : NULL;
 }
 
 const float *model_rec(struct model *m, enum model_domain domain) {
-    return m->tape ? data(m, m->tape->rec[domain]) : NULL;
+    return m->tape ? model_data(m, m->tape->rec[domain]) : NULL;
 }
 
 const float *model_idt(struct model *m, enum model_domain domain) {
-    return m->tape ? data(m, m->tape->idt[domain]) : NULL;
+    return m->tape ? model_data(m, m->tape->idt[domain]) : NULL;
 }
 
 void model_set_step(struct model *m, uint64_t step) {
     m->step = step;
+}
+
+void model_set_draws(struct model *m, const struct model_draws *draws) {
+    m->draws = draws;
 }
 
 static int run(struct model *m, const struct ops *ops) {
@@ -266,6 +274,9 @@ static int run(struct model *m, const struct ops *ops) {
 int model_generate(struct model *m) {
     if (!m->tape)
         BUG("model_generate before model_shape");
+    if (m->recipe->prepare)
+        m->recipe->prepare(m, m->tape);
+    m->draws = NULL;
     return run(m, &m->tape->generate);
 }
 
@@ -277,7 +288,7 @@ int model_update_g(struct model *m, double lr) {
     err = optimizer_step(&m->optimizer_g, lr);
     if (err)
         return err;
-    return refresh(m, 0, m->recipe->n_generators);
+    return refresh(m, 0, m->recipe->n_with_g);
 }
 
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
@@ -289,7 +300,7 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
             continue;
         struct graph_size s = graph_size(m->tape->graph, m->tape->pooled[d]);
         size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
-        memcpy(data(m, m->tape->pooled[d]), pooled[d], count * sizeof(float));
+        memcpy(model_data(m, m->tape->pooled[d]), pooled[d], count * sizeof(float));
     }
     err = run(m, &m->tape->update_d);
     if (err)
@@ -297,7 +308,7 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
     err = optimizer_step(&m->optimizer_d, lr);
     if (err)
         return err;
-    return refresh(m, m->recipe->n_generators, m->recipe->n_nets);
+    return refresh(m, m->recipe->n_with_g, m->recipe->n_nets);
 }
 
 bool model_d_first(const struct model *m) {
@@ -317,9 +328,15 @@ const char *model_loss_name(const struct model *m, int i) {
 }
 
 double model_loss(const struct model *m, int i) {
-    double gain = m->recipe->logged[i] != 0 ? m->recipe->logged[i] : 1;
+    const struct recipe *r = m->recipe;
+    double gain = r->logged[i] != 0 ? r->logged[i] : 1, sum = 0;
 
-    return m->tape ? gain * (m->tape->loss[i] + m->tape->loss_fake[i]) : 0;
+    if (!m->tape)
+        return 0;
+    for (int k = 0; k < LOSSES; k++)
+        if (i == r->total_loss && r->total ? r->total >> k & 1 : k == i)
+            sum += m->tape->loss[k] + m->tape->loss_fake[k];
+    return gain * sum;
 }
 
 bool model_gradients_finite(const struct model *m) {

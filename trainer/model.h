@@ -25,6 +25,17 @@
 
 enum model_domain { MODEL_A, MODEL_B };
 
+// Of model "cut".
+struct model_cut_options {
+    double lambda_GAN, lambda_NCE, nce_T;
+    const char *nce_layers; // modules of G, ascending, e.g. "0,4,8,12,16"
+    int netF_nc, num_patches;
+    bool nce_idt;           // also between a picture of B and what G makes of it
+    bool all_negatives;     // patches of the whole batch are negatives
+    bool flip_equivariance; // at random G sees mirrored pictures, and their patches are compared
+    bool no_antialias, no_antialias_up;
+};
+
 struct model_options {
     const char *model;    // "cycle_gan", "pix2pix"
     const char *device;   // "cpu" or "cuda", already resolved
@@ -37,6 +48,7 @@ struct model_options {
     uint64_t seed;        // of dropout
     int input_nc, output_nc, ngf, ndf, n_layers_D;
     double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1;
+    struct model_cut_options cut;
     int threads;         // fixed for the run: sums depend on it
     int rank, world;     // of data-parallel training; world 0 or 1: alone, all that works so far
     int shapes;          // tapes kept at most
@@ -103,8 +115,18 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b);
 // Where to put the real pictures of this step, [n,h,w,c]; valid until the next model_shape.
 float *model_input(struct model *m, enum model_domain domain);
 
-// Says which step comes, counted from 0: what dropout draws is a function of it and of the seed.
+// Says which step comes, counted from 0: what dropout, patches and flips draw is a function of it
+// and of the seed.
 void model_set_step(struct model *m, uint64_t step);
+
+// What the next model_generate takes instead of its own draws; lent until then. patches[0][l] are
+// the positions y w + x of layer l for real_A and fake_B, patches[1][l] for real_B and idt_B.
+#define MODEL_PATCH_LAYERS 8
+struct model_draws {
+    bool flip;
+    const int *patches[2][MODEL_PATCH_LAYERS];
+};
+void model_set_draws(struct model *m, const struct model_draws *draws);
 
 int model_generate(struct model *m);
 
@@ -125,8 +147,8 @@ bool model_d_first(const struct model *m);
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b);
 
 // Losses of the step as the reference logs them (lambdas included), in its order: of cycle_gan D_A
-// G_A cycle_A idt_A D_B G_B cycle_B idt_B, of pix2pix G_GAN G_L1 D_real D_fake. Names without
-// prefix. Valid after both updates.
+// G_A cycle_A idt_A D_B G_B cycle_B idt_B, of pix2pix G_GAN G_L1 D_real D_fake, of cut G_GAN D_real
+// D_fake G NCE and, with nce_idt, NCE_Y. Names without prefix. Valid after both updates.
 int model_n_losses(const struct model *m);
 const char *model_loss_name(const struct model *m, int i);
 double model_loss(const struct model *m, int i);

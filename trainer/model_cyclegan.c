@@ -219,6 +219,7 @@ const struct recipe recipe_cyclegan = {
     .name = "cycle_gan",
     .n_nets = 4,
     .n_generators = 2,
+    .n_with_g = 2,
     .nets = {"G_A", "G_B", "D_A", "D_B"},
     .n_losses = 8,
     .losses = {"D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B"},

@@ -110,6 +110,7 @@ const struct recipe recipe_pix2pix = {
     .name = "pix2pix",
     .n_nets = 2,
     .n_generators = 1,
+    .n_with_g = 1,
     .nets = {"G", "D"},
     .d_first = true,
     .n_losses = 4,

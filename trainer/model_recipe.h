@@ -27,6 +27,8 @@ struct tape {
     struct graph *graph;
     struct ops generate, update_g, update_d;
     int real[2], pooled[2], fake[2], rec[2], idt[2];
+    int seen[2]; // what G reads, if that is a copy of `real`
+    struct patches *patches;
     double loss[LOSSES], loss_fake[LOSSES]; // a loss is the sum of both; loss_fake: D's second half
 };
 
@@ -37,19 +39,24 @@ struct translation {
     int x, y;
 };
 
-// What differs between the recipes. Nets [0, n_generators) have one optimizer, the others another.
+// What differs between the recipes. Nets [0, n_with_g) have one optimizer, the others another.
 struct recipe {
     const char *name;
-    int n_nets, n_generators;
+    int n_nets, n_generators, n_with_g;
     const char *nets[NETS_MAX];
     bool d_first; // the discriminators' update comes before the generators'
     int n_losses;
     const char *losses[LOSSES];
     double logged[LOSSES]; // the logged loss is so many times the one that is minimized; 0: 1
+    unsigned total; // loss that is the sum of others: 1 << their number each; 0: none
+    int total_loss;
     // Fills m->nets. Fails with ERR_CONFIG.
     int (*make_nets)(struct model *m, const struct model_options *options);
     // Fills the tape for tape->shape. Fails with ERR_SHAPE, ERR_DEVICE.
     int (*build)(struct model *m, struct tape *tape);
+    // Before each model_generate; may be NULL.
+    void (*prepare)(struct model *m, struct tape *tape);
+    void (*tape_fini)(struct model *m, struct tape *tape); // what build has made besides the graph
 };
 
 struct model {
@@ -66,14 +73,19 @@ struct model {
     struct tape *tape;   // the selected one; NULL: none yet
     struct translation translations[TRANSLATIONS];
     uint64_t clock, step;
+    int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
+    const struct model_draws *draws; // NULL: by seed and step
     void *arena, *translation_arena; // for the largest tape of each kind
     size_t arena_bytes, translation_arena_bytes;
 };
 
-extern const struct recipe recipe_cyclegan, recipe_pix2pix;
+extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_cut_idt;
 
 // Makes *arena at least as large as the graph needs, unless the model would then pass
 // options.memory_bytes (ERR_LIMIT). What it held is lost if it moves.
 int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes);
+
+// Where a tensor of the selected tape is; NULL for -1.
+float *model_data(const struct model *m, int tensor);
 
 #endif

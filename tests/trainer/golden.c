@@ -25,7 +25,7 @@ static const struct {
     {"pool", case_pool},
     {"image", case_image},
     {"pix2pix", case_training},
-    {"cut", NULL},
+    {"cut", case_training},
     {"patchnce", NULL},
     {"gradient_penalty", NULL},
 };

@@ -1,4 +1,4 @@
-// Kinds cycle_gan and pix2pix: training steps through model.h, with a pool of the test's own.
+// Kinds cycle_gan, pix2pix and cut: training steps through model.h, with a pool of the test's own.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,11 +39,24 @@ static yajl_val find_net(yajl_val c, const char *name) {
     return NULL;
 }
 
+// [0,4,8] as "0,4,8".
+static void layers_text(yajl_val layers, char *ret, size_t size) {
+    size_t at = 0;
+
+    ret[0] = 0;
+    for (int i = 0; i < json_count(layers) && at < size; i++)
+        at += (size_t)snprintf(ret + at, size - at, "%s%lld", i ? "," : "",
+                               json_int_at(layers, i));
+}
+
 static int new_model(struct training *t) {
     yajl_val c = t->c, nets = json_get(c, "nets");
     const char *kind = json_text(c, "kind", ""), *gan_mode = json_text(c, "gan_mode", "");
     bool cycle = strcmp(kind, "cycle_gan") == 0;
     yajl_val g = json_at(nets, 0), d = json_at(nets, cycle ? 2 : 1);
+    char layers[64];
+
+    layers_text(json_get(c, "nce_layers"), layers, sizeof layers);
     struct model_options options = {
         .model = kind,
         .device = t->judge->device,
@@ -63,6 +76,16 @@ static int new_model(struct training *t) {
         .lambda_B = json_number(c, "lambda_B", 10),
         .lambda_identity = json_number(c, "lambda_identity", 0),
         .lambda_L1 = json_number(c, "lambda_L1", 100),
+        .cut = {.lambda_GAN = json_number(c, "lambda_GAN", 1),
+                .lambda_NCE = json_number(c, "lambda_NCE", 1),
+                .nce_T = json_number(c, "nce_T", 0.07),
+                .nce_layers = layers,
+                .netF_nc = (int)json_int(c, "netF_nc", 256),
+                .num_patches = (int)json_int(c, "num_patches", 256),
+                .nce_idt = json_bool(c, "nce_idt"),
+                .all_negatives = json_bool(c, "all_negatives"),
+                .flip_equivariance = json_bool(c, "flip_equivariance"),
+                .no_antialias = !json_bool(g, "antialias")},
         .threads = 2,
         .shapes = 2,
     };
@@ -139,6 +162,32 @@ static void exchange_batch(struct training *t, enum model_domain d) {
         exchange(p, fake + p->picture * (size_t)i, t->pooled[d] + p->picture * (size_t)i);
 }
 
+// The file's patches and flip; the caller frees the patches.
+static void take_draws(struct training *t, struct model_draws *ret) {
+    yajl_val calls = json_at(json_get(t->c, "patch_ids"), t->step - 1);
+
+    *ret = (struct model_draws){.flip = json_int_at(json_get(t->c, "flips"), t->step - 1) == 1};
+    for (int call = 0; call < json_count(calls); call++)
+        for (int l = 0; l < json_count(json_at(calls, call)); l++) {
+            yajl_val ids = json_at(json_at(calls, call), l);
+            int *patches = xcalloc((size_t)json_count(ids), sizeof *patches);
+            for (int i = 0; i < json_count(ids); i++)
+                patches[i] = (int)json_int_at(ids, i);
+            ret->patches[call][l] = patches;
+        }
+}
+
+static int generate(struct training *t) {
+    struct model_draws draws;
+
+    take_draws(t, &draws);
+    model_set_draws(t->model, &draws);
+    int err = model_generate(t->model);
+    for (int i = 0; i < 2 * MODEL_PATCH_LAYERS; i++)
+        free((int *)draws.patches[i / MODEL_PATCH_LAYERS][i % MODEL_PATCH_LAYERS]);
+    return err;
+}
+
 static int run_step(struct training *t) {
     const int *a = t->shape[MODEL_A], *b = t->shape[MODEL_B];
     double lr = json_number_at(json_get(t->c, "lr"), t->step - 1);
@@ -151,7 +200,7 @@ static int run_step(struct training *t) {
             json_int(t->input[d], "index0", 0) + json_int(t->input[d], "stride", 0) * (t->step - 1);
         golden_fill_pictures(model_input(t->model, d), t->shape[d], (uint32_t)index);
     }
-    err = model_generate(t->model);
+    err = generate(t);
     if (err)
         return err;
     exchange_batch(t, MODEL_B);
