@@ -211,10 +211,9 @@ static void check_crop(struct config_draft *d) {
 
 static void check_pool(struct config_draft *d) {
     const struct config *c = d->config;
-    if (c->pool.pool_size && strcmp(c->trainer.model, "pix2pix") == 0)
-        config_blame(d, where_of(d, "pool.pool_size"),
-                     "pool.pool_size %lld: pix2pix has no pool; use 0",
-                     (long long)c->pool.pool_size);
+    if (c->pool.pool_size && strcmp(c->trainer.model, "cycle_gan") != 0)
+        config_blame(d, where_of(d, "pool.pool_size"), "pool.pool_size %lld: %s has no pool; use 0",
+                     (long long)c->pool.pool_size, c->trainer.model);
     long long slots = c->pool.pool_size + 2 * c->loader.batch_size;
     long long side = c->loader.crop_size, channels = c->trainer.input_nc + c->trainer.output_nc;
     double bytes = (double)slots * (double)(side * side) * (double)channels * 4;

@@ -21,7 +21,7 @@ enum rng_stream {
     RNG_DRAW,        // pictures the product draws itself; index = picture, sub = feature
     RNG_TEST,        // tests
     RNG_HOLD_OUT,    // curation: index = first 8 bytes of the picture's digest
-    RNG_PATCH,       // CUT's patch positions: index = step, sub = layer
+    RNG_PATCH,       // CUT's patch positions: index = step << 9 | call << 8 | layer; 255: flip
 };
 
 struct rng_block {

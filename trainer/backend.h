@@ -243,7 +243,8 @@ struct backend {
 
     // Antialiased change of size with fixed filters, on both axes:
     //   BLUR  every second pixel after [1 2 1] / 4
-    //   UP    y[2i] = (3 x[i] + x[i-1]) / 4, y[2i+1] = (3 x[i] + x[i+1]) / 4, x clamped at the edges
+    //   UP    y[2i] = (3 x[i] + x[i-1]) / 4, y[2i+1] = (3 x[i] + x[i+1]) / 4, x clamped at the
+    //   edges
     // Sources: Zhang 2019 (arXiv:1904.11486); Park et al. 2020 (arXiv:2007.15651), its code.
     int (*resample)(struct device *d, const struct resample_shape *s, const float *x, float *ret_y);
 

@@ -76,9 +76,9 @@ void cpu_resample(const struct cpu_resample *s, const float *x, float *ret_y) {
             float *y = ret_y + ((size_t)line * (size_t)s->to_w + (size_t)j) * c;
             for (int t = 0; t < rows.count * columns.count; t++) {
                 int a = t / columns.count, b = t % columns.count;
-                (t ? add_scaled : scaled)(
-                    s->c, rows.weight[a] * columns.weight[b],
-                    picture + (size_t)(rows.at[a] * s->w + columns.at[b]) * c, y);
+                (t ? add_scaled : scaled)(s->c, rows.weight[a] * columns.weight[b],
+                                          picture + (size_t)(rows.at[a] * s->w + columns.at[b]) * c,
+                                          y);
             }
             if (rows.count * columns.count == 0) // a border that nothing has read
                 for (size_t i = 0; i < c; i++)

@@ -112,8 +112,8 @@ int graph_sample(struct graph *g, int x, const struct graph_sample_args *args);
 void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss);
 void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
                double *ret_loss);
-// graph_nce: PatchNCE of q [n,patches,1,dim], a convolution's output, and constant k. With `add` the
-// loss is added to *ret_loss.
+// graph_nce: PatchNCE of q [n,patches,1,dim], a convolution's output, and constant k. With `add`
+// the loss is added to *ret_loss.
 struct graph_nce_args {
     double temperature, scale;
     bool all, add;

@@ -66,14 +66,14 @@ static void resample_backward(struct graph *g, const struct op *forward) {
 
     op->x = graph_root(g, forward->y)->gradient;
     op->y = dx;
-    op->resample = (struct resample_shape){
-        s->kind == RESAMPLE_BLUR ? RESAMPLE_BLUR_ADJOINT : RESAMPLE_UP_ADJOINT,
-        s->n,
-        s->to_h,
-        s->to_w,
-        s->h,
-        s->w,
-        s->c};
+    op->resample = (struct resample_shape){s->kind == RESAMPLE_BLUR ? RESAMPLE_BLUR_ADJOINT
+                                                                    : RESAMPLE_UP_ADJOINT,
+                                           s->n,
+                                           s->to_h,
+                                           s->to_w,
+                                           s->h,
+                                           s->w,
+                                           s->c};
 }
 
 // Adds to what the reader of the whole map has written; where there is none, or the map's gradient

@@ -27,18 +27,18 @@ static int parse_gan_mode(const char *text, enum gan_mode *ret_mode) {
 }
 
 static int find_recipe(const struct model_options *o, const struct recipe **ret_recipe) {
-    static const struct recipe *const recipes[] = {&recipe_cyclegan, &recipe_pix2pix,
-                                                   &recipe_cut};
+    static const struct recipe *const recipes[] = {&recipe_cyclegan, &recipe_pix2pix, &recipe_cut};
 
     if (o->world > 1)
         return err_set(ERR_CONFIG, "%d ranks: this build trains with one", o->world);
+    const char *name = strcmp(o->model, "fastcut") == 0 ? "cut" : o->model; // other settings only
     for (unsigned i = 0; i < COUNT(recipes); i++)
-        if (strcmp(o->model, recipes[i]->name) == 0) {
+        if (strcmp(name, recipes[i]->name) == 0) {
             *ret_recipe =
                 recipes[i] == &recipe_cut && o->cut.nce_idt ? &recipe_cut_idt : recipes[i];
             return ERR_OK;
         }
-    return err_set(ERR_CONFIG, "model \"%s\": cycle_gan, pix2pix or cut", o->model);
+    return err_set(ERR_CONFIG, "model \"%s\": cycle_gan, pix2pix, cut or fastcut", o->model);
 }
 
 // Places the parameters of nets [first, end) in one optimizer.

@@ -57,13 +57,10 @@ static int parse_layers(const char *text, int ret_layers[NET_SAMPLES_MAX], int *
 }
 
 static int check_options(const struct model_options *o) {
-    if (o->cut.nce_idt && o->input_nc != o->output_nc)
-        return err_set(ERR_CONFIG,
-                       "nce_idt with input_nc %d and output_nc %d: it needs equal numbers; set "
-                       "nce_idt = \"off\"",
-                       o->input_nc, o->output_nc);
     if (o->input_nc != o->output_nc)
-        return err_set(ERR_CONFIG, "cut compares input and output: input_nc %d, output_nc %d",
+        return err_set(ERR_CONFIG,
+                       "input_nc %d, output_nc %d: G has to read what it makes, so cut needs equal "
+                       "numbers",
                        o->input_nc, o->output_nc);
     if (o->cut.num_patches < 1 || o->cut.netF_nc < 1 || o->cut.nce_T <= 0)
         return err_set(ERR_CONFIG, "num_patches %d, netF_nc %d, nce_T %g: all must be above 0",
@@ -129,8 +126,8 @@ static void add_inputs(struct model *m, struct tape *t) {
         if (m->options.cut.flip_equivariance && d < calls(m))
             t->seen[d] = graph_input(t->graph, t->shape.n, t->shape.h[d], t->shape.w[d], c);
     }
-    t->pooled[MODEL_B] = graph_input(t->graph, t->shape.n, t->shape.h[0], t->shape.w[0],
-                                     m->options.output_nc);
+    t->pooled[MODEL_B] =
+        graph_input(t->graph, t->shape.n, t->shape.h[0], t->shape.w[0], m->options.output_nc);
 }
 
 static void add_patches(struct model *m, struct tape *t) {
@@ -164,8 +161,7 @@ static int join_inputs(struct model *m, struct tape *t, const int input[2], int 
 
     *ret_x = graph_buffer(t->graph, calls(m) * s.n, s.h, s.w, s.c, pad.pad);
     for (int i = 0; i < calls(m) && !err; i++)
-        err = graph_norm_into(t->graph, input[i], &pad,
-                              graph_view(t->graph, *ret_x, i * s.n, s.n));
+        err = graph_norm_into(t->graph, input[i], &pad, graph_view(t->graph, *ret_x, i * s.n, s.n));
     return err;
 }
 
@@ -177,8 +173,8 @@ static int generate(struct model *m, struct tape *t, int *ret_y) {
 
     if (err)
         return err;
-    err = net_forward_sampled(m->nets[NET_G], t->graph, x, NET_TRAIN,
-                              flips ? NULL : &t->patches->x, ret_y);
+    err = net_forward_sampled(m->nets[NET_G], t->graph, x, NET_TRAIN, flips ? NULL : &t->patches->x,
+                              ret_y);
     if (err)
         return err;
     graph_keep(t->graph, *ret_y);
@@ -326,9 +322,7 @@ static void prepare(struct model *m, struct tape *t) {
     .make_nets = make_nets, .build = build, .prepare = prepare, .tape_fini = tape_fini
 
 const struct recipe recipe_cut = {
-    CUT,
-    .n_losses = 5,
-    .logged = {[LOSS_D_REAL] = 2, [LOSS_D_FAKE] = 2}, // without the half
+    CUT, .n_losses = 5, .logged = {[LOSS_D_REAL] = 2, [LOSS_D_FAKE] = 2}, // without the half
 };
 const struct recipe recipe_cut_idt = {
     CUT,

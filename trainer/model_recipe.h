@@ -48,7 +48,7 @@ struct recipe {
     int n_losses;
     const char *losses[LOSSES];
     double logged[LOSSES]; // the logged loss is so many times the one that is minimized; 0: 1
-    unsigned total; // loss that is the sum of others: 1 << their number each; 0: none
+    unsigned total;        // loss that is the sum of others: 1 << their number each; 0: none
     int total_loss;
     // Fills m->nets. Fails with ERR_CONFIG.
     int (*make_nets)(struct model *m, const struct model_options *options);
@@ -74,8 +74,8 @@ struct model {
     struct translation translations[TRANSLATIONS];
     uint64_t clock, step;
     int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
-    const struct model_draws *draws; // NULL: by seed and step
-    void *arena, *translation_arena; // for the largest tape of each kind
+    const struct model_draws *draws;                   // NULL: by seed and step
+    void *arena, *translation_arena;                   // for the largest tape of each kind
     size_t arena_bytes, translation_arena_bytes;
 };
 

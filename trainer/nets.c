@@ -55,8 +55,8 @@ struct net {
     size_t n_statistics;
     float *statistics; // running ones, of the device
     size_t n_filters;
-    float *filters;    // fixed ones; only for the state dict
-    int64_t *batches;  // of each layer
+    float *filters;   // fixed ones; only for the state dict
+    int64_t *batches; // of each layer
 };
 
 // Appends a plain convolution with norm and activation; the caller changes what differs.

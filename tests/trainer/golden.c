@@ -26,7 +26,7 @@ static const struct {
     {"image", case_image},
     {"pix2pix", case_training},
     {"cut", case_training},
-    {"patchnce", NULL},
+    {"patchnce", case_patchnce},
     {"gradient_penalty", NULL},
 };
 

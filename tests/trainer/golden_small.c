@@ -1,4 +1,4 @@
-// The hash, Adam, the learning rate and the GAN losses.
+// The hash, Adam, the learning rate, the GAN losses and PatchNCE.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,5 +160,69 @@ void case_gan_loss(struct judge *j, yajl_val c) {
     }
     device->backend->memory_free(device, x);
     device->backend->memory_free(device, grad);
+    device_close(device);
+}
+
+// The case's tensors.
+struct nce_case {
+    struct nce_args args;
+    size_t count; // of q
+    float *q, *k, *dq, *each;
+    void *workspace;
+    double loss;
+};
+
+static void nce_case_open(struct nce_case *n, struct device *d, yajl_val c) {
+    const struct backend *b = d->backend;
+
+    n->args = (struct nce_args){.n = (int)json_int(c, "batch", 1),
+                                .patches = (int)json_int(c, "patches", 1),
+                                .dim = (int)json_int(c, "dim", 1),
+                                .temperature = json_number(c, "nce_T", 0.07),
+                                .scale = 1,
+                                .all = json_bool(c, "all_negatives")};
+    n->count = (size_t)(n->args.n * n->args.patches) * (size_t)n->args.dim;
+    n->q = b->memory_new(d, n->count * sizeof(float));
+    n->k = b->memory_new(d, n->count * sizeof(float));
+    n->dq = b->memory_new(d, n->count * sizeof(float));
+    n->each = b->memory_new(d, n->count * sizeof(float));
+    n->workspace = b->memory_new(d, b->nce_workspace_bytes(d, &n->args));
+    golden_fill(n->q, n->count, (uint32_t)json_int(c, "index_q", 0), 1);
+    golden_fill(n->k, n->count, (uint32_t)json_int(c, "index_k", 0), 1);
+}
+
+static void nce_case_close(struct nce_case *n, struct device *d) {
+    void *all[] = {n->q, n->k, n->dq, n->each, n->workspace};
+
+    for (unsigned i = 0; i < COUNT(all); i++)
+        d->backend->memory_free(d, all[i]);
+}
+
+static void check_nce(struct judge *j, yajl_val check, const struct nce_case *n) {
+    const char *q = json_text(check, "q", "");
+
+    if (strcmp(q, "value") == 0)
+        (void)check_scalar(j, q, check, n->loss); // the judge counts
+    else if (strcmp(q, "per_patch") == 0)
+        (void)check_floats(j, q, check, n->each, n->count / (size_t)n->args.dim);
+    else if (strcmp(q, "dx") == 0)
+        (void)check_floats(j, q, check, n->dq, n->count);
+    else
+        judge_complain(j, "unknown quantity \"%s\"", q);
+}
+
+void case_patchnce(struct judge *j, yajl_val c) {
+    struct device *device = open_device(j);
+    yajl_val checks = json_get(c, "check");
+    struct nce_case n;
+
+    if (!device)
+        return;
+    nce_case_open(&n, device, c);
+    if (device->backend->nce(device, &n.args, n.q, n.k, n.dq, n.each, &n.loss, n.workspace))
+        judge_complain(j, "%s", err_text());
+    for (int i = 0; i < json_count(checks); i++)
+        check_nce(j, json_at(checks, i), &n);
+    nce_case_close(&n, device);
     device_close(device);
 }

@@ -45,8 +45,7 @@ static void layers_text(yajl_val layers, char *ret, size_t size) {
 
     ret[0] = 0;
     for (int i = 0; i < json_count(layers) && at < size; i++)
-        at += (size_t)snprintf(ret + at, size - at, "%s%lld", i ? "," : "",
-                               json_int_at(layers, i));
+        at += (size_t)snprintf(ret + at, size - at, "%s%lld", i ? "," : "", json_int_at(layers, i));
 }
 
 static int new_model(struct training *t) {
