@@ -18,20 +18,7 @@
 enum msg_type {
     MSG_NONE,
 #define MSG(name, stream, direction, frames, help) MSG_##name,
-#define U64(m, f, help)
-#define I64(m, f, help)
-#define F64(m, f, help)
-#define STR(m, f, n, help)
-#define U64S(m, f, n, help)
-#define END(name)
 #include "msg.def"
-#undef MSG
-#undef U64
-#undef I64
-#undef F64
-#undef STR
-#undef U64S
-#undef END
     MSG_TYPES
 };
 
@@ -49,33 +36,13 @@ enum msg_type {
     }                                                                                              \
     ;
 #include "msg.def"
-#undef MSG
-#undef U64
-#undef I64
-#undef F64
-#undef STR
-#undef U64S
-#undef END
 
 // Any message: type and the struct of that type.
 struct msg {
     enum msg_type type;
     union {
 #define MSG(name, stream, direction, frames, help) struct msg_##name name;
-#define U64(m, f, help)
-#define I64(m, f, help)
-#define F64(m, f, help)
-#define STR(m, f, n, help)
-#define U64S(m, f, n, help)
-#define END(name)
 #include "msg.def"
-#undef MSG
-#undef U64
-#undef I64
-#undef F64
-#undef STR
-#undef U64S
-#undef END
     };
 };
 

@@ -16,13 +16,6 @@
     }                                                                                              \
     ;
 #include "msg.def"
-#undef MSG
-#undef U64
-#undef I64
-#undef F64
-#undef STR
-#undef U64S
-#undef END
 
 static const struct msg_layout layouts[MSG_TYPES] = {
 #define MSG(name, stream, direction, frames, help)                                                 \
@@ -30,20 +23,7 @@ static const struct msg_layout layouts[MSG_TYPES] = {
                     direction,     help,                                                           \
                     frames,        COUNT(fields_##name) - 1,                                       \
                     fields_##name, sizeof(struct msg_##name)},
-#define U64(m, f, help)
-#define I64(m, f, help)
-#define F64(m, f, help)
-#define STR(m, f, n, help)
-#define U64S(m, f, n, help)
-#define END(name)
 #include "msg.def"
-#undef MSG
-#undef U64
-#undef I64
-#undef F64
-#undef STR
-#undef U64S
-#undef END
 };
 
 const struct msg_layout *msg_layout_of(enum msg_type type) {
