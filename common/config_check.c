@@ -188,23 +188,33 @@ static void check_discriminator(struct config_draft *d) {
                      crop, layers, least);
 }
 
+// Which setting is the side, or the width, of what is trained on.
+static const char *side_key(const struct config_loader *l) {
+    return strstr(l->preprocess, "crop") ? "crop_size" : "load_size";
+}
+
+static long long side_of(const struct config_loader *l) {
+    return strstr(l->preprocess, "crop") ? l->crop_size : l->load_size;
+}
+
 static void check_crop(struct config_draft *d) {
     const struct config_loader *l = &d->config->loader;
     const struct config_trainer *t = &d->config->trainer;
-    long long crop = l->crop_size, by = divisor(t), low = crop / by * by;
-    const char *where = where_of(d, "loader.crop_size");
+    long long side = side_of(l), by = divisor(t), low = side / by * by;
     if (strcmp(l->preprocess, "none") == 0)
         return;
-    if (crop > l->load_size)
-        config_blame(d, where, "loader.crop_size %lld is larger than loader.load_size %lld", crop,
-                     (long long)l->load_size);
-    if (crop % by && low)
-        config_blame(d, where,
-                     "loader.crop_size %lld: %s needs sides divisible by %lld; %lld and %lld work",
-                     crop, t->netG, by, low, low + by);
-    else if (crop % by)
-        config_blame(d, where,
-                     "loader.crop_size %lld: %s needs sides divisible by %lld; %lld works", crop,
+    char key[32];
+    snprintf(key, sizeof key, "loader.%s", side_key(l));
+    const char *where = where_of(d, key);
+    if (l->crop_size > l->load_size && strcmp(l->preprocess, "crop") != 0)
+        config_blame(d, where_of(d, "loader.crop_size"),
+                     "loader.crop_size %lld is larger than loader.load_size %lld",
+                     (long long)l->crop_size, (long long)l->load_size);
+    if (side % by && low)
+        config_blame(d, where, "%s %lld: %s needs sides divisible by %lld; %lld and %lld work", key,
+                     side, t->netG, by, low, low + by);
+    else if (side % by)
+        config_blame(d, where, "%s %lld: %s needs sides divisible by %lld; %lld works", key, side,
                      t->netG, by, by);
     check_discriminator(d);
 }
@@ -215,7 +225,7 @@ static void check_pool(struct config_draft *d) {
         config_blame(d, where_of(d, "pool.pool_size"), "pool.pool_size %lld: %s has no pool; use 0",
                      (long long)c->pool.pool_size, c->trainer.model);
     long long slots = c->pool.pool_size + 2 * c->loader.batch_size;
-    long long side = c->loader.crop_size, channels = c->trainer.input_nc + c->trainer.output_nc;
+    long long side = side_of(&c->loader), channels = c->trainer.input_nc + c->trainer.output_nc;
     double bytes = (double)slots * (double)(side * side) * (double)channels * 4;
     if (c->pool.pool_size == 0 || bytes <= (double)c->pool.memory)
         return;

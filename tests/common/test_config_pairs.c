@@ -85,6 +85,20 @@ static void what_decides_about_a_pair_has_one_value(void **state) {
                      ERR_OK);
 }
 
+static void the_side_that_is_trained_on_has_to_fit_the_net(void **state) {
+    assert_int_equal(RESOLVE("dataroot=data", "loader.preprocess=resize", "loader.load_size=258"),
+                     ERR_CONFIG);
+    assert_true(blamed("loader.load_size 258"));
+    assert_int_equal(RESOLVE("dataroot=data", "loader.preprocess=resize", "loader.load_size=260"),
+                     ERR_OK);
+    assert_int_equal(RESOLVE("dataroot=data", "loader.preprocess=crop", "loader.load_size=64"),
+                     ERR_OK);
+    assert_int_equal(
+        RESOLVE("dataroot=data", "loader.preprocess=scale_width_and_crop", "loader.load_size=64"),
+        ERR_CONFIG);
+    assert_true(blamed("is larger than loader.load_size"));
+}
+
 static void spelling_is_the_files(void **state) {
     char problem[256], *literal = config_spell("trainer.lr", "2e-4", problem, sizeof problem);
     assert_string_equal(literal, "0.0002");
@@ -107,6 +121,7 @@ int main(void) {
         cmocka_unit_test(one_side_alone_is_no_pair),
         cmocka_unit_test(aligned_needs_pairs),
         cmocka_unit_test(what_decides_about_a_pair_has_one_value),
+        cmocka_unit_test(the_side_that_is_trained_on_has_to_fit_the_net),
         cmocka_unit_test(spelling_is_the_files),
     };
     if (!mkdtemp(folder) || chdir(folder) || fs_mkdirs("data/trainA", 0755) ||

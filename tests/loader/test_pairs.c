@@ -183,6 +183,37 @@ static void pairs_in_two_files_equal_the_reference(void **state) {
     equals_pillow(false, false);
 }
 
+// The halves of an odd width differ: crops are drawn for A's, also when the sides are swapped.
+static void crops_of_unequal_halves_are_drawn_for_a(void **state) {
+    struct fixture *f = begin(true, true);
+    source_fini(&f->source);
+    f->config.loader.preprocess = "crop";
+    source_init(&f->source, &f->config, &f->items, f->manifest, NULL);
+    for (uint64_t k = 0; k < PAIRS - 1; k++) {
+        struct item item = items_get(&f->items, ITEMS_TRAIN, 1, k / 2, k % 2);
+        struct image both[2], file, half, expected;
+        struct source_times times = {0};
+        uint64_t record;
+        assert_int_equal(source_get_pair(&f->source, &item, both, &record, &times), ERR_OK);
+        char *path = xasprintf("%s/%s", folder, f->manifest[0]->records[record].path);
+        assert_int_equal(image_load(path, &image_default_limits, 3, &file), ERR_OK);
+        for (int side = 0; side < 2; side++) {
+            image_cut_half(&file, side ? IMAGE_LEFT : IMAGE_RIGHT, &half);
+            image_crop(&half, items_crop(&f->items, &item, 0, 0, file.w / 2 - CROP),
+                       items_crop(&f->items, &item, 0, 1, file.h - CROP), CROP, CROP, &expected);
+            if (items_flip(&f->items, &item, 0))
+                image_flip(&expected);
+            assert_memory_equal(both[side].pixels, expected.pixels, BYTES);
+            image_fini(&half);
+            image_fini(&expected);
+            image_fini(&both[side]);
+        }
+        image_fini(&file);
+        free(path);
+    }
+    end(f);
+}
+
 static void halves_without_pairing_are_cut_too(void **state) {
     struct fixture *f = begin(true, false);
     struct item item = items_get(&f->items, ITEMS_TRAIN, 1, 0, 0);
@@ -293,6 +324,7 @@ int main(void) {
         cmocka_unit_test(halves_equal_the_reference),
         cmocka_unit_test(halves_stay_left_and_right_when_the_direction_is_turned),
         cmocka_unit_test(pairs_in_two_files_equal_the_reference),
+        cmocka_unit_test(crops_of_unequal_halves_are_drawn_for_a),
         cmocka_unit_test(halves_without_pairing_are_cut_too),
         cmocka_unit_test(what_is_one_picture_to_its_curator_is_not_cut),
         cmocka_unit_test(a_pair_in_one_file_is_decoded_once),
