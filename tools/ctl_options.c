@@ -193,7 +193,9 @@ static void take_save_epoch_freq(struct import *im, const struct option_line *li
 
 static void take_lr_policy(struct import *im, const struct option_line *line) {
     (void)set(im, line, "trainer.lr_policy", line->value);
-    if (!options_value(&im->options, "n_epochs", NULL)) // older: stepped at the end of an epoch
+    bool cut = strcmp(options_value(&im->options, "model", ""), "cut") == 0;
+    // CUT's code and those before 2020 step at the end of an epoch, as we do.
+    if (cut || !options_value(&im->options, "n_epochs", NULL))
         return;
     (void)set(im, line, "trainer.lr_compat", "reference");
     explain(im, line,
