@@ -35,7 +35,9 @@ static int bands_in_group(const struct cpu_norm *s) {
 }
 
 static double pixels_in_group(const struct cpu_norm *s) {
-    return (double)s->h * s->w * (s->n / n_groups(s));
+    int pictures = s->n / n_groups(s);
+
+    return (double)s->h * s->w * pictures;
 }
 
 static size_t group_of(const struct cpu_norm *s, int image) {

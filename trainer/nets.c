@@ -137,7 +137,7 @@ static void resnet(struct net *net, const struct net_options *o, int blocks) {
 static void unet(struct net *net, const struct net_options *o, int levels) {
     char prefix[STACK][96] = {"model.model."};
     int width[STACK];
-    struct layer *l = NULL;
+    struct layer *l;
 
     net->divisor = 1 << levels;
     for (int i = 0; i < levels; i++) {
@@ -163,6 +163,7 @@ static void unet(struct net *net, const struct net_options *o, int levels) {
         l->skip = SKIP_JOIN;
         l->dropout = o->dropout && !innermost && i > 3; // where it is as wide within as without
     }
+    l = &net->layers[net->n_layers - 1]; // the outermost
     l->bias = true;
     l->norm = false;
     l->act = ACT_NONE;
