@@ -1,7 +1,8 @@
 // evaluate - how far the fakes are from what they imitate, in one number a direction.
 //
 // Sliced Wasserstein distance (swd.h) on held-out pictures. It compares sets, not pairs: lower is
-// nearer, 0 is the same set. Same weights, pictures and seed, same numbers.
+// nearer, 0 is the same set. Where the data are pairs, also each fake against its true picture
+// (pairs.h). Same weights, pictures and seed, same numbers.
 #ifndef EVALUATE_H
 #define EVALUATE_H
 
@@ -16,11 +17,15 @@ struct evaluate_scores {
     // The same of generators that change nothing: the scale to read the two above by.
     double a_to_b_identity; // real_A from real_B
     double b_to_a_identity; // real_B from real_A
+    // Means over the pairs of what net G_A and net G_B made; NaN without pairs or without G_B, and
+    // ssim also below its least side.
+    double l1[2], ssim[2];
 };
 
 struct evaluate_options {
     int pictures; // of each domain, at most
     uint64_t seed;
+    bool paired;      // held-out picture i of A belongs to picture i of B
     const bool *stop; // looked at before each picture
 };
 

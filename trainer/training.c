@@ -1,5 +1,6 @@
 #include "training.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,9 +283,28 @@ static void metric(struct training *t, const char *key, double value) {
     follow(t, key, value);
 }
 
+static void tell_scores(struct training *t, const struct evaluate_scores *s) {
+    static const char *const l1[] = {"paired/L1_AtoB", "paired/L1_BtoA"};
+    static const char *const ssim[] = {"paired/SSIM_AtoB", "paired/SSIM_BtoA"};
+    metric(t, "swd/AtoB", s->a_to_b);
+    metric(t, "swd/AtoB_identity", s->a_to_b_identity);
+    if (model_n_generators(t->model) > 1) {
+        metric(t, "swd/BtoA", s->b_to_a);
+        metric(t, "swd/BtoA_identity", s->b_to_a_identity);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (!isnan(s->l1[i]))
+            metric(t, l1[i], s->l1[i]);
+        if (!isnan(s->ssim[i]))
+            metric(t, ssim[i], s->ssim[i]);
+    }
+}
+
 static int judge(struct training *t) {
     struct evaluate_options options = {.pictures = (int)t->config->trainer.judge_pictures,
                                        .seed = (uint64_t)t->config->top.seed,
+                                       .paired = strcmp(t->config->loader.dataset_mode,
+                                                        "aligned") == 0,
                                        .stop = &t->proc->stop};
     struct evaluate_scores scores;
     t->judged = true;
@@ -299,12 +319,7 @@ static int judge(struct training *t) {
     t->judged = !err;
     if (err)
         return err;
-    metric(t, "swd/AtoB", scores.a_to_b);
-    metric(t, "swd/AtoB_identity", scores.a_to_b_identity);
-    if (model_n_generators(t->model) > 1) {
-        metric(t, "swd/BtoA", scores.b_to_a);
-        metric(t, "swd/BtoA_identity", scores.b_to_a_identity);
-    }
+    tell_scores(t, &scores);
     return ERR_OK;
 }
 
