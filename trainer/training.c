@@ -20,6 +20,7 @@
 #include "util.h"
 
 #define ROOT "checkpoints"
+#define FINISHED "finished" // tells the supervisor and the next `up`
 #define NETS_MAX 8
 #define GOODBYE_US 1000000 // for peers to take the fin
 #define KERNELS_BYTES_MAX (1 << 20)
@@ -638,6 +639,7 @@ int training_run(struct training *t) {
         points_event(t->points, "info", "finished", t->state.step, "%llu steps, %llu pictures",
                      (unsigned long long)t->state.step, (unsigned long long)t->state.images);
         tell_status(t, "finished");
+        err = fs_write_atomic(FINISHED, "", 0);
     }
     return err ? err : say_goodbye(t);
 }

@@ -52,7 +52,8 @@ refuses() { # text, then the lines of a file
 mkdir -p "$WORK/stand/bin"
 cat >"$WORK/stand/bin/stand_in" <<'STAND'
 #!/usr/bin/env bash
-# Lives until SIGTERM; the trainer ends by itself with the code in `code` after `seconds`.
+# Lives until SIGTERM; the trainer ends by itself with the code in `code` after `seconds`: if that
+# is 0, it has finished.
 name=${0##*/} run=''
 while [ $# -gt 0 ]; do
     case $1 in
@@ -66,6 +67,7 @@ echo "$name $$" >>"$run/started"
 [ "$name" != trainer ] || {
     sleep "$(cat "$run/../seconds")" &
     wait $!
+    [ "$(cat "$run/../code")" != 0 ] || : >"$run/finished"
     exit "$(cat "$run/../code")"
 }
 while :; do
@@ -204,6 +206,18 @@ killed_one_comes_back() {
     wait $SUPERVISOR && [ "$(grep -c trainer "$WORK/runs/toy/started")" = 1 ]
 }
 
+# They end with 0 then, but nobody of us has asked them to.
+terminated_one_comes_back() { # process
+    local before
+    plan 100 0
+    start
+    before=$(pid_of "$1")
+    kill -TERM "$before"
+    wait_for 'eval [ "$(pid_of '"$1"')" != "$before" ]' || return
+    kill -TERM $SUPERVISOR
+    wait $SUPERVISOR && [ ! -e "$WORK/runs/toy/finished" ]
+}
+
 killed_supervisor_leaves_nothing() {
     plan 100 0
     start
@@ -227,6 +241,9 @@ ok 'a run ends when the trainer has ended, and is finished' finished_run
 ok 'SIGTERM stops in order, the trainer first' stopped_in_order
 ok 'a second up of the same run is busy and names the pid' second_is_busy
 ok 'a killed process comes back, the others stay' killed_one_comes_back
+for process in trainer curator; do
+    ok "a $process that somebody else terminated comes back" terminated_one_comes_back "$process"
+done
 ok 'nothing outlives a killed supervisor' killed_supervisor_leaves_nothing
 ok 'exit code 65 ends the run' hopeless 65
 ok 'exit code 78 ends the run' hopeless 78
