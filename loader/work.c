@@ -209,10 +209,10 @@ static int pack_side(const struct work_batch *b, int side, struct link_frame *re
     for (uint64_t i = 1; i < b->ticket.count; i++) {
         const struct image *im = &b->image[side][i];
         if (im->w != first->w || im->h != first->h)
-            return err_set(ERR_SHAPE,
+            return err_set(ERR_DATA,
                            "a batch of domain %c holds pictures of %dx%d and %dx%d: set "
                            "loader.batch_size = 1, or a preprocess that gives one size",
-                           "AB"[side], first -> w, first -> h, im -> w, im -> h);
+                           "AB"[side], first->w, first->h, im->w, im->h);
     }
     uint8_t *bytes = xmalloc(one * b->ticket.count);
     for (uint64_t i = 0; i < b->ticket.count; i++)

@@ -40,7 +40,7 @@ void work_batch_free(struct work *w, struct work_batch *b);
 int work_fd(const struct work *w); // readable when there may be a finished batch
 
 // The batch as a message with its two raw frames (allocated; freed by ZeroMQ after sending, or by
-// the caller). ERR_SHAPE if the pictures of a domain differ in size.
+// the caller). ERR_DATA if the pictures of a domain differ in size.
 int work_pack(const struct work_batch *b, struct msg *ret_msg, struct link_frame ret_frames[2]);
 
 #endif

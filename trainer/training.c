@@ -41,6 +41,7 @@ struct training {
     char resumed_from[CHECKPOINT_PATH]; // valid if state.step was not 0
     char *kernels;                      // used so far, see kernels.h
     int shape[5];                       // n, hA, wA, hB, wB of the last step
+    int pool_shape[5];                  // of the first one, which the pool's slots have
     struct feed_batch batch;            // of the next step, or empty
     uint64_t split, index;              // what batch_is_there looks for
     uint64_t last_step, saved_step;
@@ -458,10 +459,25 @@ static int compute_d_first(struct training *t, double lr) {
     return err ? err : model_update_g(t->model, lr);
 }
 
+// A slot of the pool holds pictures of one size.
+static int check_pool_fits(const struct training *t) {
+    const int *now = t->shape + 1, *slot = t->pool_shape + 1;
+    if (!t->config->pool.pool_size || !memcmp(now, slot, 4 * sizeof *now))
+        return ERR_OK;
+    return err_set(ERR_DATA,
+                   "step %llu: pictures of %dx%d and %dx%d, the pool was opened for %dx%d and "
+                   "%dx%d; with pictures of several sizes set pool.pool_size = 0 or "
+                   "loader.preprocess = \"resize_and_crop\"",
+                   (unsigned long long)t->state.step + 1, now[1], now[0], now[3], now[2], slot[1],
+                   slot[0], slot[3], slot[2]);
+}
+
 // The pool's exchange hides behind G's update.
 static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     struct replay *r = t->wait->replay;
-    int err = model_generate(t->model);
+    int err = check_pool_fits(t);
+    if (!err)
+        err = model_generate(t->model);
     if (err)
         return err;
     const float *fakes[REPLAY_TABLES] = {model_fake(t->model, MODEL_A),
@@ -558,6 +574,8 @@ static int begin_pool(struct training *t) {
     int err = take_batch(t, 0, t->state.batch);
     if (err)
         return err;
+    memcpy(t->pool_shape, (int[]){b->n, b->h[0], b->w[0], b->h[1], b->w[1]},
+           sizeof t->pool_shape);
     // What the exchange carries imitates the other domain and has the size of its own.
     begin.slot_bytes[REPLAY_FAKE_A] =
         (size_t)b->h[1] * (size_t)b->w[1] * (size_t)b->c[0] * sizeof(float);

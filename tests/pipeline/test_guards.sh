@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A number that is not finite stops the run where it is, with a reason; pictures of one colour are no
-# such reason.
+# such reason. Neither are pictures of several sizes trained on where they have to have one.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 # shellcheck disable=SC2317 # functions are called through ok
 source "$(dirname "$0")/lib.sh"
@@ -99,4 +99,34 @@ for value in nan inf 3e38; do
     checkpoint_sums guards >"$WORK/after"
     ok "$value: the checkpoints are as they were" cmp "$WORK/before" "$WORK/after"
 done
+
+# several_sizes POOL_SIZE BATCH_SIZE CODE: up exits so.
+several_sizes() {
+    small_conf sizes
+    sed -i "s/batch_size = 2/batch_size = $2; preprocess = \"none\"/; s/pool_size = 6/pool_size = $1/
+        s/max_steps = 60/max_steps = 20/" "$WORK/sizes.conf"
+    ./pipeline up --conf "$WORK/sizes.conf" --runs "$WORK/runs" --fresh >"$WORK/guards.out" 2>&1
+    [ $? = "$3" ]
+}
+
+# All four have as many bytes, or as many of one side: only height and width tell them apart.
+resize_all() {
+    "$PYTHON" - "$WORK/data" <<'PY'
+import glob, sys
+from PIL import Image
+for folder in ('trainA', 'trainB', 'testA', 'testB'):
+    for i, path in enumerate(sorted(glob.glob(sys.argv[1] + '/' + folder + '/*'))):
+        try: image = Image.open(path).convert('RGB')
+        except OSError: continue
+        image.resize(((64, 32), (32, 64), (64, 64), (32, 32))[i % 4]).save(path)
+PY
+}
+
+ok "pictures get several sizes" resize_all
+ok "several sizes: a pool is refused" several_sizes 6 1 78
+ok "several sizes: the reason names the setting" grep -q "set pool.pool_size = 0" "$WORK/guards.out"
+ok "several sizes: a batch of two is refused at once" several_sizes 0 2 78
+ok "several sizes: that reason names its setting" \
+    grep -q "set loader.batch_size = 1" "$WORK/guards.out"
+ok "several sizes: they are trained on one by one, without a pool" several_sizes 0 1 0
 finish
