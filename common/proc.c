@@ -22,7 +22,7 @@
 
 struct command_line {
     const char *run, *domain;
-    uint64_t instance, incarnation;
+    uint64_t instance, incarnation, parent;
 };
 
 static int number(const char *option, const char *text, uint64_t *ret) {
@@ -37,7 +37,8 @@ static int number(const char *option, const char *text, uint64_t *ret) {
 
 // Takes argv[i] and its value if they are ours: *ret_taken is 2 then, else 0.
 static int take_option(char **argv, int left, struct command_line *ret, int *ret_taken) {
-    static const char *const known[] = {"--run", "--instance", "--incarnation", "--domain"};
+    static const char *const known[] = {"--run", "--instance", "--incarnation", "--parent",
+                                        "--domain"};
     size_t k = 0;
     *ret_taken = 0;
     while (k < COUNT(known) && strcmp(argv[0], known[k]) != 0)
@@ -51,6 +52,8 @@ static int take_option(char **argv, int left, struct command_line *ret, int *ret
         return number(argv[0], argv[1], &ret->instance);
     if (k == 2)
         return number(argv[0], argv[1], &ret->incarnation);
+    if (k == 3)
+        return number(argv[0], argv[1], &ret->parent);
     *(k ? &ret->domain : &ret->run) = argv[1];
     return ERR_OK;
 }
@@ -69,6 +72,9 @@ static int read_arguments(int argc, char **argv, struct proc *p, struct command_
         return err_set(ERR_USAGE, "--run DIR is missing; see --help");
     if (ret->domain && strcmp(ret->domain, "A") != 0 && strcmp(ret->domain, "B") != 0)
         return err_set(ERR_USAGE, "--domain is A or B, not '%s'", ret->domain);
+    if (ret->parent && ret->parent != (uint64_t)getppid())
+        return err_set(ERR_NOT_RUNNING, "process %" PRIu64 ", which started this one, is gone",
+                       ret->parent);
     return ERR_OK;
 }
 

@@ -1,7 +1,11 @@
 // proc - what every process of a run does the same: command line, signals, run folder, settings,
 // points, poll loop.
 //
-//   PROGRAM --run DIR [--instance N] [--incarnation N] [--domain A|B] | --help | --version
+//   PROGRAM --run DIR [--instance N] [--incarnation N] [--parent PID] [--domain A|B]
+//         | --help | --version
+//
+// --parent: ends at once unless that process is its parent. Whoever asks the kernel for a signal at
+// its parent's death (setpriv --pdeathsig) may have lost it already.
 //
 // proc_start blocks signals before anything else starts a thread, changes into DIR, reads
 // DIR/pipeline.conf, makes the ZeroMQ context, opens the points and says process_start.

@@ -245,6 +245,8 @@ for process in trainer curator; do
     ok "a $process that somebody else terminated comes back" terminated_one_comes_back "$process"
 done
 ok 'nothing outlives a killed supervisor' killed_supervisor_leaves_nothing
+ok 'a process whose starter has gone meanwhile does not begin' \
+    exits 3 "${CTL%/*}/pool" --run "$WORK" --parent 999999999
 ok 'exit code 65 ends the run' hopeless 65
 ok 'exit code 78 ends the run' hopeless 78
 ok 'too many failures end the run' too_many_failures
