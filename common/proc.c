@@ -236,8 +236,8 @@ static void say_end(struct proc *p, int exit_code) {
 // Without a monitor nobody takes the points now, and waiting for one only delays the end.
 static bool monitor_lives(void) {
     struct points_page page;
-    return points_read_page("ring/monitor-0.ring", &page) == ERR_OK &&
-           page.state != STATE_ENDED && kill((pid_t)page.pid, 0) == 0;
+    return points_read_page("ring/monitor-0.ring", &page) == ERR_OK && page.state != STATE_ENDED &&
+           kill((pid_t)page.pid, 0) == 0;
 }
 
 int proc_end(struct proc *p, int err) {

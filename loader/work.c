@@ -212,7 +212,7 @@ static int pack_side(const struct work_batch *b, int side, struct link_frame *re
             return err_set(ERR_DATA,
                            "a batch of domain %c holds pictures of %dx%d and %dx%d: set "
                            "loader.batch_size = 1, or a preprocess that gives one size",
-                           "AB"[side], first->w, first->h, im->w, im->h);
+                           'A' + side, first->w, first->h, im->w, im->h);
     }
     uint8_t *bytes = xmalloc(one * b->ticket.count);
     for (uint64_t i = 0; i < b->ticket.count; i++)
