@@ -120,6 +120,21 @@ struct join_gradients {
     float *ret_da, *ret_db;
 };
 
+struct dual_tensors {
+    const float *x, *dx;
+    float *ret_y, *ret_dy;
+};
+struct dual_gradients {
+    const float *x, *dx, *g_y, *g_dy;
+    float *ret_gx, *ret_gdx;
+};
+
+struct penalty_args {
+    int n;
+    size_t count;
+    double scale;
+};
+
 // From x [n,h,w,c] to y [n,to_h,to_w,c], borders included:
 //   RESAMPLE_BLUR  halves a map that carries a border of 1: to_h = (h - 1) / 2
 //   RESAMPLE_UP    doubles a map: to_h = 2 h
@@ -240,6 +255,18 @@ struct backend {
     // Arjovsky et al. 2017 (arXiv:1701.07875; no penalty).
     int (*gan)(struct device *d, const struct gan_args *args, const float *x, float *ret_grad,
                double *ret_loss);
+
+    // A norm (NONE or INSTANCE) and an activation with their derivative along a direction, no
+    // borders: y = act(norm(x)) and dy = d y / d e for d x / d e = dx. Backward: the gradients of x
+    // and dx for a loss of y and dy; g_y NULL: none of y; ret_gx NULL: not wanted. The formulas are
+    // in cpu_dual.h.
+    int (*dual_forward)(struct device *d, const struct norm_shape *s, const struct dual_tensors *t);
+    int (*dual_backward)(struct device *d, const struct norm_shape *s,
+                         const struct dual_gradients *t);
+    // loss = scale mean over n of (|g_n + 1e-16| - 1)^2, g [n,count]; u its gradient by g.
+    // Source: Gulrajani et al. 2017 (arXiv:1704.00028).
+    int (*penalty)(struct device *d, const struct penalty_args *args, const float *g, float *ret_u,
+                   double *ret_loss);
 
     // Antialiased change of size with fixed filters, on both axes:
     //   BLUR  every second pixel after [1 2 1] / 4

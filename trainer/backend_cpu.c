@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu_dual.h"
 #include "cpu_misc.h"
 #include "cpu_norm.h"
 #include "err.h"
@@ -197,6 +198,29 @@ static int gan(struct device *d, const struct gan_args *args, const float *x, fl
     return ERR_OK;
 }
 
+static int dual_forward(struct device *d, const struct norm_shape *s,
+                        const struct dual_tensors *t) {
+    struct cpu_norm shape = cpu_shape(s);
+
+    cpu_dual_forward(&shape, &(struct cpu_dual_forward){t->x, t->dx, t->ret_y, t->ret_dy});
+    return ERR_OK;
+}
+
+static int dual_backward(struct device *d, const struct norm_shape *s,
+                         const struct dual_gradients *t) {
+    struct cpu_norm shape = cpu_shape(s);
+
+    cpu_dual_backward(&shape, &(struct cpu_dual_backward){t->x, t->dx, t->g_y, t->g_dy, t->ret_gx,
+                                                          t->ret_gdx});
+    return ERR_OK;
+}
+
+static int penalty(struct device *d, const struct penalty_args *args, const float *g, float *ret_u,
+                   double *ret_loss) {
+    *ret_loss = cpu_penalty(args->n, args->count, args->scale, g, ret_u);
+    return ERR_OK;
+}
+
 static int adam(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
                 float *v) {
     struct cpu_adam a = {
@@ -242,6 +266,9 @@ static const struct backend backend = {
     .join_backward = join_backward,
     .l1 = l1,
     .gan = gan,
+    .dual_forward = dual_forward,
+    .dual_backward = dual_backward,
+    .penalty = penalty,
     .resample = cpu_entry_resample,
     .sample_forward = cpu_entry_sample_forward,
     .sample_backward = cpu_entry_sample_backward,

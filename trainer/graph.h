@@ -91,6 +91,15 @@ int graph_tanh(struct graph *g, int x, int *ret_y);
 // What wants a gradient of the two is made by a norm or a tanh.
 int graph_join(struct graph *g, int a, int b, enum activation act);
 
+// y = act(norm(x)) and dy = its derivative along dx, for one reader each; y may have none. Both x
+// and dx are made by convolutions. args: norm (NONE or INSTANCE) and act.
+void graph_dual(struct graph *g, int x, int dx, const struct graph_norm_args *args, int *ret_y,
+                int *ret_dy);
+// A gradient's penalty; returns its own gradient by `gradient`, a constant (backend.h).
+int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss);
+// The gradient of an input that was wanted is wanted no more, by ops that are appended from now on.
+void graph_forget_gradient(struct graph *g, int input);
+
 // Halves a map that carries a border of 1, doubles one without a border (backend.h); for one
 // reader, as a convolution's output.
 int graph_blur(struct graph *g, int x);
@@ -119,6 +128,8 @@ struct graph_nce_args {
     bool all, add;
 };
 void graph_nce(struct graph *g, int q, int k, const struct graph_nce_args *args, double *ret_loss);
+// loss = sum of x, which nobody reads.
+void graph_sum(struct graph *g, int x);
 // loss = sum of x times a constant r: its gradient is the content of `r`, an input.
 void graph_dot(struct graph *g, int x, int r);
 

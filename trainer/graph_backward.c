@@ -9,7 +9,7 @@ bool graph_has_one_reader(const struct graph *g, const struct tensor *root) {
     if (root->maker < 0)
         return false;
     enum op_kind kind = g->ops[root->maker].kind;
-    return kind == OP_CONV || kind == OP_RESAMPLE || kind == OP_SAMPLE;
+    return kind == OP_CONV || kind == OP_RESAMPLE || kind == OP_SAMPLE || kind == OP_DUAL;
 }
 
 int graph_gradient_slot(struct graph *g, int x, int pad) {
@@ -70,7 +70,7 @@ static void conv_backward(struct graph *g, const struct op forward) {
     op->conv = forward.conv;
     op->weights = forward.weights;
     op->train = forward.train;
-    op->accumulate = forward.train && was_trained(g, forward.weights);
+    op->accumulate = forward.train && was_trained(g, forward.weights->dw);
 }
 
 static void take_parts(const struct graph *g, int y, struct op *op) {
@@ -98,7 +98,7 @@ static void norm_backward(struct graph *g, const struct op forward) {
     op->affine = forward.affine;
     op->draw = forward.draw;
     op->train = forward.train;
-    op->accumulate = op->train && was_trained(g, forward.affine);
+    op->accumulate = op->train && was_trained(g, forward.affine->dweight);
     op->dx = dx;
     op->dskip = dskip;
     take_parts(g, forward.y, op);
@@ -156,6 +156,9 @@ static void differentiate(struct graph *g, const struct op *op) {
     case OP_RESAMPLE:
     case OP_SAMPLE:
         graph_cut_backward(g, *op);
+        break;
+    case OP_DUAL:
+        graph_dual_backward(g, *op);
         break;
     default: // a loss has written its gradient already
         break;

@@ -5,7 +5,7 @@
 #include "util.h"
 
 int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS]) {
-    int all[] = {op->x, op->skip, op->y, op->stats, op->dy, op->dx, op->dskip};
+    int all[] = {op->x, op->skip, op->y, op->stats, op->dy, op->dx, op->dskip, op->y_dual};
     int count = 0;
 
     for (unsigned i = 0; i < COUNT(all); i++)

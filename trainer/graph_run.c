@@ -115,7 +115,9 @@ static int run_op(const struct run *r, const struct op *op) {
         return run_norm(r, op);
     if (op->kind <= OP_JOIN_BACKWARD)
         return run_join(r, op);
-    return op->kind <= OP_NCE ? graph_cut_run(r->graph, r->arena, op) : run_loss(r, op);
+    if (op->kind <= OP_NCE)
+        return graph_cut_run(r->graph, r->arena, op);
+    return op->kind <= OP_PENALTY ? graph_penalty_run(r->graph, r->arena, op) : run_loss(r, op);
 }
 
 int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook) {

@@ -17,6 +17,9 @@ enum op_kind {
     OP_SAMPLE,
     OP_SAMPLE_BACKWARD,
     OP_NCE,
+    OP_DUAL,
+    OP_DUAL_BACKWARD,
+    OP_PENALTY,
     OP_L1,
     OP_GAN,
 };
@@ -49,6 +52,7 @@ struct tensor {
 struct op {
     enum op_kind kind;
     int x, skip, y, stats; // inputs and outputs of the forward op
+    int y_dual;            // OP_DUAL: of skip, what y is of x; OP_DUAL_BACKWARD: its gradient
     int dy, dx, dskip;     // OP_CONV_BACKWARD: dy is one tensor; others sum `part`
     int n_parts;
     struct part part[GRAD_PARTS];
@@ -76,6 +80,7 @@ struct graph {
     struct tensor *tensors;
     struct op *ops;
     const void **trained; // parameters that an earlier op of the tape contributes to
+    double ignored_loss;  // of graph_sum
     size_t workspace_bytes, workspace_offset, arena_bytes;
 };
 
@@ -97,10 +102,14 @@ void graph_need_workspace(struct graph *g, size_t bytes);
 void graph_cut_backward(struct graph *g, struct op forward);
 int graph_cut_run(const struct graph *g, void *arena, const struct op *op);
 
+// The same for graph_penalty.c.
+void graph_dual_backward(struct graph *g, struct op forward);
+int graph_penalty_run(const struct graph *g, void *arena, const struct op *op);
+
 struct tensor *graph_root(const struct graph *g, int tensor);
 
 // The operands of an op, -1 left out; returns how many.
-#define OP_OPERANDS (7 + GRAD_PARTS)
+#define OP_OPERANDS (8 + GRAD_PARTS)
 int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS]);
 
 #endif

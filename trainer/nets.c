@@ -37,6 +37,7 @@ struct layer {
     enum skip skip;
     int weight_param, bias_param, norm_param; // -1: none; of a batch norm the first
     struct graph_weights weights;
+    struct graph_weights slope; // the same without bias: the layer's derivative
     struct graph_affine affine;
 };
 
@@ -437,6 +438,7 @@ static void bind_layer(struct net *net, struct layer *l) {
     l->weights = (struct graph_weights){
         .derived = o->device->backend->weights_new(o->device, weight->w, weight->dims),
         .dw = o->g + net->places[l->weight_param]};
+    l->slope = l->weights;
     if (bias && !bias->frozen) {
         l->weights.bias = bias->w;
         l->weights.dbias = o->g + net->places[l->bias_param];
@@ -725,4 +727,42 @@ int mlp_forward(const struct net *net, struct graph *g, int i, int x, enum net_m
     struct call call = {.net = net, .graph = g, .mode = mode, .skip = -1};
 
     return layers_forward(&call, 2 * i, 2 * i + 2, x, ret_y);
+}
+
+static int blur_both(struct graph *g, int *x, int *dx) {
+    struct graph_norm_args pad = {.pad = 1, .skip = -1};
+    int err = graph_norm(g, *x, &pad, x);
+
+    if (!err)
+        err = graph_norm(g, *dx, &pad, dx);
+    if (err)
+        return err;
+    *x = graph_blur(g, *x);
+    *dx = graph_blur(g, *dx);
+    return ERR_OK;
+}
+
+int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int *ret_dy) {
+    if (net->norm > NORM_INSTANCE || net_border(net))
+        BUG("the derivative of %s", net->arch);
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct layer *l = &net->layers[i];
+        struct graph_conv_args conv = l->conv;
+        struct graph_norm_args norm = {.norm = l->norm ? net->norm : NORM_NONE, .act = l->act};
+        conv.train = true;
+        int err = graph_conv(g, dx, &l->slope, &conv, &dx);
+        if (err)
+            return err;
+        if (i == net->n_layers - 1)
+            break;
+        err = graph_conv(g, x, &l->weights, &conv, &x);
+        if (err)
+            return err;
+        graph_dual(g, x, dx, &norm, &x, &dx);
+        err = l->blur ? blur_both(g, &x, &dx) : ERR_OK;
+        if (err)
+            return err;
+    }
+    *ret_dy = dx;
+    return ERR_OK;
 }

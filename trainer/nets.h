@@ -94,6 +94,10 @@ int net_sample_channels(const struct net *net, int at);
 int mlp_forward(const struct net *net, struct graph *g, int i, int x, enum net_mode mode,
                 int *ret_y);
 
+// dy = the derivative of net(x) along dx, for a discriminator with norm instance or none; the
+// backward adds to the parameters' gradients, x and dx are constant.
+int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int *ret_dy);
+
 // Whether the result for one picture depends on the others of the batch: then two batches must not
 // be passed as one.
 bool net_couples_pictures(const struct net *net);

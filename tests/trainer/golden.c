@@ -27,7 +27,7 @@ static const struct {
     {"pix2pix", case_training},
     {"cut", case_training},
     {"patchnce", case_patchnce},
-    {"gradient_penalty", NULL},
+    {"gradient_penalty", case_gradient_penalty},
 };
 
 struct totals {

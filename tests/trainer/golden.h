@@ -22,6 +22,7 @@ void case_training(struct judge *j, yajl_val c);
 void case_adam(struct judge *j, yajl_val c);
 void case_lr(struct judge *j, yajl_val c);
 void case_gan_loss(struct judge *j, yajl_val c);
+void case_gradient_penalty(struct judge *j, yajl_val c);
 void case_patchnce(struct judge *j, yajl_val c);
 void case_init(struct judge *j, yajl_val c);
 void case_pool(struct judge *j, yajl_val c);

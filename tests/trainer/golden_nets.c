@@ -1,4 +1,4 @@
-// Kinds forward, backward and init: one net.
+// Kinds forward, backward, init and gradient_penalty: one net.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "init.h"
 #include "nets.h"
 #include "optimizer.h"
+#include "penalty.h"
 #include "util.h"
 
 // A net with all that it takes to run it.
@@ -305,5 +306,92 @@ void case_init(struct judge *j, yajl_val c) {
     }
     for (int i = 0; i < json_count(checks); i++)
         check_init(j, &r, json_at(checks, i));
+    rig_close(&r);
+}
+
+// x, mixed of the two inputs as the case says.
+static void fill_mixed(struct rig *r, yajl_val c) {
+    size_t picture = (size_t)r->shape[1] * (size_t)r->shape[2] * (size_t)r->shape[3];
+    size_t count = picture * (size_t)r->shape[0];
+    float *x = graph_data(r->graph, r->arena, r->x), *fake = xcalloc(count, sizeof *fake);
+    const char *type = json_text(c, "type", "");
+
+    golden_fill_pictures(x, r->shape, (uint32_t)json_int(c, "index_real", 0));
+    golden_fill_pictures(fake, r->shape, (uint32_t)json_int(c, "index_fake", 0));
+    for (size_t i = 0; i < count; i++) {
+        double alpha = strcmp(type, "real") == 0   ? 1
+                       : strcmp(type, "fake") == 0 ? 0
+                                                   : json_number_at(json_get(c, "alpha"),
+                                                                    (int)(i / picture));
+        x[i] = (float)(alpha * x[i] + (1 - alpha) * fake[i]);
+    }
+    free(fake);
+}
+
+static void check_norms(struct judge *j, struct rig *r, yajl_val check) {
+    size_t n = (size_t)r->shape[0];
+    size_t picture = (size_t)r->shape[1] * (size_t)r->shape[2] * (size_t)r->shape[3];
+    const float *g = graph_data(r->graph, r->arena, r->y);
+    double *norm = xcalloc(n, sizeof *norm);
+
+    for (size_t i = 0; i < n * picture; i++)
+        norm[i / picture] += ((double)g[i] + 1e-16) * ((double)g[i] + 1e-16);
+    for (size_t i = 0; i < n; i++)
+        norm[i] = sqrt(norm[i]);
+    (void)check_tensor(j, "grad_norm", check, norm, n); // the judge counts
+    free(norm);
+}
+
+static int penalty_rig_run(struct rig *r, yajl_val c, double *ret_loss) {
+    r->graph = graph_new(r->device);
+    r->x = graph_input(r->graph, r->shape[0], r->shape[2], r->shape[3], r->shape[1]);
+    int err = penalty_append(r->graph, r->net, r->x, json_number(c, "lambda_gp", 10), ret_loss,
+                             &r->y);
+    if (err)
+        return err;
+    graph_keep(r->graph, r->y);
+    graph_place(r->graph, false);
+    r->arena = r->device->backend->memory_new(r->device, graph_arena_bytes(r->graph));
+    err = net_refresh(r->net);
+    if (err)
+        return err;
+    fill_mixed(r, c);
+    return graph_run(r->graph, r->arena, 0, graph_n_ops(r->graph), NULL);
+}
+
+static void check_penalty(struct judge *j, struct rig *r, yajl_val check, double loss) {
+    const char *q = json_text(check, "q", "");
+
+    if (strcmp(q, "value") == 0)
+        (void)check_scalar(j, q, check, loss); // the judge counts
+    else if (strcmp(q, "grad_norm") == 0)
+        check_norms(j, r, check);
+    else if (strcmp(q, "dx") == 0)
+        check_pictures(j, q, check, graph_data(r->graph, r->arena, r->y), r->shape);
+    else if (strcmp(q, "grad") == 0)
+        check_gradient(j, r, check);
+    else
+        judge_complain(j, "unknown quantity \"%s\"", q);
+}
+
+void case_gradient_penalty(struct judge *j, yajl_val c) {
+    struct rig r = {0};
+    yajl_val checks = json_get(c, "check");
+    double loss;
+    int err = rig_open(&r, j, json_get(c, "net"));
+
+    if (err == ERR_CONFIG || err == ERR_DEVICE) {
+        judge_skip(j, "%s", err_text());
+        rig_close(&r);
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        r.shape[i] = (int)json_int_at(json_get(c, "shape"), i);
+    golden_net_fill(json_get(c, "net"), net_n_params(r.net), net_params(r.net));
+    err = penalty_rig_run(&r, c, &loss);
+    if (err)
+        judge_complain(j, "%s", err_text());
+    for (int i = 0; !err && i < json_count(checks); i++)
+        check_penalty(j, &r, json_at(checks, i), loss);
     rig_close(&r);
 }

@@ -1,0 +1,99 @@
+// What a gradient penalty adds to the tape: derivatives along a direction, and the penalty itself.
+#include "err.h"
+#include "graph_tape.h"
+#include "util.h"
+
+void graph_dual(struct graph *g, int x, int dx, const struct graph_norm_args *args, int *ret_y,
+                int *ret_dy) {
+    struct graph_size s = graph_size(g, x);
+    bool needs_gradient = graph_root(g, x)->needs_gradient || graph_root(g, dx)->needs_gradient;
+    int y = graph_tensor(g, s), dy = graph_tensor(g, s);
+    struct op *op = graph_append(g, OP_DUAL);
+
+    if (args->norm > NORM_INSTANCE || s.pad)
+        BUG("a derivative through norm %d with border %d", args->norm, s.pad);
+    op->x = x;
+    op->skip = dx;
+    op->y = y;
+    op->y_dual = dy;
+    op->norm = (struct norm_shape){
+        .n = s.n, .h = s.h, .w = s.w, .c = s.c, .norm = args->norm, .act = args->act};
+    g->tensors[y].maker = g->tensors[dy].maker = g->n_ops - 1;
+    g->tensors[y].needs_gradient = g->tensors[dy].needs_gradient = needs_gradient;
+    *ret_y = y;
+    *ret_dy = dy;
+}
+
+void graph_dual_backward(struct graph *g, struct op forward) {
+    int dy = graph_root(g, forward.y)->gradient, dx = -1;
+    int y_dual = graph_root(g, forward.y_dual)->gradient;
+
+    if (y_dual < 0 || !graph_root(g, forward.y)->needs_gradient)
+        return;
+    // Without a norm what is made of dx does not depend on x but for the activation's sign.
+    if (dy >= 0 || forward.norm.norm != NORM_NONE)
+        dx = graph_gradient_slot(g, forward.x, 0);
+    int dskip = graph_gradient_slot(g, forward.skip, 0);
+    struct op *op = graph_append(g, OP_DUAL_BACKWARD);
+    op->x = forward.x;
+    op->skip = forward.skip;
+    op->norm = forward.norm;
+    op->dy = dy;
+    op->y_dual = y_dual;
+    op->dx = dx;
+    op->dskip = dskip;
+}
+
+int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss) {
+    int u = graph_tensor(g, graph_size(g, gradient));
+    struct op *op = graph_append(g, OP_PENALTY);
+
+    op->x = gradient;
+    op->y = u;
+    op->scale = scale;
+    op->loss = ret_loss;
+    return u;
+}
+
+void graph_sum(struct graph *g, int x) {
+    struct graph_size s = graph_size(g, x);
+
+    graph_gan(g, x, GAN_WGANGP, false, (double)s.n * s.h * s.w * s.c, &g->ignored_loss);
+}
+
+void graph_forget_gradient(struct graph *g, int input) {
+    graph_root(g, input)->needs_gradient = false;
+}
+
+static float *at(const struct graph *g, void *arena, int tensor) {
+    return tensor < 0 ? NULL : graph_data(g, arena, tensor);
+}
+
+static int run_penalty(const struct graph *g, void *arena, const struct op *op) {
+    struct graph_size s = graph_size(g, op->x);
+    struct penalty_args args = {s.n, (size_t)s.h * (size_t)s.w * (size_t)s.c, op->scale};
+
+    return g->device->backend->penalty(g->device, &args, at(g, arena, op->x), at(g, arena, op->y),
+                                       op->loss);
+}
+
+int graph_penalty_run(const struct graph *g, void *arena, const struct op *op) {
+    const struct backend *b = g->device->backend;
+    struct dual_tensors forward = {at(g, arena, op->x), at(g, arena, op->skip),
+                                   at(g, arena, op->y), at(g, arena, op->y_dual)};
+    struct dual_gradients backward = {forward.x,
+                                      forward.dx,
+                                      at(g, arena, op->dy),
+                                      forward.ret_dy,
+                                      at(g, arena, op->dx),
+                                      at(g, arena, op->dskip)};
+
+    switch (op->kind) {
+    case OP_DUAL:
+        return b->dual_forward(g->device, &op->norm, &forward);
+    case OP_DUAL_BACKWARD:
+        return b->dual_backward(g->device, &op->norm, &backward);
+    default:
+        return run_penalty(g, arena, op);
+    }
+}
