@@ -22,6 +22,7 @@ enum rng_stream {
     RNG_TEST,        // tests
     RNG_HOLD_OUT,    // curation: index = first 8 bytes of the picture's digest
     RNG_PATCH,       // CUT's patch positions: index = step << 9 | call << 8 | layer; 255: flip
+    RNG_PENALTY,     // wgangp: index = step, sub = domain << 16 | picture of the batch
 };
 
 struct rng_block {

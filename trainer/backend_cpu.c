@@ -210,8 +210,8 @@ static int dual_backward(struct device *d, const struct norm_shape *s,
                          const struct dual_gradients *t) {
     struct cpu_norm shape = cpu_shape(s);
 
-    cpu_dual_backward(&shape, &(struct cpu_dual_backward){t->x, t->dx, t->g_y, t->g_dy, t->ret_gx,
-                                                          t->ret_gdx});
+    cpu_dual_backward(
+        &shape, &(struct cpu_dual_backward){t->x, t->dx, t->g_y, t->g_dy, t->ret_gx, t->ret_gdx});
     return ERR_OK;
 }
 

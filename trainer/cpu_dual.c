@@ -132,8 +132,8 @@ static void backward_block(const struct cpu_norm *s, const struct block *b,
             double bend = a[k].v_dx - a[k].v * a[k].dx - a[k].v_xhat * a[k].dx_xhat;
             t->ret_gdx[i] = (float)pv;
             if (t->ret_gx)
-                t->ret_gx[i] = (float)(pu - r * r * bend * q.z -
-                                       r * (a[k].dx_xhat * pv + a[k].v_xhat * pdx));
+                t->ret_gx[i] =
+                    (float)(pu - r * r * bend * q.z - r * (a[k].dx_xhat * pv + a[k].v_xhat * pdx));
         }
 }
 

@@ -37,7 +37,8 @@ struct op *graph_append(struct graph *g, enum op_kind kind) {
                                    .stats = -1,
                                    .dy = -1,
                                    .dx = -1,
-                                   .dskip = -1, .y_dual = -1,
+                                   .dskip = -1,
+                                   .y_dual = -1,
                                    .draw = -1};
     return &g->ops[g->n_ops++];
 }

@@ -79,14 +79,11 @@ static int run_penalty(const struct graph *g, void *arena, const struct op *op) 
 
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op) {
     const struct backend *b = g->device->backend;
-    struct dual_tensors forward = {at(g, arena, op->x), at(g, arena, op->skip),
-                                   at(g, arena, op->y), at(g, arena, op->y_dual)};
-    struct dual_gradients backward = {forward.x,
-                                      forward.dx,
-                                      at(g, arena, op->dy),
-                                      forward.ret_dy,
-                                      at(g, arena, op->dx),
-                                      at(g, arena, op->dskip)};
+    struct dual_tensors forward = {at(g, arena, op->x), at(g, arena, op->skip), at(g, arena, op->y),
+                                   at(g, arena, op->y_dual)};
+    struct dual_gradients backward = {
+        forward.x,      forward.dx,           at(g, arena, op->dy),
+        forward.ret_dy, at(g, arena, op->dx), at(g, arena, op->dskip)};
 
     switch (op->kind) {
     case OP_DUAL:

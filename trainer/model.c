@@ -7,6 +7,8 @@
 #include "err.h"
 #include "init.h"
 #include "model_recipe.h"
+#include "penalty.h"
+#include "rng.h"
 #include "util.h"
 
 static const char *const gan_modes[] = {
@@ -16,14 +18,24 @@ static const char *const gan_modes[] = {
     [GAN_NONSATURATING] = "nonsaturating",
 };
 
-static int parse_gan_mode(const char *text, enum gan_mode *ret_mode) {
+// "wgangp" is wgangp_no_penalty with the penalty.
+static int parse_gan_mode(struct model *m, const struct model_options *o) {
+    const char *text = strcmp(o->gan_mode, "wgangp") == 0 ? gan_modes[GAN_WGANGP] : o->gan_mode;
+
+    m->penalized = text != o->gan_mode;
+    if (m->penalized && strcmp(o->norm, "batch") == 0)
+        return err_set(ERR_CONFIG,
+                       "gan_mode \"wgangp\" with norm \"batch\": its penalty is on each "
+                       "picture alone; set norm = \"instance\" or \"none\", or "
+                       "gan_mode = \"wgangp_no_penalty\"");
     for (unsigned i = 0; i < COUNT(gan_modes); i++)
         if (strcmp(text, gan_modes[i]) == 0) {
-            *ret_mode = (enum gan_mode)i;
+            m->gan_mode = (enum gan_mode)i;
             return ERR_OK;
         }
     return err_set(ERR_CONFIG,
-                   "gan_mode \"%s\": lsgan, vanilla, wgangp_no_penalty or nonsaturating", text);
+                   "gan_mode \"%s\": lsgan, vanilla, wgangp, wgangp_no_penalty or nonsaturating",
+                   text);
 }
 
 static int find_recipe(const struct model_options *o, const struct recipe **ret_recipe) {
@@ -69,7 +81,7 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     m->options.shapes = MAX(options->shapes, 1);
     m->hook = (struct graph_hook){options->between_ops, options->context};
     m->tapes = xcalloc((size_t)m->options.shapes, sizeof(struct tape *));
-    err = parse_gan_mode(options->gan_mode, &m->gan_mode);
+    err = parse_gan_mode(m, options);
     if (err)
         goto fail;
     err = m->recipe->make_nets(m, options);
@@ -198,7 +210,7 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     t->shape = *s;
     t->graph = graph_new(m->device);
     for (int d = 0; d < 2; d++)
-        t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = t->seen[d] = -1;
+        t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = t->seen[d] = t->mixed[d] = -1;
     err = m->recipe->build(m, t);
     if (err)
         goto fail;
@@ -291,6 +303,48 @@ int model_update_g(struct model *m, double lr) {
     return refresh(m, 0, m->recipe->n_with_g);
 }
 
+int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
+                      enum model_domain domain) {
+    int c = m->options.input_nc + m->options.output_nc, ignored;
+    struct graph_size real, fake;
+
+    if (!m->penalized)
+        return ERR_OK;
+    real = graph_size(t->graph, t->real[domain]);
+    fake = graph_size(t->graph, t->pooled[domain]);
+    if (real.h != fake.h || real.w != fake.w)
+        return err_set(ERR_SHAPE,
+                       "fakes of %dx%d, real pictures of %dx%d: gan_mode wgangp mixes the two, so "
+                       "they need one size",
+                       fake.w, fake.h, real.w, real.h);
+    if (m->recipe != &recipe_pix2pix)
+        c = real.c;
+    t->mixed[domain] = graph_input(t->graph, t->shape.n, t->shape.h[domain], t->shape.w[domain], c);
+    return penalty_append(t->graph, discriminator, t->mixed[domain], m->options.lambda_gp,
+                          &t->penalty[domain], &ignored);
+}
+
+// Pictures on the way from fake to real: a real + (1 - a) fake, a by chance for each. Channels that
+// the discriminator sees in front of the picture are those of A.
+static void mix(const struct model *m, enum model_domain domain) {
+    const struct tape *t = m->tape;
+    struct graph_size s = graph_size(t->graph, t->mixed[domain]);
+    size_t c = (size_t)graph_size(t->graph, t->real[domain]).c, front = (size_t)s.c - c;
+    size_t pixels = (size_t)s.h * (size_t)s.w;
+    const float *a = model_data(m, t->real[MODEL_A]), *real = model_data(m, t->real[domain]);
+    const float *fake = model_data(m, t->pooled[domain]);
+    float *to = model_data(m, t->mixed[domain]);
+
+    for (size_t p = 0; p < (size_t)s.n * pixels; p++) {
+        float share = (float)rng_uniform(m->options.seed, RNG_PENALTY, m->step,
+                                         (uint32_t)domain << 16 | (uint32_t)(p / pixels));
+        memcpy(to + p * (front + c), a + p * front, front * sizeof *to);
+        for (size_t i = 0; i < c; i++)
+            to[p * (front + c) + front + i] =
+                share * real[p * c + i] + (1 - share) * fake[p * c + i];
+    }
+}
+
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
     const float *pooled[2] = {pooled_a, pooled_b};
     int err;
@@ -302,6 +356,9 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
         size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
         memcpy(model_data(m, m->tape->pooled[d]), pooled[d], count * sizeof(float));
     }
+    for (int d = 0; d < 2; d++)
+        if (m->tape->mixed[d] >= 0)
+            mix(m, (enum model_domain)d);
     err = run(m, &m->tape->update_d);
     if (err)
         return err;
@@ -319,24 +376,35 @@ int model_n_generators(const struct model *m) {
     return m->recipe->n_generators;
 }
 
+// Penalties come behind the recipe's own losses, one for each discriminator.
+static int n_penalties(const struct model *m) {
+    return m->penalized ? m->recipe->n_nets - m->recipe->n_with_g : 0;
+}
+
 int model_n_losses(const struct model *m) {
-    return m->recipe->n_losses;
+    return m->recipe->n_losses + n_penalties(m);
 }
 
 const char *model_loss_name(const struct model *m, int i) {
-    return m->recipe->losses[i];
+    static const char *const penalties[] = {"gp_A", "gp_B"};
+
+    if (i < m->recipe->n_losses)
+        return m->recipe->losses[i];
+    return n_penalties(m) == 1 ? "gp" : penalties[i - m->recipe->n_losses];
 }
 
 double model_loss(const struct model *m, int i) {
     const struct recipe *r = m->recipe;
-    double gain = r->logged[i] != 0 ? r->logged[i] : 1, sum = 0;
+    double sum = 0;
 
     if (!m->tape)
         return 0;
+    if (i >= r->n_losses) // D_A judges pictures of B
+        return m->tape->penalty[i == r->n_losses ? MODEL_B : MODEL_A];
     for (int k = 0; k < LOSSES; k++)
         if (i == r->total_loss && r->total ? r->total >> k & 1 : k == i)
             sum += m->tape->loss[k] + m->tape->loss_fake[k];
-    return gain * sum;
+    return (r->logged[i] != 0 ? r->logged[i] : 1) * sum;
 }
 
 bool model_gradients_finite(const struct model *m) {

@@ -47,7 +47,7 @@ struct model_options {
     bool dropout;         // in the generators
     uint64_t seed;        // of dropout
     int input_nc, output_nc, ngf, ndf, n_layers_D;
-    double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1;
+    double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1, lambda_gp;
     struct model_cut_options cut;
     int threads;         // fixed for the run: sums depend on it
     int rank, world;     // of data-parallel training; world 0 or 1: alone, all that works so far
@@ -148,7 +148,9 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
 
 // Losses of the step as the reference logs them (lambdas included), in its order: of cycle_gan D_A
 // G_A cycle_A idt_A D_B G_B cycle_B idt_B, of pix2pix G_GAN G_L1 D_real D_fake, of cut G_GAN D_real
-// D_fake G NCE and, with nce_idt, NCE_Y. Names without prefix. Valid after both updates.
+// D_fake G NCE and, with nce_idt, NCE_Y. With gan_mode wgangp
+// gp_A gp_B, or gp, follow: what the penalty adds to the loss of D. Names without prefix. Valid
+// after both updates.
 int model_n_losses(const struct model *m);
 const char *model_loss_name(const struct model *m, int i);
 double model_loss(const struct model *m, int i);

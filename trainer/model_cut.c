@@ -252,6 +252,9 @@ static int build(struct model *m, struct tape *t) {
     if (err)
         return err;
     graph_backward_since(t->graph, t->update_d.begin);
+    err = model_add_penalty(m, t, m->nets[NET_D], MODEL_B);
+    if (err)
+        return err;
     t->update_d.end = t->update_g.begin = graph_n_ops(t->graph);
     err = generator_losses(m, t, y);
     if (err)

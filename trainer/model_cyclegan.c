@@ -211,6 +211,10 @@ static int build(struct model *m, struct tape *t) {
     if (err)
         return err;
     graph_backward(t->graph);
+    for (int d = 0; d < 2 && !err; d++)
+        err = model_add_penalty(m, t, m->nets[NET_D_A + d], (enum model_domain)other(d));
+    if (err)
+        return err;
     t->update_d.end = graph_n_ops(t->graph);
     return ERR_OK;
 }

@@ -27,8 +27,10 @@ struct tape {
     struct graph *graph;
     struct ops generate, update_g, update_d;
     int real[2], pooled[2], fake[2], rec[2], idt[2];
-    int seen[2]; // what G reads, if that is a copy of `real`
+    int seen[2];  // what G reads, if that is a copy of `real`
+    int mixed[2]; // of a gradient penalty: what the discriminator of a domain reads
     struct patches *patches;
+    double penalty[2];
     double loss[LOSSES], loss_fake[LOSSES]; // a loss is the sum of both; loss_fake: D's second half
 };
 
@@ -63,6 +65,7 @@ struct model {
     const struct recipe *recipe;
     struct model_options options; // without its strings
     enum gan_mode gan_mode;
+    bool penalized;
     struct graph_hook hook;
     struct device *device;
     struct optimizer optimizer_g, optimizer_d;
@@ -84,6 +87,11 @@ extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_c
 // Makes *arena at least as large as the graph needs, unless the model would then pass
 // options.memory_bytes (ERR_LIMIT). What it held is lost if it moves.
 int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes);
+
+// Behind the losses and gradients of the discriminator of a domain: the penalty of gan_mode wgangp
+// and its gradient, if that is the mode. Fails with ERR_SHAPE, ERR_DEVICE.
+int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
+                      enum model_domain domain);
 
 // Where a tensor of the selected tape is; NULL for -1.
 float *model_data(const struct model *m, int tensor);

@@ -69,6 +69,7 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
         .lambda_B = t->lambda_B,
         .lambda_identity = t->lambda_identity,
         .lambda_L1 = t->lambda_L1,
+        .lambda_gp = t->lambda_gp,
         .cut = {.lambda_GAN = t->lambda_GAN,
                 .lambda_NCE = t->lambda_NCE,
                 .nce_T = t->nce_T,

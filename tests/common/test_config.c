@@ -236,7 +236,15 @@ static void a_model_changes_what_nobody_has_set(void **state) {
     assert_true(c->trainer.no_dropout);
     assert_string_equal(c->trainer.netG, "unet_256");
     config_free(c);
+    c = resolved("trainer = { lambda_NCE = 2.0; };", "trainer.model=fastcut");
+    assert_true(c->trainer.lambda_NCE == 2.0 && c->trainer.n_epochs == 150);
+    assert_true(!c->trainer.nce_idt && c->trainer.flip_equivariance);
+    assert_string_equal(c->trainer.init_type, "xavier");
+    config_free(c);
     refused("pool = { pool_size = 50; };", "trainer.model=pix2pix", "run.conf:1", "no pool");
+    refused("pool = { pool_size = 50; };", "trainer.model=fastcut", "run.conf:1", "no pool");
+    refused("trainer = { norm = \"batch\"; gan_mode = \"wgangp\"; };", "trainer.model=cycle_gan",
+            "run.conf:1", "wgangp_no_penalty");
 }
 
 static void the_pool_has_to_fit_its_budget(void **state) {

@@ -319,10 +319,10 @@ static void fill_mixed(struct rig *r, yajl_val c) {
     golden_fill_pictures(x, r->shape, (uint32_t)json_int(c, "index_real", 0));
     golden_fill_pictures(fake, r->shape, (uint32_t)json_int(c, "index_fake", 0));
     for (size_t i = 0; i < count; i++) {
-        double alpha = strcmp(type, "real") == 0   ? 1
-                       : strcmp(type, "fake") == 0 ? 0
-                                                   : json_number_at(json_get(c, "alpha"),
-                                                                    (int)(i / picture));
+        double alpha = strcmp(type, "real") == 0 ? 1
+                       : strcmp(type, "fake") == 0
+                           ? 0
+                           : json_number_at(json_get(c, "alpha"), (int)(i / picture));
         x[i] = (float)(alpha * x[i] + (1 - alpha) * fake[i]);
     }
     free(fake);
@@ -345,8 +345,8 @@ static void check_norms(struct judge *j, struct rig *r, yajl_val check) {
 static int penalty_rig_run(struct rig *r, yajl_val c, double *ret_loss) {
     r->graph = graph_new(r->device);
     r->x = graph_input(r->graph, r->shape[0], r->shape[2], r->shape[3], r->shape[1]);
-    int err = penalty_append(r->graph, r->net, r->x, json_number(c, "lambda_gp", 10), ret_loss,
-                             &r->y);
+    int err =
+        penalty_append(r->graph, r->net, r->x, json_number(c, "lambda_gp", 10), ret_loss, &r->y);
     if (err)
         return err;
     graph_keep(r->graph, r->y);

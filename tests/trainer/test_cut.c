@@ -323,6 +323,28 @@ static void biases_of_sampled_maps_are_trained(void **state) {
     model_free(m);
 }
 
+// With the penalty D's loss differs from that without by the penalty alone.
+static void penalty_of_wgangp_is_logged_and_changes_the_discriminator(void **state) {
+    struct model_options o = tiny();
+    struct model *a, *b;
+
+    o.lambda_gp = 10;
+    o.gan_mode = "wgangp_no_penalty";
+    a = open_model(&o);
+    o.gan_mode = "wgangp";
+    b = open_model(&o);
+    step(a, 2, 0);
+    step(b, 2, 0);
+    assert_true(isnan(loss(a, "gp")) && loss(b, "gp") > 0);
+    assert_true(loss(a, "D_real") == loss(b, "D_real") && loss(a, "D_fake") == loss(b, "D_fake"));
+    assert_true(find(a, 2, "model.0.weight")->m[0] != find(b, 2, "model.0.weight")->m[0]);
+    for (uint64_t i = 1; i < 40; i++)
+        step_on(b, 2, i, 0);
+    assert_true(model_gradients_finite(b));
+    model_free(a);
+    model_free(b);
+}
+
 static void options_that_cannot_work_are_refused(void **state) {
     struct model_options o;
     struct model *m;
@@ -365,6 +387,7 @@ int main(void) {
         cmocka_unit_test(mirroring_is_seen_by_the_generator_alone),
         cmocka_unit_test(filters_are_in_the_state_dict_and_stay),
         cmocka_unit_test(biases_of_sampled_maps_are_trained),
+        cmocka_unit_test(penalty_of_wgangp_is_logged_and_changes_the_discriminator),
         cmocka_unit_test(options_that_cannot_work_are_refused),
         cmocka_unit_test(sizes_that_cannot_work_are_refused),
     };

@@ -341,6 +341,27 @@ static void assert_refused(const struct model_options *o, int want, const char *
     assert_non_null(strstr(err_text(), word));
 }
 
+// Both discriminators have one, and it is theirs: the other's pictures do not change it.
+static void wgangp_has_a_penalty_for_each_discriminator(void **state) {
+    struct model_options o = tiny();
+    struct sizes s = {2, 16, 16, 16, 16};
+    struct model *m, *unpenalized;
+
+    o.gan_mode = "wgangp";
+    o.lambda_gp = 10;
+    m = open_model(&o);
+    o.gan_mode = "wgangp_no_penalty";
+    unpenalized = open_model(&o);
+    step(m, &s, 0);
+    step(unpenalized, &s, 0);
+    assert_true(loss(m, "gp_A") > 0 && loss(m, "gp_B") > 0 && loss(m, "gp_A") != loss(m, "gp_B"));
+    for (int i = 2; i < 4; i++)
+        assert_true(model_net(m, i)->params[0].m[0] != model_net(unpenalized, i)->params[0].m[0]);
+    assert_true(model_gradients_finite(m));
+    model_free(m);
+    model_free(unpenalized);
+}
+
 static void options_that_cannot_work_are_refused(void **state) {
     struct model_options o;
 
@@ -353,6 +374,10 @@ static void options_that_cannot_work_are_refused(void **state) {
     REFUSED(netD, "advanced", ERR_CONFIG, "basic");
     REFUSED(norm, "layer", ERR_CONFIG, "instance");
     REFUSED(gan_mode, "gan", ERR_CONFIG, "lsgan");
+    o = tiny();
+    o.norm = "batch";
+    o.gan_mode = "wgangp";
+    assert_refused(&o, ERR_CONFIG, "wgangp_no_penalty");
     REFUSED(device, "cuda", ERR_DEVICE, "\"cpu\"");
     REFUSED(winograd, "f6", ERR_CONFIG, "f4");
     REFUSED(threads, 0, ERR_CONFIG, "threads");
@@ -425,6 +450,7 @@ int main(void) {
         cmocka_unit_test(callback_runs_between_ops),
         cmocka_unit_test(without_identity_its_losses_are_zero),
         cmocka_unit_test(tensors_that_share_memory_do_not_meet),
+        cmocka_unit_test(wgangp_has_a_penalty_for_each_discriminator),
         cmocka_unit_test(options_that_cannot_work_are_refused),
         cmocka_unit_test(sizes_that_cannot_work_are_refused),
         cmocka_unit_test(batch_beyond_the_memory_limit_is_refused),
