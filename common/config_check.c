@@ -275,8 +275,7 @@ void config_check(struct config_draft *d) {
         make_absolute(&k->root);
         make_absolute(&k->held_out);
         make_absolute(&k->landmarks);
-        if (strchr(k->command, '/'))
-            make_absolute(&k->command);
+        make_absolute(&k->command);
         if (*c->top.dataroot)
             derive_domain(d, domain);
         check_curator(d, domain);

@@ -110,8 +110,8 @@ static bool refuse(char *ret, size_t n, const char *format, ...) {
 static bool in_range(const struct config_key *key, double value, char *ret, size_t n) {
     if (value >= key->min && value <= key->max) // false for NaN
         return true;
-    return refuse(ret, n, "%.17g is out of range, %.17g to %.17g %s", value, key->min, key->max,
-                  key->unit);
+    return refuse(ret, n, "%.17g is out of range, %.17g to %.17g%s%s", value, key->min, key->max,
+                  *key->unit ? " " : "", key->unit);
 }
 
 static bool is_choice(const char *choices, const char *text) {
@@ -145,8 +145,8 @@ static bool store_number(void *at, const struct config_key *key, const struct co
     double number = value->type == VALUE_INT ? (double)value->integer : value->real;
     bool whole = key->kind == CONFIG_INT;
     if (value->type != VALUE_INT && (whole || value->type != VALUE_REAL))
-        return refuse(ret, n, "wants a %snumber, %.17g to %.17g %s", whole ? "whole " : "",
-                      key->min, key->max, key->unit);
+        return refuse(ret, n, "wants a %snumber, %.17g to %.17g%s%s", whole ? "whole " : "",
+                      key->min, key->max, *key->unit ? " " : "", key->unit);
     if (!in_range(key, number, ret, n))
         return false;
     if (whole)

@@ -7,12 +7,20 @@
 #include "points.h"
 #include "util.h"
 
+// A text that begins with the key itself needs it no second time.
+static void print_problem(const char *where, const char *text) {
+    if (strncmp(text, where, strlen(where)) == 0)
+        fprintf(stderr, "%s\n", text);
+    else
+        fprintf(stderr, "%s: %s\n", where, text);
+}
+
 // All problems on stderr, one a line; the error's own text would repeat the first.
 static int resolve(const struct ctl_options *o, struct config **ret_config) {
     struct config_problems problems;
     int err = config_resolve(o->conf, o->presets, o->sets, o->n_sets, ret_config, &problems);
     for (int i = 0; i < problems.count; i++)
-        fprintf(stderr, "%s: %s\n", problems.items[i].where, problems.items[i].text);
+        print_problem(problems.items[i].where, problems.items[i].text);
     if (problems.count > 0)
         err = err_set(err, "%d problem%s in the settings", problems.count,
                       problems.count == 1 ? "" : "s");
