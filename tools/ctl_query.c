@@ -72,6 +72,13 @@ static void print_json_text(const char *text) {
     putchar('"');
 }
 
+// As many digits as bring the same number back.
+static void print_real(double real) {
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", real);
+    printf(strtod(text, NULL) == real ? "%.15g" : "%.17g", real);
+}
+
 static void print_json_value(sqlite3_stmt *s, int column) {
     double real;
     switch (sqlite3_column_type(s, column)) {
@@ -81,7 +88,7 @@ static void print_json_value(sqlite3_stmt *s, int column) {
     case SQLITE_FLOAT:
         real = sqlite3_column_double(s, column);
         if (isfinite(real))
-            printf("%.17g", real);
+            print_real(real);
         else
             print_json_text(real > 0 ? "Infinity" : "-Infinity");
         break;
@@ -135,7 +142,7 @@ static int print_csv(sqlite3_stmt *s) {
             const char *text = (const char *)sqlite3_column_text(s, i);
             printf("%s", i ? "," : "");
             if (sqlite3_column_type(s, i) == SQLITE_FLOAT)
-                printf("%.17g", sqlite3_column_double(s, i));
+                print_real(sqlite3_column_double(s, i));
             else
                 print_csv_text(text ? text : "");
         }
@@ -192,13 +199,33 @@ static int print_table(sqlite3_stmt *s) {
 
 // ---- running ----
 
+// A misspelt name would get an empty table.
+static int check_run(sqlite3 *db, const char *name) {
+    sqlite3_stmt *s = NULL;
+    int rc = sqlite3_prepare_v2(db, "select 1 from run where name = ?1", -1, &s, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(s);
+    sqlite3_finalize(s);
+    if (rc == SQLITE_DONE)
+        return err_set(ERR_NOT_RUNNING, "query: there is no run '%s'; see pipeline runs", name);
+    return rc == SQLITE_ROW ? ERR_OK : sql_error(db, "query");
+}
+
 static int bind_words(sqlite3 *db, sqlite3_stmt *s, const struct ctl_options *o) {
     int wanted = sqlite3_bind_parameter_count(s);
     if (o->n_words - 1 > wanted)
         return err_set(ERR_USAGE, "query: '%s' is one word too many", o->words[1 + wanted]);
-    for (int i = 0; i < wanted && i + 1 < o->n_words; i++)
+    if (wanted > 1 && o->n_words - 1 < wanted)
+        return err_set(ERR_USAGE, "query %s wants %d runs", o->words[0], wanted);
+    for (int i = 0; i < wanted && i + 1 < o->n_words; i++) {
+        int err = check_run(db, o->words[i + 1]);
+        if (err)
+            return err;
         if (sqlite3_bind_text(s, i + 1, o->words[i + 1], -1, SQLITE_STATIC))
             return sql_error(db, "query");
+    }
     if (wanted == 0 || o->n_words > 1)
         return ERR_OK;
     sqlite3_stmt *newest = NULL;
