@@ -95,6 +95,8 @@ ok 'help is help' exits 0 ./pipeline help
 ok 'no command is help' exits 0 ./pipeline
 ok 'an unknown command is a usage error' exits 2 ./pipeline upp
 ok 'an unknown option is a usage error' exits 2 ./pipeline up --foo
+ok 'an option of a setting is told how to give it' \
+    eval 'exits 2 ./pipeline up --ngf 16 && says "--set section.key=value"'
 ok 'an option without its value is a usage error' exits 2 ./pipeline up --conf
 ok 'a good file is good' exits 0 ./pipeline check --conf "$WORK/good.conf"
 ok 'an unknown key has its line and the nearest key' \
@@ -108,14 +110,26 @@ ok 'a missing file is named' exits 78 ./pipeline check --conf "$WORK/gone.conf"
 ok 'a missing folder names its setting' \
     eval 'exits 78 ./pipeline check --set dataroot=$WORK/gone && says "--set dataroot="'
 ok 'no data names what to set' eval 'exits 78 ./pipeline check --conf /dev/null; says dataroot'
+ok 'a problem says its key once' \
+    eval 'refuses larger "loader = { load_size = 64; };" && ! says "loader.crop_size: loader.crop_size"'
 ok 'a crop above the load size is refused' refuses 'larger than loader.load_size' \
     'loader = { load_size = 64; crop_size = 128; };'
 ok 'a device that is not built in is refused' refuses 'no CUDA' 'trainer = { device = "cuda"; };'
+command_is_absolute() { # of this folder, without a slash
+    exits 78 ./pipeline check --conf "$WORK/good.conf" --set curator.A.use=exec \
+        --set curator.A.command=gone --set curator.A.root="$WORK/data" &&
+        says "'$PWD/gone' is no executable"
+}
+ok 'a command without a slash is one of the folder where one is' command_is_absolute
 ok 'two problems are two lines' \
     eval "refuses 'x' 'x = 1;' 'y = 2;' && says '2 problems in the settings'"
 ok 'status without a run is 3' exits 3 ./pipeline status --runs "$WORK/none"
 ok 'down without a run is 3' exits 3 ./pipeline down --runs "$WORK/none"
 ok 'query without a database is 3' exits 3 ./pipeline query losses --runs "$WORK/none"
+sqlite3 "$WORK/metrics.sqlite" <monitor/schema.sql
+ok 'a query about an unknown run is 3' \
+    eval 'exits 3 ./pipeline query losses gone --runs "$WORK" && says "no run '"'gone'"'"'
+ok 'a query about two runs wants two' exits 2 ./pipeline query diff gone --runs "$WORK"
 ok 'an unknown query is a usage error' exits 2 ./pipeline query nothing --runs "$WORK/none"
 ok 'translate of an unknown run is 3' exits 3 ./pipeline translate --runs "$WORK" --run gone a b
 
@@ -269,6 +283,10 @@ forked() {
         grep -q 'name = "other"' "$WORK/runs/other/pipeline.conf"
 }
 
+fork_of_nothing() {
+    exits 78 pipeline_up --fork never --from 7 && says 'no checkpoint' && [ ! -e "$WORK/runs/never" ]
+}
+
 fresh() {
     exits 0 pipeline_up --set trainer.ngf=8 --fresh &&
         [ -d "$WORK/runs/toy.1/checkpoints/step_00000001" ] &&
@@ -278,6 +296,7 @@ fresh() {
 ok 'other mathematics is refused, with the differences' other_settings
 ok 'a longer schedule goes on' grown_schedule
 ok '--fork begins another run from a checkpoint' forked
+ok '--fork of a checkpoint that is not there leaves no folder' fork_of_nothing
 ok '--fresh starts over and keeps what was there' fresh
 
 echo "$PASSED passed, $FAILED failed, 0 skipped"
