@@ -223,7 +223,7 @@ static int find_folder(const struct request *r, char ret[CHECKPOINT_PATH]) {
         checkpoint_path(root, step, ret);
     }
     if (!fs_is_dir(ret))
-        return err_set(ERR_IO, "there is no checkpoint '%s'", ret);
+        return err_set(ERR_IO, "there is no checkpoint '%s'; trainer.keep says how many stay", ret);
     return ERR_OK;
 }
 
@@ -296,7 +296,7 @@ static int translate_all(struct translator *t, const struct files *f) {
             return err;
         if (err) {
             refused++;
-            log_line("%s left out: %s", f->items[i].in, err_text());
+            log_line("left out: %s", err_text()); // it names the file
         }
         if (now_us() - told_us > PROGRESS_US && i + 1 < f->n) {
             told_us = now_us();
