@@ -82,7 +82,7 @@ struct grad_sum {
 // The parameters of one batch norm, [c] each.
 struct norm_affine {
     const float *weight, *bias;
-    float *running_mean, *running_var;
+    float *running_mean, *running_var; // NORM_BATCH: NULL leaves them as they are
 };
 
 // drop(x) is 2 x or 0: element e of [n,h,w,c] survives if bit e % 128 (from the lowest of v[0]) of

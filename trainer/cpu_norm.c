@@ -254,7 +254,7 @@ void cpu_norm_forward(const struct cpu_norm *s, const struct cpu_norm_saved *sav
     check(s, s->pad);
     if (s->kind == CPU_NORM_INSTANCE || s->kind == CPU_NORM_BATCH)
         statistics(s, saved, work);
-    if (s->kind == CPU_NORM_BATCH)
+    if (s->kind == CPU_NORM_BATCH && saved->running_mean)
         move_running(s, saved, work);
     if (s->kind == CPU_NORM_RUNNING)
         take_running(s, saved);

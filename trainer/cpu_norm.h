@@ -63,7 +63,7 @@ struct cpu_norm_saved {
     float *mean, *rstd;  // out of the forward, in to the backward; NULL for CPU_NORM_NONE;
                          // [N,C] for instance, else [C]
     const float *weight; // [C]; batch and running only
-    float *running_mean, *running_var; // [C]; batch: in and out; running: in
+    float *running_mean, *running_var; // [C]; batch: in and out, or NULL; running: in
     const struct cpu_dropout *dropout; // NULL: none
 };
 

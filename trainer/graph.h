@@ -37,7 +37,8 @@ struct graph_weights {
 struct graph_affine {
     struct norm_affine values;
     float *dweight, *dbias; // [c]
-    int64_t *batches;       // counts the batches that moved the running statistics
+    int64_t *batches;       // counts the batches that moved the running statistics; NULL exactly
+                            // if there are none to move
 };
 
 struct graph_conv_args {

@@ -34,7 +34,7 @@ static int build(struct model *m, struct translation *t) {
     if (err)
         return err;
     t->x = graph_input(t->graph, t->n, t->h, t->w, c);
-    err = net_forward(net, t->graph, t->x, NET_EVAL, &t->y);
+    err = net_forward(net, t->graph, t->x, NET_ALONE, &t->y);
     if (err)
         return err;
     graph_keep(t->graph, t->y);
@@ -74,6 +74,18 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
         return err_set(ERR_CONFIG, "%s translates in one direction only", m->recipe->name);
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
+    if (n > 1 && net_couples_pictures(m->nets[net])) { // no picture depends on its neighbours
+        size_t in = (size_t)h * (size_t)w *
+                    (size_t)(net == 0 ? m->options.input_nc : m->options.output_nc);
+        size_t out = (size_t)h * (size_t)w *
+                     (size_t)(net == 0 ? m->options.output_nc : m->options.input_nc);
+        for (int i = 0; i < n; i++) {
+            err = model_translate(m, net, 1, h, w, x + (size_t)i * in, ret_y + (size_t)i * out);
+            if (err)
+                return err;
+        }
+        return ERR_OK;
+    }
     if (!t) {
         struct translation want = {.net = net, .n = n, .h = h, .w = w};
         err = add(m, &want, &t);

@@ -39,6 +39,7 @@ struct layer {
     struct graph_weights weights;
     struct graph_weights slope; // the same without bias: the layer's derivative
     struct graph_affine affine;
+    struct graph_affine still; // the same without running statistics to move
 };
 
 // A batch norm's entries in the state dict.
@@ -454,6 +455,7 @@ static void bind_norm(struct net *net, struct layer *l) {
         .dweight = g + net->places[l->norm_param + NORM_WEIGHT],
         .dbias = g + net->places[l->norm_param + NORM_BIAS],
         .batches = p[NORM_BATCHES].batches};
+    l->still = (struct graph_affine){.values = {.weight = p[NORM_WEIGHT].w, .bias = p[NORM_BIAS].w}};
 }
 
 // Gives the running statistics their places.
@@ -601,6 +603,12 @@ static enum norm_kind norm_of(const struct net *net, const struct layer *l, enum
     return net->norm == NORM_BATCH && mode == NET_EVAL ? NORM_RUNNING : net->norm;
 }
 
+static const struct graph_affine *affine_of(const struct layer *l, enum net_mode mode) {
+    if (l->norm_param < 0)
+        return NULL;
+    return mode == NET_ALONE ? &l->still : &l->affine;
+}
+
 // A call of a net, under way.
 struct call {
     const struct net *net;
@@ -653,9 +661,10 @@ static int layer_forward(const struct call *call, int i, int x, int *ret_y) {
                                    .act = l->act,
                                    .pad = l->blur ? 1 : border_behind(net, i),
                                    .skip = l->skip == SKIP_ADD ? call->skip : -1,
-                                   .affine = l->norm_param >= 0 ? &l->affine : NULL,
+                                   .affine = affine_of(l, call->mode),
                                    .train = call->mode == NET_TRAIN,
-                                   .dropout = l->dropout && call->mode != NET_EVAL};
+                                   .dropout = l->dropout && (call->mode == NET_TRAIN ||
+                                                             call->mode == NET_THROUGH)};
     int err, y;
 
     conv.train = call->mode == NET_TRAIN;

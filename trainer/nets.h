@@ -69,6 +69,8 @@ enum net_mode {
     NET_THROUGH, // as in training, but gradients go to x alone
     NET_TRAIN,   // batch norm by the batch, which moves its running statistics; dropout
     NET_EVAL,    // batch norm by its running statistics, no dropout; no gradients
+    NET_ALONE,   // batch norm by the batch, running statistics left as they are; no dropout; no
+                 // gradients
 };
 
 // y = net(x). x has the border net_border, or none (it is padded then). Fails with ERR_SHAPE,
