@@ -50,7 +50,7 @@ TESTS := $(foreach f,$(FOLDERS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/$(f)/
 BENCHES := $(foreach f,$(FOLDERS),$(patsubst tests/$(f)/%.c,$(BUILD)/bin/%,$(wildcard tests/$(f)/bench_*.c)))
 
 # The judge of the backends' ops.
-$(BUILD)/tests/trainer/test_ops: $(BUILD)/tests/trainer/reference_ops.o
+$(BUILD)/tests/trainer/test_ops $(BUILD)/tests/trainer/test_penalty: $(BUILD)/tests/trainer/reference_ops.o
 
 # The golden program judges trainer, pool and pictures alike.
 $(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/trainer/golden*.c)) \
