@@ -56,8 +56,8 @@ static int restore(struct service *s, uint64_t owner, const struct msg_pool_rest
         return err;
     if (owner == 0)
         return err_set(ERR_PEER, "incarnations count from 1");
-    if (m->step == 0) {
-        snapshot_load_empty(s->arena, owner);
+    if (m->step == 0 || !*m->path) {
+        snapshot_load_empty(s->arena, owner, m->step);
     } else {
         err = check_path("pool_restore", m->path);
         if (!err)

@@ -236,8 +236,8 @@ int snapshot_load(struct arena *a, uint64_t owner, uint64_t step, const char *pa
     return err;
 }
 
-void snapshot_load_empty(struct arena *a, uint64_t owner) {
-    struct arena_state state = {.owner = owner};
+void snapshot_load_empty(struct arena *a, uint64_t owner, uint64_t step) {
+    struct arena_state state = {.owner = owner, .step = step};
     arena_clear(a);
     for (uint64_t t = 0; t < arena_shape(a)->n_tables; t++)
         arena_settle(a, t, &state, NULL);

@@ -24,7 +24,7 @@ int snapshot_save(const struct arena *a, uint64_t step, const char *path, char r
 int snapshot_load(struct arena *a, uint64_t owner, uint64_t step, const char *path,
                   const char *digest);
 
-// Empty tables before the first step.
-void snapshot_load_empty(struct arena *a, uint64_t owner);
+// Empty tables; the next exchange is that of step + 1.
+void snapshot_load_empty(struct arena *a, uint64_t owner, uint64_t step);
 
 #endif

@@ -201,6 +201,15 @@ static int copy_checkpoint(const char *from, const char *to) {
     return err;
 }
 
+// Tells the trainer that this checkpoint, and no later one, is another run's.
+static int mark_fork(const char *dir, const char *name) {
+    const char *digits = name + strcspn(name, "0123456789");
+    char *path = xasprintf("%s/forked", dir);
+    int err = fs_write_atomic(path, digits, strlen(digits));
+    free(path);
+    return err;
+}
+
 static int fork_run(struct config *c, const struct ctl_options *o, const char *source,
                     const char *dir) {
     char step[64] = "latest", resolved[64];
@@ -224,6 +233,8 @@ static int fork_run(struct config *c, const struct ctl_options *o, const char *s
     char *to = xasprintf("%s/checkpoints/%s", dir, resolved);
     err = copy_checkpoint(from, to);
     free(to);
+    if (!err)
+        err = mark_fork(dir, resolved);
     settle(c, NULL);
 
 out:

@@ -289,14 +289,6 @@ static int refuse(struct feed *f, int client, int why, const char *text) {
     return err == ERR_AGAIN ? ERR_OK : err;
 }
 
-static bool same_data(const struct state_manifest a[2], const struct state_manifest b[2]) {
-    for (int i = 0; i < 2; i++)
-        if (strcmp(a[i].digest, b[i].digest) != 0 || a[i].count != b[i].count ||
-            a[i].held_out != b[i].held_out)
-            return false;
-    return true;
-}
-
 static int other_data(struct feed *f, int client, const struct state_manifest got[2]) {
     int i = !strcmp(got[0].digest, f->manifests[0].digest);
     if (!f->ready) // what differs is the checkpoint's, not another loader's
@@ -316,7 +308,7 @@ static int take_ready(struct feed *f, int client, const struct msg_loader_ready 
     if (!r->credits || !r->count_a || !r->count_b || r->count_a > INT32_MAX ||
         r->count_b > INT32_MAX)
         return refuse(f, client, ERR_PEER, "loader_ready without credits or pictures");
-    if ((f->ready || f->expected) && !same_data(got, f->manifests))
+    if ((f->ready || f->expected) && !state_same_data(got, f->manifests))
         return other_data(f, client, got);
     memcpy(f->manifests, got, sizeof got);
     f->ready = true;

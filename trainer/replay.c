@@ -46,8 +46,9 @@ int replay_begin(struct replay *r, const struct replay_begin *begin) {
         r->pooled[i] = xaligned(r->options.batch * begin->slot_bytes[i]);
     }
     r->restore_step = begin->step;
-    if (begin->step && (!text_copy(r->restore_path, sizeof r->restore_path, begin->path) ||
-                        !text_copy(r->restore_digest, sizeof r->restore_digest, begin->digest)))
+    if (begin->path && begin->step &&
+        (!text_copy(r->restore_path, sizeof r->restore_path, begin->path) ||
+         !text_copy(r->restore_digest, sizeof r->restore_digest, begin->digest)))
         BUG("path of a pool's snapshot");
     r->request[OPEN] = r->request[RESTORE] = WANTED;
     r->options.link.frame_max_bytes =

@@ -28,8 +28,8 @@ struct replay_options {
 
 struct replay_begin {
     size_t slot_bytes[REPLAY_TABLES]; // of a picture
-    uint64_t step;                    // of the checkpoint to go back to; 0: empty
-    const char *path, *digest;        // of its pool.bin; NULL at step 0
+    uint64_t step;                    // of the checkpoint to go back to
+    const char *path, *digest;        // of its pool.bin; NULL: empty, as always at step 0
 };
 
 struct replay;

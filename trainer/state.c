@@ -15,6 +15,14 @@
 
 #define STATE_BYTES_MAX 65536
 
+bool state_same_data(const struct state_manifest a[2], const struct state_manifest b[2]) {
+    for (int i = 0; i < 2; i++)
+        if (strcmp(a[i].digest, b[i].digest) != 0 || a[i].count != b[i].count ||
+            a[i].held_out != b[i].held_out)
+            return false;
+    return true;
+}
+
 void state_add_file(struct state *s, const char *name, const char *digest) {
     struct state_file *f = &s->files[s->n_files];
 

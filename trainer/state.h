@@ -10,6 +10,7 @@
 #ifndef STATE_H
 #define STATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "plateau.h"
@@ -39,6 +40,8 @@ struct state {
     struct state_file files[STATE_FILES_MAX];
 };
 
+// Of A and B: the same pictures, the same of them held out.
+bool state_same_data(const struct state_manifest a[2], const struct state_manifest b[2]);
 // Adds a file; BUG beyond STATE_FILES_MAX.
 void state_add_file(struct state *s, const char *name, const char *digest);
 // The digest of a file; NULL if there is none of that name.

@@ -9,6 +9,7 @@
 #include "digest.h"
 #include "err.h"
 #include "evaluate.h"
+#include "fork.h"
 #include "fs.h"
 #include "guard.h"
 #include "kernels.h"
@@ -45,7 +46,9 @@ struct training {
     struct feed_batch batch;            // of the next step, or empty
     uint64_t split, index;              // what batch_is_there looks for
     uint64_t last_step, saved_step;
-    bool judged; // after the last step
+    bool judged;              // after the last step
+    bool forked;              // state is another run's
+    bool changed, empty_pool; // and its data or mathematics are not ours; so its pool is not either
     int64_t saved_us, goodbye_us;
 };
 
@@ -214,9 +217,12 @@ static int check_plateau_metric(const struct training *t) {
 }
 
 static int begin(struct training *t, struct config *config) {
+    const struct state none = {0};
     int err = find_checkpoint(t);
     if (!err)
-        err = setup_resolve(config, &t->state);
+        err = fork_look(config, t->resumed_from, t->state.step, &t->forked, &t->changed);
+    if (!err)
+        err = setup_resolve(config, t->forked ? &none : &t->state);
     if (!err)
         err = setup_schedule(config, &t->schedule);
     if (err)
@@ -305,8 +311,8 @@ static void tell_scores(struct training *t, const struct evaluate_scores *s) {
 static int judge(struct training *t) {
     struct evaluate_options options = {.pictures = (int)t->config->trainer.judge_pictures,
                                        .seed = (uint64_t)t->config->top.seed,
-                                       .paired = strcmp(t->config->loader.dataset_mode,
-                                                        "aligned") == 0,
+                                       .paired =
+                                           strcmp(t->config->loader.dataset_mode, "aligned") == 0,
                                        .stop = &t->proc->stop};
     struct evaluate_scores scores;
     t->judged = true;
@@ -326,9 +332,8 @@ static int judge(struct training *t) {
 }
 
 static int render(struct training *t) {
-    struct samples_options options = {.title = t->title,
-                                      .step = t->state.step,
-                                      .probes = (int)t->config->trainer.probes};
+    struct samples_options options = {
+        .title = t->title, .step = t->state.step, .probes = (int)t->config->trainer.probes};
     char path[SAMPLES_PATH];
     int err = samples_render(t->model, &t->held, &options, path);
     if (err == ERR_SHAPE) {
@@ -570,12 +575,11 @@ static int take_held_out(struct training *t) {
 static int begin_pool(struct training *t) {
     const struct feed_batch *b = &t->batch;
     char path[CHECKPOINT_PATH + 16];
-    struct replay_begin begin = {.step = t->state.step, .path = path};
+    struct replay_begin begin = {.step = t->state.step, .path = t->empty_pool ? NULL : path};
     int err = take_batch(t, 0, t->state.batch);
     if (err)
         return err;
-    memcpy(t->pool_shape, (int[]){b->n, b->h[0], b->w[0], b->h[1], b->w[1]},
-           sizeof t->pool_shape);
+    memcpy(t->pool_shape, (int[]){b->n, b->h[0], b->w[0], b->h[1], b->w[1]}, sizeof t->pool_shape);
     // What the exchange carries imitates the other domain and has the size of its own.
     begin.slot_bytes[REPLAY_FAKE_A] =
         (size_t)b->h[1] * (size_t)b->w[1] * (size_t)b->c[0] * sizeof(float);
@@ -583,10 +587,26 @@ static int begin_pool(struct training *t) {
         (size_t)b->h[0] * (size_t)b->w[0] * (size_t)b->c[1] * sizeof(float);
     (void)snprintf(path, sizeof path, "%s/pool.bin", t->resumed_from); // fits
     begin.digest = state_digest(&t->state, "pool.bin");
-    if (begin.step && !begin.digest && t->config->pool.pool_size)
+    if (begin.step && begin.path && !begin.digest && t->config->pool.pool_size)
         return err_set(ERR_MISMATCH, "%s has no pool.bin; pool.pool_size was 0", t->resumed_from);
     err = replay_begin(t->wait->replay, &begin);
     return err ? err : wait_for(t->wait, pool_is_done, t, "the pool to open");
+}
+
+// What is left of an epoch, and the pool, have a meaning only with the data they were made of.
+static void begin_fork(struct training *t) {
+    if (!t->forked)
+        return;
+    t->changed |= !state_same_data(feed_manifests(t->wait->feed), t->state.manifest);
+    if (!t->changed)
+        return;
+    t->state.epoch += t->state.batch > 0;
+    t->state.batch = 0;
+    t->empty_pool = true;
+    points_event(t->points, "info", "forked", t->state.step,
+                 "data or settings are not the checkpoint's: goes on with the beginning of epoch "
+                 "%llu and an empty pool",
+                 (unsigned long long)t->state.epoch);
 }
 
 static int begin_data(struct training *t) {
@@ -597,11 +617,14 @@ static int begin_data(struct training *t) {
         return err;
     if (t->proc->stop)
         return err_set(ERR_STOPPED, "asked to stop");
+    begin_fork(t);
     memcpy(t->state.manifest, feed_manifests(t->wait->feed), sizeof t->state.manifest);
     plan(t);
     held_out_init(&t->held, (uint64_t)MAX(c->judge_pictures, c->probes), t->state.manifest);
     feed_want_held_out(t->wait->feed, (uint64_t)held_out_wanted(&t->held));
-    feed_want_training(t->wait->feed, t->state.epoch, t->state.batch, t->last_step - t->state.step);
+    // The pool wants to know the pictures' size even if no step is left.
+    uint64_t left = t->last_step > t->state.step ? t->last_step - t->state.step : 1;
+    feed_want_training(t->wait->feed, t->state.epoch, t->state.batch, left);
     err = take_held_out(t);
     if (!err)
         err = begin_pool(t);
@@ -647,7 +670,7 @@ static bool is_finished(const struct training *t) {
 
 int training_run(struct training *t) {
     int err = ERR_OK;
-    if (t->state.step) { // the data is known from the checkpoint
+    if (t->state.step && !t->forked) { // the data is known from the checkpoint
         feed_expect(t->wait->feed, t->state.manifest);
         plan(t);
     }

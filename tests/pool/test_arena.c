@@ -134,7 +134,7 @@ static void run_until_killed(struct record_of_run *log) {
 // How far `log` goes, compared with one process that was never disturbed.
 static void compare_with_undisturbed(const struct record_of_run *log) {
     struct arena *a = open_arena("undisturbed");
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     for (uint64_t step = 1; step <= log->steps[0]; step++)
         for (uint64_t t = 0; t < TABLES && step <= log->steps[t]; t++) {
             assert_int_equal(step_of(a, t, step), ERR_OK);
@@ -149,7 +149,7 @@ static void killed_anywhere_the_sequence_stays_the_same(void **state) {
         mmap(NULL, sizeof *log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(log != MAP_FAILED);
     struct arena *a = open_arena("pool.arena");
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     arena_close(a);
     for (int i = 0; i < KILLS; i++) {
         pid_t child = fork();
@@ -201,7 +201,7 @@ static void torn_record_leaves_the_one_before(void **state) {
     uint8_t before[1024], after[1024], torn[1024];
     assert_true(both <= sizeof before);
     struct arena *a = open_arena("pool.arena");
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     for (uint64_t step = 1; step <= 20; step++)
         assert_int_equal(step_of(a, 0, step), ERR_OK);
     read_at("pool.arena", before, both, 4096); // file and mapping are one
@@ -232,7 +232,7 @@ static void same_step_gives_the_same_and_no_other_is_served(void **state) {
     struct arena *a = open_arena("pool.arena");
     struct arena_request r = {OWNER, 0, 1, 2, pictures};
     assert_int_equal(arena_exchange(a, &r), ERR_MISMATCH); // not restored yet
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     for (uint64_t step = 1; step <= 9; step++)
         assert_int_equal(step_of(a, 0, step), ERR_OK);
     uint64_t first = seen(a, 0);
@@ -286,7 +286,7 @@ static void too_large_a_pool_is_refused_with_the_sum(void **state) {
 static void file_of_another_shape_or_damaged_is_made_anew(void **state) {
     struct stat st;
     struct arena *a = open_arena("pool.arena");
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     assert_int_equal(step_of(a, 0, 1), ERR_OK);
     arena_close(a);
     a = open_arena("pool.arena");
@@ -296,7 +296,7 @@ static void file_of_another_shape_or_damaged_is_made_anew(void **state) {
     s.seed++;
     assert_int_equal(arena_open("pool.arena", &s, 1 << 24, &a), ERR_OK);
     assert_int_equal(arena_state(a, 0)->owner, 0);
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     arena_close(a);
     assert_int_equal(truncate("pool.arena", 10000), 0);
     assert_int_equal(arena_open("pool.arena", &s, 1 << 24, &a), ERR_OK);
@@ -320,7 +320,7 @@ static void snapshot_brings_the_same_future(void **state) {
     char digest[65], later[65];
     uint64_t bytes;
     struct arena *a = open_arena("pool.arena");
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     run_to(a, 1, 12);
     assert_int_equal(snapshot_save(a, 12, "a.bin", digest, &bytes), ERR_OK);
     run_to(a, 13, 30);
@@ -338,8 +338,8 @@ static void snapshot_does_not_depend_on_kills_or_file(void **state) {
     char digest[65], other[65];
     uint64_t bytes;
     struct arena *a = open_arena("pool.arena"), *b = open_arena("other.arena");
-    snapshot_load_empty(a, OWNER);
-    snapshot_load_empty(b, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
+    snapshot_load_empty(b, OWNER, 0);
     run_to(a, 1, 25);
     for (uint64_t step = 1; step <= 25; step++) { // reopened all the time, each step asked twice
         arena_close(b);
@@ -359,7 +359,7 @@ static void snapshot_of_a_moving_pool_is_refused(void **state) {
     uint64_t bytes;
     struct arena *a = open_arena("pool.arena");
     assert_int_equal(snapshot_save(a, 0, "a.bin", digest, &bytes), ERR_MISMATCH);
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     run_to(a, 1, 3);
     assert_int_equal(step_of(a, 0, 4), ERR_OK);
     assert_int_equal(snapshot_save(a, 4, "a.bin", digest, &bytes), ERR_MISMATCH);
@@ -376,7 +376,7 @@ static void damaged_snapshot_is_refused_and_changes_nothing(void **state) {
     size_t size;
     uint64_t n;
     struct arena *a = open_arena("pool.arena");
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     run_to(a, 1, 12);
     assert_int_equal(snapshot_save(a, 12, "a.bin", digest, &n), ERR_OK);
     assert_int_equal(fs_read("a.bin", 1 << 24, &bytes, &size), ERR_OK);
@@ -412,7 +412,7 @@ static void nonsense_with_a_right_digest_is_refused(void **state) {
     size_t size;
     uint64_t n;
     struct arena *a = open_arena("pool.arena");
-    snapshot_load_empty(a, OWNER);
+    snapshot_load_empty(a, OWNER, 0);
     run_to(a, 1, 12);
     assert_int_equal(snapshot_save(a, 12, "a.bin", hex, &n), ERR_OK);
     assert_int_equal(fs_read("a.bin", 1 << 24, &bytes, &size), ERR_OK);

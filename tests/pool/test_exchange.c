@@ -204,7 +204,7 @@ static void arena_equals_a_naive_list(void **state) {
     struct arena *a;
     (void)close(mkstemp(path));
     assert_int_equal(arena_open(path, &shape, 1 << 20, &a), ERR_OK);
-    snapshot_load_empty(a, 1);
+    snapshot_load_empty(a, 1, 0);
     for (uint64_t i = 0; i < EXCHANGES; i++)
         twin_exchange(a, twins, rng_below(5, RNG_TEST, i, 1, 2), i);
     for (uint64_t t = 0; t < 2; t++)
