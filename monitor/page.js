@@ -227,12 +227,13 @@ function showProcesses({live, lives}) {
   const rows = new Map();
   for (const l of lives) { // the last life of each
     const id = `${l.process} ${l.instance}`, before = rows.get(id);
-    rows.set(id, {...l, restarts: l.incarnation - 1,
+    // A life that ended in order and goes on is no restart.
+    rows.set(id, {...l, restarts: before ? before.restarts + (before.exit_code !== 0) : 0,
                   peak: Math.max(l.peak_rss_bytes || 0, before ? before.peak : 0)});
   }
   for (const l of live) {
     const id = `${l.process} ${l.instance}`;
-    const row = rows.get(id) || {process: l.process, instance: l.instance, restarts: l.incarnation - 1, peak: 0};
+    const row = rows.get(id) || {process: l.process, instance: l.instance, restarts: 0, peak: 0};
     if (rows.has(id) || l.alive) rows.set(id, {...row, ...l, live: true});
   }
   const isAlive = r => r.live && r.alive;

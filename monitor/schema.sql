@@ -162,7 +162,7 @@ FROM run r JOIN metric_key k ON k.name GLOB 'time/*' OR k.name GLOB 'loader/*'
      JOIN metric m ON m.run_id = r.run_id AND m.key_id = k.key_id
 GROUP BY r.name;
 
--- Processes that were started again, and how the life before ended.
+-- Processes that were started again after an end that was not in order, and how that was.
 CREATE VIEW restarts AS
 SELECT r.name AS run, p.process, p.instance, p.incarnation,
        datetime(p.started_us / 1000000, 'unixepoch') AS started,
@@ -170,7 +170,7 @@ SELECT r.name AS run, p.process, p.instance, p.incarnation,
 FROM process p JOIN run r USING (run_id)
      LEFT JOIN process b ON b.run_id = p.run_id AND b.process = p.process
           AND b.instance = p.instance AND b.incarnation = p.incarnation - 1
-WHERE p.incarnation > 1 AND p.started_us IS NOT NULL;
+WHERE p.incarnation > 1 AND p.started_us IS NOT NULL AND b.exit_code IS NOT 0;
 
 -- What differs between two runs: WHERE run_a = 'x' AND run_b = 'y'. NULL: it has no such key.
 CREATE VIEW param_diff AS
@@ -201,7 +201,7 @@ SELECT r.name AS run, r.status, r.device,
        (SELECT l.value FROM latest l WHERE l.run = r.name AND l.key = 'swd/AtoB') AS swd_AtoB,
        (SELECT l.value FROM latest l WHERE l.run = r.name AND l.key = 'swd/BtoA') AS swd_BtoA,
        (SELECT count(*) FROM checkpoint c WHERE c.run_id = r.run_id) AS checkpoints,
-       (SELECT count(*) FROM process p WHERE p.run_id = r.run_id AND p.incarnation > 1) AS restarts,
+       (SELECT count(*) FROM restarts s WHERE s.run = r.name) AS restarts,
        (SELECT count(*) FROM curation c WHERE c.run_id = r.run_id AND c.domain = 'A'
                AND c.verdict = 'keep') AS pictures_A,
        (SELECT count(*) FROM curation c WHERE c.run_id = r.run_id AND c.domain = 'B'

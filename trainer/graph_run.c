@@ -74,7 +74,7 @@ static int run_norm(const struct run *r, const struct op *op) {
 
     switch (op->kind) {
     case OP_NORM:
-        if (op->norm.norm == NORM_BATCH && op->affine->batches)
+        if (op->norm.norm == NORM_BATCH && op->affine && op->affine->batches)
             ++*op->affine->batches;
         return r->backend->norm_forward(d, &op->norm, &forward, workspace);
     case OP_NORM_BACKWARD:
