@@ -23,15 +23,6 @@
     }                                                                                              \
     ;
 #include "config.def"
-#undef SECTION
-#undef INT
-#undef REAL
-#undef BOOL
-#undef STR
-#undef CHOICE
-#undef SIZE
-#undef RANGE
-#undef END
 
 struct config {
     struct config_top top;

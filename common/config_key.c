@@ -8,28 +8,11 @@
 #define SECTION(section, title)                                                                    \
     [CONFIG_SECTION_##section] = {#section, title, offsetof(struct config, section),               \
                                   sizeof(struct config_##section)},
-#define INT(section, key, value, min, max, unit, help)
-#define REAL(section, key, value, min, max, unit, help)
-#define BOOL(section, key, value, help)
-#define STR(section, key, value, help)
-#define CHOICE(section, key, value, choices, help)
-#define SIZE(section, key, value, help)
-#define RANGE(section, key, low, high, min, max, unit, help)
-#define END(section)
 const struct config_section config_sections[CONFIG_SECTIONS] = {
 #include "config.def"
 };
-#undef SECTION
-#undef INT
-#undef REAL
-#undef BOOL
-#undef STR
-#undef CHOICE
-#undef SIZE
-#undef RANGE
 
 #define AT(s, k) .section = CONFIG_SECTION_##s, .name = #k, .offset = offsetof(struct config_##s, k)
-#define SECTION(section, title)
 #define INT(s, k, value, lo, hi, u, h)                                                             \
     {AT(s, k), .kind = CONFIG_INT, .low = value, .min = lo, .max = hi, .unit = u, .help = h},
 #define REAL(s, k, value, lo, hi, u, h)                                                            \
@@ -45,39 +28,13 @@ const struct config_section config_sections[CONFIG_SECTIONS] = {
 const struct config_key config_keys[] = {
 #include "config.def"
 };
-#undef SECTION
-#undef INT
-#undef REAL
-#undef BOOL
-#undef STR
-#undef CHOICE
-#undef SIZE
-#undef RANGE
 
 const int config_key_count = COUNT(config_keys);
 
-#define SECTION(section, title)
-#define INT(section, key, value, min, max, unit, help)
-#define REAL(section, key, value, min, max, unit, help)
-#define BOOL(section, key, value, help)
-#define STR(section, key, value, help)
-#define CHOICE(section, key, value, choices, help)
-#define SIZE(section, key, value, help)
-#define RANGE(section, key, low, high, min, max, unit, help)
 #define MATH(path) #path,
 static const char *const math_paths[] = {
 #include "config.def"
 };
-#undef SECTION
-#undef INT
-#undef REAL
-#undef BOOL
-#undef STR
-#undef CHOICE
-#undef SIZE
-#undef RANGE
-#undef MATH
-#undef END
 
 void *config_value_at(const struct config *c, const struct config_key *key, int domain) {
     const struct config_section *s = &config_sections[key->section];

@@ -17,24 +17,7 @@ enum config_kind {
 
 enum config_section_id {
 #define SECTION(section, title) CONFIG_SECTION_##section,
-#define INT(section, key, value, min, max, unit, help)
-#define REAL(section, key, value, min, max, unit, help)
-#define BOOL(section, key, value, help)
-#define STR(section, key, value, help)
-#define CHOICE(section, key, value, choices, help)
-#define SIZE(section, key, value, help)
-#define RANGE(section, key, low, high, min, max, unit, help)
-#define END(section)
 #include "config.def"
-#undef SECTION
-#undef INT
-#undef REAL
-#undef BOOL
-#undef STR
-#undef CHOICE
-#undef SIZE
-#undef RANGE
-#undef END
     CONFIG_SECTIONS
 };
 

@@ -4,15 +4,6 @@
 #include "config_key.h"
 #include "err.h"
 
-#define SECTION(section, title)
-#define INT(section, key, value, min, max, unit, help)
-#define REAL(section, key, value, min, max, unit, help)
-#define BOOL(section, key, value, help)
-#define STR(section, key, value, help)
-#define CHOICE(section, key, value, choices, help)
-#define SIZE(section, key, value, help)
-#define RANGE(section, key, low, high, min, max, unit, help)
-#define END(section)
 #define RECIPE(model, path, value) {model, path, value},
 const struct config_recipe config_recipes[] = {
 #include "config.def"
