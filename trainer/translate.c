@@ -256,6 +256,9 @@ static int translator_open(const struct request *r, struct translator *t) {
     // G_A translates in the run's direction, whichever that is.
     t->net = r->direction && strcmp(r->direction, t->config->top.direction) != 0;
     err = make_model(t, r);
+    if (!err && t->net >= model_n_generators(t->model))
+        err = err_set(ERR_CONFIG, "--direction %s: this run has learnt %s only", r->direction,
+                      t->config->top.direction);
     if (!err)
         err = checkpoint_load_net(folder, model_net(t->model, t->net));
     return err ? err : model_weights_changed(t->model);
