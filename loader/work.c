@@ -210,7 +210,7 @@ static int pack_side(const struct work_batch *b, int side, struct link_frame *re
         const struct image *im = &b->image[side][i];
         if (im->w != first->w || im->h != first->h)
             return err_set(ERR_DATA,
-                           "a batch of domain %c holds pictures of %dx%d and %dx%d: set "
+                           "a batch's real_%c holds pictures of %dx%d and %dx%d: set "
                            "loader.batch_size = 1, or a preprocess that gives one size",
                            'A' + side, first->w, first->h, im->w, im->h);
     }
