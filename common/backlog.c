@@ -159,7 +159,7 @@ int backlog_drain(struct backlog *b, const struct msg_peer *from,
                               const uint8_t *record, size_t size),
                   void *context) {
     struct backlog_batch *batch = xmalloc(sizeof *batch);
-    struct ring_place place = {0};
+    struct ring_place place = backlog_oldest(b);
     int err = ERR_OK;
     while (!err && !backlog_wait_empty(b, 0)) {
         while (!err && backlog_copy(b, &place, batch)) {

@@ -51,7 +51,7 @@ static uint32_t checksum(uint32_t length, uint64_t seq, const uint8_t *body, siz
     memcpy(start, &length, 4);
     memcpy(start + 4, &seq, 8);
     uLong crc = crc32(0, start, sizeof start);
-    return (uint32_t)crc32(crc, body, (uInt)size);
+    return (uint32_t)(size ? crc32(crc, body, (uInt)size) : crc); // of NULL zlib would say 0
 }
 
 static void write_header(uint8_t *at, uint32_t length, uint64_t seq, uint32_t crc) {
@@ -72,7 +72,7 @@ bool ring_next(const uint8_t *bytes, size_t size, size_t *offset, struct ring_re
         return false;
     const uint8_t *at = bytes + *offset;
     memcpy(&h, at, sizeof h);
-    if (h.length > RING_BODY_MAX || RING_SIZE(h.length) > left ||
+    if (h.length > RING_BODY_MAX || RING_SIZE(h.length) > left || h.seq == UINT64_MAX ||
         h.crc != checksum(h.length, h.seq, at + RING_HEADER, h.length))
         return false;
     *offset += RING_SIZE(h.length);
@@ -94,7 +94,7 @@ static void skip_signs(const struct ring *r, struct ring_place *place) {
             return;
         if (h.length == RING_WRAP && h.seq == place->seq) {
             place->offset = 0;
-        } else if (h.length == RING_JUMP && h.seq > place->seq) {
+        } else if (h.length == RING_JUMP && h.seq > place->seq && h.seq < UINT64_MAX) {
             place->seq = h.seq;
             place->offset += sizeof h;
         } else {
@@ -143,7 +143,7 @@ static bool newest_mark(const struct ring *r, struct ring_place *ret_place) {
     bool found = false;
     for (int i = 0; i < 2; i++) {
         const struct ring_place *p = &marks[i].place;
-        if (marks[i].check != mark_check(p) || p->offset > r->capacity)
+        if (marks[i].check != mark_check(p) || p->offset > r->capacity || p->seq == UINT64_MAX)
             continue;
         if (!found || p->seq > ret_place->seq)
             *ret_place = *p;
@@ -170,6 +170,8 @@ static void find_head(struct ring *r) {
         seen += RING_SIZE(record.length);
     skip_signs(r, &r->head); // a jump that nothing followed yet
     r->page->head = r->head.seq;
+    if (!seen)
+        set_tail(r, r->head); // killed in ring_jump: else never empty, with nothing to free
 }
 
 // ---- the file ----
@@ -373,7 +375,9 @@ void ring_free_to(struct ring *r, uint64_t last) {
     }
     if (at.seq == r->tail.seq)
         return;
-    set_tail(r, at.seq == r->head.seq ? r->head : at);
+    struct ring_place next = at;
+    skip_signs(r, &next); // a jump that nothing followed yet goes with the last record
+    set_tail(r, next.seq == r->head.seq ? r->head : at);
 }
 
 size_t ring_copy(const struct ring *r, struct ring_place *place, struct ring_place head,

@@ -24,6 +24,9 @@
 
 #define RING "ring/writer-0.ring"
 #define SPILL "ring/writer-0.spill"
+#define BOOT_AT 1032 // as ring.h draws them
+#define MARKS_AT 1040
+#define MARKS_SIZE 48
 #define KILLS 150
 
 static char folder[64];
@@ -223,6 +226,71 @@ static void a_new_folder_does_not_begin_at_old_numbers(void **state) {
     points_close(p);
     expect_drained(&seen); // `take` refuses a number that does not grow
     assert_int_equal(seen.steps, 60);
+}
+
+static void edit(const char *path, off_t at, void *bytes, size_t size) {
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+// Draining once went on for ever: behind the last record lay the jump that a new boot makes.
+static void records_of_another_boot_are_drained(void **state) {
+    struct seen seen = {0};
+    uint64_t boot = 1;
+    struct points *p = open_points(NULL, 65536, 0);
+    put_steps(p, 0, 10);
+    points_close(p);
+    edit(RING, BOOT_AT, &boot, sizeof boot);
+    (void)alarm(20); // instead of a hang
+    expect_drained(&seen);
+    (void)alarm(0);
+    assert_int_equal(seen.steps, 10);
+    assert_int_equal(seen.commits, 1);
+}
+
+// Killed after the sign was written, before the mark was.
+static void a_torn_jump_leaves_an_empty_ring(void **state) {
+    struct ring r;
+    uint8_t marks[MARKS_SIZE];
+    assert_int_equal(ring_open(RING, 8192, 0, &r), ERR_OK);
+    uint64_t seq = r.head.seq + 1000;
+    memcpy(marks, (uint8_t *)r.page + MARKS_AT, sizeof marks);
+    assert_true(ring_jump(&r, seq));
+    memcpy((uint8_t *)r.page + MARKS_AT, marks, sizeof marks);
+    ring_close(&r);
+    assert_int_equal(ring_open(RING, 8192, 0, &r), ERR_OK);
+    assert_true(ring_is_empty(&r));
+    assert_true(r.head.seq == seq);
+    ring_close(&r);
+}
+
+static void a_damaged_jump_is_not_followed(void **state) {
+    struct ring r;
+    static const uint8_t body[8] = {1};
+    assert_int_equal(ring_open(RING, 8192, 0, &r), ERR_OK);
+    uint64_t first = r.head.seq;
+    assert_true(ring_append(&r, body, sizeof body));
+    uint8_t *jump = r.data + r.head.offset;
+    assert_true(ring_jump(&r, first + 1000));
+    jump[RING_HEADER - 1] ^= 1; // of its seq
+    ring_close(&r);
+    assert_int_equal(ring_open(RING, 8192, 0, &r), ERR_OK);
+    assert_true(r.head.seq == first + 1);
+    ring_close(&r);
+}
+
+static void the_last_number_of_all_ends_a_ring(void **state) {
+    uint8_t record[RING_SIZE(8)];
+    static const uint8_t body[8] = {1};
+    struct ring_record taken;
+    size_t offset = 0;
+    ring_write(record, UINT64_MAX, body, sizeof body);
+    assert_false(ring_next(record, sizeof record, &offset, &taken)); // no number follows it
+    ring_write(record, UINT64_MAX - 1, body, sizeof body);
+    assert_true(ring_next(record, sizeof record, &offset, &taken));
 }
 
 static void a_second_process_is_refused(void **state) {
@@ -478,6 +546,10 @@ int main(void) {
         CASE(a_torn_spill_is_cut),
         CASE(a_successor_goes_on_with_the_numbers),
         CASE(a_new_folder_does_not_begin_at_old_numbers),
+        CASE(records_of_another_boot_are_drained),
+        CASE(a_torn_jump_leaves_an_empty_ring),
+        CASE(a_damaged_jump_is_not_followed),
+        CASE(the_last_number_of_all_ends_a_ring),
         CASE(a_second_process_is_refused),
         CASE(a_file_that_is_no_ring_is_set_aside),
         CASE(the_page_tells_state_step_and_line),
