@@ -49,6 +49,23 @@ $(foreach f,$(FOLDERS),$(eval $(call test_rules,$(f))))
 TESTS := $(foreach f,$(FOLDERS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/$(f)/test_*.c)))
 BENCHES := $(foreach f,$(FOLDERS),$(patsubst tests/$(f)/%.c,$(BUILD)/bin/%,$(wildcard tests/$(f)/bench_*.c)))
 
+# fuzz_rules: target, its folder. Built by tests/fuzz/run with flags of its own.
+define fuzz_rules
+$$(BUILD)/tests/fuzz/fuzz_$(1).o: tests/fuzz/fuzz_$(1).c $$(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) -I$(2) -Icommon -Itests/fuzz -c $$< -o $$@
+$$(BUILD)/bin/fuzz_$(1): $$(BUILD)/tests/fuzz/fuzz_$(1).o $$(BUILD)/tests/fuzz/fuzz.o \
+    $$(addprefix $$(BUILD)/,$$(or $$(FUZZ_$(1)),lib$(2).a)) $$(BUILD)/libcommon.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_common)
+endef
+$(foreach f,$(FUZZ),$(eval $(call fuzz_rules,$(firstword $(subst :, ,$(f))),$(lastword $(subst :, ,$(f))))))
+$(BUILD)/tests/fuzz/fuzz.o: tests/fuzz/fuzz.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Icommon -c $< -o $@
+-include $(wildcard $(BUILD)/tests/fuzz/*.d)
+fuzz_targets: $(foreach f,$(FUZZ),$(BUILD)/bin/fuzz_$(firstword $(subst :, ,$(f))))
+
 # The judge of the backends' ops.
 $(BUILD)/tests/trainer/test_ops $(BUILD)/tests/trainer/test_penalty: $(BUILD)/tests/trainer/reference_ops.o
 
@@ -77,7 +94,7 @@ FORCE:
 tests: $(PROGRAMS) $(TESTS) $(if $(wildcard tests/trainer/golden.c),$(BUILD)/tests/golden)
 benches: $(PROGRAMS) $(BENCHES)
 
-.PHONY: programs tests benches test bench lint format soak fuzz clean deps deps-test
+.PHONY: programs tests benches fuzz_targets test bench lint format soak fuzz clean deps deps-test
 test:
 	@tools/deps.sh test
 	@$(MAKE) --no-print-directory tests
@@ -91,10 +108,10 @@ deps-test:
 soak: programs
 	@BUILD=$(BUILD) tests/soak
 fuzz:
-	@tests/fuzz
+	@tests/fuzz/run
 lint:
 	@tools/lint.sh
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu')
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-fuzz

@@ -191,7 +191,7 @@ static void read_state(struct reader *r, struct state *s) {
 }
 
 int state_load(const char *path, struct state *ret_state) {
-    struct reader r = {NULL};
+    struct reader r = {0};
     struct state s = {0};
     uint8_t *bytes;
     size_t size;
