@@ -7,8 +7,7 @@
 #include "err.h"
 
 struct rng_block rng_block(uint64_t seed, enum rng_stream stream, uint64_t index, uint32_t sub) {
-    philox4x32_ctr_t counter = {
-        {(uint32_t)index, (uint32_t)(index >> 32), (uint32_t)stream, sub}};
+    philox4x32_ctr_t counter = {{(uint32_t)index, (uint32_t)(index >> 32), (uint32_t)stream, sub}};
     philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
     philox4x32_ctr_t out = philox4x32(counter, key);
     return (struct rng_block){{out.v[0], out.v[1], out.v[2], out.v[3]}};

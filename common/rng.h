@@ -13,16 +13,16 @@ enum rng_stream {
     RNG_PARTNER,     // index = epoch << 32 | item; which B goes with it
     RNG_CROP,        // index = epoch << 32 | item, sub = domain * 2 + axis
     RNG_FLIP,        // index = epoch << 32 | item, sub = domain
-    RNG_POOL,        // index = images that met the full table so far, sub = table * 2 + (0 coin, 1 slot)
-    RNG_INIT,        // index = element, sub = net << 16 | position in the state dict
-    RNG_DROPOUT,     // index = step << 24 | op, sub = element block
-    RNG_PROJECTION,  // sliced Wasserstein distance: index = projection, sub = element
-    RNG_LIMIT,       // curation: random subset; index = rank of the picture by name
-    RNG_DRAW,        // pictures the product draws itself; index = picture, sub = feature
-    RNG_TEST,        // tests
-    RNG_HOLD_OUT,    // curation: index = first 8 bytes of the picture's digest
-    RNG_PATCH,       // CUT's patch positions: index = step << 9 | call << 8 | layer; 255: flip
-    RNG_PENALTY,     // wgangp: index = step, sub = domain << 16 | picture of the batch
+    RNG_POOL, // index = images that met the full table so far, sub = table * 2 + (0 coin, 1 slot)
+    RNG_INIT, // index = element, sub = net << 16 | position in the state dict
+    RNG_DROPOUT,    // index = step << 24 | op, sub = element block
+    RNG_PROJECTION, // sliced Wasserstein distance: index = projection, sub = element
+    RNG_LIMIT,      // curation: random subset; index = rank of the picture by name
+    RNG_DRAW,       // pictures the product draws itself; index = picture, sub = feature
+    RNG_TEST,       // tests
+    RNG_HOLD_OUT,   // curation: index = first 8 bytes of the picture's digest
+    RNG_PATCH,      // CUT's patch positions: index = step << 9 | call << 8 | layer; 255: flip
+    RNG_PENALTY,    // wgangp: index = step, sub = domain << 16 | picture of the batch
 };
 
 struct rng_block {

@@ -24,10 +24,9 @@ enum {
 };
 
 //   a             judged against
-//   b             the reference: RGB or gray pictures, all of one size and channel count, sides >= 16
-//   n_a, n_b      >= 1; may differ
-//   seed          of positions and projections; the same seed gives the same number
-//   ret_distance  out, >= 0; exactly 0 for a = b
+//   b             the reference: RGB or gray pictures, all of one size and channel count, sides >=
+//   16 n_a, n_b      >= 1; may differ seed          of positions and projections; the same seed
+//   gives the same number ret_distance  out, >= 0; exactly 0 for a = b
 //
 // Descriptor d of either set has the same position, so that equal sets agree exactly. Memory: 8 MB
 // a level and the pyramid of one picture, for any number of pictures.

@@ -164,10 +164,10 @@ bool model_weights_finite(const struct model *m);
 // 2, or 1 where only A is translated to B.
 int model_n_generators(const struct model *m);
 
-// Runs one generator forward only: y = G(x), x [n,h,w,c] -> y. Any n, h, w that the net allows; uses
-// tapes of its own. `net` 0 is A to B, 1 is B to A, below model_n_generators. Batch norm takes each
-// picture's own statistics, as the reference does when it tests; there is no dropout, so the same
-// picture gives the same answer.
+// Runs one generator forward only: y = G(x), x [n,h,w,c] -> y. Any n, h, w that the net allows;
+// uses tapes of its own. `net` 0 is A to B, 1 is B to A, below model_n_generators. Batch norm takes
+// each picture's own statistics, as the reference does when it tests; there is no dropout, so the
+// same picture gives the same answer.
 int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y);
 
 // Bytes held: arena, parameters, packed weights, scratch.

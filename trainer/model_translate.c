@@ -75,10 +75,10 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
     if (n > 1 && net_couples_pictures(m->nets[net])) { // no picture depends on its neighbours
-        size_t in = (size_t)h * (size_t)w *
-                    (size_t)(net == 0 ? m->options.input_nc : m->options.output_nc);
-        size_t out = (size_t)h * (size_t)w *
-                     (size_t)(net == 0 ? m->options.output_nc : m->options.input_nc);
+        size_t in =
+            (size_t)h * (size_t)w * (size_t)(net == 0 ? m->options.input_nc : m->options.output_nc);
+        size_t out =
+            (size_t)h * (size_t)w * (size_t)(net == 0 ? m->options.output_nc : m->options.input_nc);
         for (int i = 0; i < n; i++) {
             err = model_translate(m, net, 1, h, w, x + (size_t)i * in, ret_y + (size_t)i * out);
             if (err)

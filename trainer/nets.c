@@ -455,7 +455,8 @@ static void bind_norm(struct net *net, struct layer *l) {
         .dweight = g + net->places[l->norm_param + NORM_WEIGHT],
         .dbias = g + net->places[l->norm_param + NORM_BIAS],
         .batches = p[NORM_BATCHES].batches};
-    l->still = (struct graph_affine){.values = {.weight = p[NORM_WEIGHT].w, .bias = p[NORM_BIAS].w}};
+    l->still =
+        (struct graph_affine){.values = {.weight = p[NORM_WEIGHT].w, .bias = p[NORM_BIAS].w}};
 }
 
 // Gives the running statistics their places.
@@ -657,14 +658,14 @@ static int layer_forward(const struct call *call, int i, int x, int *ret_y) {
     const struct net *net = call->net;
     const struct layer *l = &net->layers[i];
     struct graph_conv_args conv = l->conv;
-    struct graph_norm_args norm = {.norm = norm_of(net, l, call->mode),
-                                   .act = l->act,
-                                   .pad = l->blur ? 1 : border_behind(net, i),
-                                   .skip = l->skip == SKIP_ADD ? call->skip : -1,
-                                   .affine = affine_of(l, call->mode),
-                                   .train = call->mode == NET_TRAIN,
-                                   .dropout = l->dropout && (call->mode == NET_TRAIN ||
-                                                             call->mode == NET_THROUGH)};
+    struct graph_norm_args norm = {
+        .norm = norm_of(net, l, call->mode),
+        .act = l->act,
+        .pad = l->blur ? 1 : border_behind(net, i),
+        .skip = l->skip == SKIP_ADD ? call->skip : -1,
+        .affine = affine_of(l, call->mode),
+        .train = call->mode == NET_TRAIN,
+        .dropout = l->dropout && (call->mode == NET_TRAIN || call->mode == NET_THROUGH)};
     int err, y;
 
     conv.train = call->mode == NET_TRAIN;

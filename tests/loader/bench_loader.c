@@ -13,7 +13,8 @@
 static const char help[] =
     "bench_loader --run DIR [--batches N] [--dump FILE]\n"
     "\n"
-    "Makes the first N batches (default: an epoch) of a run whose curators have finished, with its\n"
+    "Makes the first N batches (default: an epoch) of a run whose curators have finished, with "
+    "its\n"
     "settings and its loader.threads, twice: from files, then with what the cache has kept. Two\n"
     "JSON lines:\n"
     "  pass         \"files\" or \"cache\"\n"
@@ -100,8 +101,8 @@ static int load(struct bench *b) {
     bool swapped = strcmp(b->config->top.direction, "BtoA") == 0;
     err = manifest_load(swapped ? "manifest/B.manifest" : "manifest/A.manifest", &b->manifest[0]);
     if (!err)
-        err = manifest_load(swapped ? "manifest/A.manifest" : "manifest/B.manifest",
-                            &b->manifest[1]);
+        err =
+            manifest_load(swapped ? "manifest/A.manifest" : "manifest/B.manifest", &b->manifest[1]);
     if (!err)
         err = items_init(&b->items, b->config, b->manifest);
     if (err)
