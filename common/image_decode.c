@@ -68,16 +68,16 @@ static int refuse_format(const struct image_file *file, const char *format) {
                    file->name, format, file->name, stem, file->name);
 }
 
-static int find_codec(const struct image_file *file, const struct image_codec **ret) {
-    if (file->size == 0)
-        return err_set(ERR_FORMAT, "'%s': empty", file->name);
-    const struct signature *s = sniff(file);
-    if (!s)
-        return err_set(ERR_FORMAT, "'%s': not a picture", file->name);
-    if ((size_t)s->format >= COUNT(codecs) || !codecs[s->format])
-        return refuse_format(file, s->name);
-    *ret = codecs[s->format];
-    return ERR_OK;
+// NULL after err_set with ERR_FORMAT.
+static const struct image_codec *find_codec(const struct image_file *file) {
+    const struct signature *s = file->size ? sniff(file) : NULL;
+    if (s && (size_t)s->format < COUNT(codecs) && codecs[s->format])
+        return codecs[s->format];
+    if (s)
+        (void)refuse_format(file, s->name); // sets the text
+    else
+        (void)err_set(ERR_FORMAT, "'%s': %s", file->name, file->size ? "not a picture" : "empty");
+    return NULL;
 }
 
 static int check_limits(const struct image_file *file, const struct image_limits *limits,
@@ -96,16 +96,17 @@ static int check_limits(const struct image_file *file, const struct image_limits
 
 static int probe(const struct image_file *file, const struct image_limits *limits,
                  const struct image_codec **ret_codec, struct image_info *ret_info) {
-    int err = find_codec(file, ret_codec);
-    if (err)
-        return err;
+    const struct image_codec *codec = find_codec(file);
+    if (!codec)
+        return ERR_FORMAT;
     struct image_info info;
-    err = (*ret_codec)->probe(file, &info);
+    int err = codec->probe(file, &info);
     if (err)
         return err;
     err = check_limits(file, limits, &info);
     if (err)
         return err;
+    *ret_codec = codec;
     *ret_info = info;
     return ERR_OK;
 }

@@ -33,7 +33,8 @@ struct moments {
 static void gaussian(double ret[WINDOW]) {
     double sum = 0;
     for (int i = 0; i < WINDOW; i++) {
-        double x = i - WINDOW / 2;
+        const int middle = WINDOW / 2;
+        double x = i - middle;
         ret[i] = exp(-x * x / (2 * DEVIATION * DEVIATION));
         sum += ret[i];
     }

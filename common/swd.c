@@ -72,12 +72,15 @@ static void apply_scale(float *level, size_t k, size_t n_elements, struct scale 
 
 static void normalise(struct set *s, struct set *reference) {
     size_t n = elements(reference);
-    for (int i = 0; i < reference->levels; i++)
+    for (int i = 0; i < reference->levels; i++) {
+        if (!s->level[i] || !reference->level[i])
+            BUG("a set of pictures without level %d", i);
         for (size_t k = 0; k < (size_t)reference->c; k++) {
             struct scale scale = channel_scale(reference->level[i], k, n);
             apply_scale(s->level[i], k, n, scale);
             apply_scale(reference->level[i], k, n, scale);
         }
+    }
 }
 
 static void set_init(struct set *s, const struct image *images, int n, uint64_t seed) {
