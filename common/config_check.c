@@ -219,14 +219,6 @@ static void check_crop(struct config_draft *d) {
     check_discriminator(d);
 }
 
-static void check_penalty(struct config_draft *d) {
-    const struct config_trainer *t = &d->config->trainer;
-    if (strcmp(t->gan_mode, "wgangp") == 0 && strcmp(t->norm, "batch") == 0)
-        config_blame(d, where_of(d, "trainer.gan_mode"),
-                     "trainer.gan_mode = wgangp needs norm instance or none, since its penalty is "
-                     "on each picture alone; with norm = batch use wgangp_no_penalty");
-}
-
 static void check_pool(struct config_draft *d) {
     const struct config *c = d->config;
     if (c->pool.pool_size && strcmp(c->trainer.model, "cycle_gan") != 0)
@@ -283,6 +275,5 @@ void config_check(struct config_draft *d) {
     check_pairs(d);
     check_run(d);
     check_crop(d);
-    check_penalty(d);
     check_pool(d);
 }

@@ -123,10 +123,14 @@ struct join_gradients {
 struct dual_tensors {
     const float *x, *dx;
     float *ret_y, *ret_dy;
+    const struct norm_affine *affine; // NORM_BATCH; else NULL
 };
 struct dual_gradients {
     const float *x, *dx, *g_y, *g_dy;
     float *ret_gx, *ret_gdx;
+    const struct norm_affine *affine; // NORM_BATCH; else NULL
+    float *ret_dweight, *ret_dbias;   // [c]; (+)=; NULL: not wanted; NORM_BATCH only
+    bool accumulate;
 };
 
 struct penalty_args {
@@ -256,10 +260,10 @@ struct backend {
     int (*gan)(struct device *d, const struct gan_args *args, const float *x, float *ret_grad,
                double *ret_loss);
 
-    // A norm (NONE or INSTANCE) and an activation with their derivative along a direction, no
-    // borders: y = act(norm(x)) and dy = d y / d e for d x / d e = dx. Backward: the gradients of x
-    // and dx for a loss of y and dy; g_y NULL: none of y; ret_gx NULL: not wanted. The formulas are
-    // in cpu_dual.h.
+    // A norm (NONE, INSTANCE or BATCH) and an activation with their derivative along a direction,
+    // no borders: y = act(norm(x)) and dy = d y / d e for d x / d e = dx. Backward: the gradients
+    // of x and dx for a loss of y and dy; g_y NULL: none of y; ret_gx NULL: not wanted. The
+    // formulas are in cpu_dual.h. Running statistics stay as they are.
     int (*dual_forward)(struct device *d, const struct norm_shape *s, const struct dual_tensors *t);
     int (*dual_backward)(struct device *d, const struct norm_shape *s,
                          const struct dual_gradients *t);

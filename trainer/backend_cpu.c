@@ -202,7 +202,13 @@ static int dual_forward(struct device *d, const struct norm_shape *s,
                         const struct dual_tensors *t) {
     struct cpu_norm shape = cpu_shape(s);
 
-    cpu_dual_forward(&shape, &(struct cpu_dual_forward){t->x, t->dx, t->ret_y, t->ret_dy});
+    struct cpu_dual_forward dual = {.x = t->x, .dx = t->dx, .ret_y = t->ret_y, .ret_dy = t->ret_dy};
+
+    if (t->affine) {
+        dual.weight = t->affine->weight;
+        dual.bias = t->affine->bias;
+    }
+    cpu_dual_forward(&shape, &dual);
     return ERR_OK;
 }
 
@@ -210,8 +216,21 @@ static int dual_backward(struct device *d, const struct norm_shape *s,
                          const struct dual_gradients *t) {
     struct cpu_norm shape = cpu_shape(s);
 
-    cpu_dual_backward(
-        &shape, &(struct cpu_dual_backward){t->x, t->dx, t->g_y, t->g_dy, t->ret_gx, t->ret_gdx});
+    struct cpu_dual_backward dual = {.x = t->x,
+                                     .dx = t->dx,
+                                     .g_y = t->g_y,
+                                     .g_dy = t->g_dy,
+                                     .ret_gx = t->ret_gx,
+                                     .ret_gdx = t->ret_gdx,
+                                     .ret_dweight = t->ret_dweight,
+                                     .ret_dbias = t->ret_dbias,
+                                     .accumulate = t->accumulate};
+
+    if (t->affine) {
+        dual.weight = t->affine->weight;
+        dual.bias = t->affine->bias;
+    }
+    cpu_dual_backward(&shape, &dual);
     return ERR_OK;
 }
 

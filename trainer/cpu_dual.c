@@ -9,21 +9,37 @@
 enum { BLOCK = 16 };
 
 struct block {
-    size_t first;  // index of the first channel of the first pixel
-    size_t stride; // from a pixel to the next
-    int pixels, channels;
+    size_t first;                  // index of the first channel of the first pixel
+    size_t stride;                 // from a pixel to the next
+    int pixels, channel, channels; // channel: the first
 };
+
+// Of one channel of the layer behind the norm.
+struct line {
+    double weight, bias;
+};
+
+static struct line line_of(const float *weight, const float *bias, int channel) {
+    return weight ? (struct line){weight[channel], bias[channel]} : (struct line){1, 0};
+}
 
 static int blocks(const struct cpu_norm *s) {
     return (s->c + BLOCK - 1) / BLOCK;
 }
 
-static struct block block_of(const struct cpu_norm *s, int i) {
-    int image = i / blocks(s), channel = i % blocks(s) * BLOCK;
+// Pictures that have statistics of their own.
+static int groups(const struct cpu_norm *s) {
+    return s->kind == CPU_NORM_BATCH ? 1 : s->n;
+}
 
-    return (struct block){.first = (size_t)image * (size_t)(s->h * s->w) * (size_t)s->c + channel,
+static struct block block_of(const struct cpu_norm *s, int i) {
+    int group = i / blocks(s), channel = i % blocks(s) * BLOCK;
+    int pixels = s->n / groups(s) * s->h * s->w; // of pictures that lie behind each other
+
+    return (struct block){.first = (size_t)group * (size_t)pixels * (size_t)s->c + channel,
                           .stride = (size_t)s->c,
-                          .pixels = s->h * s->w,
+                          .pixels = pixels,
+                          .channel = channel,
                           .channels = MIN(BLOCK, s->c - channel)};
 }
 
@@ -71,16 +87,18 @@ static void forward_block(const struct cpu_norm *s, const struct block *b,
     for (int p = 0; p < b->pixels; p++)
         for (int k = 0; k < b->channels; k++) {
             size_t i = b->first + p * b->stride + k;
-            double z = (t->x[i] - m[k].mean) * m[k].rstd, slope_z = slope(s->act, z);
-            double d = t->dx[i] - sum[k] / b->pixels - z * along[k] / b->pixels;
+            struct line l = line_of(t->weight, t->bias, b->channel + k);
+            double xhat = (t->x[i] - m[k].mean) * m[k].rstd;
+            double z = l.weight * xhat + l.bias, slope_z = slope(s->act, z);
+            double d = t->dx[i] - sum[k] / b->pixels - xhat * along[k] / b->pixels;
             t->ret_y[i] = (float)(slope_z * z);
-            t->ret_dy[i] = (float)(slope_z * m[k].rstd * d);
+            t->ret_dy[i] = (float)(slope_z * l.weight * m[k].rstd * d);
         }
 }
 
 void cpu_dual_forward(const struct cpu_norm *s, const struct cpu_dual_forward *t) {
 #pragma omp parallel for
-    for (int i = 0; i < s->n * blocks(s); i++) {
+    for (int i = 0; i < groups(s) * blocks(s); i++) {
         struct block b = block_of(s, i);
         forward_block(s, &b, t);
     }
@@ -91,16 +109,28 @@ struct means {
     double dx, dx_xhat, v, v_xhat, v_dx, u, u_xhat;
 };
 
-// What the formulas have of one pixel.
+// What the formulas have of one pixel; v and u without the factor w.
 struct point {
-    double z, dx, v, u;
+    double z, dx, v, u; // z: xhat
 };
 
 static struct point point_at(const struct cpu_norm *s, const struct cpu_dual_backward *t, size_t i,
-                             struct moments m) {
-    double z = (t->x[i] - m.mean) * m.rstd, slope_z = slope(s->act, z);
+                             struct moments m, struct line l) {
+    double z = (t->x[i] - m.mean) * m.rstd, slope_z = slope(s->act, l.weight * z + l.bias);
 
     return (struct point){z, t->dx[i], slope_z * t->g_dy[i], t->g_y ? slope_z * t->g_y[i] : 0};
+}
+
+// Of one channel: what the layer behind the norm gets, summed over its pixels.
+struct line_gradient {
+    double weight, bias;
+};
+
+static void store(const struct cpu_dual_backward *t, int channel, struct line_gradient g) {
+    if (!t->ret_dweight)
+        return;
+    t->ret_dweight[channel] = (float)(g.weight + (t->accumulate ? t->ret_dweight[channel] : 0));
+    t->ret_dbias[channel] = (float)(g.bias + (t->accumulate ? t->ret_dbias[channel] : 0));
 }
 
 static void add_point(struct means *a, struct point p, double share) {
@@ -117,29 +147,38 @@ static void backward_block(const struct cpu_norm *s, const struct block *b,
                            const struct cpu_dual_backward *t) {
     struct moments m[BLOCK];
     struct means a[BLOCK] = {{0}}; // all zero without a norm
+    struct line_gradient sum[BLOCK] = {{0}};
+    struct line l[BLOCK];
 
     moments_of(s, b, t->x, m);
+    for (int k = 0; k < b->channels; k++)
+        l[k] = line_of(t->weight, t->bias, b->channel + k);
     for (int p = 0; p < b->pixels && s->kind != CPU_NORM_NONE; p++)
         for (int k = 0; k < b->channels; k++)
-            add_point(&a[k], point_at(s, t, b->first + p * b->stride + k, m[k]), 1.0 / b->pixels);
+            add_point(&a[k], point_at(s, t, b->first + p * b->stride + k, m[k], l[k]),
+                      1.0 / b->pixels);
     for (int p = 0; p < b->pixels; p++)
         for (int k = 0; k < b->channels; k++) {
             size_t i = b->first + p * b->stride + k;
-            struct point q = point_at(s, t, i, m[k]);
+            struct point q = point_at(s, t, i, m[k], l[k]);
             double r = m[k].rstd, pv = r * (q.v - a[k].v - q.z * a[k].v_xhat);
             double pu = r * (q.u - a[k].u - q.z * a[k].u_xhat);
             double pdx = r * (q.dx - a[k].dx - q.z * a[k].dx_xhat);
             double bend = a[k].v_dx - a[k].v * a[k].dx - a[k].v_xhat * a[k].dx_xhat;
-            t->ret_gdx[i] = (float)pv;
+            t->ret_gdx[i] = (float)(l[k].weight * pv);
             if (t->ret_gx)
-                t->ret_gx[i] =
-                    (float)(pu - r * r * bend * q.z - r * (a[k].dx_xhat * pv + a[k].v_xhat * pdx));
+                t->ret_gx[i] = (float)(l[k].weight * (pu - r * r * bend * q.z -
+                                                      r * (a[k].dx_xhat * pv + a[k].v_xhat * pdx)));
+            sum[k].weight += q.u * q.z + q.v * pdx;
+            sum[k].bias += q.u;
         }
+    for (int k = 0; k < b->channels; k++)
+        store(t, b->channel + k, sum[k]);
 }
 
 void cpu_dual_backward(const struct cpu_norm *s, const struct cpu_dual_backward *t) {
 #pragma omp parallel for
-    for (int i = 0; i < s->n * blocks(s); i++) {
+    for (int i = 0; i < groups(s) * blocks(s); i++) {
         struct block b = block_of(s, i);
         backward_block(s, &b, t);
     }

@@ -43,9 +43,7 @@ void graph_dot(struct graph *g, int x, int r) {
         t->part[t->n_parts++] = (struct part){r, 0, 0, t->size.n};
 }
 
-// Whether an earlier op of the tape contributes to the gradient of these parameters (a layer's
-// graph_weights or graph_affine); from now on one does.
-static bool was_trained(struct graph *g, const void *parameters) {
+bool graph_was_trained(struct graph *g, const void *parameters) {
     for (int i = 0; i < g->n_trained; i++)
         if (g->trained[i] == parameters)
             return true;
@@ -70,7 +68,7 @@ static void conv_backward(struct graph *g, const struct op forward) {
     op->conv = forward.conv;
     op->weights = forward.weights;
     op->train = forward.train;
-    op->accumulate = forward.train && was_trained(g, forward.weights->dw);
+    op->accumulate = forward.train && graph_was_trained(g, forward.weights->dw);
 }
 
 static void take_parts(const struct graph *g, int y, struct op *op) {
@@ -98,7 +96,7 @@ static void norm_backward(struct graph *g, const struct op forward) {
     op->affine = forward.affine;
     op->draw = forward.draw;
     op->train = forward.train;
-    op->accumulate = op->train && was_trained(g, forward.affine->dweight);
+    op->accumulate = op->train && graph_was_trained(g, forward.affine->dweight);
     op->dx = dx;
     op->dskip = dskip;
     take_parts(g, forward.y, op);

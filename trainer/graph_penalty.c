@@ -10,12 +10,14 @@ void graph_dual(struct graph *g, int x, int dx, const struct graph_norm_args *ar
     int y = graph_tensor(g, s), dy = graph_tensor(g, s);
     struct op *op = graph_append(g, OP_DUAL);
 
-    if (args->norm > NORM_INSTANCE || s.pad)
+    if (args->norm > NORM_BATCH || s.pad)
         BUG("a derivative through norm %d with border %d", args->norm, s.pad);
     op->x = x;
     op->skip = dx;
     op->y = y;
     op->y_dual = dy;
+    op->affine = args->affine;
+    op->train = args->affine && args->train;
     op->norm = (struct norm_shape){
         .n = s.n, .h = s.h, .w = s.w, .c = s.c, .norm = args->norm, .act = args->act};
     g->tensors[y].maker = g->tensors[dy].maker = g->n_ops - 1;
@@ -42,6 +44,9 @@ void graph_dual_backward(struct graph *g, struct op forward) {
     op->y_dual = y_dual;
     op->dx = dx;
     op->dskip = dskip;
+    op->affine = forward.affine;
+    op->train = forward.train;
+    op->accumulate = op->train && graph_was_trained(g, forward.affine->dweight);
 }
 
 int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss) {
@@ -79,11 +84,22 @@ static int run_penalty(const struct graph *g, void *arena, const struct op *op) 
 
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op) {
     const struct backend *b = g->device->backend;
-    struct dual_tensors forward = {at(g, arena, op->x), at(g, arena, op->skip), at(g, arena, op->y),
-                                   at(g, arena, op->y_dual)};
-    struct dual_gradients backward = {
-        forward.x,      forward.dx,           at(g, arena, op->dy),
-        forward.ret_dy, at(g, arena, op->dx), at(g, arena, op->dskip)};
+    const struct norm_affine *affine = op->affine ? &op->affine->values : NULL;
+    struct dual_tensors forward = {.x = at(g, arena, op->x),
+                                   .dx = at(g, arena, op->skip),
+                                   .ret_y = at(g, arena, op->y),
+                                   .ret_dy = at(g, arena, op->y_dual),
+                                   .affine = affine};
+    struct dual_gradients backward = {.x = forward.x,
+                                      .dx = forward.dx,
+                                      .g_y = at(g, arena, op->dy),
+                                      .g_dy = forward.ret_dy,
+                                      .ret_gx = at(g, arena, op->dx),
+                                      .ret_gdx = at(g, arena, op->dskip),
+                                      .affine = affine,
+                                      .ret_dweight = op->train ? op->affine->dweight : NULL,
+                                      .ret_dbias = op->train ? op->affine->dbias : NULL,
+                                      .accumulate = op->accumulate};
 
     switch (op->kind) {
     case OP_DUAL:

@@ -103,6 +103,9 @@ void graph_cut_backward(struct graph *g, struct op forward);
 int graph_cut_run(const struct graph *g, void *arena, const struct op *op);
 
 // The same for graph_penalty.c.
+// Whether an earlier op of the tape contributes to the gradient of these parameters (a layer's
+// graph_weights or graph_affine); from now on one does.
+bool graph_was_trained(struct graph *g, const void *parameters);
 void graph_dual_backward(struct graph *g, struct op forward);
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op);
 

@@ -23,11 +23,6 @@ static int parse_gan_mode(struct model *m, const struct model_options *o) {
     const char *text = strcmp(o->gan_mode, "wgangp") == 0 ? gan_modes[GAN_WGANGP] : o->gan_mode;
 
     m->penalized = text != o->gan_mode;
-    if (m->penalized && strcmp(o->norm, "batch") == 0)
-        return err_set(ERR_CONFIG,
-                       "gan_mode \"wgangp\" with norm \"batch\": its penalty is on each "
-                       "picture alone; set norm = \"instance\" or \"none\", or "
-                       "gan_mode = \"wgangp_no_penalty\"");
     for (unsigned i = 0; i < COUNT(gan_modes); i++)
         if (strcmp(text, gan_modes[i]) == 0) {
             m->gan_mode = (enum gan_mode)i;

@@ -753,12 +753,15 @@ static int blur_both(struct graph *g, int *x, int *dx) {
 }
 
 int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int *ret_dy) {
-    if (net->norm > NORM_INSTANCE || net_border(net))
+    if (net->norm > NORM_BATCH || net_border(net))
         BUG("the derivative of %s", net->arch);
     for (int i = 0; i < net->n_layers; i++) {
         const struct layer *l = &net->layers[i];
         struct graph_conv_args conv = l->conv;
-        struct graph_norm_args norm = {.norm = l->norm ? net->norm : NORM_NONE, .act = l->act};
+        struct graph_norm_args norm = {.norm = l->norm ? net->norm : NORM_NONE,
+                                       .act = l->act,
+                                       .affine = affine_of(l, NET_TRAIN),
+                                       .train = true};
         conv.train = true;
         int err = graph_conv(g, dx, &l->slope, &conv, &dx);
         if (err)

@@ -243,8 +243,6 @@ static void a_model_changes_what_nobody_has_set(void **state) {
     config_free(c);
     refused("pool = { pool_size = 50; };", "trainer.model=pix2pix", "run.conf:1", "no pool");
     refused("pool = { pool_size = 50; };", "trainer.model=fastcut", "run.conf:1", "no pool");
-    refused("trainer = { norm = \"batch\"; gan_mode = \"wgangp\"; };", "trainer.model=cycle_gan",
-            "run.conf:1", "wgangp_no_penalty");
 }
 
 static void the_pool_has_to_fit_its_budget(void **state) {

@@ -44,6 +44,7 @@ struct dual_rig {
     struct norm_shape shape;
     size_t count;
     double *x, *dx, *a, *b; // the loss is <a, y> + <b, dy>
+    double *weight, *bias;  // [c]; of batch norm
 };
 
 static void dual_rig_open(struct dual_rig *r, enum norm_kind norm, enum activation act) {
@@ -53,6 +54,10 @@ static void dual_rig_open(struct dual_rig *r, enum norm_kind norm, enum activati
     r->dx = numbers(r->count, 1);
     r->a = numbers(r->count, 1);
     r->b = numbers(r->count, 1);
+    r->weight = numbers(19, 1);
+    r->bias = numbers(19, 1);
+    for (int k = 0; k < 19; k++) // |weight xhat| < sqrt(24): away from the corner, on either side
+        r->bias[k] += r->bias[k] > 0 ? 5 : -5;
     // Away from the activation's corner, which differences would see.
     for (size_t i = 0; i < r->count && norm == NORM_NONE; i++)
         r->x[i] += r->x[i] > 0 ? 0.01 : -0.01;
@@ -63,15 +68,17 @@ static void dual_rig_close(struct dual_rig *r) {
     free(r->dx);
     free(r->a);
     free(r->b);
+    free(r->weight);
+    free(r->bias);
 }
 
 static void value_at(const struct dual_rig *r, double e, double *ret_y) {
-    static const struct ref_layer none;
+    struct ref_layer layer = {.weight = r->weight, .bias = r->bias};
     double *x = xcalloc(r->count, sizeof *x);
 
     for (size_t i = 0; i < r->count; i++)
         x[i] = r->x[i] + e * r->dx[i];
-    ref_norm(&r->shape, &none, x, NULL, ret_y);
+    ref_norm(&r->shape, &layer, x, NULL, ret_y);
     free(x);
 }
 
@@ -106,10 +113,8 @@ static double difference(const struct dual_rig *r, double *at) {
 static const struct {
     enum norm_kind norm;
     enum activation act;
-} duals[] = {{NORM_NONE, ACT_LEAKY},
-             {NORM_INSTANCE, ACT_LEAKY},
-             {NORM_INSTANCE, ACT_NONE},
-             {NORM_INSTANCE, ACT_RELU}};
+} duals[] = {{NORM_NONE, ACT_LEAKY},    {NORM_INSTANCE, ACT_LEAKY}, {NORM_INSTANCE, ACT_NONE},
+             {NORM_INSTANCE, ACT_RELU}, {NORM_BATCH, ACT_LEAKY},    {NORM_BATCH, ACT_NONE}};
 
 static struct cpu_norm cpu_shape(const struct norm_shape *s) {
     return (struct cpu_norm){
@@ -117,7 +122,9 @@ static struct cpu_norm cpu_shape(const struct norm_shape *s) {
         .h = s->h,
         .w = s->w,
         .c = s->c,
-        .kind = s->norm == NORM_NONE ? CPU_NORM_NONE : CPU_NORM_INSTANCE,
+        .kind = s->norm == NORM_NONE    ? CPU_NORM_NONE
+                : s->norm == NORM_BATCH ? CPU_NORM_BATCH
+                                        : CPU_NORM_INSTANCE,
         .act = s->act == ACT_LEAKY  ? CPU_ACT_LEAKY
                : s->act == ACT_RELU ? CPU_ACT_RELU
                                     : CPU_ACT_NONE,
@@ -144,12 +151,19 @@ static void derivative_along_a_direction_is_a_difference(void **state) {
         float *x = as_floats(r.count, r.x), *dx = as_floats(r.count, r.dx);
         float *y = as_floats(r.count, r.x), *dy = as_floats(r.count, r.x);
         double *want = xcalloc(2 * r.count, sizeof *want);
-        cpu_dual_forward(&s, &(struct cpu_dual_forward){x, dx, y, dy});
+        float *weight = as_floats(19, r.weight), *bias = as_floats(19, r.bias);
+        bool batch = r.shape.norm == NORM_BATCH;
+        cpu_dual_forward(&s, &(struct cpu_dual_forward){.x = x,
+                                                        .dx = dx,
+                                                        .weight = batch ? weight : NULL,
+                                                        .bias = batch ? bias : NULL,
+                                                        .ret_y = y,
+                                                        .ret_dy = dy});
         value_at(&r, 0, want);
         (void)loss_of(&r, want + r.count); // only for the derivative
         assert_near(r.count, y, want, 1e-6);
         assert_near(r.count, dy, want + r.count, 1e-4);
-        void *arrays[] = {x, dx, y, dy, want};
+        void *arrays[] = {x, dx, y, dy, want, weight, bias};
         for (unsigned k = 0; k < COUNT(arrays); k++)
             free(arrays[k]);
         dual_rig_close(&r);
@@ -165,14 +179,37 @@ static void gradients_of_that_derivative_are_differences(void **state) {
         float *a = as_floats(r.count, r.a), *b = as_floats(r.count, r.b);
         float *gx = as_floats(r.count, r.x), *gdx = as_floats(r.count, r.x);
         double *want = xcalloc(2 * r.count, sizeof *want);
-        cpu_dual_backward(&s, &(struct cpu_dual_backward){x, dx, a, b, gx, gdx});
+        float *weight = as_floats(19, r.weight), *bias = as_floats(19, r.bias);
+        float line[2][19] = {{0}};
+        bool batch = r.shape.norm == NORM_BATCH;
+        line[1][3] = 5; // is added to
+        cpu_dual_backward(&s, &(struct cpu_dual_backward){.x = x,
+                                                          .dx = dx,
+                                                          .g_y = a,
+                                                          .g_dy = b,
+                                                          .weight = batch ? weight : NULL,
+                                                          .bias = batch ? bias : NULL,
+                                                          .ret_gx = gx,
+                                                          .ret_gdx = gdx,
+                                                          .ret_dweight = batch ? line[0] : NULL,
+                                                          .ret_dbias = batch ? line[1] : NULL,
+                                                          .accumulate = true});
+        line[1][3] -= 5;
         for (size_t k = 0; k < r.count; k++) {
             want[k] = difference(&r, &r.x[k]);
             want[r.count + k] = difference(&r, &r.dx[k]);
         }
         assert_near(r.count, gx, want, 1e-4);
         assert_near(r.count, gdx, want + r.count, 1e-4);
-        void *arrays[] = {x, dx, a, b, gx, gdx, want};
+        for (size_t k = 0; k < 19 && batch; k++) {
+            want[k] = difference(&r, &r.weight[k]);
+            want[19 + k] = difference(&r, &r.bias[k]);
+        }
+        if (batch) {
+            assert_near(19, line[0], want, 1e-4);
+            assert_near(19, line[1], want + 19, 1e-4);
+        }
+        void *arrays[] = {x, dx, a, b, gx, gdx, want, weight, bias};
         for (unsigned k = 0; k < COUNT(arrays); k++)
             free(arrays[k]);
         dual_rig_close(&r);
@@ -201,6 +238,7 @@ struct reference {
     struct conv_shape conv[LAYERS];
     struct norm_shape act[LAYERS - 1];
     double *w[LAYERS], *bias[LAYERS]; // bias NULL: none
+    double *line[2];                  // weight and bias of the batch norm
     double *x;                        // the picture
 };
 
@@ -241,6 +279,8 @@ static void reference_open(struct reference *r, enum norm_kind norm) {
         if (i != 1)
             r->bias[i] = numbers((size_t)channels[i + 1], 0.3);
     }
+    for (int i = 0; i < 2; i++)
+        r->line[i] = numbers(2 * NF, 1);
     r->x = numbers(in_count(&r->conv[0]), 1);
 }
 
@@ -249,19 +289,21 @@ static void reference_close(struct reference *r) {
         free(r->w[i]);
         free(r->bias[i]);
     }
+    free(r->line[0]);
+    free(r->line[1]);
     free(r->x);
 }
 
 // 10 mean (|d sum D(x) / d x| - 1)^2
 static double reference_penalty(const struct reference *r) {
-    static const struct ref_layer none;
+    struct ref_layer layer = {.weight = r->line[0], .bias = r->line[1]};
     double *in[LAYERS], *out[LAYERS], *g, *dx, dw[16 * NF * 2 * NF], total = 0;
 
     for (int i = 0; i < LAYERS; i++) {
         out[i] = xcalloc(out_count(&r->conv[i]), sizeof(double));
         in[i] = i ? xcalloc(in_count(&r->conv[i]), sizeof(double)) : r->x;
         if (i)
-            ref_norm(&r->act[i - 1], &none, out[i - 1], NULL, in[i]);
+            ref_norm(&r->act[i - 1], &layer, out[i - 1], NULL, in[i]);
         ref_conv(&r->conv[i], in[i], r->w[i], r->bias[i], out[i]);
     }
     g = xcalloc(out_count(&r->conv[LAYERS - 1]), sizeof *g);
@@ -275,7 +317,7 @@ static double reference_penalty(const struct reference *r) {
         if (i == 0)
             break;
         struct ref_norm_gradients ret = {.dx = xcalloc(in_count(&r->conv[i]), sizeof *dx)};
-        ref_norm_backward(&r->act[i - 1], &none, out[i - 1], g, &ret);
+        ref_norm_backward(&r->act[i - 1], &layer, out[i - 1], g, &ret);
         free(g);
         g = ret.dx;
     }
@@ -342,7 +384,7 @@ static void check_discriminator(struct reference *r, const char *norm) {
     for (size_t i = 0; i < in_count(&r->conv[0]); i++)
         graph_data(g, arena, x)[i] = (float)r->x[i];
 
-    const float *of_w[LAYERS], *of_bias[LAYERS];
+    const float *of_w[LAYERS], *of_bias[LAYERS], *of_line[2] = {NULL};
     for (int i = 0; i < LAYERS; i++) { // the state dict: weight, then bias if there is one
         struct model_param *w = &net_params(net)[p];
         of_w[i] = net_gradient(net, p++);
@@ -352,13 +394,22 @@ static void check_discriminator(struct reference *r, const char *norm) {
         for (int k = 0; r->bias[i] && k < r->conv[i].k; k++)
             net_params(net)[p].w[k] = (float)r->bias[i][k];
         p += r->bias[i] || r->norm == NORM_INSTANCE;
+        for (int k = 0; i == 1 && r->norm == NORM_BATCH && k < 2; k++) {
+            of_line[k] = net_gradient(net, p);
+            for (int c = 0; c < 2 * NF; c++)
+                net_params(net)[p].w[c] = (float)r->line[k][c];
+            p++;
+        }
+        p += i == 1 && r->norm == NORM_BATCH ? 3 : 0; // running statistics and their count
     }
     assert_int_equal(net_refresh(net), ERR_OK);
     assert_int_equal(graph_run(g, arena, 0, graph_n_ops(g), NULL), ERR_OK);
     assert_true(fabs(loss - reference_penalty(r)) <= 1e-5 * loss);
     for (int i = 0; i < LAYERS; i++)
         check_slopes(r, r->w[i], (size_t)(r->conv[i].k * r->conv[i].c * 16), of_w[i]);
-    if (r->norm == NORM_INSTANCE) // without a norm the penalty does not see it
+    for (int k = 0; k < 2 && r->norm == NORM_BATCH; k++)
+        check_slopes(r, r->line[k], 2 * NF, of_line[k]);
+    if (r->norm != NORM_NONE) // without a norm the penalty does not see it
         check_slopes(r, r->bias[0], NF, of_bias[0]);
     for (int k = 0; k < NF && r->norm == NORM_NONE; k++)
         assert_true(of_bias[0][k] == 0);
@@ -373,12 +424,13 @@ static void check_discriminator(struct reference *r, const char *norm) {
 // 1e-4 in the relative L2 norm: float twice through the net gives 1e-6, differences of step 1e-6 in
 // double 1e-8; what a missing term would change is above 1e-2.
 static void gradient_of_the_penalty_by_parameters_is_a_difference(void **state) {
-    static const enum norm_kind kinds[] = {NORM_INSTANCE, NORM_NONE};
+    static const enum norm_kind kinds[] = {NORM_INSTANCE, NORM_NONE, NORM_BATCH};
+    static const char *const names[] = {"instance", "none", "batch"};
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         struct reference r;
         reference_open(&r, kinds[i]);
-        check_discriminator(&r, i ? "none" : "instance");
+        check_discriminator(&r, names[i]);
         reference_close(&r);
     }
 }
