@@ -17,11 +17,12 @@ enum {
 };
 _Static_assert(SWD_DESCRIPTORS % LANES == 0, "whole blocks");
 
-// Descriptors of one set: level[i][(block * elements + element) * LANES + lane], where descriptor
-// d is lane d % LANES of block d / LANES, and an element is channel * AREA + place in the patch.
+// Descriptors of one set at one level: values[(block * elements + element) * LANES + lane], where
+// descriptor d is lane d % LANES of block d / LANES, and an element is channel * AREA + place in
+// the patch.
 struct set {
-    int levels, c;
-    float *level[PYRAMID_LEVELS_MAX];
+    int c;
+    float *values;
 };
 
 static size_t elements(const struct set *s) {
@@ -72,21 +73,18 @@ static void apply_scale(float *level, size_t k, size_t n_elements, struct scale 
 
 static void normalise(struct set *s, struct set *reference) {
     size_t n = elements(reference);
-    for (int i = 0; i < reference->levels; i++) {
-        if (!s->level[i] || !reference->level[i])
-            BUG("a set of pictures without level %d", i);
-        for (size_t k = 0; k < (size_t)reference->c; k++) {
-            struct scale scale = channel_scale(reference->level[i], k, n);
-            apply_scale(s->level[i], k, n, scale);
-            apply_scale(reference->level[i], k, n, scale);
-        }
+    if (!s->values || !reference->values)
+        BUG("a set without descriptors");
+    for (size_t k = 0; k < (size_t)reference->c; k++) {
+        struct scale scale = channel_scale(reference->values, k, n);
+        apply_scale(s->values, k, n, scale);
+        apply_scale(reference->values, k, n, scale);
     }
 }
 
-static void set_init(struct set *s, const struct image *images, int n, uint64_t seed) {
-    *s = (struct set){pyramid_count(images->w, images->h), images->c, {0}};
-    for (int i = 0; i < s->levels; i++)
-        s->level[i] = xmalloc(SWD_DESCRIPTORS * elements(s) * sizeof *s->level[i]);
+static void set_init(struct set *s, const struct image *images, int n, int level, uint64_t seed) {
+    *s = (struct set){.c = images->c};
+    s->values = xmalloc(SWD_DESCRIPTORS * elements(s) * sizeof *s->values);
     int d = 0;
     for (int i = 0; i < n && d < SWD_DESCRIPTORS; i++) {
         int end = (int)((int64_t)(i + 1) * SWD_DESCRIPTORS / n);
@@ -95,15 +93,9 @@ static void set_init(struct set *s, const struct image *images, int n, uint64_t 
         struct pyramid p;
         pyramid_init(&p, &images[i]);
         for (; d < end; d++)
-            for (int level = 0; level < s->levels; level++)
-                cut_patch(&p, level, d, seed, s->level[level]);
+            cut_patch(&p, level, d, seed, s->values);
         pyramid_fini(&p);
     }
-}
-
-static void set_fini(struct set *s) {
-    for (int i = 0; i < s->levels; i++)
-        free(s->level[i]);
 }
 
 static void direction(uint64_t seed, int level, int projection, int n, float *ret) {
@@ -118,9 +110,9 @@ static void direction(uint64_t seed, int level, int projection, int n, float *re
         ret[i] *= (float)(1 / sqrt(square));
 }
 
-static void project(const struct set *s, int level, const float *dir, float *ret) {
+static void project(const struct set *s, const float *dir, float *ret) {
     size_t n = elements(s);
-    const float *v = s->level[level];
+    const float *v = s->values;
     for (size_t b = 0; b < BLOCKS; b++) {
         float sum[LANES] = {0};
         for (size_t i = 0; i < n; i++, v += LANES)
@@ -142,8 +134,8 @@ static double level_distance(const struct set *a, const struct set *b, int level
     double sum = 0;
     for (int p = 0; p < SWD_PROJECTIONS; p++) {
         direction(seed, level, p, (int)elements(a), dir);
-        project(a, level, dir, of_a);
-        project(b, level, dir, of_b);
+        project(a, dir, of_a);
+        project(b, dir, of_b);
         qsort(of_a, n, sizeof *of_a, by_value);
         qsort(of_b, n, sizeof *of_b, by_value);
         for (size_t i = 0; i < n; i++)
@@ -175,15 +167,18 @@ int swd(const struct image *a, int n_a, const struct image *b, int n_b, uint64_t
     err = check_sizes(b, n_b, a);
     if (err)
         return err;
-    struct set set_a, set_b;
-    set_init(&set_a, a, n_a, seed);
-    set_init(&set_b, b, n_b, seed);
-    normalise(&set_a, &set_b);
+    int levels = pyramid_count(a->w, a->h);
     double sum = 0;
-    for (int level = 0; level < set_a.levels; level++)
+    // Level by level, so that memory does not grow with the pictures' size.
+    for (int level = 0; level < levels; level++) {
+        struct set set_a, set_b;
+        set_init(&set_a, a, n_a, level, seed);
+        set_init(&set_b, b, n_b, level, seed);
+        normalise(&set_a, &set_b);
         sum += level_distance(&set_a, &set_b, level, seed);
-    *ret_distance = sum / set_a.levels;
-    set_fini(&set_a);
-    set_fini(&set_b);
+        free(set_a.values);
+        free(set_b.values);
+    }
+    *ret_distance = sum / levels;
     return ERR_OK;
 }

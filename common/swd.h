@@ -29,7 +29,7 @@ enum {
 //   gives the same number ret_distance  out, >= 0; exactly 0 for a = b
 //
 // Descriptor d of either set has the same position, so that equal sets agree exactly. Memory: 8 MB
-// a level and the pyramid of one picture, for any number of pictures.
+// and the pyramid of one picture, for any number of pictures.
 // Fails with ERR_SHAPE.
 int swd(const struct image *a, int n_a, const struct image *b, int n_b, uint64_t seed,
         double *ret_distance);
