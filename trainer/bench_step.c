@@ -190,7 +190,7 @@ static int run(struct bench *b) {
 }
 
 int main(int argc, char **argv) {
-    threads_wait_passively(argv);
+    threads_wait_briefly(argv);
     struct bench b = {
         .size = 128,
         .batch = 1,

@@ -73,7 +73,7 @@ static int run(struct proc *p) {
 }
 
 int main(int argc, char **argv) {
-    threads_wait_passively(argv);
+    threads_wait_briefly(argv);
     struct proc proc = {0};
     int err = proc_start(argc, argv, "trainer", help, &proc);
     return proc_end(&proc, err ? err : run(&proc));

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-void threads_wait_passively(char **argv) {
+void threads_wait_briefly(char **argv) {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
         return;
-    (void)setenv("OMP_WAIT_POLICY", "passive", 1); // without memory for it we spin
+    (void)setenv("GOMP_SPINCOUNT", "1000", 1); // without memory for it we spin
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n <= 0)

@@ -327,7 +327,7 @@ static int run(const struct request *r) {
 }
 
 int main(int argc, char **argv) {
-    threads_wait_passively(argv);
+    threads_wait_briefly(argv);
     struct request request;
     log_name("translate");
     int err = read_arguments(argc, argv, &request);
