@@ -9,15 +9,6 @@
 #include "init.h"
 #include "util.h"
 
-// What happens around a convolution's map: x is the layer's input, m the remembered tensor.
-// Of a U-Net m is a stack.
-enum skip {
-    SKIP_NONE,
-    SKIP_REMEMBER, // m = x
-    SKIP_ADD,      // y += m
-    SKIP_PUSH,     // push y
-    SKIP_JOIN      // y = relu([pop; y])
-};
 #define STACK 8 // levels of the deepest U-Net
 
 struct layer {
@@ -34,7 +25,7 @@ struct layer {
     int block;    // module whose output y is; 0: none
     bool sampled; // the map before the norm is, so its bias has an effect
     enum activation act;
-    enum skip skip;
+    enum net_skip skip;
     int weight_param, bias_param, norm_param; // -1: none; of a batch norm the first
     struct graph_weights weights;
     struct graph_weights slope; // the same without bias: the layer's derivative
@@ -115,12 +106,12 @@ static void resnet(struct net *net, const struct net_options *o, int blocks) {
         l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.1", at);
         l->border = 1;
         l->act = ACT_RELU;
-        l->skip = SKIP_REMEMBER;
+        l->skip = NET_SKIP_REMEMBER;
         l->dropout = o->dropout;
         l->module = -1;
         l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.%d", at, o->dropout ? 6 : 5);
         l->border = 1;
-        l->skip = SKIP_ADD;
+        l->skip = NET_SKIP_ADD;
         l->module = -1;
         l->block = at;
     }
@@ -152,7 +143,7 @@ static void unet(struct net *net, const struct net_options *o, int levels) {
         l->conv.pad = 1;
         l->norm = i > 0 && i < levels - 1;
         l->act = i < levels - 1 ? ACT_LEAKY : ACT_RELU;
-        l->skip = i < levels - 1 ? SKIP_PUSH : SKIP_NONE;
+        l->skip = i < levels - 1 ? NET_SKIP_PUSH : NET_SKIP_NONE;
     }
     for (int i = levels - 1; i >= 0; i--) {
         bool innermost = i == levels - 1;
@@ -162,14 +153,14 @@ static void unet(struct net *net, const struct net_options *o, int levels) {
         l->conv.pad = 1;
         l->conv.transposed = true;
         l->act = ACT_RELU; // the join's, early: it needs a map that a norm op made
-        l->skip = SKIP_JOIN;
+        l->skip = NET_SKIP_JOIN;
         l->dropout = o->dropout && !innermost && i > 3; // where it is as wide within as without
     }
     l = &net->layers[net->n_layers - 1]; // the outermost
     l->bias = true;
     l->norm = false;
     l->act = ACT_NONE;
-    l->skip = SKIP_NONE;
+    l->skip = NET_SKIP_NONE;
     l->tanh = true;
 }
 
@@ -662,7 +653,7 @@ static int layer_forward(const struct call *call, int i, int x, int *ret_y) {
         .norm = norm_of(net, l, call->mode),
         .act = l->act,
         .pad = l->blur ? 1 : border_behind(net, i),
-        .skip = l->skip == SKIP_ADD ? call->skip : -1,
+        .skip = l->skip == NET_SKIP_ADD ? call->skip : -1,
         .affine = affine_of(l, call->mode),
         .train = call->mode == NET_TRAIN,
         .dropout = l->dropout && (call->mode == NET_TRAIN || call->mode == NET_THROUGH)};
@@ -696,15 +687,15 @@ bool net_couples_pictures(const struct net *net) {
 // Layers [first, end).
 static int layers_forward(struct call *call, int first, int end, int x, int *ret_y) {
     for (int i = first; i < end && !has_all_samples(call); i++) {
-        enum skip what = call->net->layers[i].skip;
-        if (what == SKIP_REMEMBER)
+        enum net_skip what = call->net->layers[i].skip;
+        if (what == NET_SKIP_REMEMBER)
             call->skip = x;
         int err = layer_forward(call, i, x, &x);
         if (err)
             return err;
-        if (what == SKIP_PUSH)
+        if (what == NET_SKIP_PUSH)
             call->stack[call->depth++] = x;
-        if (what == SKIP_JOIN)
+        if (what == NET_SKIP_JOIN)
             x = graph_join(call->graph, call->stack[--call->depth], x, ACT_RELU);
     }
     *ret_y = x;
@@ -778,4 +769,34 @@ int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int
     }
     *ret_dy = dx;
     return ERR_OK;
+}
+
+int net_n_layers(const struct net *net) {
+    return net->n_layers;
+}
+
+struct net_layer net_layer(const struct net *net, int i) {
+    const struct layer *l = &net->layers[i];
+    const struct model_param *bias = l->bias ? &net->params[l->bias_param] : NULL;
+    const struct model_param *norm = l->norm_param >= 0 ? &net->params[l->norm_param] : NULL;
+
+    return (struct net_layer){
+        .c = l->c,
+        .conv = l->conv,
+        .border = l->border,
+        .up = l->up,
+        .blur = l->blur,
+        .norm = l->norm ? net->norm : NORM_NONE,
+        .act = l->act,
+        .tanh = l->tanh,
+        .skip = l->skip,
+        .weight = &net->params[l->weight_param],
+        .bias = bias && !bias->frozen ? bias : NULL,
+        .norm_weight = norm ? norm + NORM_WEIGHT : NULL,
+        .norm_bias = norm ? norm + NORM_BIAS : NULL,
+    };
+}
+
+int net_divisor(const struct net *net) {
+    return net->divisor;
 }

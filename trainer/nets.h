@@ -104,4 +104,35 @@ int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int
 // be passed as one.
 bool net_couples_pictures(const struct net *net);
 
+// What happens around a layer's map: x is the layer's input, m the remembered map. Of a U-Net m is
+// a stack.
+enum net_skip {
+    NET_SKIP_NONE,
+    NET_SKIP_REMEMBER, // m = x, without its border
+    NET_SKIP_ADD,      // y += m
+    NET_SKIP_PUSH,     // push y
+    NET_SKIP_JOIN      // y = relu([pop; y])
+};
+
+// A layer, for who runs or writes a net without a graph: y = blur(act(norm(conv(border(up(x))))))
+// with what `skip` says before the blur; the last one is y = tanh(conv(border(x)) + bias).
+struct net_layer {
+    int c; // channels of x
+    struct graph_conv_args conv;
+    int border;          // reflection around x
+    bool up, blur;       // RESAMPLE_UP, RESAMPLE_BLUR (border 1 by reflection)
+    enum norm_kind norm; // as the net's option says; NORM_NONE: there is none
+    enum activation act;
+    bool tanh;
+    enum net_skip skip;
+    const struct model_param *weight;                  // of the convolution
+    const struct model_param *bias;                    // NULL: none, or without effect
+    const struct model_param *norm_weight, *norm_bias; // NORM_BATCH; else NULL
+};
+int net_n_layers(const struct net *net);
+// Pointers inside are good until net_free.
+struct net_layer net_layer(const struct net *net, int i);
+// What divides height and width.
+int net_divisor(const struct net *net);
+
 #endif
