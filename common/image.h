@@ -39,6 +39,17 @@ struct image_limits {
 };
 extern const struct image_limits image_default_limits;
 
+// How a file becomes pixels, where there is a choice. All zero but the limits: as the reference
+// does it, which is what Pillow's open and convert do.
+struct image_how {
+    struct image_limits limits;
+    bool apply_exif;     // turn and mirror as the camera noted (ImageOps.exif_transpose)
+    bool alpha_on_white; // blend with white; else the alpha channel is dropped
+    bool keep_truncated; // of a file that ends early or is damaged later on, what decodes
+    int fit_w, fit_h;    // JPEG: decode at n/8 of its size, the smallest n that stays at least as
+                         // wide and high as this; 0: in full
+};
+
 // A picture of zero bytes. Sizes >= 1, c = 1 or 3.
 void image_init(struct image *ret_image, int w, int h, int c);
 
@@ -56,13 +67,22 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
 // does. Of an animated PNG, the first picture. JPEG: slow integer DCT, fancy upsampling.
 // A damaged picture fails with ERR_FORMAT: also a truncated one, and one that libjpeg only warns
 // of. (Odd bytes, an unknown JFIF version or Adobe code in the header damage no pixel and pass.)
+// So does a progressive JPEG whose scans ask for work out of proportion to the file.
 int image_decode(const char *name, const uint8_t *bytes, size_t size,
                  const struct image_limits *limits, int channels, struct image *ret_image);
+
+// The same with choices. What keep_truncated keeps is, of JPEG and WebP, everything before the
+// damage, the rest gray (of a progressive one: whole, but coarse) or black; of PNG the rows before
+// it, the rest black. Where nothing was decoded it is refused even so.
+int image_decode_how(const char *name, const uint8_t *bytes, size_t size,
+                     const struct image_how *how, int channels, struct image *ret_image);
 
 // Reads a whole regular file (up to 512 MiB, else ERR_LIMIT) and decodes it. ERR_IO names path and
 // reason.
 int image_load(const char *path, const struct image_limits *limits, int channels,
                struct image *ret_image);
+int image_load_how(const char *path, const struct image_how *how, int channels,
+                   struct image *ret_image);
 
 // The bytes of a PNG / JPEG file (quality 1..100, 4:4:4), c = 1 or 3, freed with free(). ERR_IO.
 int image_encode_png(const struct image *im, uint8_t **ret_bytes, size_t *ret_size);
@@ -103,6 +123,15 @@ void image_cut_half(const struct image *im, enum image_half half, struct image *
 
 // Left-right mirror, in place.
 void image_flip(struct image *im);
+
+// As a viewer would show a picture of EXIF orientation 1..8 (CIPA DC-008, tag 0x0112): 1 as it is,
+// 2 mirrored, 3 turned by 180 degrees, 4 upside down, 5 transposed, 6 turned right, 7 transposed
+// the other way, 8 turned left. From 5 on, width and height change places.
+void image_orient(const struct image *im, int orientation, struct image *ret_image);
+
+// The orientation that an EXIF block notes (TIFF bytes, or those after "Exif" and two zeros); 1 if
+// it notes none, or one that does not exist.
+int image_orientation(const uint8_t *exif, size_t size);
 
 enum preprocess {
     PREPROCESS_RESIZE_AND_CROP,

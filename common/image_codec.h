@@ -16,9 +16,17 @@ struct image_codec {
     int (*probe)(const struct image_file *file, struct image_info *ret_info);
 
     // Decodes to c = 1 (the file is gray) or 3. `info` is what probe said, and within the limits.
-    int (*decode)(const struct image_file *file, const struct image_info *info,
-                  struct image *ret_image);
+    // Of `how`, apply_exif is not its business; fit_w and fit_h are of the pixels as stored.
+    int (*decode)(const struct image_file *file, const struct image_how *how,
+                  const struct image_info *info, struct image *ret_image);
+
+    // The orientation that the file notes, 1..8; 1 if it notes none.
+    int (*orientation)(const struct image_file *file);
 };
+
+// `n` pixels of RGBA onto white: Pillow's paste with a mask, (a * v + (255 - a) * 255) / 255
+// rounded.
+void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb);
 
 extern const struct image_codec image_codec_jpeg, image_codec_png, image_codec_webp;
 

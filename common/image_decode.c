@@ -6,6 +6,7 @@
 
 #include "err.h"
 #include "fs.h"
+#include "text.h"
 #include "util.h"
 
 enum { FILE_MAX_BYTES = 512 << 20 };
@@ -16,26 +17,28 @@ static const struct signature {
     int length;
     enum image_format format;
     const char *name;
+    const char *prefix; // ImageMagick's word for it; "": another tool converts it
+    const char *tool;
 } signatures[] = {
-    {"\xff\xd8\xff", 3, IMAGE_JPEG, "JPEG"},
-    {"\x89PNG\r\n\x1a\n", 8, IMAGE_PNG, "PNG"},
-    {"RIFF????WEBP", 12, IMAGE_WEBP, "WebP"},
-    {"BM????\0\0\0\0", 10, IMAGE_BMP, "BMP"},
-    {"GIF8", 4, IMAGE_GIF, "GIF"},
-    {"II*\0", 4, IMAGE_TIFF, "TIFF"},
-    {"MM\0*", 4, IMAGE_TIFF, "TIFF"},
-    {"II+\0", 4, IMAGE_TIFF, "BigTIFF"},
-    {"P3", 2, IMAGE_UNKNOWN, "PPM"},
-    {"P5", 2, IMAGE_UNKNOWN, "PGM"},
-    {"P6", 2, IMAGE_UNKNOWN, "PPM"},
-    {"????ftypavif", 12, IMAGE_UNKNOWN, "AVIF"},
-    {"????ftyphei", 11, IMAGE_UNKNOWN, "HEIC"},
-    {"????ftypmif1", 12, IMAGE_UNKNOWN, "HEIF"},
-    {"\0\0\0\fjP  \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG 2000"},
-    {"\0\0\0\fJXL \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG XL"},
-    {"\xff\n", 2, IMAGE_UNKNOWN, "JPEG XL"},
-    {"8BPS", 4, IMAGE_UNKNOWN, "Photoshop"},
-    {"%PDF", 4, IMAGE_UNKNOWN, "PDF"},
+    {"\xff\xd8\xff", 3, IMAGE_JPEG, "JPEG", "jpeg", ""},
+    {"\x89PNG\r\n\x1a\n", 8, IMAGE_PNG, "PNG", "png", ""},
+    {"RIFF????WEBP", 12, IMAGE_WEBP, "WebP", "webp", ""},
+    {"BM????\0\0\0\0", 10, IMAGE_BMP, "BMP", "bmp", ""},
+    {"GIF8", 4, IMAGE_GIF, "GIF", "gif", ""},
+    {"II*\0", 4, IMAGE_TIFF, "TIFF", "tiff", ""},
+    {"MM\0*", 4, IMAGE_TIFF, "TIFF", "tiff", ""},
+    {"II+\0", 4, IMAGE_TIFF, "BigTIFF", "tiff64", ""},
+    {"P3", 2, IMAGE_UNKNOWN, "PPM", "ppm", ""},
+    {"P5", 2, IMAGE_UNKNOWN, "PGM", "pgm", ""},
+    {"P6", 2, IMAGE_UNKNOWN, "PPM", "ppm", ""},
+    {"????ftypavif", 12, IMAGE_UNKNOWN, "AVIF", "", "heif-convert"},
+    {"????ftyphei", 11, IMAGE_UNKNOWN, "HEIC", "", "heif-convert"},
+    {"????ftypmif1", 12, IMAGE_UNKNOWN, "HEIF", "", "heif-convert"},
+    {"\0\0\0\fjP  \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG 2000", "jp2", ""},
+    {"\0\0\0\fJXL \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG XL", "", "djxl"},
+    {"\xff\n", 2, IMAGE_UNKNOWN, "JPEG XL", "", "djxl"},
+    {"8BPS", 4, IMAGE_UNKNOWN, "Photoshop", "psd", ""},
+    {"%PDF", 4, IMAGE_UNKNOWN, "PDF", "pdf", ""},
 };
 
 static const struct image_codec *const codecs[] = {
@@ -60,12 +63,37 @@ static const struct signature *sniff(const struct image_file *file) {
     return NULL;
 }
 
-static int refuse_format(const struct image_file *file, const char *format) {
-    const char *slash = strrchr(file->name, '/'), *dot = strrchr(file->name, '.');
-    int stem = dot && (!slash || dot > slash + 1) && dot > file->name ? (int)(dot - file->name)
-                                                                      : (int)strlen(file->name);
-    return err_set(ERR_FORMAT, "'%s': %s is not read; convert it: convert '%s' '%.*s.png'",
-                   file->name, format, file->name, stem, file->name);
+// A file name as one word of the shell.
+static char *quoted(const char *text) {
+    struct text t = {0};
+    text_add(&t, "'");
+    for (const char *c = text; *c; c++)
+        text_add_bytes(&t, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
+    text_add(&t, "'");
+    return t.bytes;
+}
+
+// The name with another ending, and never the name itself.
+static char *converted_name(const char *name) {
+    const char *slash = strrchr(name, '/'), *dot = strrchr(name, '.');
+    bool has_ending = dot && dot > name && (!slash || dot > slash + 1);
+    int stem = (int)(has_ending ? dot - name : (ptrdiff_t)strlen(name));
+    const char *ending = has_ending && strcmp(dot, ".png") == 0 ? ".converted.png" : ".png";
+    return xasprintf("%.*s%s", stem, name, ending);
+}
+
+// The first picture of several; `convert` is ImageMagick's, told the format since the name may lie.
+static int refuse_format(const struct image_file *file, const struct signature *s) {
+    char *to = converted_name(file->name);
+    char *from = *s->prefix ? xasprintf("%s:%s[0]", s->prefix, file->name) : xstrdup(file->name);
+    char *word_from = quoted(from), *word_to = quoted(to);
+    int err = err_set(ERR_FORMAT, "'%s': %s is not read; convert it: %s %s %s", file->name, s->name,
+                      *s->prefix ? "convert" : s->tool, word_from, word_to);
+    free(word_from);
+    free(word_to);
+    free(from);
+    free(to);
+    return err;
 }
 
 // NULL after err_set with ERR_FORMAT.
@@ -74,7 +102,7 @@ static const struct image_codec *find_codec(const struct image_file *file) {
     if (s && (size_t)s->format < COUNT(codecs) && codecs[s->format])
         return codecs[s->format];
     if (s)
-        (void)refuse_format(file, s->name); // sets the text
+        (void)refuse_format(file, s); // sets the text
     else
         (void)err_set(ERR_FORMAT, "'%s': %s", file->name, file->size ? "not a picture" : "empty");
     return NULL;
@@ -117,37 +145,74 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
     return probe(&(struct image_file){name, bytes, size}, limits, &codec, ret_info);
 }
 
-int image_decode(const char *name, const uint8_t *bytes, size_t size,
-                 const struct image_limits *limits, int channels, struct image *ret_image) {
+void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb) {
+    for (size_t i = 0; i < n; i++, rgba += 4)
+        for (int k = 0; k < 3; k++) {
+            int sum = rgba[3] * rgba[k] + (255 - rgba[3]) * 255 + 128;
+            *ret_rgb++ = (uint8_t)(((sum >> 8) + sum) >> 8);
+        }
+}
+
+// The picture in the channels and the orientation wanted; takes `im`.
+static void deliver(struct image im, int channels, int orientation, struct image *ret_image) {
+    struct image next;
+    if (im.c != channels) {
+        (channels == 1 ? image_gray : image_rgb)(&im, &next);
+        image_fini(&im);
+        im = next;
+    }
+    if (orientation != 1) {
+        image_orient(&im, orientation, &next);
+        image_fini(&im);
+        im = next;
+    }
+    *ret_image = im;
+}
+
+int image_decode_how(const char *name, const uint8_t *bytes, size_t size,
+                     const struct image_how *how, int channels, struct image *ret_image) {
     if (channels != 1 && channels != 3)
         BUG("%d channels asked for", channels);
     struct image_file file = {name, bytes, size};
     const struct image_codec *codec = NULL;
     struct image_info info;
-    int err = probe(&file, limits, &codec, &info);
-    if (err)
-        return err;
+    struct image_how stored = *how;
     struct image im;
-    err = codec->decode(&file, &info, &im);
+    int err = probe(&file, &how->limits, &codec, &info);
     if (err)
         return err;
-    if (im.c == channels) {
-        *ret_image = im;
-        return ERR_OK;
+    int orientation = how->apply_exif ? codec->orientation(&file) : 1;
+    if (orientation >= 5) {
+        stored.fit_w = how->fit_h;
+        stored.fit_h = how->fit_w;
     }
-    (channels == 1 ? image_gray : image_rgb)(&im, ret_image);
-    image_fini(&im);
+    err = codec->decode(&file, &stored, &info, &im);
+    if (err)
+        return err;
+    deliver(im, channels, orientation, ret_image);
     return ERR_OK;
 }
 
-int image_load(const char *path, const struct image_limits *limits, int channels,
-               struct image *ret_image) {
+int image_decode(const char *name, const uint8_t *bytes, size_t size,
+                 const struct image_limits *limits, int channels, struct image *ret_image) {
+    struct image_how how = {.limits = *limits};
+    return image_decode_how(name, bytes, size, &how, channels, ret_image);
+}
+
+int image_load_how(const char *path, const struct image_how *how, int channels,
+                   struct image *ret_image) {
     uint8_t *bytes;
     size_t size;
     int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
     if (err)
         return err;
-    err = image_decode(path, bytes, size, limits, channels, ret_image);
+    err = image_decode_how(path, bytes, size, how, channels, ret_image);
     free(bytes);
     return err;
+}
+
+int image_load(const char *path, const struct image_limits *limits, int channels,
+               struct image *ret_image) {
+    struct image_how how = {.limits = *limits};
+    return image_load_how(path, &how, channels, ret_image);
 }

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jpeglib.h>
 
@@ -12,15 +13,22 @@
 #include "err.h"
 #include "util.h"
 
-enum { SCANS_MAX = 200 }; // the 8-bit standard needs at most 10 a component and bit
+enum {
+    SCANS_MAX = 200, // the 8-bit standard needs at most 10 a component and bit
+    // Pixels times scans that a byte of the file may ask for. Flat progressive pictures reach a
+    // fifth of it; a file of 16 KiB can cost some tenths of a second.
+    WORK_PER_BYTE = 8000,
+};
 
 struct job {
     struct jpeg_decompress_struct cinfo;
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
+    size_t size; // of the file
     bool in_header;
     bool damaged;
+    bool some_decoded;          // before the damage
     char text[JMSG_LENGTH_MAX]; // of the error, else of the first warning that means damage
     struct image image;
     uint8_t *cmyk_row;
@@ -50,6 +58,7 @@ static void warn(j_common_ptr common, int level) {
     if (level >= 0 || job->damaged || harmless(job))
         return;
     job->damaged = true;
+    job->some_decoded = job->cinfo.input_scan_number > 1 || job->cinfo.input_iMCU_row > 0;
     common->err->format_message(common, job->text);
 }
 
@@ -60,51 +69,77 @@ static void stay_silent(j_common_ptr common) {
 // A few kilobytes of empty scans can cost minutes.
 static void limit_scans(j_common_ptr common) {
     struct job *job = common->client_data;
-    if (job->cinfo.input_scan_number <= SCANS_MAX)
+    const struct jpeg_decompress_struct *cinfo = &job->cinfo;
+    int64_t scans = cinfo->input_scan_number;
+    int64_t work = scans * cinfo->image_width * cinfo->image_height;
+    if (scans <= 1 || (scans <= SCANS_MAX && work / WORK_PER_BYTE <= (int64_t)job->size))
         return;
-    (void)snprintf(job->text, sizeof job->text, "more than %d scans", SCANS_MAX);
+    (void)snprintf(job->text, sizeof job->text, "%lld scans in %zu bytes: a decompression bomb",
+                   (long long)scans, job->size);
     longjmp(job->escape, 1);
 }
 
-static void job_open(struct job *job, const struct image_file *file) {
+// Leaves by job->escape if the header is damaged.
+static void job_open(struct job *job, const struct image_file *file, bool with_exif) {
     job->cinfo.err = jpeg_std_error(&job->errors);
     job->cinfo.client_data = job;
     job->errors.error_exit = leave;
     job->errors.emit_message = warn;
     job->errors.output_message = stay_silent;
     job->progress.progress_monitor = limit_scans;
+    job->size = file->size;
     jpeg_create_decompress(&job->cinfo);
     job->cinfo.progress = &job->progress;
     jpeg_mem_src(&job->cinfo, file->bytes, file->size);
+    if (with_exif)
+        jpeg_save_markers(&job->cinfo, JPEG_APP0 + 1, 0xffff);
     job->in_header = true;
     (void)jpeg_read_header(&job->cinfo, TRUE); // it leaves rather than fail
     job->in_header = false;
 }
 
-static int job_close(struct job *job, const struct image_file *file, int err) {
+static void job_fini(struct job *job) {
     jpeg_destroy_decompress(&job->cinfo);
     free(job->cmyk_row);
-    if (err || job->damaged) {
-        image_fini(&job->image);
-        return err_set(ERR_FORMAT, "'%s': damaged JPEG: %s", file->name, job->text);
-    }
-    return ERR_OK;
+    image_fini(&job->image);
+}
+
+static int damaged(const struct job *job, const struct image_file *file) {
+    return err_set(ERR_FORMAT, "'%s': damaged JPEG: %s", file->name, job->text);
 }
 
 static int probe(const struct image_file *file, struct image_info *ret_info) {
     struct job job = {0};
-    if (setjmp(job.escape))
-        return job_close(&job, file, ERR_FORMAT);
-    job_open(&job, file);
+    if (setjmp(job.escape) == 0)
+        job_open(&job, file, false);
+    else
+        job.damaged = true;
     int channels = job.cinfo.num_components, bits = job.cinfo.data_precision;
     int w = (int)job.cinfo.image_width, h = (int)job.cinfo.image_height;
-    int err = job_close(&job, file, ERR_OK);
-    if (err)
-        return err;
-    if (channels != 1 && channels != 3 && channels != 4)
-        return err_set(ERR_FORMAT, "'%s': JPEG of %d channels", file->name, channels);
-    *ret_info = (struct image_info){IMAGE_JPEG, w, h, channels, bits};
-    return ERR_OK;
+    int err = ERR_OK;
+    if (job.damaged)
+        err = damaged(&job, file);
+    else if (channels != 1 && channels != 3 && channels != 4)
+        err = err_set(ERR_FORMAT, "'%s': JPEG of %d channels", file->name, channels);
+    else
+        *ret_info = (struct image_info){IMAGE_JPEG, w, h, channels, bits};
+    job_fini(&job);
+    return err;
+}
+
+static int orientation(const struct image_file *file) {
+    struct job job = {0};
+    volatile int found = 1; // it survives the jump
+    if (setjmp(job.escape) == 0) {
+        job_open(&job, file, true);
+        jpeg_saved_marker_ptr m = job.cinfo.marker_list;
+        while (m && (m->data_length < 6 || memcmp(m->data, "Exif\0", 6) != 0))
+            m = m->next;
+        if (m)
+            found = image_orientation(m->data, m->data_length);
+    }
+    job_fini(&job);
+    return found;
 }
 
 // Adobe's inverted CMYK: each value is already 255 - ink, as Pillow assumes of every such file.
@@ -131,25 +166,56 @@ static void read_rows(struct job *job) {
     (void)jpeg_finish_decompress(cinfo); // reads up to the end marker, and warns if there is none
 }
 
-static int decode(const struct image_file *file, const struct image_info *info,
-                  struct image *ret_image) {
-    struct job job = {0};
-    image_init(&job.image, info->w, info->h, info->channels == 1 ? 1 : 3);
-    if (info->channels == 4)
-        job.cmyk_row = xmalloc((size_t)info->w * 4);
-    if (setjmp(job.escape))
-        return job_close(&job, file, ERR_FORMAT);
-    job_open(&job, file);
+// The smallest number of eighths that is not below the size asked for.
+static unsigned eighths(const struct image_how *how, const struct image_info *info) {
+    int64_t w = info->w, h = info->h;
+    unsigned n = 8;
+    if (how->fit_w < 1 || how->fit_h < 1)
+        return n;
+    while (n > 1 && (w * (n - 1) + 7) / 8 >= how->fit_w && (h * (n - 1) + 7) / 8 >= how->fit_h)
+        n--;
+    return n;
+}
+
+static void read_picture(struct job *job, const struct image_file *file,
+                         const struct image_how *how, const struct image_info *info) {
     const J_COLOR_SPACE space[] = {[1] = JCS_GRAYSCALE, [3] = JCS_RGB, [4] = JCS_CMYK};
-    job.cinfo.out_color_space = space[info->channels];
-    job.cinfo.dct_method = JDCT_ISLOW;
-    job.cinfo.do_fancy_upsampling = TRUE;
-    (void)jpeg_start_decompress(&job.cinfo);
-    read_rows(&job);
-    int err = job_close(&job, file, ERR_OK);
-    if (!err)
+    job_open(job, file, false);
+    job->cinfo.out_color_space = space[info->channels];
+    job->cinfo.dct_method = JDCT_ISLOW;
+    job->cinfo.do_fancy_upsampling = TRUE;
+    job->cinfo.scale_num = eighths(how, info);
+    job->cinfo.scale_denom = 8;
+    jpeg_calc_output_dimensions(&job->cinfo);
+    int w = (int)job->cinfo.output_width, h = (int)job->cinfo.output_height;
+    image_init(&job->image, w, h, info->channels == 1 ? 1 : 3);
+    if (info->channels == 4)
+        job->cmyk_row = xmalloc((size_t)w * 4);
+    (void)jpeg_start_decompress(&job->cinfo);
+    read_rows(job);
+}
+
+static int decode(const struct image_file *file, const struct image_how *how,
+                  const struct image_info *info, struct image *ret_image) {
+    struct job job = {0};
+    volatile bool failed = true; // it survives the jump
+    if (setjmp(job.escape) == 0) {
+        read_picture(&job, file, how, info);
+        failed = false;
+    }
+    // libjpeg's errors, unlike its warnings, leave the rest black; what was there before counts.
+    if (failed)
+        job.some_decoded = job.image.pixels && job.cinfo.output_scanline > 0;
+    int err = ERR_OK;
+    if ((failed || job.damaged) && !(how->keep_truncated && job.some_decoded))
+        err = damaged(&job, file);
+    if (!err) {
         *ret_image = job.image;
+        job.image.pixels = NULL;
+    }
+    job_fini(&job);
     return err;
 }
 
-const struct image_codec image_codec_jpeg = {.probe = probe, .decode = decode};
+const struct image_codec image_codec_jpeg = {
+    .probe = probe, .decode = decode, .orientation = orientation};

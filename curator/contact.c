@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image_settings.h"
 #include "report.h"
 #include "sheet.h"
 #include "util.h"
@@ -88,7 +89,8 @@ static void put_cell(struct sheet *s, const struct curation *c, int column, int 
     struct image im;
     char *full = xasprintf("%s/%s", c->root, p->path);
     sheet_note(s, column, row, picture_name(p->path));
-    if (image_load(full, &image_default_limits, 3, &im) == 0) {
+    struct image_how how = image_settings_how(c->reading, image_default_limits.max_pixels);
+    if (image_load_how(full, &how, 3, &im) == 0) {
         struct image part;
         image_cut_half(&im, im.w > 1 ? c->half : IMAGE_WHOLE, &part);
         sheet_put(s, column, row, &part);

@@ -150,6 +150,7 @@ static int find_partner(struct curation *c) {
                            .seed = c->seed,
                            .settings = c->other,
                            .other = c->settings,
+                           .reading = c->reading,
                            .cancel = c->cancel,
                            .say = say_nothing};
     c->partner = p;
@@ -173,10 +174,24 @@ static void add_settings(struct text *t, const struct config_curator *s) {
              (long long)s->keep_largest, (long long)s->max_pixels);
 }
 
+static const char *word(const char *setting) {
+    return setting ? setting : "";
+}
+
+// How pictures are decoded, as text; its owner frees it.
+static char *reading_text(const struct curation *c) {
+    static const struct config_loader none;
+    const struct config_loader *r = c->reading ? c->reading : &none;
+    return xasprintf("%s %s %s", word(r->exif), word(r->alpha), word(r->truncated));
+}
+
 static void add_state(struct text *t, const struct curation *c) {
     text_add(t, "%s\n%s\n%s\n%s\n%llu %d\n", c->domain, c->root, c->folder,
              c->aside ? c->aside : "", (unsigned long long)c->seed, c->half);
     add_settings(t, c->settings);
+    char *reading = reading_text(c);
+    text_add(t, "%s\n", reading);
+    free(reading);
     text_add(t, "%s", c->sources ? c->sources : "");
     for (size_t i = 0; i < c->walk.found.count; i++) {
         const struct picture *p = &c->walk.found.items[i];
@@ -200,12 +215,14 @@ void curation_state(const struct curation *c, char ret[65]) {
 
 // What a cache entry depends on besides the file.
 static void cache_key(const struct curation *c, char ret[65]) {
-    char text[64];
     uint8_t digest[32];
-    int n = snprintf(text, sizeof text, "judge %d %d %lld", JUDGE_VERSION, c->half,
-                     (long long)c->settings->max_pixels);
-    digest_bytes(text, (size_t)n, digest);
+    char *reading = reading_text(c);
+    char *text = xasprintf("judge %d %d %lld %s", JUDGE_VERSION, c->half,
+                           (long long)c->settings->max_pixels, reading);
+    digest_bytes(text, strlen(text), digest);
     digest_hex(digest, ret);
+    free(text);
+    free(reading);
 }
 
 // Reads as many of the best as may be kept, then as many more as were bad, until it is enough.
@@ -235,6 +252,7 @@ static int judge_files(struct curation *c, const char *cache) {
         .root = c->root,
         .half = c->half,
         .settings = c->settings,
+        .reading = c->reading,
         .pictures = &c->walk.found,
         .cancel = c->cancel,
         .progress = c->progress,

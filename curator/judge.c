@@ -9,6 +9,7 @@
 #include "digest.h"
 #include "err.h"
 #include "fs.h"
+#include "image_settings.h"
 #include "util.h"
 
 #define FILE_MAX_BYTES ((size_t)512 << 20)
@@ -43,7 +44,7 @@ static void look_at(const struct image *im, enum image_half half, struct picture
 
 static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t size,
                        struct picture *p) {
-    const struct image_limits *limits = &how->limits;
+    const struct image_limits *limits = &how->decode.limits;
     struct image_info info;
     if (size == 0) {
         picture_reject(p, "empty", NAN, "a file of 0 bytes");
@@ -58,14 +59,14 @@ static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t
         picture_reject(p, "too_large", (double)info.w * info.h, "%s", error_about(p->path));
         return;
     }
-    if (how->half && info.w < 2) {
-        picture_reject(p, "not_a_pair", info.w, "%d pixel wide: no two pictures side by side",
-                       info.w);
+    struct image im;
+    if (image_decode_how(p->path, bytes, size, &how->decode, 3, &im)) {
+        picture_reject(p, "broken", NAN, "%s", error_about(p->path));
         return;
     }
-    struct image im;
-    if (image_decode(p->path, bytes, size, limits, 3, &im)) {
-        picture_reject(p, "broken", NAN, "%s", error_about(p->path));
+    if (how->half && im.w < 2) {
+        picture_reject(p, "not_a_pair", im.w, "%d pixel wide: no two pictures side by side", im.w);
+        image_fini(&im);
         return;
     }
     digest_bytes(bytes, size, p->sha256);
@@ -134,8 +135,8 @@ static int thread_count(const struct judge_job *job) {
 }
 
 int judge_all(const struct judge_job *job) {
-    struct shared s = {.job = job, .how = {job->root, image_default_limits, job->half}};
-    s.how.limits.max_pixels = job->settings->max_pixels;
+    struct image_how decode = image_settings_how(job->reading, job->settings->max_pixels);
+    struct shared s = {.job = job, .how = {job->root, decode, job->half}};
     int helpers = 0, n = MAX(thread_count(job), 1);
     pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
     while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, work, &s) == 0)

@@ -15,7 +15,7 @@
 
 struct judge_how {
     const char *root;
-    struct image_limits limits;
+    struct image_how decode;
     enum image_half half; // what of the file is the picture
 };
 
@@ -30,6 +30,7 @@ struct judge_job {
     const char *root;
     enum image_half half;
     const struct config_curator *settings; // threads, max_pixels, min_side, max_side
+    const struct config_loader *reading;   // exif, alpha, truncated; NULL: as the reference
     struct pictures *pictures;             // those OPEN, not `known`, not `later` are read
     const atomic_bool *cancel;             // NULL: cannot be stopped
     // NULL, or called now and then from any thread.

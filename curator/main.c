@@ -73,6 +73,7 @@ static void set_curation(const struct config *config, char domain, struct curati
     ret->note = config->top.note;
     ret->settings = &config->curator[domain == 'B'];
     ret->other = &config->curator[domain != 'B'];
+    ret->reading = &config->loader;
     curation_init(ret);
 }
 

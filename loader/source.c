@@ -6,6 +6,7 @@
 #include "digest.h"
 #include "err.h"
 #include "fs.h"
+#include "image_settings.h"
 #include "util.h"
 
 #define FILE_MAX ((size_t)512 << 20)
@@ -32,12 +33,13 @@ void source_init(struct source *s, const struct config *config, const struct ite
         .channels = {(int)config->trainer.input_nc, (int)config->trainer.output_nc},
         .load_size = (int)config->loader.load_size,
         .crop_size = (int)config->loader.crop_size,
-        .limits = image_default_limits,
+        .exact = config->loader.exact_decode,
         .points = points,
         .halves = is_paired(config) && same_files(manifests[0], manifests[1]),
         .lead = strcmp(manifests[0]->domain, "A") != 0,
     };
-    s->limits.max_pixels = MAX(config->curator[0].max_pixels, config->curator[1].max_pixels);
+    s->how = image_settings_how(&config->loader,
+                                MAX(config->curator[0].max_pixels, config->curator[1].max_pixels));
     if (!preprocess_from_name(config->loader.preprocess, &s->preprocess))
         BUG("preprocess '%s' passed the settings' check", config->loader.preprocess);
     // Training and held-out records are resized differently: two keys cannot collide, since a
@@ -76,19 +78,32 @@ static int read_checked(const struct manifest_record *r, const char *path, uint8
     return err_set(ERR_DATA, "'%s' has changed since the pictures were chosen", path);
 }
 
-static int resize(struct source *s, const struct image *im, bool augment, struct image *ret) {
+struct size {
+    int w, h;
+};
+
+// What a picture of `full` pixels becomes before it is cropped.
+static int target_size(const struct source *s, struct size full, bool augment,
+                       struct size *ret_size) {
     int size = augment ? s->load_size : s->crop_size;
-    int w, h, err;
-    err = preprocess_check(s->preprocess, im->w, im->h, size, s->crop_size);
-    if (err)
-        return err;
-    preprocess_scaled_size(s->preprocess, im->w, im->h, size, s->crop_size, &w, &h);
-    image_resize(im, w, h, ret);
-    return ERR_OK;
+    int err = preprocess_check(s->preprocess, full.w, full.h, size, s->crop_size);
+    if (!err)
+        preprocess_scaled_size(s->preprocess, full.w, full.h, size, s->crop_size, &ret_size->w,
+                               &ret_size->h);
+    return err;
 }
 
-static int read_and_decode(struct source *s, int side, uint64_t record, struct image *ret_image,
-                           struct source_times *times) {
+// Whether the file may be decoded smaller than it is: a half's place in it must be exact.
+static bool may_shrink(const struct source *s) {
+    return !s->exact && !s->halves;
+}
+
+static struct size size_of(const struct manifest_record *r) {
+    return (struct size){r->w, r->h};
+}
+
+static int read_and_decode(struct source *s, int side, uint64_t record, bool augment,
+                           struct image *ret_image, struct source_times *times) {
     const struct manifest *m = s->manifest[side];
     const struct manifest_record *r = &m->records[record];
     char *path = xasprintf("%s/%s", m->root, r->path);
@@ -98,7 +113,14 @@ static int read_and_decode(struct source *s, int side, uint64_t record, struct i
     if (err)
         goto out;
     int64_t was_read = now_us();
-    err = image_decode(path, bytes, (size_t)r->size, &s->limits, s->channels[side], ret_image);
+    struct image_how how = s->how;
+    struct size fit = {0, 0};
+    if (may_shrink(s))
+        err = target_size(s, size_of(r), augment, &fit);
+    how.fit_w = fit.w;
+    how.fit_h = fit.h;
+    if (!err)
+        err = image_decode_how(path, bytes, (size_t)r->size, &how, s->channels[side], ret_image);
     if (err)
         goto out;
     times->read_us += was_read - start;
@@ -118,13 +140,20 @@ static int finish(struct source *s, int side, uint64_t record, bool augment,
                   struct source_times *times) {
     int64_t start = now_us();
     struct image half = {0};
+    const struct image *im = s->halves ? &half : decoded;
+    struct size target;
     int err = ERR_OK;
     if (s->halves && decoded->w < 2)
         err = err_set(ERR_DATA, "one pixel wide: no two pictures side by side");
     else if (s->halves)
         image_cut_half(decoded, side == s->lead ? IMAGE_LEFT : IMAGE_RIGHT, &half);
     if (!err)
-        err = resize(s, s->halves ? &half : decoded, augment, ret_image);
+        err = target_size(s,
+                          may_shrink(s) ? size_of(&s->manifest[side]->records[record])
+                                        : (struct size){im->w, im->h},
+                          augment, &target);
+    if (!err)
+        image_resize(im, target.w, target.h, ret_image);
     if (err)
         report(s, side, record, s->manifest[side]->records[record].path);
     image_fini(&half);
@@ -165,7 +194,7 @@ static int load(struct source *s, int side, uint64_t record, bool augment, struc
     if (take_cached(s, side, record, augment, ret_image, times))
         return ERR_OK;
     struct image decoded;
-    int err = read_and_decode(s, side, record, &decoded, times);
+    int err = read_and_decode(s, side, record, augment, &decoded, times);
     if (err)
         return err;
     err = finish_and_cache(s, side, record, augment, &decoded, ret_image, times);
@@ -177,7 +206,7 @@ static int load(struct source *s, int side, uint64_t record, bool augment, struc
 static int load_halves(struct source *s, uint64_t record, bool augment, struct image ret_images[2],
                        struct source_times *times) {
     struct image decoded;
-    int err = read_and_decode(s, 0, record, &decoded, times);
+    int err = read_and_decode(s, 0, record, augment, &decoded, times);
     if (err)
         return err;
     for (int side = 0; side < 2 && !err; side++)

@@ -29,7 +29,8 @@ struct source {
     int lead;    // the side of domain A: of a pair, its size is what crops are drawn for
     enum preprocess preprocess;
     int load_size, crop_size;
-    struct image_limits limits;
+    struct image_how how;
+    bool exact; // decode in full size, not only as large as is wanted
     struct cache *cache;
     struct points *points;
     uint8_t *reported[2]; // one byte a record, set when its trouble has been told

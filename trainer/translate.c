@@ -14,6 +14,7 @@
 #include "config.h"
 #include "err.h"
 #include "fs.h"
+#include "image_settings.h"
 #include "log.h"
 #include "picture.h"
 #include "setup.h"
@@ -271,7 +272,8 @@ static void translator_close(struct translator *t) {
 
 static int translate(struct translator *t, const struct file *f) {
     struct image in, out;
-    int err = image_load(f->in, &image_default_limits, t->channels_in, &in);
+    struct image_how how = image_settings_how(&t->config->loader, image_default_limits.max_pixels);
+    int err = image_load_how(f->in, &how, t->channels_in, &in);
     if (err)
         return err;
     err = picture_translate(t->model, t->net, t->channels_out, &in, &out);

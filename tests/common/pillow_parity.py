@@ -3,10 +3,11 @@
 
     pillow_parity.py TEST_IMAGE_PROGRAM DATA_FOLDER [PICTURES]
 
-The program reads requests "FILE PREPROCESS LOAD CROP X Y FLIP", tab separated, from standard
-input and answers each with a line "W H C" and the bytes, or "error TEXT". Pillow stands for the
-reference here: open, convert("RGB"), resize, crop, transpose.
-Last line: "N compared, N files, N differ". Exit status 1 if any differ, 77 without data or Pillow.
+The program reads requests "FILE PREPROCESS LOAD CROP X Y FLIP HOW", tab separated, from standard
+input and answers each with a line "W H C" and the bytes, or "error TEXT". HOW holds `e` for EXIF's
+orientation, `w` for transparency on white, `d` for decoding no larger than LOAD x LOAD needs. Pillow
+stands for the reference here: open, convert("RGB"), resize, crop, transpose.
+Last line: "N compared, N files, N decoded smaller, N differ, N refused". Exit status 1 if any differ, 77 without data or Pillow.
 """
 import os
 import random
@@ -16,7 +17,7 @@ import tempfile
 import warnings
 
 try:
-    from PIL import Image, PngImagePlugin
+    from PIL import Image, ImageOps, PngImagePlugin
 except ImportError:
     sys.exit(77)
 
@@ -78,7 +79,7 @@ def check_file(program, path, im, stats, log):
         x = max(0, big.width - crop) * (n % 5) // 4
         y = max(0, big.height - crop) * (n % 3) // 2
         flip = (n + i) % 2
-        size, got = program.ask(path, mode, load, crop, x, y, flip)
+        size, got = program.ask(path, mode, load, crop, x, y, flip, "")
         want = expected(im, mode, load, crop, x, y, flip)
         stats["compared"] += 1
         if got != want.tobytes():
@@ -92,8 +93,8 @@ def real_pictures(data, count):
     for folder, _, names in os.walk(data):
         names = sorted(n for n in names if n.lower().endswith((".jpg", ".png")))
         if "nasty" not in folder:
-            found += [os.path.join(folder, n) for n in names[:: max(1, len(names) // 6)][:6]]
-    return sorted(found)[:count]
+            found += [os.path.join(folder, n) for n in names[:: max(1, len(names) // 12)][:12]]
+    return sorted(found)[:: max(1, len(found) // count)][:count]
 
 
 def make_pictures(folder):
@@ -123,20 +124,70 @@ def make_pictures(folder):
             yield path
 
 
+def make_oriented(folder):
+    """Photographs that were taken in each of the eight positions, or in none that exists."""
+    im = Image.radial_gradient("L").resize((61, 47)).convert("RGB")
+    im.paste((200, 30, 10), (5, 3, 30, 20))
+    for ext in ("jpg", "png", "webp"):
+        for orientation in range(0, 10):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            exif[0x010F] = "a camera"
+            path = os.path.join(folder, f"oriented_{orientation}.{ext}")
+            im.save(path, exif=exif)
+            yield path
+
+
+def on_white(im):
+    alpha = im if "A" in im.mode or "transparency" in im.info else None
+    white = Image.new("RGB", im.size, "white")
+    if alpha:
+        rgba = im.convert("RGBA")
+        white.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
+        return white
+    return im.convert("RGB")
+
+
+def check_choices(program, path, stats, log):
+    """Orientation, transparency and reduced decoding against Pillow's own."""
+    with Image.open(path) as im:
+        wants = {"": im.convert("RGB"), "e": ImageOps.exif_transpose(im).convert("RGB"),
+                 "w": on_white(im)}
+    for how, want in wants.items():
+        size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0, how)
+        stats["compared"] += 1
+        if got != want.tobytes():
+            stats["differ"] += 1
+            log(f"differs: made {os.path.basename(path)} {how}: {size}")
+
+
+def check_draft(program, path, stats, log):
+    """Pillow knows halves, quarters and eighths only; asked for exactly those, we agree."""
+    with Image.open(path) as im:
+        w, h = im.size
+    for part in (2, 4, 8):
+        if im.format != "JPEG" or w % part or h % part or w != h:
+            continue
+        with Image.open(path) as im:
+            im.draft("RGB", (w // part, h // part))
+            want = im.convert("RGB")
+        size, got = program.ask(path, "resize", w // part, 1, 0, 0, 0, "d")
+        stats["compared"] += 1
+        stats["drafts"] += 1
+        if got != want.tobytes():
+            stats["differ"] += 1
+            log(f"differs: {os.path.basename(path)} at 1/{part}: {size}, want {want.size}")
+
+
 def check_made(program, stats, log):
     with tempfile.TemporaryDirectory() as folder:
-        for path in make_pictures(folder):
-            im, _ = pillow_rgb(path)
-            size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0)
-            stats["compared"] += 1
-            if got != im.tobytes():
-                stats["differ"] += 1
-                log(f"differs: made {os.path.basename(path)}: {size}")
+        for path in list(make_pictures(folder)) + list(make_oriented(folder)):
+            check_choices(program, path, stats, log)
 
 
 def check_nasty(program, path, stats, log):
     im, failure = pillow_rgb(path)
-    size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0)
+    size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0, "")
     ours = "decoded" if got is not None else size
     log(f"nasty: {os.path.basename(path)}: {ours}; Pillow: {failure or im.size}")
     if got is None:
@@ -146,25 +197,29 @@ def check_nasty(program, path, stats, log):
     if im is None or got != im.tobytes():
         stats["differ"] += 1
         log(f"differs: {path}")
+    else:
+        check_choices(program, path, stats, log)
 
 
 def main():
     if len(sys.argv) < 3 or not os.path.isdir(sys.argv[2]):
         sys.exit(77)
     program, data = Program(sys.argv[1]), sys.argv[2]
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else 80
-    stats = {"files": 0, "compared": 0, "differ": 0, "refused": 0}
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 200
+    stats = {"files": 0, "compared": 0, "drafts": 0, "differ": 0, "refused": 0}
     for path in real_pictures(data, count):
         im, failure = pillow_rgb(path)
         if im:
             check_file(program, path, im, stats, print)
+            check_draft(program, path, stats, print)
             stats["files"] += 1
     check_made(program, stats, print)
     nasty = os.path.join(data, "nasty")
     for name in sorted(os.listdir(nasty)) if os.path.isdir(nasty) else []:
         check_nasty(program, os.path.join(nasty, name), stats, print)
-    print("{compared} compared, {files} files, {differ} differ, {refused} refused".format(**stats))
-    sys.exit(1 if stats["differ"] or stats["files"] < 60 else 0)
+    print("{compared} compared, {files} files, {drafts} decoded smaller, {differ} differ, "
+          "{refused} refused".format(**stats))
+    sys.exit(1 if stats["differ"] or stats["files"] < count or not stats["drafts"] else 0)
 
 
 if __name__ == "__main__":

@@ -357,12 +357,14 @@ static void other_formats_are_named_with_a_command_that_converts(void **state) {
         size_t size;
     } rows[] = {
         {"BM\x36\0\0\0\0\0\0\0\x36", "a.bmp",
-         "BMP is not read; convert it: convert 'a.bmp' 'a.png'", 11},
-        {"GIF89a", "d.x/b", "GIF is not read; convert it: convert 'd.x/b' 'd.x/b.png'", 6},
-        {"II*\0abcd", "c.tif", "TIFF is not read; convert it: convert 'c.tif' 'c.png'", 8},
+         "BMP is not read; convert it: convert 'bmp:a.bmp[0]' 'a.png'", 11},
+        {"BM\x36\0\0\0\0\0\0\0\x36", "d.x/it's.png",
+         "convert 'bmp:d.x/it'\\''s.png[0]' 'd.x/it'\\''s.converted.png'", 11},
+        {"GIF89a", "d.x/b", "GIF is not read; convert it: convert 'gif:d.x/b[0]' 'd.x/b.png'", 6},
+        {"II*\0abcd", "c.tif", "TIFF is not read; convert it: convert 'tiff:c.tif[0]' 'c.png'", 8},
         {"\0\0\0\x1c"
          "ftypheic",
-         "d.HEIC", "HEIC is not read; convert it: convert 'd.HEIC' 'd.png'", 12},
+         "d.HEIC", "HEIC is not read; convert it: heif-convert 'd.HEIC' 'd.png'", 12},
         {"P6\n1 1\n255\nabc", "e.ppm", "PPM is not read", 14},
         {"hello", "f.jpg", "'f.jpg': not a picture", 5},
         {"", "g.jpg", "'g.jpg': empty", 0},
@@ -417,13 +419,19 @@ static void real_and_made_pictures_equal_pillow(void **state) {
 }
 
 static void answer(char *line) {
-    char *field[7];
-    for (int i = 0; i < 7; i++)
+    char *field[8];
+    for (int i = 0; i < 8; i++)
         field[i] = strsep(&line, "\t");
     struct image im, out;
     enum preprocess p;
-    if (!field[6] || !preprocess_from_name(field[1], &p) ||
-        image_load(field[0], &image_default_limits, 3, &im)) {
+    struct image_how how = {.limits = image_default_limits};
+    if (field[7]) {
+        how.apply_exif = strchr(field[7], 'e') != NULL;
+        how.alpha_on_white = strchr(field[7], 'w') != NULL;
+        how.fit_w = how.fit_h = strchr(field[7], 'd') ? atoi(field[2]) : 0;
+    }
+    if (!field[7] || !preprocess_from_name(field[1], &p) ||
+        image_load_how(field[0], &how, 3, &im)) {
         (void)printf("error %s\n", err_text());
         return;
     }

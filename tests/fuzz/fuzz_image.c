@@ -4,15 +4,20 @@
 #include "err.h"
 #include "fuzz.h"
 #include "image.h"
+#include "util.h"
 
 static const struct image_limits limits = {.max_pixels = 1 << 16, .max_pixels_per_byte = 200};
 
-static void decode(const uint8_t *bytes, size_t size, int channels, const struct image_info *info) {
+static void decode(const uint8_t *bytes, size_t size, int channels, struct image_how how,
+                   const struct image_info *info) {
     struct image im;
     unsigned sum = 0;
-    if (image_decode("input", bytes, size, &limits, channels, &im))
+    how.limits = limits;
+    if (image_decode_how("input", bytes, size, &how, channels, &im))
         return;
-    FUZZ_CHECK(info && im.w == info->w && im.h == info->h && im.c == channels);
+    FUZZ_CHECK(info && im.c == channels);
+    FUZZ_CHECK(how.fit_w || how.apply_exif || (im.w == info->w && im.h == info->h));
+    FUZZ_CHECK(im.w <= MAX(info->w, info->h) && im.h <= MAX(info->w, info->h));
     FUZZ_CHECK((int64_t)im.w * im.h <= limits.max_pixels);
     for (int i = 0; i < im.w * im.h * im.c; i++)
         sum += im.pixels[i];
@@ -24,8 +29,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct image_info info;
     const struct image_info *known =
         image_probe("input", bytes, size, &limits, &info) == ERR_OK ? &info : NULL;
-    decode(bytes, size, 3, known);
-    decode(bytes, size, 1, known);
+    decode(bytes, size, 3, (struct image_how){0}, known);
+    decode(bytes, size, 1, (struct image_how){.keep_truncated = true}, known);
+    decode(bytes, size, 3, (struct image_how){.apply_exif = true, .alpha_on_white = true}, known);
+    decode(bytes, size, 3, (struct image_how){.fit_w = 9, .fit_h = 5, .keep_truncated = true},
+           known);
     return 0;
 }
 

@@ -85,6 +85,7 @@ static struct fixture *begin(bool side_by_side, bool swapped) {
     f->config.loader.crop_size = CROP;
     f->config.loader.preprocess = "resize_and_crop";
     f->config.loader.cache = 1 << 20;
+    f->config.loader.exact_decode = true;
     f->config.trainer.input_nc = f->config.trainer.output_nc = 3;
     for (int i = 0; i < 2; i++) {
         f->config.curator[i].use = "paired";

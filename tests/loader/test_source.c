@@ -70,6 +70,7 @@ static int set_up(void **state) {
     f->config.loader.crop_size = 16;
     f->config.loader.preprocess = "resize_and_crop";
     f->config.loader.cache = 1 << 20;
+    f->config.loader.exact_decode = true;
     f->config.trainer.input_nc = f->config.trainer.output_nc = 3;
     f->config.curator[0].use = f->config.curator[1].use = "folder";
     f->config.curator[0].max_pixels = f->config.curator[1].max_pixels = 1 << 20;
