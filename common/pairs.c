@@ -25,6 +25,16 @@ double pairs_l1(const struct image *a, const struct image *b) {
     return (double)sum / ((double)n * 127.5);
 }
 
+double pairs_psnr(const struct image *a, const struct image *b) {
+    size_t n = bytes_of(a, b);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        int d = a->pixels[i] - b->pixels[i];
+        sum += (uint64_t)(d * d);
+    }
+    return 10 * log10(255.0 * 255.0 * (double)n / (double)sum);
+}
+
 // Weighted sums of a window along one line.
 struct moments {
     double a, b, aa, bb, ab;

@@ -1,5 +1,5 @@
-// pairs - how alike two pictures of one size are: mean absolute difference and structural
-// similarity.
+// pairs - how alike two pictures of one size are: mean absolute difference, signal to noise
+// ratio and structural similarity.
 #ifndef PAIRS_H
 #define PAIRS_H
 
@@ -8,6 +8,10 @@
 // Mean of |a - b| over all pixels and channels, in units of [-1,1] (a byte is 1/127.5).
 // BUG if the sizes differ.
 double pairs_l1(const struct image *a, const struct image *b);
+
+// Peak signal to noise ratio in dB, 10 log10(255^2 / mean (a - b)^2); infinite for equal pictures.
+// BUG if the sizes differ.
+double pairs_psnr(const struct image *a, const struct image *b);
 
 // SSIM, 1 for equal pictures: Wang et al. 2004, "Image quality assessment: from error visibility to
 // structural similarity", equation 13, per channel and then averaged; windows of 11x11 pixels

@@ -150,11 +150,14 @@ static int check_complete(const struct exchange *x) {
 static int judge(struct curation *c) {
     struct text text = candidates(c);
     struct exchange x = {.c = c, .answered = xcalloc(c->walk.found.count, sizeof(bool))};
+    const char *const argv[] = {c->settings->command, NULL};
     struct script_job job = {
         .command = c->settings->command,
+        .argv = argv,
         .input = text.bytes,
         .input_size = text.size,
         .timeout_us = c->settings->timeout_s * 1000000,
+        .timeout_name = "curator's timeout_s",
         .cancel = c->cancel,
         .context = &x,
         .take = take,

@@ -284,11 +284,12 @@ static int move_into_place(const char *root, const char *path, uint64_t step) {
     return err ? err : fs_remove_tree(path);
 }
 
-static int move_latest(const char *root, uint64_t step) {
+// Lets ROOT/NAME point to the folder of a step.
+static int move_link(const char *root, const char *name, uint64_t step) {
     char link[CHECKPOINT_PATH], latest[CHECKPOINT_PATH], target[64];
 
-    join(link, root, ".latest");
-    join(latest, root, "latest");
+    join(link, root, ".link");
+    join(latest, root, name);
     (void)snprintf(target, sizeof target, "step_%08llu", (unsigned long long)step); // fits
     if (unlink(link) && errno != ENOENT)
         return failed("remove", link);
@@ -304,7 +305,11 @@ int checkpoint_commit(const char *root, const char *path, uint64_t step) {
 
     if (!err)
         err = move_into_place(root, path, step);
-    return err ? err : move_latest(root, step);
+    return err ? err : move_link(root, "latest", step);
+}
+
+int checkpoint_mark_best(const char *root, uint64_t step) {
+    return step ? move_link(root, "best", step) : ERR_OK;
 }
 
 // ---- what there is ----
@@ -421,15 +426,17 @@ static int retain_older(const char *root, const struct kept *all, int n, uint64_
     return err;
 }
 
-int checkpoint_retain(const char *root, uint64_t step, int keep, int keep_weights_every) {
+int checkpoint_retain(const char *root, const struct state *s, int keep, int keep_weights_every) {
     struct steps steps;
     int n = 0, err = list_steps(root, true, &steps);
     struct kept *scheduled = xcalloc((size_t)steps.n + 1, sizeof *scheduled);
-    for (int i = 0; i < steps.n && steps.items[i] <= step && !err; i++) {
+    for (int i = 0; i < steps.n && steps.items[i] <= s->step && !err; i++) {
         struct kept k = look_at(root, steps.items[i]);
+        if (k.step == s->best.step)
+            continue;
         if (k.scheduled)
             scheduled[n++] = k;
-        else if (k.step < step)
+        else if (k.step < s->step)
             err = remove_whole(root, k.step);
     }
     if (!err)

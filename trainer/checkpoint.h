@@ -9,6 +9,7 @@
 //                                              no name, path, process count or interval
 //                             state.json       counters and the digest of every other file
 //   checkpoints/latest -> step_00012000
+//   checkpoints/best -> step_00011000          by trainer.best_metric
 //
 // No file holds a time, a host or a path: `sha256sum checkpoints/step_*/*` of two trainings of the
 // same thing are equal, whatever interrupted them. The folder is made under a hidden name, synced
@@ -48,11 +49,14 @@ int checkpoint_write(const char *path, const struct checkpoint_content *content,
 // Moves the folder to its name and `latest` to it. ERR_IO, ERR_SPACE.
 int checkpoint_commit(const char *root, const char *path, uint64_t step);
 
-// Removes what is no longer kept among the checkpoints up to `step`. Of those that the settings
-// name (state.scheduled) the newest `keep` stay whole; of the older ones the first of every
-// `keep_weights_every` epochs keeps its weights, the others go. One in between stays until there
-// is a newer checkpoint. Also removes leftovers of a killed process.
-int checkpoint_retain(const char *root, uint64_t step, int keep, int keep_weights_every);
+// Moves `best` to the checkpoint of that step; 0: there is none. ERR_IO.
+int checkpoint_mark_best(const char *root, uint64_t step);
+
+// Removes what is no longer kept among the checkpoints up to s->step. The best one stays whole. Of
+// those that the settings name (state.scheduled) the newest `keep` stay whole; of the older ones
+// the first of every `keep_weights_every` epochs keeps its weights, the others go. One in between
+// stays until there is a newer checkpoint. Also removes leftovers of a killed process.
+int checkpoint_retain(const char *root, const struct state *s, int keep, int keep_weights_every);
 
 // ---- loading ----
 

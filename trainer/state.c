@@ -56,6 +56,12 @@ static void write_plateau(FILE *out, const struct plateau *p) {
                 (unsigned long long)p->bad, (unsigned long long)p->drops);
 }
 
+static void write_best(FILE *out, const struct best *b) {
+    if (b->step)
+        fprintf(out, "  \"best\": {\"metric\": \"%s\", \"step\": %llu, \"value\": %.17g},\n",
+                b->metric, (unsigned long long)b->step, b->value);
+}
+
 int state_save(const struct state *s, const char *path) {
     char *text = NULL;
     size_t size = 0;
@@ -69,6 +75,7 @@ int state_save(const struct state *s, const char *path) {
     fprintf(out, "  \"device\": \"%s\",\n  \"threads\": %llu,\n", s->device,
             (unsigned long long)s->threads);
     write_plateau(out, &s->plateau);
+    write_best(out, &s->best);
     fputs("  \"manifests\": {\n", out);
     write_manifest(out, "A", &s->manifest[0]);
     fputs(",\n", out);
@@ -172,6 +179,14 @@ static void read_plateau(struct reader *r, struct plateau *ret) {
     ret->drops = plateau_number(r, "drops");
 }
 
+static void read_best(struct reader *r, struct best *ret) {
+    if (!find(r, "best", NULL, NULL))
+        return;
+    ret->step = number(r, "best", "step", NULL);
+    ret->value = real(r, "best", "value");
+    text(r, find(r, "best", "metric", NULL), "best", ret->metric, sizeof ret->metric);
+}
+
 static void read_state(struct reader *r, struct state *s) {
     if (number(r, "format", NULL, NULL) != 1)
         r->wrong = "format";
@@ -183,6 +198,7 @@ static void read_state(struct reader *r, struct state *s) {
     s->threads = number(r, "threads", NULL, NULL);
     text(r, find(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
     read_plateau(r, &s->plateau);
+    read_best(r, &s->best);
     read_manifest(r, "A", &s->manifest[0]);
     read_manifest(r, "B", &s->manifest[1]);
     read_files(r, s);

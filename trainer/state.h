@@ -5,6 +5,7 @@
 //   {"format": 1, "step": 12000, "epoch": 8, "batch": 100, "images": 12000, "scheduled": 1,
 //    "device": "cpu", "threads": 2,
 //    "plateau": {"values": 0, "sum": 0, "epochs": 7, "best": 2.5, "bad": 1, "drops": 0},
+//    "best": {"metric": "judge/score", "step": 11000, "value": 0.61},
 //    "manifests": {"A": {"digest": "...", "count": 1100, "held_out": 58}, "B": {...}},
 //    "files": {"D_A.safetensors": "<SHA-256>", ...}}
 #ifndef STATE_H
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "best.h"
 #include "plateau.h"
 
 #define STATE_FILES_MAX 16
@@ -35,6 +37,7 @@ struct state {
     char device[16];
     uint64_t threads;
     struct plateau plateau; // all zero, and not in the file, unless the rate follows a metric
+    struct best best;       // likewise, until there is a best checkpoint
     struct state_manifest manifest[2];
     int n_files;
     struct state_file files[STATE_FILES_MAX];

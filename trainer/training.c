@@ -8,10 +8,10 @@
 #include "checkpoint.h"
 #include "digest.h"
 #include "err.h"
-#include "evaluate.h"
 #include "fork.h"
 #include "fs.h"
 #include "guard.h"
+#include "judge.h"
 #include "kernels.h"
 #include "log.h"
 #include "picture.h"
@@ -198,12 +198,10 @@ static void tell_facts(struct training *t) {
 }
 
 static bool is_recorded(const struct training *t, const char *key) {
-    bool judged = t->config->trainer.judge_pictures > 0;
     for (int i = 0; i < model_n_losses(t->model); i++)
         if (!strncmp(key, "loss/", 5) && !strcmp(key + 5, model_loss_name(t->model, i)))
             return true;
-    return judged && (!strcmp(key, "swd/AtoB") ||
-                      (!strcmp(key, "swd/BtoA") && model_n_generators(t->model) > 1));
+    return judge_records(t->config, model_n_generators(t->model), key);
 }
 
 static int check_plateau_metric(const struct training *t) {
@@ -233,6 +231,8 @@ static int begin(struct training *t, struct config *config) {
     err = make_model(t);
     if (!err)
         err = check_plateau_metric(t);
+    if (!err)
+        err = judge_check(t->config, model_n_generators(t->model));
     if (!err)
         err = fill_weights(t);
     if (!err)
@@ -286,49 +286,22 @@ static void follow_losses(struct training *t) {
     }
 }
 
-static void metric(struct training *t, const char *key, double value) {
-    points_metric(t->points, key, true, t->state.step, value);
-    follow(t, key, value);
+static void follow_score(void *context, const char *key, double value) {
+    follow(context, key, value);
 }
 
-static void tell_scores(struct training *t, const struct evaluate_scores *s) {
-    static const char *const l1[] = {"paired/L1_AtoB", "paired/L1_BtoA"};
-    static const char *const ssim[] = {"paired/SSIM_AtoB", "paired/SSIM_BtoA"};
-    metric(t, "swd/AtoB", s->a_to_b);
-    metric(t, "swd/AtoB_identity", s->a_to_b_identity);
-    if (model_n_generators(t->model) > 1) {
-        metric(t, "swd/BtoA", s->b_to_a);
-        metric(t, "swd/BtoA_identity", s->b_to_a_identity);
-    }
-    for (int i = 0; i < 2; i++) {
-        if (!isnan(s->l1[i]))
-            metric(t, l1[i], s->l1[i]);
-        if (!isnan(s->ssim[i]))
-            metric(t, ssim[i], s->ssim[i]);
-    }
-}
-
-static int judge(struct training *t) {
-    struct evaluate_options options = {.pictures = (int)t->config->trainer.judge_pictures,
-                                       .seed = (uint64_t)t->config->top.seed,
-                                       .paired =
-                                           strcmp(t->config->loader.dataset_mode, "aligned") == 0,
-                                       .stop = &t->proc->stop};
-    struct evaluate_scores scores;
-    t->judged = true;
-    if (!options.pictures)
-        return ERR_OK;
-    points_line(t->points, "step %llu, judging", (unsigned long long)t->state.step);
-    int err = evaluate(t->model, &t->held, &options, &scores);
-    if (err == ERR_SHAPE) {
-        points_event(t->points, "warn", "not_judged", t->state.step, "%s", err_text());
-        return ERR_OK;
-    }
+static int judge_nets(struct training *t) {
+    struct judge j = {.model = t->model,
+                      .held = &t->held,
+                      .config = t->config,
+                      .points = t->points,
+                      .wait = t->wait,
+                      .state = &t->state,
+                      .follow = follow_score,
+                      .context = t};
+    int err = judge(&j);
     t->judged = !err;
-    if (err)
-        return err;
-    tell_scores(t, &scores);
-    return ERR_OK;
+    return err;
 }
 
 static int render(struct training *t) {
@@ -415,8 +388,10 @@ static int save(struct training *t) {
         return err;
     points_event(t->points, "info", "checkpoint", t->state.step, "%s in %lld ms", path,
                  (long long)(t->saved_us - begun_us) / 1000);
-    return checkpoint_retain(ROOT, t->state.step, (int)t->config->trainer.keep,
-                             (int)t->config->trainer.keep_weights_every);
+    err = checkpoint_mark_best(ROOT, t->state.best.step);
+    return err ? err
+               : checkpoint_retain(ROOT, &t->state, (int)t->config->trainer.keep,
+                                   (int)t->config->trainer.keep_weights_every);
 }
 
 static bool is_time_to_save(const struct training *t) {
@@ -429,7 +404,7 @@ static int after_step(struct training *t) {
     if (is_render_due(t))
         err = render(t);
     if (!err && is_save_due(t))
-        err = judge(t);
+        err = judge_nets(t);
     if (!err && (is_save_due(t) || is_time_to_save(t)))
         err = save(t);
     return err;
@@ -602,6 +577,7 @@ static void begin_fork(struct training *t) {
         return;
     t->state.epoch += t->state.batch > 0;
     t->state.batch = 0;
+    t->state.best = (struct best){0};
     t->empty_pool = true;
     points_event(t->points, "info", "forked", t->state.step,
                  "data or settings are not the checkpoint's: goes on with the beginning of epoch "
@@ -638,7 +614,7 @@ static int begin_steps(struct training *t) {
     int err = ERR_OK;
     if (!t->state.step) {
         err = render(t);
-        return err ? err : judge(t);
+        return err ? err : judge_nets(t);
     }
     return is_save_due(t) && !t->state.scheduled ? after_step(t) : ERR_OK;
 }

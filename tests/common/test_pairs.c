@@ -7,7 +7,10 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "diversity.h"
+#include "image.h"
 #include "pairs.h"
 #include "rng.h"
 
@@ -78,10 +81,39 @@ static void difference_is_in_units_of_the_tensor(void **state) {
     image_fini(&white);
 }
 
+static void signal_to_noise_is_in_decibels(void **state) {
+    struct image a = noisy(5, 4, 3, 3), b = noisy(5, 4, 3, 3);
+    assert_true(isinf(pairs_psnr(&a, &b)));
+    for (int i = 0; i < 60; i++)
+        b.pixels[i] = (uint8_t)(a.pixels[i] < 128 ? a.pixels[i] + 51 : a.pixels[i] - 51);
+    assert_true(fabs(pairs_psnr(&a, &b) - 20 * log10(5)) < 1e-9); // 255 / 51
+    image_fini(&a);
+    image_fini(&b);
+}
+
+// Four gray levels at each position of a picture; the variance of 0, 51, 102, 153 is 4335.
+static void diversity_is_the_deviation_between_pictures(void **state) {
+    struct image set[4];
+    for (int i = 0; i < 4; i++) {
+        image_init(&set[i], 3, 2, 3);
+        for (int k = 0; k < 18; k++)
+            set[i].pixels[k] = (uint8_t)(51 * ((i + k) % 4));
+    }
+    assert_true(fabs(diversity(set, 4) - sqrt(4335.0) / 127.5) < 1e-12);
+    assert_true(isnan(diversity(set, 1)));
+    for (int i = 0; i < 4; i++)
+        memset(set[i].pixels, 200, 18);
+    assert_true(diversity(set, 4) == 0);
+    for (int i = 0; i < 4; i++)
+        image_fini(&set[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(similarity_equals_the_definition),
         cmocka_unit_test(equal_pictures_have_similarity_one_and_difference_zero),
+        cmocka_unit_test(signal_to_noise_is_in_decibels),
+        cmocka_unit_test(diversity_is_the_deviation_between_pictures),
         cmocka_unit_test(difference_is_in_units_of_the_tensor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,7 +288,7 @@ static void another_architecture_is_refused_and_changes_nothing(void **state) {
 static void the_newest_stay_whole_and_older_weights_every_so_many_epochs(void **state) {
     for (uint64_t step = 5; step <= 100; step += 5) { // 10 steps an epoch
         assert_int_equal(save(step, (float)step), ERR_OK);
-        assert_int_equal(checkpoint_retain(ROOT, step, 3, 4), ERR_OK);
+        assert_int_equal(checkpoint_retain(ROOT, &(struct state){.step = step}, 3, 4), ERR_OK);
     }
     for (uint64_t step = 5; step <= 100; step += 5) {
         bool whole = step >= 90, weights = whole || step == 40 || step == 80;
@@ -301,12 +301,29 @@ static void the_newest_stay_whole_and_older_weights_every_so_many_epochs(void **
     assert_true(values[0][0][0][0] == 40.0f);
 }
 
+static void the_best_stays_whole_and_is_linked(void **state) {
+    for (uint64_t step = 10; step <= 100; step += 10) {
+        struct state s = state_at(step), read;
+        if (step >= 30)
+            s.best = (struct best){30, 0.1 + 0.2, "judge/score"};
+        assert_int_equal(save_state(&s, 1), ERR_OK);
+        assert_int_equal(checkpoint_mark_best(ROOT, s.best.step), ERR_OK);
+        assert_int_equal(checkpoint_retain(ROOT, &s, 2, 100), ERR_OK);
+        assert_int_equal(exists(ROOT "/best/optimizer.safetensors", 0), step >= 30);
+        if (step < 30)
+            continue;
+        assert_int_equal(state_load(ROOT "/best/state.json", &read), ERR_OK);
+        assert_true(read.step == 30 && read.best.step == 30 && read.best.value == 0.1 + 0.2);
+    }
+    assert_false(fs_exists(ROOT "/step_00000040"));
+}
+
 static void one_in_between_stays_until_there_is_a_newer_one(void **state) {
     for (uint64_t step = 10; step <= 60; step++) {
         struct state s = state_at(step);
         s.scheduled = step % 10 == 0;
         assert_int_equal(save_state(&s, 1), ERR_OK);
-        assert_int_equal(checkpoint_retain(ROOT, step, 3, 100), ERR_OK);
+        assert_int_equal(checkpoint_retain(ROOT, &s, 3, 100), ERR_OK);
         assert_int_equal(exists(ROOT "/step_%08llu", step - 1), s.step % 10 == 1);
         if (step >= 30)
             assert_true(exists(ROOT "/step_%08llu", step / 10 * 10 - 20));
@@ -317,7 +334,7 @@ static void leftovers_are_removed_and_later_steps_are_not_touched(void **state) 
     assert_int_equal(save(50, 5), ERR_OK);
     assert_int_equal(save(10, 1), ERR_OK);
     assert_int_equal(fs_mkdirs(ROOT "/.step_00000009.new", 0755), ERR_OK);
-    assert_int_equal(checkpoint_retain(ROOT, 10, 1, 100), ERR_OK);
+    assert_int_equal(checkpoint_retain(ROOT, &(struct state){.step = 10}, 1, 100), ERR_OK);
     assert_false(fs_exists(ROOT "/.step_00000009.new"));
     assert_true(fs_exists(ROOT "/step_00000050/state.json"));
 }
@@ -331,7 +348,7 @@ static bool killed_at(int n, uint64_t step, float value) {
         raise(SIGSTOP);
         int err = save(step, value);
         if (!err)
-            err = checkpoint_retain(ROOT, step, 1, 100);
+            err = checkpoint_retain(ROOT, &(struct state){.step = step}, 1, 100);
         _exit(err ? 1 : 0);
     }
     assert_true(pid > 0);
@@ -414,6 +431,7 @@ int main(void) {
         CASE(a_state_that_is_cut_or_lies_is_refused),
         CASE(another_architecture_is_refused_and_changes_nothing),
         CASE(the_newest_stay_whole_and_older_weights_every_so_many_epochs),
+        CASE(the_best_stays_whole_and_is_linked),
         CASE(one_in_between_stays_until_there_is_a_newer_one),
         CASE(leftovers_are_removed_and_later_steps_are_not_touched),
         CASE(killed_at_any_system_call_it_is_the_old_or_the_new),

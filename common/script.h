@@ -9,12 +9,16 @@
 #define SCRIPT_LINE_MAX 65536
 
 struct script_job {
-    const char *command; // the executable; started without arguments and without a shell
-    const char *input;   // what it finds on stdin
+    const char *command;     // for messages
+    const char *const *argv; // the executable's path and its arguments, NULL at the end
+    const char *input;       // what it finds on stdin
     size_t input_size;
     int64_t timeout_us;        // silence on stdout after which it is killed
-    const atomic_bool *cancel; // NULL: cannot be stopped
+    const char *timeout_name;  // the setting that says so
+    const atomic_bool *cancel; // NULL: cannot be stopped so
     void *context;
+    // Called often while it runs; an error ends it and is passed on. NULL: nothing to do meanwhile.
+    int (*meanwhile)(void *context);
     // A line of its stdout, without the newline. An error ends the script and is passed on.
     int (*take)(void *context, const char *line);
     // A line of its stderr.

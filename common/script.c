@@ -63,8 +63,8 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     (void)posix_spawnattr_setpgroup(&attributes, 0); // so that what it starts can be killed too
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                                     POSIX_SPAWN_SETPGROUP);
-    char *argv[] = {(char *)c->job->command, NULL};
-    int status = posix_spawn(&c->pid, c->job->command, &files, &attributes, argv, environ);
+    int status = posix_spawn(&c->pid, c->job->argv[0], &files, &attributes,
+                             (char *const *)c->job->argv, environ);
     (void)posix_spawnattr_destroy(&attributes);
     (void)posix_spawn_file_actions_destroy(&files);
     if (status)
@@ -160,8 +160,8 @@ static int check_time(const struct child *c, int64_t *ret_wait_ms) {
     if (c->job->cancel && atomic_load(c->job->cancel))
         return err_set(ERR_STOPPED, "stopped while '%s' was running", c->job->command);
     if (left_us <= 0)
-        return err_set(ERR_DATA, "'%s' has said nothing for %g s (curator's timeout_s)",
-                       c->job->command, (double)c->job->timeout_us / 1e6);
+        return err_set(ERR_DATA, "'%s' has said nothing for %g s (%s)", c->job->command,
+                       (double)c->job->timeout_us / 1e6, c->job->timeout_name);
     *ret_wait_ms = MIN(left_us / 1000 + 1, CANCEL_CHECK_MS);
     return ERR_OK;
 }
@@ -172,6 +172,8 @@ static int attend(struct child *c) {
     while (alive || c->out.fd >= 0 || c->complaints.fd >= 0) {
         int64_t wait_ms = 0;
         int err = check_time(c, &wait_ms);
+        if (!err && c->job->meanwhile)
+            err = c->job->meanwhile(c->job->context);
         if (err)
             return err;
         struct pollfd fds[] = {
