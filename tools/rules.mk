@@ -91,7 +91,10 @@ $(BUILD)/common/version.o: $(BUILD)/version.h
 .PHONY: FORCE
 FORCE:
 
-tests: $(PROGRAMS) $(TESTS) $(if $(wildcard tests/trainer/golden.c),$(BUILD)/tests/golden)
+include tools/cuda.mk
+programs: $(PLUGINS)
+
+tests: programs $(TESTS) $(if $(wildcard tests/trainer/golden.c),$(BUILD)/tests/golden)
 benches: $(PROGRAMS) $(BENCHES)
 
 .PHONY: programs tests benches fuzz_targets test bench lint format soak fuzz clean deps deps-test

@@ -1,0 +1,85 @@
+# The CUDA backend, trainer/cuda/: a plugin of the trainer's programs, $(BUILD)/lib/device_cuda.so,
+# made where nvcc and cuDNN are; and its emulation on the CPU for the tests, which needs neither.
+#
+#   make CUDA=0          no plugin            CUDA_HOME=DIR     where the toolkit is
+#   make CUDA_ARCHS=90   for sm_90 only       NVCC=FILE         its compiler
+
+CUDA_ARCHS ?= 80 86 89 90
+NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_HOME ?= $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
+CUDA_LIB = $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
+CUDA_INCLUDE = -isystem $(CUDA_HOME)/include
+# The sanitizers know nothing of a GPU's memory.
+CUDA ?= $(if $(SAN),0,$(if $(NVCC),$(shell printf '\#include <cudnn.h>\n' | \
+    $(CC) -E $(CUDA_INCLUDE) - >/dev/null 2>&1 && echo 1 || echo 0),0))
+
+CUDA_OWN := -Itrainer/cuda -Itrainer -Icommon -I$(BUILD)
+CUDA_KERNELS := $(wildcard trainer/cuda/*.cu)
+CUDA_SOURCES := $(wildcard trainer/cuda/*.c)
+# Where cuDNN has a stand-in.
+CUDA_CUDNN := trainer/cuda/cuda_conv.c trainer/cuda/cuda_engine.c trainer/cuda/cuda_tune.c
+CUDA_STAND_IN := trainer/cuda/cuda_conv_host.c
+# What the plugin uses of the program that loads it; a program that lacks it gets it from here.
+CUDA_SHARED := common/err.c common/fs.c common/rng.c common/util.c trainer/backend.c trainer/text.c
+
+# ---- the plugin ----
+
+CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/cuda/%.o,$(CUDA_KERNELS)) \
+    $(patsubst %.c,$(BUILD)/cuda/%.o,$(filter-out $(CUDA_STAND_IN),$(CUDA_SOURCES)))
+CUDA_SHARED_OBJECTS := $(patsubst %.c,$(BUILD)/cuda/%.o,$(CUDA_SHARED))
+CUDA_GENCODE := $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$a,code=sm_$a) \
+    -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+NVCCFLAGS := -O3 -std=c++17 $(CUDA_GENCODE) -Xcompiler=-fPIC,-Wall,-Wextra,-Wno-unused-parameter
+
+$(BUILD)/cuda/%.o: %.cu $(BUILD)/cuda_flags
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) $(CUDA_OWN) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+$(BUILD)/cuda/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC $(CUDA_OWN) $(CUDA_INCLUDE) -c $< -o $@
+$(BUILD)/lib/device_cuda.so: $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -shared -Wl,-z,defs -o $@ $^ -L$(CUDA_LIB) -Wl,-rpath,$(CUDA_LIB) -lcudnn \
+	    -lcudart -lstdc++ -lm
+-include $(wildcard $(BUILD)/cuda/*/*.d $(BUILD)/cuda/*/*/*.d)
+
+$(BUILD)/cuda_flags: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(NVCC) $(NVCCFLAGS)' | cmp -s - $@ || echo '$(NVCC) $(NVCCFLAGS)' > $@
+$(BUILD)/no_cuda:
+	@mkdir -p $(BUILD)
+	@echo 'no nvcc or no cuDNN: build/lib/device_cuda.so is not built, device = "cuda" will not be there'
+	@touch $@
+
+PLUGINS := $(if $(wildcard trainer/cuda/backend_cuda.c),$(if $(filter 1,$(CUDA)),$(BUILD)/lib/device_cuda.so,$(if $(filter command% environment%,$(origin CUDA))$(SAN),,$(BUILD)/no_cuda)))
+
+# ---- the emulation ----
+
+CUDA_HOST := tests/trainer/cuda
+CUDA_HOST_OWN := -I$(CUDA_HOST) $(CUDA_OWN)
+CUDA_HOST_OBJECTS := $(patsubst %.cu,$(BUILD)/cuda_host/%.o,$(CUDA_KERNELS)) \
+    $(patsubst %.c,$(BUILD)/cuda_host/%.o,$(filter-out $(CUDA_CUDNN),$(CUDA_SOURCES)) \
+        $(wildcard $(CUDA_HOST)/*.c))
+CXX ?= g++
+CXX_HOST_FLAGS := -x c++ -std=c++17 -g -O2 $(filter -fsanitize% -fno-sanitize% -fno-omit%,$(OPT)) \
+    -Wall -Wextra -Wno-unused-parameter -ffp-contract=off -fno-math-errno -fPIC -MMD -MP
+
+$(BUILD)/cuda_host/%.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CXX) $(CXX_HOST_FLAGS) $(CUDA_HOST_OWN) -c $< -o $@
+$(BUILD)/cuda_host/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC $(CUDA_HOST_OWN) -c $< -o $@
+$(BUILD)/libcuda_host.a: $(CUDA_HOST_OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+$(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -shared -Wl,-z,defs -o $@ $^ -lstdc++ -lm
+-include $(wildcard $(BUILD)/cuda_host/*/*.d $(BUILD)/cuda_host/*/*/*.d)
+
+# Tests of kernels, in the program itself; tests of the backend load the plugin.
+$(BUILD)/tests/trainer/test_cuda_%: LIBS_trainer += -lstdc++
+$(BUILD)/tests/trainer/test_cuda_%.o: CFLAGS_trainer += -I$(CUDA_HOST) -Itrainer/cuda
+$(patsubst tests/trainer/%.c,$(BUILD)/tests/trainer/%,$(wildcard tests/trainer/test_cuda_kernels*.c)): \
+    $(BUILD)/libcuda_host.a $(BUILD)/tests/trainer/reference_ops.o

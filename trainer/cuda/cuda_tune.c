@@ -1,0 +1,219 @@
+#include "cuda_tune.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda_error.h"
+#include "err.h"
+#include "rng.h"
+#include "util.h"
+
+#define INNER 5                   // executions a repetition
+#define REPETITIONS 9             // of which the median counts
+#define HOPELESS 1.5f             // a first repetition that much slower ends the trial
+#define PATTERN ((size_t)1 << 20) // random numbers, repeated over a tensor
+#define ALIGNMENT ((size_t)256)
+
+// The buffers of a trial, and a stream to try on.
+struct trial {
+    const struct cuda_target *target;
+    cudaStream_t stream;
+    void *memory;
+    cudnn_object pack;
+    cudaEvent_t from, to;
+};
+
+static size_t aligned(size_t bytes) {
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+// Numbers in [-1,1) of the element's type.
+static void *random_pattern(enum cuda_math math) {
+    float *numbers = xmalloc(PATTERN);
+    uint16_t *narrow = (uint16_t *)numbers;
+
+    for (size_t i = 0; i < PATTERN / sizeof *numbers; i++)
+        numbers[i] = (float)(2 * rng_uniform(1, RNG_TEST, i, 0) - 1);
+    if (math == MATH_BF16)
+        for (size_t i = 0; i < PATTERN / sizeof *narrow; i++) {
+            float x = (float)(2 * rng_uniform(1, RNG_TEST, i, 1) - 1);
+            uint32_t bits;
+            memcpy(&bits, &x, sizeof bits);
+            narrow[i] = (uint16_t)(bits >> 16);
+        }
+    return numbers;
+}
+
+static int fill(struct trial *t, enum cuda_math math, size_t bytes) {
+    char *pattern = random_pattern(math);
+    cudaError_t code = cudaSuccess;
+
+    for (size_t at = 0; at < bytes && code == cudaSuccess; at += PATTERN)
+        code = cudaMemcpy((char *)t->memory + at, pattern, MIN(PATTERN, bytes - at),
+                          cudaMemcpyHostToDevice);
+    free(pattern);
+    return code == cudaSuccess ? ERR_OK : cuda_error(ERR_DEVICE, "filling a trial's memory", code);
+}
+
+static int bind(struct trial *t, void *const operands[3], void *workspace) {
+    int64_t ids[3] = {1, 2, 3};
+
+    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &t->pack) ||
+        cudnnBackendSetAttribute(t->pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3,
+                                 ids) ||
+        cudnnBackendSetAttribute(t->pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+                                 CUDNN_TYPE_VOID_PTR, 3, operands) ||
+        cudnnBackendSetAttribute(t->pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
+                                 &workspace) ||
+        cudnnBackendFinalize(t->pack))
+        return err_set(ERR_DEVICE, "cuDNN takes no buffers for a trial");
+    return ERR_OK;
+}
+
+static int trial_init(struct trial *t, const struct cuda_problem *p, size_t workspace_bytes) {
+    size_t element = cuda_math_bytes(p->site.math), sizes[3], at = 0;
+    char *operands[3];
+    char text[CUDA_SITE_TEXT];
+
+    cuda_site_sizes(&p->site, sizes);
+    for (int i = 0; i < 3; i++)
+        at += aligned(sizes[i] * element);
+    cudaError_t code = cudaMalloc(&t->memory, at + aligned(workspace_bytes + 1));
+    if (code == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError(); // it is told below
+        cuda_site_print(&p->site, text);
+        return err_set(ERR_DEVICE,
+                       "the GPU has no %zu MiB left to try engines for %s; reduce "
+                       "loader.batch_size, loader.crop_size or trainer.ngf",
+                       (at + workspace_bytes) >> 20, text);
+    }
+    CUDA(ERR_DEVICE, code);
+    int err = fill(t, p->site.math, at);
+    if (err)
+        return err;
+    CUDA(ERR_DEVICE, cudaEventCreate(&t->from));
+    CUDA(ERR_DEVICE, cudaEventCreate(&t->to));
+    operands[0] = t->memory;
+    operands[1] = operands[0] + aligned(sizes[0] * element);
+    operands[2] = operands[1] + aligned(sizes[1] * element);
+    return bind(t, (void *const *)operands, operands[2] + aligned(sizes[2] * element));
+}
+
+// The results of these were looked at where they matter: what is left fails no more.
+static void trial_fini(struct trial *t) {
+    if (t->pack)
+        (void)cudnnBackendDestroyDescriptor(t->pack);
+    if (t->from)
+        (void)cudaEventDestroy(t->from);
+    if (t->to)
+        (void)cudaEventDestroy(t->to);
+    (void)cudaFree(t->memory);
+}
+
+// A graph of INNER executions; NULL if the engine cannot be run or captured.
+static int record(const struct trial *t, const struct cuda_built *plan, cudaGraphExec_t *ret) {
+    cudaGraph_t graph = NULL;
+    bool good;
+
+    *ret = NULL;
+    // Once outside: modules are loaded at their first use.
+    if (cudnnBackendExecute(t->target->handle, plan->object, t->pack) != CUDNN_STATUS_SUCCESS)
+        return ERR_OK;
+    CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
+    CUDA(ERR_DEVICE, cudaStreamBeginCapture(t->stream, cudaStreamCaptureModeThreadLocal));
+    good = true;
+    for (int i = 0; i < INNER && good; i++)
+        good =
+            cudnnBackendExecute(t->target->handle, plan->object, t->pack) == CUDNN_STATUS_SUCCESS;
+    good = cudaStreamEndCapture(t->stream, &graph) == cudaSuccess && good;
+    good = good && cudaGraphInstantiate(ret, graph, 0) == cudaSuccess;
+    if (graph)
+        (void)cudaGraphDestroy(graph); // the copy that is launched stays
+    if (!good)
+        (void)cudaGetLastError(); // another engine will do
+    return ERR_OK;
+}
+
+static int repeat(const struct trial *t, cudaGraphExec_t graph, float *ret_ms) {
+    float ms;
+
+    CUDA(ERR_DEVICE, cudaEventRecord(t->from, t->stream));
+    CUDA(ERR_DEVICE, cudaGraphLaunch(graph, t->stream));
+    CUDA(ERR_DEVICE, cudaEventRecord(t->to, t->stream));
+    CUDA(ERR_DEVICE, cudaEventSynchronize(t->to));
+    CUDA(ERR_DEVICE, cudaEventElapsedTime(&ms, t->from, t->to));
+    *ret_ms = ms / INNER;
+    return ERR_OK;
+}
+
+static int by_value(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+
+    return (x > y) - (x < y);
+}
+
+// INFINITY for what is left out; trials that are slower than `best` may end early.
+static int measure(const struct trial *t, const struct cuda_built *plan, float best,
+                   float *ret_ms) {
+    float ms[REPETITIONS], first = 0;
+    cudaGraphExec_t graph;
+    int err = record(t, plan, &graph);
+
+    *ret_ms = INFINITY;
+    if (err || !graph)
+        return err;
+    err = repeat(t, graph, &first);
+    for (int i = 0; i < REPETITIONS && !err && first < HOPELESS * best; i++)
+        err = repeat(t, graph, &ms[i]);
+    if (!err && first < HOPELESS * best) {
+        qsort(ms, REPETITIONS, sizeof *ms, by_value);
+        *ret_ms = ms[REPETITIONS / 2];
+    }
+    (void)cudaGraphExecDestroy(graph); // it has run
+    return err;
+}
+
+// The workspace that all plans worth trying have in common.
+static size_t workspace_of(int count, const struct cuda_built *plans) {
+    size_t least = SIZE_MAX, most = 0;
+
+    for (int i = 0; i < count; i++) {
+        least = MIN(least, plans[i].workspace_bytes);
+        if (plans[i].workspace_bytes <= CUDA_TUNE_WORKSPACE)
+            most = MAX(most, plans[i].workspace_bytes);
+    }
+    return MAX(least, most);
+}
+
+static int fastest(const struct trial *t, int count, const struct cuda_built *plans,
+                   size_t workspace_bytes, int *ret_best, float *ret_ms) {
+    float best = INFINITY;
+
+    for (int i = 0; i < count; i++) {
+        float ms = INFINITY;
+        int err = ERR_OK;
+        if (plans[i].workspace_bytes <= workspace_bytes)
+            err = measure(t, &plans[i], best, &ms);
+        if (err)
+            return err;
+        if (ms < best) {
+            best = ms;
+            *ret_best = i;
+        }
+    }
+    *ret_ms = best;
+    return isinf(best) ? err_set(ERR_DEVICE, "none of cuDNN's engines can be run") : ERR_OK;
+}
+
+int cuda_tune(const struct cuda_problem *p, const struct cuda_target *target, cudaStream_t stream,
+              int count, const struct cuda_built *plans, int *ret_best, float *ret_ms) {
+    struct trial t = {.target = target, .stream = stream};
+    size_t workspace_bytes = workspace_of(count, plans);
+    int err = trial_init(&t, p, workspace_bytes);
+
+    if (!err)
+        err = fastest(&t, count, plans, workspace_bytes, ret_best, ret_ms);
+    trial_fini(&t);
+    return err;
+}
