@@ -17,6 +17,7 @@ libspng-dev         PNG
 libwebp-dev         WebP
 libexif-dev         orientation of photographs
 zlib1g-dev          compression
+libzip-dev          weights that PyTorch has saved
 libsqlite3-dev      database
 sqlite3             its shell
 libmicrohttpd-dev   dashboard

@@ -17,8 +17,16 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "data is written as it lies in memory");
 
-static const char *const type_names[] = {[SAFETENSORS_F32] = "F32", [SAFETENSORS_I64] = "I64"};
-static const uint64_t type_bytes[] = {[SAFETENSORS_F32] = 4, [SAFETENSORS_I64] = 8};
+static const char *const type_names[] = {[SAFETENSORS_F32] = "F32",
+                                         [SAFETENSORS_I64] = "I64",
+                                         [SAFETENSORS_F16] = "F16",
+                                         [SAFETENSORS_BF16] = "BF16",
+                                         [SAFETENSORS_F64] = "F64"};
+static const uint64_t type_bytes[] = {[SAFETENSORS_F32] = 4,
+                                      [SAFETENSORS_I64] = 8,
+                                      [SAFETENSORS_F16] = 2,
+                                      [SAFETENSORS_BF16] = 2,
+                                      [SAFETENSORS_F64] = 8};
 
 // Bytes of the tensor; false if that passes 2^63.
 static bool size_of(const struct safetensor *t, uint64_t *ret_bytes) {
@@ -218,7 +226,7 @@ static int on_string(void *context, const unsigned char *text, size_t size) {
             h->place = AT_FIELD;
             return 1;
         }
-    return refuse(h, "a dtype other than F32 and I64");
+    return refuse(h, "a dtype other than F32, F16, BF16, F64 and I64");
 }
 
 static int on_integer(void *context, long long value) {
@@ -467,5 +475,12 @@ const struct safetensor *safetensors_find(const struct safetensors *f, const cha
 }
 
 int safetensors_read(const struct safetensors *f, const struct safetensor *t, void *ret_data) {
-    return read_at(f->fd, f->path, f->data_start + t->begin, ret_data, t->bytes);
+    return safetensors_read_part(f, t, 0, ret_data, t->bytes);
+}
+
+int safetensors_read_part(const struct safetensors *f, const struct safetensor *t, uint64_t at,
+                          void *ret_data, size_t size) {
+    if (at > t->bytes || size > t->bytes - at)
+        BUG("bytes beyond tensor '%s'", t->name);
+    return read_at(f->fd, f->path, f->data_start + t->begin + at, ret_data, size);
 }

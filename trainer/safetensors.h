@@ -19,7 +19,13 @@
 #define SAFETENSORS_HEADER_MAX (256 << 10)
 #define SAFETENSORS_RANK_MAX 4
 
-enum safetensors_type { SAFETENSORS_F32, SAFETENSORS_I64 };
+enum safetensors_type {
+    SAFETENSORS_F32,
+    SAFETENSORS_I64,
+    SAFETENSORS_F16, // these only in files of others
+    SAFETENSORS_BF16,
+    SAFETENSORS_F64
+};
 
 struct safetensor {
     const char *name;
@@ -52,5 +58,8 @@ const struct safetensor *safetensors_find(const struct safetensors *f, const cha
 
 // Reads the tensor's bytes. ERR_IO.
 int safetensors_read(const struct safetensors *f, const struct safetensor *t, void *ret_data);
+// `size` of them from byte `at` on; they must be there.
+int safetensors_read_part(const struct safetensors *f, const struct safetensor *t, uint64_t at,
+                          void *ret_data, size_t size);
 
 #endif
