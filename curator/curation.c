@@ -8,6 +8,7 @@
 
 #include "cache.h"
 #include "digest.h"
+#include "duplicates.h"
 #include "err.h"
 #include "fs.h"
 #include "judge.h"
@@ -17,7 +18,7 @@
 #include "util.h"
 
 // Of the way judge.c looks at a picture; an old cache is not used.
-#define JUDGE_VERSION 2
+#define JUDGE_VERSION 3
 
 void curation_init(struct curation *c) {
     c->curator = curator_find(c->settings->use);
@@ -172,6 +173,9 @@ static void add_settings(struct text *t, const struct config_curator *s) {
              (long long)s->limit, (long long)s->min_side, (long long)s->max_side,
              (long long)s->keep_nearest, (long long)s->years[0], (long long)s->years[1],
              (long long)s->keep_largest, (long long)s->max_pixels);
+    text_add(t, "%lld %a %a %a %a %a %a %a %a %d %lld\n", (long long)s->max_pixels_per_byte,
+             s->min_aspect, s->max_aspect, s->min_chroma, s->min_luma, s->max_luma, s->min_contrast,
+             s->min_entropy, s->min_sharpness, s->drop_duplicates, (long long)s->near_duplicates);
 }
 
 static const char *word(const char *setting) {
@@ -189,6 +193,8 @@ static void add_state(struct text *t, const struct curation *c) {
     text_add(t, "%s\n%s\n%s\n%s\n%llu %d\n", c->domain, c->root, c->folder,
              c->aside ? c->aside : "", (unsigned long long)c->seed, c->half);
     add_settings(t, c->settings);
+    if (c->half)
+        add_settings(t, c->other); // each half has its own bounds
     char *reading = reading_text(c);
     text_add(t, "%s\n", reading);
     free(reading);
@@ -213,20 +219,39 @@ void curation_state(const struct curation *c, char ret[65]) {
 
 // ---- judge ----
 
-// What a cache entry depends on besides the file.
-static void cache_key(const struct curation *c, char ret[65]) {
+struct cache {
+    const char *path; // NULL: none
+    char key[65];     // what an entry depends on besides the file
+    size_t hits;
+};
+
+static void cache_init(struct cache *ret, const struct curation *c, const char *path) {
     uint8_t digest[32];
     char *reading = reading_text(c);
-    char *text = xasprintf("judge %d %d %lld %s", JUDGE_VERSION, c->half,
-                           (long long)c->settings->max_pixels, reading);
+    char *text = xasprintf("judge %d %d %lld %lld %s", JUDGE_VERSION, c->half,
+                           (long long)c->settings->max_pixels,
+                           (long long)c->settings->max_pixels_per_byte, reading);
+    *ret = (struct cache){.path = path};
     digest_bytes(text, strlen(text), digest);
-    digest_hex(digest, ret);
+    digest_hex(digest, ret->key);
     free(text);
     free(reading);
 }
 
+static int judge_known_and_new(struct curation *c, const struct judge_job *job,
+                               struct cache *cache) {
+    size_t hits = 0, read = 0;
+    if (cache->path && cache_apply(cache->path, cache->key, &c->walk.found, &hits))
+        curation_say(c, "warn", "cache", "all pictures are read again: %s", err_text());
+    cache->hits += hits;
+    int err = judge_all(job, &read);
+    c->files_read += read;
+    return err;
+}
+
 // Reads as many of the best as may be kept, then as many more as were bad, until it is enough.
-static int judge_best(struct curation *c, const struct judge_job *job, size_t keep) {
+static int judge_best(struct curation *c, const struct judge_job *job, struct cache *cache,
+                      size_t keep) {
     size_t count, taken = 0, good = 0;
     struct picture **ranked = select_ranked(c, &count);
     int err = ERR_OK;
@@ -234,33 +259,34 @@ static int judge_best(struct curation *c, const struct judge_job *job, size_t ke
         ranked[i]->later = true;
     do { // at least once: held-out pictures are read too
         size_t end = MIN(count, taken + keep - good);
-        for (size_t i = taken; i < end; i++)
-            ranked[i]->later = false;
-        err = judge_all(job);
         for (; taken < end; taken++)
-            good += picture_is_good(ranked[taken]);
+            ranked[taken]->later = false;
+        err = judge_known_and_new(c, job, cache);
+        if (!err)
+            good = duplicates_reject(c, ranked, taken);
     } while (!err && good < keep && taken < count);
     free(ranked);
     return err;
 }
 
-static int judge_files(struct curation *c, const char *cache) {
-    char key[65];
-    cache_key(c, key);
-    size_t known = cache ? cache_apply(cache, key, &c->walk.found) : 0;
+static int judge_files(struct curation *c, const char *cache_path) {
+    struct cache cache;
+    cache_init(&cache, c, cache_path);
     struct judge_job job = {
         .root = c->root,
         .half = c->half,
         .settings = c->settings,
         .reading = c->reading,
+        .other = c->other,
         .pictures = &c->walk.found,
         .cancel = c->cancel,
         .progress = c->progress,
         .context = c->context,
     };
     size_t keep = c->curator->ranks_unread ? c->curator->keep(c->settings) : 0;
-    int err = keep ? judge_best(c, &job, keep) : judge_all(&job);
-    if (!err && cache && known < c->walk.found.count && cache_save(cache, key, &c->walk.found))
+    int err = keep ? judge_best(c, &job, &cache, keep) : judge_known_and_new(c, &job, &cache);
+    if (!err && cache_path && cache.hits < c->walk.found.count &&
+        cache_save(cache_path, cache.key, &c->walk.found))
         curation_say(c, "warn", "cache", "the next start will read all pictures again: %s",
                      err_text());
     return err;
@@ -273,6 +299,16 @@ static int judge_partner(struct curation *c, const char *cache) {
     return err;
 }
 
+// Who ranks unread has done it, to know how many to read.
+static void reject_duplicates(struct curation *c) {
+    size_t count;
+    if (c->curator->ranks_unread && c->curator->keep(c->settings))
+        return;
+    struct picture **preferred = select_preferred(c, &count);
+    (void)duplicates_reject(c, preferred, count); // how many are left shows later
+    free(preferred);
+}
+
 int curation_judge(struct curation *c, const char *cache) {
     int err = judge_files(c, cache);
     if (!err && c->partner)
@@ -281,6 +317,7 @@ int curation_judge(struct curation *c, const char *cache) {
         err = c->curator->judge(c);
     if (err)
         return err_prefix(err, "curator.%s", c->domain);
+    reject_duplicates(c);
     return select_pictures(c);
 }
 

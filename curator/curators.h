@@ -48,6 +48,9 @@ struct curation {
     // What else the verdicts depend on: settings, digests of other files. Lines of text.
     char *sources;
 
+    // What judging fills in.
+    size_t files_read; // and decoded; the others were known from the cache, or not asked for
+
     // What selecting fills in.
     size_t ranked; // good pictures that met in the ranking
     double cut;    // score of the last one kept; NaN: none was cut

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "digest.h"
 #include "err.h"
 #include "fs.h"
@@ -32,20 +33,56 @@ static bool begins_as_picture(const uint8_t *bytes, size_t size) {
            (size >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0);
 }
 
+static void look_at_half(const struct image *im, const struct image *gray, enum image_half half,
+                         struct image_stats *ret_stats, struct image_histogram *ret_histogram) {
+    struct image part, gray_part;
+    image_cut_half(im, half, &part);
+    image_cut_half(gray, half, &gray_part);
+    image_stats(&part, &gray_part, ret_stats, ret_histogram);
+    image_fini(&part);
+    image_fini(&gray_part);
+}
+
+// One decoding serves all: that the file is whole, its looks, its hash.
 static void look_at(const struct image *im, enum image_half half, struct picture *p) {
-    struct image part;
+    struct image gray;
+    image_gray(im, &gray);
     p->w = half ? im->w / 2 : im->w;
     p->h = im->h;
-    image_cut_half(im, half, &part);
-    image_stats(&part, &p->stats);
-    image_fini(&part);
+    p->histogram = xcalloc(1, sizeof *p->histogram);
+    if (half) {
+        enum image_half opposite = half == IMAGE_LEFT ? IMAGE_RIGHT : IMAGE_LEFT;
+        look_at_half(im, &gray, half, &p->stats, p->histogram);
+        look_at_half(im, &gray, opposite, &p->opposite, NULL);
+    } else {
+        image_stats(im, &gray, &p->stats, p->histogram);
+    }
+    dhash_of(&gray, &p->hash);
+    image_fini(&gray);
     p->known = true;
+}
+
+// The limits again, after a probe without them has passed: which one it is that does not hold.
+static bool is_within_limits(const struct judge_how *how, const struct image_info *info,
+                             const uint8_t *bytes, size_t size, struct picture *p) {
+    struct image_info same;
+    double pixels = (double)info->w * info->h;
+    if (image_probe(p->path, bytes, size, &how->decode.limits, &same) == ERR_OK)
+        return true;
+    if (pixels > (double)how->decode.limits.max_pixels)
+        picture_reject(p, "too_large", pixels, "%dx%d pixels, max_pixels is %lld", info->w, info->h,
+                       (long long)how->decode.limits.max_pixels);
+    else
+        picture_reject(p, "bomb", floor(pixels / (double)size),
+                       "%dx%d pixels in %zu bytes, max_pixels_per_byte is %lld", info->w, info->h,
+                       size, (long long)how->decode.limits.max_pixels_per_byte);
+    return false;
 }
 
 static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t size,
                        struct picture *p) {
-    const struct image_limits *limits = &how->decode.limits;
     struct image_info info;
+    p->size = size;
     if (size == 0) {
         picture_reject(p, "empty", NAN, "a file of 0 bytes");
         return;
@@ -55,10 +92,8 @@ static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t
         picture_reject(p, reason, NAN, "%s", error_about(p->path));
         return;
     }
-    if (image_probe(p->path, bytes, size, limits, &info)) {
-        picture_reject(p, "too_large", (double)info.w * info.h, "%s", error_about(p->path));
+    if (!is_within_limits(how, &info, bytes, size, p))
         return;
-    }
     struct image im;
     if (image_decode_how(p->path, bytes, size, &how->decode, 3, &im)) {
         picture_reject(p, "broken", NAN, "%s", error_about(p->path));
@@ -70,7 +105,6 @@ static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t
         return;
     }
     digest_bytes(bytes, size, p->sha256);
-    p->size = size;
     look_at(&im, how->half, p);
     image_fini(&im);
 }
@@ -84,25 +118,16 @@ void judge_bytes(const struct judge_how *how, struct picture *p) {
         picture_reject(p, err == ERR_LIMIT ? "too_large" : "unreadable", NAN, "%s", err_text());
     } else {
         judge_read(how, bytes, size, p);
+        p->bad = !p->known;
         free(bytes);
     }
     free(full);
 }
 
-void judge_size(const struct config_curator *settings, struct picture *p) {
-    int shorter = picture_shorter(p), longer = picture_longer(p);
-    if (shorter < settings->min_side)
-        picture_reject(p, "small", shorter, "%dx%d, min_side is %lld", p->w, p->h,
-                       (long long)settings->min_side);
-    else if (longer > settings->max_side)
-        picture_reject(p, "large", longer, "%dx%d, max_side is %lld", p->w, p->h,
-                       (long long)settings->max_side);
-}
-
 struct shared {
     const struct judge_job *job;
     struct judge_how how;
-    atomic_size_t next, done;
+    atomic_size_t next, done, read;
 };
 
 // Pictures are taken one by one; each is judged by itself, so who takes which does not matter.
@@ -115,10 +140,12 @@ static void *work(void *argument) {
             break;
         struct picture *p = &job->pictures->items[i];
         bool wanted = p->verdict == VERDICT_OPEN && !p->later;
-        if (wanted && !p->known)
+        if (wanted && !p->known) {
             judge_bytes(&s->how, p);
+            (void)atomic_fetch_add(&s->read, 1); // wanted at the end only
+        }
         if (wanted && p->known)
-            judge_size(job->settings, p);
+            check_picture(job->settings, job->half ? job->other : NULL, p);
         size_t done = atomic_fetch_add(&s->done, 1) + 1;
         if (job->progress && done % 64 == 0)
             job->progress(job->context, done, job->pictures->count);
@@ -134,9 +161,11 @@ static int thread_count(const struct judge_job *job) {
     return (int)MIN(n, (long long)(job->pictures->count + 63) / 64); // a few pictures need no help
 }
 
-int judge_all(const struct judge_job *job) {
+int judge_all(const struct judge_job *job, size_t *ret_read) {
     struct image_how decode = image_settings_how(job->reading, job->settings->max_pixels);
     struct shared s = {.job = job, .how = {job->root, decode, job->half}};
+    if (job->settings->max_pixels_per_byte)
+        s.how.decode.limits.max_pixels_per_byte = job->settings->max_pixels_per_byte;
     int helpers = 0, n = MAX(thread_count(job), 1);
     pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
     while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, work, &s) == 0)
@@ -147,5 +176,6 @@ int judge_all(const struct judge_job *job) {
     free(threads);
     if (job->cancel && atomic_load(job->cancel))
         return err_set(ERR_STOPPED, "stopped while pictures were judged");
+    *ret_read = atomic_load(&s.read);
     return ERR_OK;
 }

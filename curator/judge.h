@@ -1,9 +1,10 @@
-// judge - what the bytes of a picture say: readable, whole, of a usable size. The same for every
-// curator, in many threads, with results that do not depend on their number.
+// judge - what the bytes of a picture say: readable, whole, of usable size and looks. The same for
+// every curator, in many threads, with results that do not depend on their number.
 //
 // Reasons: empty, unreadable, not_a_picture, not_a_pair (one pixel wide), too_large (more pixels
-// than may be decoded, or a decompression bomb), broken (the decoder's text is the detail), small,
-// large.
+// than may be decoded), bomb (more pixels than its bytes can honestly hold), broken (the decoder's
+// text is the detail), and those of check.h. Sizes are checked on the header, before anything is
+// allocated for the pixels.
 #ifndef JUDGE_H
 #define JUDGE_H
 
@@ -19,18 +20,16 @@ struct judge_how {
     enum image_half half; // what of the file is the picture
 };
 
-// Reads root/path, takes its SHA-256, decodes it in full: `known`, or rejected. Of a half, size is
-// that of the narrower one, so that both domains judge alike. Any thread.
+// Reads root/path, takes its SHA-256, decodes it in full, once, and measures: `known`, or rejected.
+// Of a half, size is that of the narrower one, so that both domains judge alike. Any thread.
 void judge_bytes(const struct judge_how *how, struct picture *p);
-
-// Rejects a known picture whose sides are outside min_side .. max_side.
-void judge_size(const struct config_curator *settings, struct picture *p);
 
 struct judge_job {
     const char *root;
     enum image_half half;
-    const struct config_curator *settings; // threads, max_pixels, min_side, max_side
+    const struct config_curator *settings; // threads, limits of decoding, bounds of check.h
     const struct config_loader *reading;   // exif, alpha, truncated; NULL: as the reference
+    const struct config_curator *other;    // of a half: the other domain's; else not looked at
     struct pictures *pictures;             // those OPEN, not `known`, not `later` are read
     const atomic_bool *cancel;             // NULL: cannot be stopped
     // NULL, or called now and then from any thread.
@@ -39,6 +38,7 @@ struct judge_job {
 };
 
 // ERR_STOPPED if *cancel became true.
-int judge_all(const struct judge_job *job);
+//   ret_read  how many files were read
+int judge_all(const struct judge_job *job, size_t *ret_read);
 
 #endif

@@ -46,6 +46,7 @@ void pictures_fini(struct pictures *list) {
     for (size_t i = 0; i < list->count; i++) {
         free(list->items[i].path);
         free(list->items[i].detail);
+        free(list->items[i].histogram);
     }
     free(list->items);
     *list = (struct pictures){0};

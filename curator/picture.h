@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dhash.h"
 #include "stats.h"
 
 enum verdict { VERDICT_OPEN, VERDICT_KEEP, VERDICT_HOLD_OUT, VERDICT_REJECT };
@@ -20,17 +21,26 @@ struct picture {
     uint64_t size;
     int64_t mtime_ns;
 
+    bool bad; // rejected for what its bytes are, which does not depend on other pictures
+
     // From the bytes; valid if `known`.
     bool known;
     uint8_t sha256[32];
     int w, h;
     struct image_stats stats;
+    struct image_stats opposite;       // of a pair in one file: the other half's
+    struct dhash hash;                 // of the whole file
+    struct image_histogram *histogram; // owned; NULL if not known
 
     enum verdict verdict; // OPEN until everything was asked
     char reason[65];      // short code: ok, small, year, rank, broken, ...
     char *detail;         // for a person; NULL: nothing to add; owned
     double score;         // the number the reason is about; NaN: none
     size_t rank;          // from 1, of a ranked curator's good pictures; 0: not ranked
+
+    // The good picture before it that looks most alike, if it is near to be a duplicate; lent.
+    const struct picture *twin;
+    int twin_bits; // in which their hashes differ
 };
 
 // A growing array; zeroed at the start.
@@ -66,6 +76,11 @@ static inline int picture_shorter(const struct picture *p) {
 
 static inline int picture_longer(const struct picture *p) {
     return p->w > p->h ? p->w : p->h;
+}
+
+// Width / height.
+static inline double picture_aspect(const struct picture *p) {
+    return (double)p->w / p->h;
 }
 
 // Fits, and not rejected so far: what ranks, limits and hold-outs choose from.

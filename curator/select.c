@@ -42,6 +42,24 @@ struct picture **select_ranked(const struct curation *c, size_t *ret_count) {
     return good;
 }
 
+static int by_pixels(const void *a, const void *b) {
+    const struct picture *p = *(struct picture *const *)a, *q = *(struct picture *const *)b;
+    int64_t pixels_p = (int64_t)p->w * p->h, pixels_q = (int64_t)q->w * q->h;
+    if (pixels_p != pixels_q)
+        return pixels_p > pixels_q ? -1 : 1;
+    return strcmp(p->path, q->path);
+}
+
+struct picture **select_preferred(const struct curation *c, size_t *ret_count) {
+    if (c->curator->rank)
+        return select_ranked(c, ret_count);
+    struct picture **good = good_pictures(c, ret_count);
+    // Both sides of pairs have to prefer the same; their order of paths is the same, sizes are not.
+    if (*ret_count && !c->partner && !c->half)
+        qsort(good, *ret_count, sizeof(struct picture *), by_pixels);
+    return good;
+}
+
 static void keep_best(struct curation *c) {
     size_t count;
     struct picture **good = select_ranked(c, &count);

@@ -16,6 +16,10 @@ int select_pictures(struct curation *c);
 // The good pictures in the order of the curator's ranking, the best first; malloc'ed.
 struct picture **select_ranked(const struct curation *c, size_t *ret_count);
 
+// The good pictures, the one first that is kept of two duplicates: by rank; without a ranking those
+// of pairs by path, others by their pixels, most first, then by path. malloc'ed.
+struct picture **select_preferred(const struct curation *c, size_t *ret_count);
+
 // How many of `kept` pictures are put aside.
 size_t select_hold_out_count(double percent, size_t kept);
 

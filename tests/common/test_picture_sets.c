@@ -164,7 +164,8 @@ static void the_detail_of_a_ramp_is_zero(void **state) {
 static void statistics_equal_the_formulas(void **state) {
     struct image im = textured(5, 2), gray;
     struct image_stats s;
-    image_stats(&im, &s);
+    image_gray(&im, &gray);
+    image_stats(&im, &gray, &s, NULL);
     double sum = 0, square = 0, laplace = 0, laplace2 = 0;
     for (int i = 0; i < SIZE * SIZE; i++) {
         double v = im.pixels[3 * i + 1];
@@ -174,7 +175,6 @@ static void statistics_equal_the_formulas(void **state) {
     double n = SIZE * SIZE, inner = (SIZE - 2) * (SIZE - 2);
     assert_true(fabs(s.mean[1] - sum / n) < 1e-9);
     assert_true(fabs(s.std[1] - sqrt(square / n - sum / n * (sum / n))) < 1e-9);
-    image_gray(&im, &gray);
     for (int y = 1; y < SIZE - 1; y++)
         for (int x = 1; x < SIZE - 1; x++) {
             const uint8_t *p = gray.pixels + y * SIZE + x;
@@ -187,14 +187,54 @@ static void statistics_equal_the_formulas(void **state) {
     image_fini(&gray);
 }
 
+static struct image_stats stats_of(const struct image *im) {
+    struct image gray;
+    struct image_stats s;
+    image_gray(im, &gray);
+    image_stats(im, &gray, &s, NULL);
+    image_fini(&gray);
+    return s;
+}
+
 static void a_sharp_picture_is_sharper_than_a_soft_one(void **state) {
     struct image sharp = textured(6, 1), soft = textured(6, 8);
-    struct image_stats a, b;
-    image_stats(&sharp, &a);
-    image_stats(&soft, &b);
-    assert_true(a.sharpness > 10 * b.sharpness);
+    assert_true(stats_of(&sharp).sharpness > 10 * stats_of(&soft).sharpness);
     image_fini(&sharp);
     image_fini(&soft);
+}
+
+static void entropy_chroma_and_shares_equal_the_formulas(void **state) {
+    static const uint8_t pixels[4][3] = {{10, 10, 10}, {255, 0, 0}, {0, 90, 250}, {10, 10, 10}};
+    struct image im, gray;
+    struct image_stats s;
+    struct image_histogram h;
+    image_init(&im, 4, 1, 3);
+    memcpy(im.pixels, pixels, sizeof pixels);
+    image_gray(&im, &gray);
+    image_stats(&im, &gray, &s, &h);
+    assert_true(s.chroma == (0 + 255 + 250 + 0) / 4.0);
+    assert_true(fabs(s.entropy - 1.5) < 1e-12); // shares 1/2, 1/4, 1/4
+    assert_int_equal(h.bins[0][1], 32768);      // 10 / 8; half of 65535, rounded
+    assert_int_equal(h.bins[0][31], 16384);
+    assert_int_equal(h.bins[0][0], 16384);
+    assert_int_equal(h.bins[1][11], 16384);
+    assert_int_equal(h.bins[3][76 / 8], 16384); // red's luma
+    image_fini(&im);
+    image_fini(&gray);
+}
+
+// Twice as large with every pixel doubled: the same sharpness, as it is measured on one scale.
+static void sharpness_is_measured_on_one_scale(void **state) {
+    struct image small, large;
+    image_init(&small, 300, 256, 1);
+    image_init(&large, 600, 512, 1);
+    for (int i = 0; i < 300 * 256; i++)
+        small.pixels[i] = (uint8_t)(i * 2654435761U >> 24);
+    for (int i = 0; i < 600 * 512; i++)
+        large.pixels[i] = small.pixels[i / 600 / 2 * 300 + i % 600 / 2];
+    assert_true(stats_of(&small).sharpness == stats_of(&large).sharpness);
+    image_fini(&small);
+    image_fini(&large);
 }
 
 static void means_of_statistics_are_means(void **state) {
@@ -274,6 +314,8 @@ int main(void) {
         cmocka_unit_test(the_detail_of_a_ramp_is_zero),
         cmocka_unit_test(statistics_equal_the_formulas),
         cmocka_unit_test(a_sharp_picture_is_sharper_than_a_soft_one),
+        cmocka_unit_test(entropy_chroma_and_shares_equal_the_formulas),
+        cmocka_unit_test(sharpness_is_measured_on_one_scale),
         cmocka_unit_test(means_of_statistics_are_means),
         cmocka_unit_test(a_sheet_shows_its_pictures_in_rows_and_columns),
         cmocka_unit_test(text_is_cut_at_the_edges),
