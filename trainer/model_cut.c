@@ -76,6 +76,7 @@ static int make_nets(struct model *m, const struct model_options *o) {
                             .in_nc = o->input_nc,
                             .out_nc = o->output_nc,
                             .dropout = o->dropout,
+                            .upsample = o->upsample,
                             .antialias = !o->cut.no_antialias,
                             .no_antialias_up = o->cut.no_antialias_up,
                             .samples = layers};

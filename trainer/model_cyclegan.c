@@ -22,7 +22,11 @@ static int other(int d) {
 }
 
 static int make_nets(struct model *m, const struct model_options *o) {
-    struct net_options g = {.arch = o->netG, .nf = o->ngf, .norm = o->norm, .dropout = o->dropout};
+    struct net_options g = {.arch = o->netG,
+                            .nf = o->ngf,
+                            .norm = o->norm,
+                            .dropout = o->dropout,
+                            .upsample = o->upsample};
     struct net_options d = {
         .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
     int channels[2] = {o->input_nc, o->output_nc};

@@ -17,6 +17,7 @@ static int make_nets(struct model *m, const struct model_options *o) {
                             .nf = o->ngf,
                             .norm = o->norm,
                             .dropout = o->dropout,
+                            .upsample = o->upsample,
                             .in_nc = o->input_nc,
                             .out_nc = o->output_nc};
     struct net_options d = {.arch = o->netD,

@@ -70,15 +70,20 @@ static struct layer *add(struct net *net, int c, int k, int r, const char *key, 
     return l;
 }
 
-// The convolution that doubles the map; returns the module behind its activation.
+static bool resizes(const struct net_options *o) {
+    return o->upsample && strcmp(o->upsample, "resize") == 0;
+}
+
+// The convolution that doubles the map; returns the module behind its activation. CUT's filter for
+// that is an entry of the state dict, interpolation (the same numbers) has none.
 static int resnet_up(struct net *net, const struct net_options *o, int c, int at) {
-    bool fixed = o->antialias && !o->no_antialias_up;
+    bool filtered = o->antialias && !o->no_antialias_up, fixed = filtered || resizes(o);
     struct layer *l = add(net, c, c / 2, 3, "model.%d", at + fixed);
 
     l->conv.pad = 1;
     l->act = ACT_RELU;
     l->up = fixed;
-    l->filt = fixed ? at : 0;
+    l->filt = filtered ? at : 0;
     l->conv.transposed = !fixed;
     l->conv.stride = fixed ? 1 : 2;
     l->conv.out_pad = !fixed;
@@ -240,7 +245,7 @@ static void list_params(struct net *net) {
         struct layer *l = &net->layers[i];
         int64_t k = l->conv.k, c = l->c, r = l->conv.r;
         bool t = l->conv.transposed;
-        if (l->up)
+        if (l->up && l->filt)
             list_filter(net, l);
         l->weight_param = net->n_params;
         param_add(net, PARAM_FILTER, xasprintf("%s.weight", l->key), l->linear ? 2 : 4,
@@ -340,6 +345,8 @@ int generator_new(const struct net_options *o, struct net **ret_net) {
         return err_set(ERR_CONFIG,
                        "netG \"%s\": resnet_6blocks, resnet_9blocks, unet_128 or unet_256",
                        o->arch);
+    if (resizes(o) && g->build != resnet)
+        return err_set(ERR_CONFIG, "upsample \"resize\" with netG \"%s\": resnets only", o->arch);
     if (o->out_nc < 1)
         return err_set(ERR_CONFIG, "output_nc %d: 1 or more", o->out_nc);
     err = net_new(o, ret_net);

@@ -29,6 +29,8 @@ struct net_options {
     bool dropout;          // of a generator: in resnet blocks, in a U-Net's inner levels
     bool antialias;        // resnet and PatchGAN: maps are halved and doubled by fixed filters
     bool no_antialias_up;  // but not doubled
+    const char *upsample;  // resnet: "transposed" (or NULL) or "resize", which doubles maps by
+                           // interpolation before a plain convolution; fixed filters go before
     const int *samples; // of a generator: modules that net_forward_sampled will sample; ascending
     int n_samples;
 };

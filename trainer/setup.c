@@ -52,6 +52,7 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
         .model = t->model,
         .device = t->device,
         .netG = t->netG,
+        .upsample = t->upsample,
         .netD = t->netD,
         .norm = t->norm,
         .gan_mode = t->gan_mode,

@@ -440,8 +440,72 @@ static void kernels_are_listed_once_each(void **state) {
     model_free(m);
 }
 
+// The largest difference between neighbours in the middle of what a constant picture becomes, out
+// of the borders' reach. Without norms, which would subtract the constant.
+static double checkerboard(const char *upsample) {
+    enum { SIDE = 192, MIDDLE = SIDE / 2 };
+    struct model_options o = tiny();
+    float *x = xcalloc(SIDE * SIDE * 3, sizeof *x), *y = xcalloc(SIDE * SIDE * 3, sizeof *y);
+    double most = 0;
+
+    o.upsample = upsample;
+    o.norm = "none";
+    struct model *m = open_model(&o);
+    for (int k = 0; k < model_net(m, 0)->n_params; k++) // 0.05 would vanish layer by layer
+        for (size_t i = 0; i < model_net(m, 0)->params[k].count; i++)
+            model_net(m, 0)->params[k].w[i] *= 4;
+    assert_int_equal(model_weights_changed(m), ERR_OK);
+    for (int i = 0; i < SIDE * SIDE * 3; i++)
+        x[i] = 0.3f;
+    assert_int_equal(model_translate(m, 0, 1, SIDE, SIDE, x, y), ERR_OK);
+    for (int i = MIDDLE - 4; i < MIDDLE + 4; i++)
+        most =
+            fmax(most, fabs((double)y[(MIDDLE * SIDE + i) * 3] - y[(MIDDLE * SIDE + i + 1) * 3]));
+    model_free(m);
+    free(x);
+    free(y);
+    return most;
+}
+
+static void resizing_leaves_no_checkerboard(void **state) {
+    double transposed = checkerboard("transposed"), resized = checkerboard("resize");
+
+    assert_true(checkerboard(NULL) == transposed);
+    assert_true(transposed > 0 && resized < 1e-4 * transposed);
+}
+
+static void resizing_trains_and_has_its_own_state_dict(void **state) {
+    struct model_options o = tiny();
+    struct sizes s = {1, 32, 32, 32, 32};
+    struct model *m;
+
+    o.upsample = "resize";
+    m = open_model(&o);
+    for (int i = 0, found = 0; i <= model_net(m, 0)->n_params; i++) {
+        if (i == model_net(m, 0)->n_params) {
+            assert_int_equal(found, 2);
+            break;
+        }
+        const struct model_param *p = &model_net(m, 0)->params[i];
+        assert_null(strstr(p->key, "filt"));
+        found += !strcmp(p->key, "model.17.weight") && p->dims[0] == 8 && p->dims[1] == 16;
+        found += !strcmp(p->key, "model.21.weight") && p->dims[0] == 4 && p->dims[1] == 8;
+    }
+    step(m, &s, 0);
+    double before = model_loss(m, 2);
+    for (uint64_t i = 0; i < 30; i++)
+        step(m, &s, 0);
+    assert_true(model_loss(m, 2) < 0.9 * before);
+    model_free(m);
+    o.netG = "unet_128";
+    assert_int_equal(model_new(&o, &m), ERR_CONFIG);
+    assert_non_null(strstr(err_text(), "resnets only"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resizing_leaves_no_checkerboard),
+        cmocka_unit_test(resizing_trains_and_has_its_own_state_dict),
         cmocka_unit_test(two_runs_give_the_same_bits),
         cmocka_unit_test(training_lowers_the_cycle_loss),
         cmocka_unit_test(short_batch_does_not_disturb_the_next),
