@@ -83,3 +83,6 @@ $(BUILD)/tests/trainer/test_cuda_%: LIBS_trainer += -lstdc++
 $(BUILD)/tests/trainer/test_cuda_%.o: CFLAGS_trainer += -I$(CUDA_HOST) -Itrainer/cuda
 $(patsubst tests/trainer/%.c,$(BUILD)/tests/trainer/%,$(wildcard tests/trainer/test_cuda_kernels*.c)): \
     $(BUILD)/libcuda_host.a $(BUILD)/tests/trainer/reference_ops.o
+$(BUILD)/tests/fuzz/fuzz_plans.o: override CFLAGS += -Itrainer/cuda
+$(BUILD)/tests/trainer/test_cuda_plans: $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer \
+    cuda_plans cuda_site)

@@ -39,7 +39,7 @@ $$(BUILD)/tests/$(1)/%.o: tests/$(1)/%.c $$(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -Itests -c $$< -o $$@
 $$(BUILD)/tests/$(1)/test_%: $$(BUILD)/tests/$(1)/test_%.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1)) $$(LIBS_common) -lcmocka
+	$$(CC) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group $$(LIBS_$(1)) $$(LIBS_common) -lcmocka
 $$(BUILD)/bin/bench_%: $$(BUILD)/tests/$(1)/bench_%.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1)) $$(LIBS_common)

@@ -9,6 +9,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "backend.h"
 #include "cuda_site.h"
 
 struct cuda_convs; // all convolutions of one device

@@ -34,29 +34,6 @@ size_t cuda_math_bytes(enum cuda_math math) {
     return math == MATH_BF16 ? 2 : 4;
 }
 
-struct cuda_site cuda_site_of(const struct conv_shape *layer, enum cuda_pass pass,
-                              enum cuda_math math) {
-    struct cuda_site s = {.pass = pass,
-                          .math = math,
-                          .n = layer->n,
-                          .c = layer->c,
-                          .h = layer->h,
-                          .w = layer->w,
-                          .k = layer->k,
-                          .r = layer->r,
-                          .stride = layer->stride,
-                          .pad = layer->pad};
-
-    if (!layer->transposed)
-        return s;
-    s.c = layer->k;
-    s.k = layer->c;
-    conv_output_size(layer, &s.h, &s.w);
-    if (pass != PASS_FILTER)
-        s.pass = pass == PASS_FORWARD ? PASS_DATA : PASS_FORWARD;
-    return s;
-}
-
 void cuda_site_output(const struct cuda_site *s, int *ret_ho, int *ret_wo) {
     *ret_ho = (s->h + 2 * s->pad - s->r) / s->stride + 1;
     *ret_wo = (s->w + 2 * s->pad - s->r) / s->stride + 1;

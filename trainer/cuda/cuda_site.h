@@ -5,8 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "backend.h"
-
 // What elements are and how products are taken: bf16 elements; fp32 elements that the tensor cores
 // may round to tf32 (10 bits); fp32 elements and products. Sums are fp32 in all three.
 enum cuda_math { MATH_BF16, MATH_TF32, MATH_FP32 };
@@ -26,11 +24,6 @@ struct cuda_site {
 const char *cuda_math_name(enum cuda_math math);
 bool cuda_math_parse(const char *name, enum cuda_math *ret_math);
 size_t cuda_math_bytes(enum cuda_math math);
-
-// What a layer's pass is: that of a transposed layer is the opposite one of the plain convolution
-// that leads from its output to its input. The layer's channels are those in memory.
-struct cuda_site cuda_site_of(const struct conv_shape *layer, enum cuda_pass pass,
-                              enum cuda_math math);
 
 // Height and width of y.
 void cuda_site_output(const struct cuda_site *s, int *ret_ho, int *ret_wo);
