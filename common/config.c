@@ -23,7 +23,7 @@ struct config *config_new(void) {
                 *(double *)at = key->real;
             else if (key->kind == CONFIG_BOOL)
                 *(bool *)at = key->low != 0;
-            else if (key->kind == CONFIG_STR || key->kind == CONFIG_CHOICE)
+            else if (config_key_is_text(key))
                 *(char **)at = xstrdup(key->text);
             else if (key->kind == CONFIG_SIZE && !config_parse_size(key->text, at))
                 BUG("default of %s", key->name);
@@ -41,7 +41,7 @@ void config_free(struct config *c) {
         return;
     for (int i = 0; i < config_key_count; i++)
         for (int domain = 0; domain < config_domains(&config_keys[i]); domain++)
-            if (config_keys[i].kind == CONFIG_STR || config_keys[i].kind == CONFIG_CHOICE)
+            if (config_key_is_text(&config_keys[i]))
                 free(*(char **)config_value_at(c, &config_keys[i], domain));
     free(c);
 }
@@ -208,6 +208,7 @@ char *config_spell(const char *path, const char *text, char *ret_problem, size_t
     config_value_parse(key, text, &value);
     if (config_value_store(c, key, domain, &value, ret_problem, n))
         literal = config_value_literal(c, key, domain);
+    config_value_fini(&value);
     config_free(c);
     return literal;
 }

@@ -19,6 +19,7 @@
 #define CHOICE(section, key, value, choices, help) char *key;
 #define SIZE(section, key, value, help) int64_t key;
 #define RANGE(section, key, low, high, min, max, unit, help) int64_t key[2];
+#define LIST(section, key, help) char *key;
 #define END(section)                                                                               \
     }                                                                                              \
     ;
@@ -60,7 +61,14 @@ int config_load_effective(const char *path, struct config **ret_config);
 
 void config_free(struct config *c);
 
-// Puts a copy of text into a STR or CHOICE setting; what was there is freed.
+// The texts of a LIST one after the other: sets *ret_text (lent, *ret_size bytes, no 0 behind) and
+// moves *at, which begins as the setting's value; false at the end.
+bool config_list_next(const char **at, const char **ret_text, size_t *ret_size);
+
+// Whether `text` is one of them.
+bool config_list_has(const char *list, const char *text);
+
+// Puts a copy of text into a STR, CHOICE or LIST setting; what was there is freed.
 void config_set_text(char **field, const char *text);
 
 // Writes every setting with its section; the order is config.def's; no time, host or origin in it,

@@ -25,6 +25,7 @@ const struct config_section config_sections[CONFIG_SECTIONS] = {
 #define RANGE(s, k, l, h, lo, hi, u, text)                                                         \
     {AT(s, k),  .kind = CONFIG_RANGE, .low = l, .high = h, .min = lo, .max = hi,                   \
      .unit = u, .help = text},
+#define LIST(s, k, h) {AT(s, k), .kind = CONFIG_LIST, .text = "", .unit = "", .help = h},
 const struct config_key config_keys[] = {
 #include "config.def"
 };
@@ -73,6 +74,10 @@ const struct config_key *config_key_in(enum config_section_id section, const cha
         if (config_keys[i].section == section && strcmp(config_keys[i].name, name) == 0)
             return &config_keys[i];
     return NULL;
+}
+
+bool config_key_is_text(const struct config_key *key) {
+    return key->kind == CONFIG_STR || key->kind == CONFIG_CHOICE || key->kind == CONFIG_LIST;
 }
 
 bool config_key_is_math(const struct config_key *key) {

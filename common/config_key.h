@@ -12,7 +12,8 @@ enum config_kind {
     CONFIG_STR,
     CONFIG_CHOICE,
     CONFIG_SIZE,
-    CONFIG_RANGE
+    CONFIG_RANGE,
+    CONFIG_LIST
 };
 
 enum config_section_id {
@@ -56,18 +57,31 @@ const struct config_key *config_key_find(const char *path, int *ret_domain);
 const struct config_key *config_key_in(enum config_section_id section, const char *name);
 // Whether a resumed run may not change it.
 bool config_key_is_math(const struct config_key *key);
+// Whether its value is a char * of its own: STR, CHOICE, LIST.
+bool config_key_is_text(const struct config_key *key);
 // For an unknown name in a section (or CONFIG_SECTIONS: any): ", did you mean ...?" or "".
 void config_key_suggest(enum config_section_id section, const char *name, char *ret, size_t n);
 
 // A value as libconfig or --set gave it, not yet checked.
 struct config_value {
-    enum { VALUE_INT, VALUE_REAL, VALUE_BOOL, VALUE_TEXT, VALUE_LIST, VALUE_OTHER } type;
+    enum {
+        VALUE_INT,
+        VALUE_REAL,
+        VALUE_BOOL,
+        VALUE_TEXT,
+        VALUE_LIST,
+        VALUE_TEXTS,
+        VALUE_OTHER
+    } type;
     int64_t integer; // VALUE_INT, VALUE_BOOL
     double real;     // VALUE_REAL
     const char *text;
     int count;       // VALUE_LIST: of integers, all of them
     int64_t list[2]; // the first two
+    char *texts;     // VALUE_TEXTS: as a LIST has them; owned, freed by config_value_fini
 };
+
+void config_value_fini(struct config_value *value);
 
 // Reads the text of a --set as the key's kind wants it.
 void config_value_parse(const struct config_key *key, const char *text, struct config_value *ret);
@@ -79,6 +93,13 @@ void config_value_text(const struct config *c, const struct config_key *key, int
                        size_t n);
 // The value as the file spells it; strings quoted. Caller frees.
 char *config_value_literal(const struct config *c, const struct config_key *key, int domain);
+// A text as the file spells it, in quotes. Caller frees.
+char *config_quote(const char *text);
+// config_list: a list from --set, as "[night, dawn/dusk]", with or without brackets and quotes (a
+// comma within quotes is a letter); as --set spells it; as the file spells it, to be freed.
+void config_list_parse(const char *text, struct config_value *ret);
+void config_list_text(const char *list, char *ret, size_t n);
+char *config_list_literal(const char *list);
 void config_size_text(int64_t bytes, char *ret, size_t n);
 
 struct config *config_new(void); // all defaults

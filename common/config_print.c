@@ -69,6 +69,9 @@ static void allowed(const struct config_key *key, char *ret, size_t n) {
     case CONFIG_STR:
         (void)text_copy(ret, n, "text");
         break;
+    case CONFIG_LIST:
+        (void)text_copy(ret, n, "list of texts");
+        break;
     case CONFIG_SIZE:
         (void)text_copy(ret, n, "size, as \"128 MiB\"");
         break;

@@ -13,6 +13,7 @@
 
 #include "err.h"
 #include "fs.h"
+#include "text.h"
 #include "util.h"
 
 #define FILE_MAX (1 << 20)
@@ -96,6 +97,29 @@ static bool scan_text(struct reading *r, const char *text) {
 
 // ---- the tree ----
 
+// Whole numbers all of them, or texts all of them; nothing is a list of texts.
+static void read_list(const config_setting_t *s, struct config_value *v) {
+    struct text texts = {0};
+    int n = config_setting_length(s), numbers = 0, strings = 0;
+    text_add(&texts, "%s", "");
+    for (int i = 0; i < n; i++) {
+        const config_setting_t *item = config_setting_get_elem(s, (unsigned)i);
+        const char *string = config_setting_get_string(item);
+        if (string && !strchr(string, '\n')) {
+            text_add(&texts, "%s\n", string);
+            strings++;
+        } else if (config_setting_type(item) == CONFIG_TYPE_INT && numbers++ < 2) {
+            v->list[numbers - 1] = config_setting_get_int64(item);
+        }
+    }
+    v->count = n;
+    v->type = strings == n ? VALUE_TEXTS : numbers == n ? VALUE_LIST : VALUE_OTHER;
+    if (v->type == VALUE_TEXTS)
+        v->texts = texts.bytes;
+    else
+        free(texts.bytes);
+}
+
 static struct config_value value_of(const config_setting_t *s) {
     struct config_value v = {.type = VALUE_OTHER};
     switch (config_setting_type(s)) {
@@ -118,15 +142,7 @@ static struct config_value value_of(const config_setting_t *s) {
         break;
     case CONFIG_TYPE_ARRAY:
     case CONFIG_TYPE_LIST:
-        v.type = VALUE_LIST;
-        v.count = config_setting_length(s);
-        for (int i = 0; i < v.count; i++) {
-            const config_setting_t *item = config_setting_get_elem(s, (unsigned)i);
-            if (config_setting_type(item) != CONFIG_TYPE_INT)
-                v.type = VALUE_OTHER;
-            else if (i < 2)
-                v.list[i] = config_setting_get_int64(item);
-        }
+        read_list(s, &v);
         break;
     }
     return v;
@@ -161,6 +177,7 @@ static void read_key(struct reading *r, config_setting_t *s, enum config_section
     }
     struct config_value value = value_of(s);
     take(r->draft, where, r->layer, key, domain, &value);
+    config_value_fini(&value);
 }
 
 static void read_group(struct reading *r, config_setting_t *group, enum config_section_id section,
@@ -259,4 +276,5 @@ void config_read_set(struct config_draft *d, const char *set) {
     }
     config_value_parse(key, equals + 1, &value);
     take(d, where, 3, key, domain, &value);
+    config_value_fini(&value);
 }

@@ -68,6 +68,11 @@ static bool parse_list(const char *text, struct config_value *ret) {
     return text[strspn(text, " ])")] == 0;
 }
 
+void config_value_fini(struct config_value *value) {
+    free(value->texts);
+    value->texts = NULL;
+}
+
 void config_value_parse(const struct config_key *key, const char *text, struct config_value *ret) {
     char *end;
     *ret = (struct config_value){.type = VALUE_TEXT, .text = text};
@@ -89,6 +94,9 @@ void config_value_parse(const struct config_key *key, const char *text, struct c
     case CONFIG_RANGE:
         if (parse_list(text, ret))
             ret->type = VALUE_LIST;
+        break;
+    case CONFIG_LIST:
+        config_list_parse(text, ret);
         break;
     case CONFIG_STR:
     case CONFIG_CHOICE:
@@ -188,6 +196,11 @@ bool config_value_store(struct config *c, const struct config_key *key, int doma
             return refuse(ret_problem, n, "wants true or false");
         *(bool *)at = value->integer != 0;
         return true;
+    case CONFIG_LIST:
+        if (value->type != VALUE_TEXTS)
+            return refuse(ret_problem, n, "wants a list of texts, as [\"a\", \"b\"]");
+        config_set_text(at, value->texts);
+        return true;
     case CONFIG_STR:
     case CONFIG_CHOICE:
     case CONFIG_SIZE:
@@ -231,13 +244,16 @@ void config_value_text(const struct config *c, const struct config_key *key, int
     case CONFIG_SIZE:
         config_size_text(*numbers, ret, n);
         break;
+    case CONFIG_LIST:
+        config_list_text(*(char *const *)at, ret, n);
+        break;
     case CONFIG_RANGE:
         snprintf(ret, n, "[%lld, %lld]", (long long)numbers[0], (long long)numbers[1]);
         break;
     }
 }
 
-static char *quote(const char *text) {
+char *config_quote(const char *text) {
     char *quoted = xmalloc(4 * strlen(text) + 3), *to = quoted;
     *to++ = '"';
     for (; *text; text++) {
@@ -257,7 +273,9 @@ static char *quote(const char *text) {
 char *config_value_literal(const struct config *c, const struct config_key *key, int domain) {
     char text[128];
     if (key->kind == CONFIG_STR || key->kind == CONFIG_CHOICE)
-        return quote(*(char *const *)config_value_at(c, key, domain));
+        return config_quote(*(char *const *)config_value_at(c, key, domain));
+    if (key->kind == CONFIG_LIST)
+        return config_list_literal(*(char *const *)config_value_at(c, key, domain));
     config_value_text(c, key, domain, text, sizeof text);
-    return key->kind == CONFIG_SIZE ? quote(text) : xstrdup(text);
+    return key->kind == CONFIG_SIZE ? config_quote(text) : xstrdup(text);
 }

@@ -139,6 +139,8 @@ static int find_pictures(struct curation *c) {
         err = refusal_no_files(c);
     if (!err && c->aside)
         err = find_aside(c);
+    if (!err && c->curator->sift)
+        err = c->curator->sift(c);
     return err ? err_prefix(err, "curator.%s", c->domain) : ERR_OK;
 }
 
@@ -168,14 +170,27 @@ int curation_find(struct curation *c) {
     return err;
 }
 
-static void add_settings(struct text *t, const struct config_curator *s) {
-    text_add(t, "%s %a %lld %lld %lld %lld %lld %lld %lld %lld\n", s->use, s->hold_out,
-             (long long)s->limit, (long long)s->min_side, (long long)s->max_side,
-             (long long)s->keep_nearest, (long long)s->years[0], (long long)s->years[1],
-             (long long)s->keep_largest, (long long)s->max_pixels);
-    text_add(t, "%lld %a %a %a %a %a %a %a %a %d %lld\n", (long long)s->max_pixels_per_byte,
-             s->min_aspect, s->max_aspect, s->min_chroma, s->min_luma, s->max_luma, s->min_contrast,
-             s->min_entropy, s->min_sharpness, s->drop_duplicates, (long long)s->near_duplicates);
+// Every setting of a curator but those that no verdict depends on.
+static void add_settings(struct text *t, const struct config_curator *settings) {
+    struct config_curator s = *settings;
+    s.threads = s.timeout_s = 0;
+#define ADD_top(...)
+#define ADD_loader(...)
+#define ADD_trainer(...)
+#define ADD_pool(...)
+#define ADD_monitor(...)
+#define ADD_supervisor(...)
+#define ADD_curator(...) text_add(t, __VA_ARGS__);
+#define INT(section, key, ...) ADD_##section(#key " %lld\n", (long long)s.key)
+#define REAL(section, key, ...) ADD_##section(#key " %a\n", s.key)
+#define BOOL(section, key, ...) ADD_##section(#key " %d\n", s.key)
+#define STR(section, key, ...) ADD_##section(#key " %s\n", s.key ? s.key : "")
+#define CHOICE(section, key, ...) STR(section, key)
+#define SIZE(section, key, ...) INT(section, key)
+#define RANGE(section, key, ...)                                                                   \
+    ADD_##section(#key " %lld %lld\n", (long long)s.key[0], (long long)s.key[1])
+#define LIST(section, key, ...) STR(section, key)
+#include "config.def"
 }
 
 static const char *word(const char *setting) {

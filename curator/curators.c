@@ -9,7 +9,8 @@
 #include "util.h"
 
 static const struct curator *const table[] = {
-    &curator_folder, &curator_celeba, &curator_anime, &curator_paired, &curator_exec, NULL,
+    &curator_folder, &curator_celeba, &curator_anime, &curator_bdd100k,
+    &curator_paired, &curator_exec,   NULL,
 };
 
 const struct curator *curator_find(const char *name) {

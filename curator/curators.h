@@ -2,6 +2,7 @@
 //
 // A curation goes through it in this order; every picture ends with a verdict and a reason:
 //   scan    candidates; what a name or a label already excludes is rejected unread
+//   sift    the same with the held-out ones among them
 //   pair    if they come in pairs: who belongs to whom
 //   (judge.h: bytes, size; the same for all)
 //   judge   the good ones as a set
@@ -65,6 +66,9 @@ struct curator {
     int (*locate)(struct curation *c, char **ret_folder, char **ret_aside);
     // Fills walk.found, paths relative to c->root. ERR_DATA.
     int (*scan)(struct curation *c);
+    // Rejects by labels, in the sorted walk.found with the held-out pictures. NULL: nothing.
+    // ERR_DATA.
+    int (*sift)(struct curation *c);
     // Sets the partners among c's and c->partner's pictures and rejects those without one. NULL:
     // pictures do not come in pairs.
     void (*pair)(struct curation *c);
@@ -80,8 +84,8 @@ struct curator {
     bool ranks_unread;
 };
 
-extern const struct curator curator_folder, curator_celeba, curator_anime, curator_paired,
-    curator_exec;
+extern const struct curator curator_folder, curator_celeba, curator_anime, curator_bdd100k,
+    curator_paired, curator_exec;
 
 // NULL if there is none of that name.
 const struct curator *curator_find(const char *name);

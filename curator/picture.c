@@ -52,17 +52,29 @@ void pictures_fini(struct pictures *list) {
     *list = (struct pictures){0};
 }
 
-void picture_reject(struct picture *p, const char *reason, double score, const char *format, ...) {
+static void explain(struct picture *p, const char *reason, double score, const char *format,
+                    va_list args) {
     char detail[256];
-    va_list args;
-    va_start(args, format);
     (void)vsnprintf(detail, sizeof detail, format, args); // a cut text is still a text
-    va_end(args);
     free(p->detail);
     p->detail = *detail ? xstrdup(detail) : NULL;
-    p->verdict = VERDICT_REJECT;
     p->score = score;
     (void)text_copy(p->reason, sizeof p->reason, reason); // may be cut
+}
+
+void picture_reject(struct picture *p, const char *reason, double score, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    explain(p, reason, score, format, args);
+    va_end(args);
+    p->verdict = VERDICT_REJECT;
+}
+
+void picture_note(struct picture *p, const char *reason, double score, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    explain(p, reason, score, format, args);
+    va_end(args);
 }
 
 const char *picture_name(const char *path) {

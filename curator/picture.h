@@ -14,6 +14,7 @@ enum verdict { VERDICT_OPEN, VERDICT_KEEP, VERDICT_HOLD_OUT, VERDICT_REJECT };
 struct picture {
     char *path;              // relative to the manifest's root; owned
     bool aside;              // comes from the held_out folder
+    uint8_t tag;             // the curator's own, from scan or sift for judge
     bool later;              // not to be read: better ones suffice so far
     struct picture *partner; // of a pair in two files: the other domain's; lent
 
@@ -62,6 +63,10 @@ void pictures_fini(struct pictures *list);
 
 // Sets verdict, reason (cut at 64 bytes), score and detail (cut at 255 bytes; "%s", "" for none).
 void picture_reject(struct picture *p, const char *reason, double score, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+// Sets reason, score and detail, as above, of one that is not rejected.
+void picture_note(struct picture *p, const char *reason, double score, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 // The part of the path behind its last '/'.

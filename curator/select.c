@@ -150,7 +150,7 @@ static bool close_verdicts(struct curation *c) {
         struct picture *p = &c->walk.found.items[i];
         if (p->verdict == VERDICT_OPEN)
             p->verdict = VERDICT_KEEP;
-        if (p->verdict != VERDICT_REJECT)
+        if (p->verdict != VERDICT_REJECT && !*p->reason)
             (void)text_copy(p->reason, sizeof p->reason, "ok"); // fits
         any |= p->verdict == VERDICT_KEEP;
     }

@@ -377,7 +377,8 @@ static void what_is_written_reads_back_equal(void **state) {
     struct config *c =
         resolved("name = \"a-b\"; trainer = { lr = 0.00012345678901234567; beta2 = 0.99999; "
                  "lambda_A = 1000000; "
-                 "lambda_identity = 1.0e-10; }; curator = { A = { years = [1999, 2019]; }; };"
+                 "lambda_identity = 1.0e-10; }; curator = { A = { years = [1999, 2019]; timeofday "
+                 "= [\"night\", \"dawn/dusk, \\\"late\\\"\"]; }; };"
                  "monitor = { listen = \"q\\\"uo\\\\te\\n\\x07\"; spill = \"1025 B\"; };",
                  NULL);
     struct config *back;
@@ -390,10 +391,30 @@ static void what_is_written_reads_back_equal(void **state) {
     assert_string_equal(back->monitor.listen, "q\"uo\\te\n\a");
     assert_int_equal(back->monitor.spill, 1025);
     assert_int_equal(back->curator[0].years[0], 1999);
+    assert_string_equal(back->curator[0].timeofday, "night\ndawn/dusk, \"late\"\n");
     free(first);
     free(second);
     config_free(c);
     config_free(back);
+}
+
+static void a_list_is_written_with_or_without_brackets(void **state) {
+    static const char *const same[] = {"night,dawn/dusk", "[night, dawn/dusk]",
+                                       "[\"night\", \"dawn/dusk\"]", " night , \"dawn/dusk\""};
+    for (size_t i = 0; i < COUNT(same); i++) {
+        char text[64], *set = xasprintf("curator.A.timeofday=%s", same[i]);
+        struct config *c = resolved(NULL, set);
+        assert_string_equal(c->curator[0].timeofday, "night\ndawn/dusk\n");
+        assert_true(config_list_has(c->curator[0].timeofday, "dawn/dusk"));
+        assert_false(config_list_has(c->curator[0].timeofday, "dawn"));
+        assert_true(config_get_text(c, "curator.A.timeofday", text, sizeof text));
+        assert_string_equal(text, "[night, dawn/dusk]");
+        config_free(c);
+        free(set);
+    }
+    struct config *c = resolved("curator = { A = { timeofday = []; }; };", NULL);
+    assert_string_equal(c->curator[0].timeofday, "");
+    config_free(c);
 }
 
 static void an_effective_file_can_be_given_again(void **state) {
@@ -440,6 +461,7 @@ static void each_key_is_given_once(void **state) {
 #define CHOICE(s, k, value, choices, help) ONE(s)
 #define SIZE(s, k, value, help) ONE(s)
 #define RANGE(s, k, low, high, min, max, unit, help) ONE(s)
+#define LIST(s, k, help) ONE(s)
 #include "config.def"
     assert_int_equal(count, expected);
     assert_false(config_get_text(c, "loader.nothing", text, sizeof text));
@@ -522,6 +544,7 @@ int main(void) {
         cmocka_unit_test(every_number_is_taken_up_to_its_boundary_and_not_beyond),
         cmocka_unit_test(every_choice_is_taken_and_no_other),
         cmocka_unit_test(what_is_written_reads_back_equal),
+        cmocka_unit_test(a_list_is_written_with_or_without_brackets),
         cmocka_unit_test(an_effective_file_can_be_given_again),
         cmocka_unit_test(each_key_is_given_once),
         cmocka_unit_test(only_mathematics_and_data_count_as_different),

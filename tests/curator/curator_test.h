@@ -27,6 +27,25 @@ static int n_heard;
 static struct config_curator settings;
 static struct curation curation;
 
+// A curator's defaults.
+#define PUT_top(...)
+#define PUT_loader(...)
+#define PUT_trainer(...)
+#define PUT_pool(...)
+#define PUT_monitor(...)
+#define PUT_supervisor(...)
+#define PUT_curator(...) __VA_ARGS__,
+#define INT(section, key, value, ...) PUT_##section(.key = value)
+#define REAL(section, key, value, ...) PUT_##section(.key = value)
+#define BOOL(section, key, value, ...) PUT_##section(.key = value)
+#define STR(section, key, value, ...) PUT_##section(.key = value)
+#define CHOICE(section, key, value, ...) PUT_##section(.key = value)
+#define RANGE(section, key, low, high, ...) PUT_##section(.key = {low, high})
+#define LIST(section, key, ...) PUT_##section(.key = "")
+static const struct config_curator default_settings = {
+#include "config.def"
+};
+
 static inline char *in_folder(const char *name) {
     static char path[4][512];
     static int next;
@@ -40,20 +59,9 @@ static inline int setup(void **state) {
     assert_non_null(mkdtemp(folder));
     assert_int_equal(fs_mkdirs(in_folder("run"), 0755), ERR_OK);
     assert_int_equal(fs_mkdirs(in_folder("data"), 0755), ERR_OK);
-    settings = (struct config_curator){
-        .use = "folder",
-        .root = xstrdup(in_folder("data")),
-        .held_out = "",
-        .hold_out = 5,
-        .min_side = 1,
-        .max_side = 65535,
-        .threads = 1,
-        .landmarks = "",
-        .years = {0, 9999},
-        .command = "",
-        .timeout_s = 30,
-        .max_pixels = 67108864,
-    };
+    settings = default_settings;
+    settings.root = xstrdup(in_folder("data"));
+    settings.threads = 1;
     return chdir(in_folder("run"));
 }
 
