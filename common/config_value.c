@@ -122,11 +122,26 @@ static bool in_range(const struct config_key *key, double value, char *ret, size
                   *key->unit ? " " : "", key->unit);
 }
 
+// Whether text is the choice at `choice`, which ends with | or 0; # stands for a number above 0.
+static bool is_this_choice(const char *choice, const char *text) {
+    for (; *choice && *choice != '|'; choice++) {
+        if (*choice != '#') {
+            if (*choice != *text++)
+                return false;
+            continue;
+        }
+        size_t digits = strspn(text, "0123456789");
+        if (!digits || digits > 3 || *text == '0')
+            return false;
+        text += digits;
+    }
+    return !*text;
+}
+
 static bool is_choice(const char *choices, const char *text) {
-    size_t length = strcspn(text, "|");
-    for (const char *at = choices; at && length > 0 && !text[length]; at = strchr(at, '|')) {
+    for (const char *at = choices; at; at = strchr(at, '|')) {
         at += *at == '|';
-        if (strncmp(at, text, length) == 0 && (at[length] == '|' || at[length] == 0))
+        if (is_this_choice(at, text))
             return true;
     }
     return false;

@@ -2,6 +2,7 @@
 #include "ctl.h"
 
 #include <ftw.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -34,7 +35,7 @@ int64_t net_generator_parameters(const struct config_trainer *t, int in, int out
         return unet(t->ngf, in, out, 7);
     if (strcmp(t->netG, "unet_256") == 0)
         return unet(t->ngf, in, out, 8);
-    return resnet(t->ngf, in, out, strcmp(t->netG, "resnet_6blocks") == 0 ? 6 : 9);
+    return resnet(t->ngf, in, out, strtol(t->netG + strlen("resnet_"), NULL, 10));
 }
 
 int64_t net_discriminator_parameters(const struct config_trainer *t, int in) {

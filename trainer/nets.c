@@ -334,17 +334,32 @@ static const struct generator {
     {"unet_256", 8, unet},
 };
 
-int generator_new(const struct net_options *o, struct net **ret_net) {
-    const struct generator *g = NULL;
-    int err;
+#define BLOCKS_MAX 64
+
+// "resnet_4blocks" and so on, in *ret_other.
+static const struct generator *find_generator(const char *arch, struct generator *ret_other) {
+    int blocks, end = 0;
 
     for (unsigned i = 0; i < COUNT(generators); i++)
-        if (strcmp(o->arch, generators[i].arch) == 0)
-            g = &generators[i];
+        if (strcmp(arch, generators[i].arch) == 0)
+            return &generators[i];
+    if (sscanf(arch, "resnet_%2dblocks%n", &blocks, &end) != 1 || !end || arch[end] || blocks < 1 ||
+        blocks > BLOCKS_MAX)
+        return NULL;
+    *ret_other = (struct generator){"resnet", blocks, resnet};
+    return ret_other;
+}
+
+int generator_new(const struct net_options *o, struct net **ret_net) {
+    struct generator other;
+    const struct generator *g = find_generator(o->arch, &other);
+    int err;
+
     if (!g)
         return err_set(ERR_CONFIG,
-                       "netG \"%s\": resnet_6blocks, resnet_9blocks, unet_128 or unet_256",
-                       o->arch);
+                       "netG \"%s\": resnet_6blocks, resnet_9blocks, resnet_Nblocks with N up to "
+                       "%d, unet_128 or unet_256",
+                       o->arch, BLOCKS_MAX);
     if (resizes(o) && g->build != resnet)
         return err_set(ERR_CONFIG, "upsample \"resize\" with netG \"%s\": resnets only", o->arch);
     if (o->out_nc < 1)

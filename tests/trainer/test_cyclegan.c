@@ -377,7 +377,8 @@ static void options_that_cannot_work_are_refused(void **state) {
     o.field = value;                                                                               \
     assert_refused(&o, err, word)
     REFUSED(model, "pix3pix", ERR_CONFIG, "cycle_gan");
-    REFUSED(netG, "resnet_7blocks", ERR_CONFIG, "resnet_9blocks");
+    REFUSED(netG, "resnet_65blocks", ERR_CONFIG, "resnet_9blocks");
+    REFUSED(netG, "resnet_07blocks2", ERR_CONFIG, "resnet_9blocks");
     REFUSED(netD, "advanced", ERR_CONFIG, "basic");
     REFUSED(norm, "layer", ERR_CONFIG, "instance");
     REFUSED(gan_mode, "gan", ERR_CONFIG, "lsgan");
