@@ -13,13 +13,20 @@ void picture_to_floats(const uint8_t *bytes, size_t count, float *ret) {
         ret[i] = table[bytes[i]];
 }
 
-void picture_from_floats(const float *x, int h, int w, int c, struct image *ret_image) {
-    int shown = c == 3 ? 3 : 1;
-    image_init(ret_image, w, h, shown);
-    for (size_t i = 0; i < (size_t)h * (size_t)w; i++)
+static void row_to_bytes(const float *x, int w, int c, int shown, uint8_t *ret) {
+    for (int i = 0; i < w; i++, x += c)
         for (int k = 0; k < shown; k++)
-            ret_image->pixels[i * (size_t)shown + (size_t)k] =
-                image_from_tensor(x[i * (size_t)c + (size_t)k]);
+            *ret++ = image_from_tensor(x[k]);
+}
+
+void picture_from_floats(const float *x, int h, int w, int c, struct image *ret_image) {
+    image_init(ret_image, w, h, c == 3 ? 3 : 1);
+    picture_put_rows(x, 0, h, w, c, ret_image);
+}
+
+void picture_put_rows(const float *x, int first, int end, int w, int c, struct image *im) {
+    for (int y = first; y < MIN(end, im->h); y++, x += (size_t)w * (size_t)c)
+        row_to_bytes(x, im->w, c, im->c, im->pixels + (size_t)y * (size_t)im->w * (size_t)im->c);
 }
 
 static int padded(int side) {
@@ -33,9 +40,9 @@ static int reflect(int i, int n) {
     return i < n ? i : period - i;
 }
 
-static void fill(const struct image *im, int h, int w, float *ret) {
+void picture_rows(const struct image *im, int first, int end, int w, float *ret) {
     const float *table = image_to_tensor_table();
-    for (int y = 0; y < h; y++)
+    for (int y = first; y < end; y++)
         for (int x = 0; x < w; x++) {
             size_t from = (size_t)reflect(y, im->h) * (size_t)im->w + (size_t)reflect(x, im->w);
             for (int k = 0; k < im->c; k++)
@@ -49,13 +56,11 @@ int picture_translate(struct model *m, int net, int channels, const struct image
     size_t pixels = (size_t)h * (size_t)w;
     float *x = xaligned(pixels * (size_t)im->c * sizeof *x);
     float *y = xaligned(pixels * (size_t)channels * sizeof *y);
-    fill(im, h, w, x);
+    picture_rows(im, 0, h, w, x);
     int err = model_translate(m, net, 1, h, w, x, y);
     if (!err) {
-        struct image whole;
-        picture_from_floats(y, h, w, channels, &whole);
-        image_crop(&whole, 0, 0, im->w, im->h, ret_image);
-        image_fini(&whole);
+        image_init(ret_image, im->w, im->h, channels == 3 ? 3 : 1);
+        picture_put_rows(y, 0, h, w, channels, ret_image);
     }
     free(x);
     free(y);

@@ -34,14 +34,24 @@ static int resolve_from_state(struct config_trainer *t, const struct state *s) {
     return ERR_OK;
 }
 
+const char *setup_device(const char *name) {
+    if (strcmp(name, "auto") != 0)
+        return name;
+    return has_cuda() ? "cuda" : "cpu";
+}
+
+int setup_threads(void) {
+    return (int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+}
+
 int setup_resolve(struct config *c, const struct state *state) {
     struct config_trainer *t = &c->trainer;
     if (state->step)
         return resolve_from_state(t, state);
     if (!strcmp(t->device, "auto"))
-        set_text(&t->device, has_cuda() ? "cuda" : "cpu");
+        set_text(&t->device, setup_device(t->device));
     if (!t->threads)
-        t->threads = MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+        t->threads = setup_threads();
     return ERR_OK;
 }
 

@@ -13,6 +13,11 @@
 // settings name something else than the checkpoint was made with; ERR_DEVICE.
 int setup_resolve(struct config *c, const struct state *state);
 
+// What "auto" stands for on this machine; any other name is returned as it is.
+const char *setup_device(const char *name);
+// One per core.
+int setup_threads(void);
+
 // The texts are lent by the settings. `context` is for between_ops.
 struct model_options setup_model(const struct config *c, void (*between_ops)(void *),
                                  void *context);

@@ -1,0 +1,14 @@
+// memory - what this process and this machine have, as the kernel counts it.
+#ifndef MEMORY_H
+#define MEMORY_H
+
+#include <stddef.h>
+
+// Bytes resident now, and at most since the start (VmRSS, VmHWM). 0: unknown.
+size_t memory_resident(void);
+size_t memory_peak(void);
+// Bytes that can still be had without swapping: MemAvailable, or less where the process's control
+// group (cgroup v2) allows less. 0: unknown.
+size_t memory_available(void);
+
+#endif
