@@ -38,6 +38,8 @@ static int step_folder(const struct origin_request *r, char ret[CHECKPOINT_PATH]
     char root[CHECKPOINT_PATH - 64];
     char *end;
 
+    if (!fs_is_dir(r->run))
+        return err_set(ERR_IO, "there is no run '%s'", r->run);
     if (snprintf(root, sizeof root, "%s/checkpoints", r->run) >= (int)sizeof root)
         return err_set(ERR_USAGE, "the path '%s' is too long", r->run);
     if (!r->step) {

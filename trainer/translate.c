@@ -217,11 +217,8 @@ static void say_lines(struct tally *tally, char *text) {
 
 // Pictures are read as in training.
 static struct image_how how_of(const struct origin *origin, int megapixels) {
-    struct image_how how = {.limits = image_default_limits};
-    how.limits.max_pixels = (int64_t)megapixels << 20;
-    if (origin->config)
-        how = image_settings_how(&origin->config->loader, how.limits.max_pixels);
-    return how;
+    const struct config_loader *loader = origin->config ? &origin->config->loader : NULL;
+    return image_settings_how(loader, (int64_t)megapixels << 20);
 }
 
 static int translate(const struct request *r, const struct listing *listing, struct origin *origin,

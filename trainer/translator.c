@@ -9,6 +9,7 @@
 #include "util.h"
 
 #define TAPES 4
+#define SIDE_MIN 16 // a norm over fewer pixels shows little of the picture
 
 struct tape {
     int n, h, w;
@@ -107,6 +108,7 @@ int translator_padded(const struct translator *t, int side) {
 
     while (net_check_size(t->net, least, least))
         least += divisor;
+    side = MAX(side, SIDE_MIN);
     return MAX((side + divisor - 1) / divisor * divisor, least);
 }
 

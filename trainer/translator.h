@@ -41,7 +41,7 @@ struct device *translator_device(const struct translator *t);
 int translator_channels_in(const struct translator *t);
 int translator_channels_out(const struct translator *t);
 
-// The side that a picture's side is padded to: the next that the net takes.
+// The side that a picture's side is padded to: the next that the net takes, at least 16.
 int translator_padded(const struct translator *t, int side);
 
 // Bytes of memory that n whole pictures of h x w (padded already) need besides the weights. Builds
