@@ -8,11 +8,14 @@
 
 int items_init(struct items *it, const struct config *config, struct manifest *const manifests[2]) {
     int64_t max = config->loader.max_dataset_size;
-    *it = (struct items){.seed = (uint64_t)config->top.seed,
-                         .serial = config->loader.serial_batches,
-                         .flip = !config->loader.no_flip,
-                         .aligned = strcmp(config->loader.dataset_mode, "aligned") == 0,
-                         .batch_size = (uint64_t)config->loader.batch_size};
+    *it =
+        (struct items){.seed = (uint64_t)config->top.seed,
+                       .serial = config->loader.serial_batches,
+                       .flip = !config->loader.no_flip,
+                       .aligned = strcmp(config->loader.dataset_mode, "aligned") == 0,
+                       .jitter = {config->loader.jitter_brightness, config->loader.jitter_contrast,
+                                  config->loader.jitter_saturation, config->loader.jitter_hue},
+                       .batch_size = (uint64_t)config->loader.batch_size};
     for (int side = 0; side < 2; side++) {
         it->n_all[side] = manifests[side]->count;
         it->n[side] = max > 0 ? MIN(it->n_all[side], (uint64_t)max) : it->n_all[side];
@@ -90,6 +93,29 @@ bool items_flip(const struct items *it, const struct item *item, int side) {
     return item->augment && it->flip &&
            rng_uniform(it->seed, RNG_FLIP, item->epoch << 32 | item->position, draw_of(it, side)) <
                0.5;
+}
+
+static double jitter_factor(enum jitter_kind kind, double reach, double u) {
+    double low = kind == JITTER_HUE ? -reach : MAX(0.0, 1 - reach);
+    double high = kind == JITTER_HUE ? reach : 1 + reach;
+    return low + u * (high - low);
+}
+
+bool items_jitter(const struct items *it, const struct item *item, int side,
+                  struct jitter *ret_jitter) {
+    uint64_t index = item->epoch << 32 | item->position;
+    uint32_t sub = draw_of(it, side) * 8;
+    struct jitter j = {0};
+    bool any = false;
+    for (uint32_t k = 0; k < JITTER_KINDS; k++) {
+        j.on[k] = item->augment && it->jitter[k] > 0;
+        j.factor[k] =
+            jitter_factor(k, it->jitter[k], rng_uniform(it->seed, RNG_JITTER, index, sub + k));
+        any |= j.on[k];
+    }
+    jitter_order(rng_below(it->seed, RNG_JITTER, index, sub + JITTER_KINDS, 24), j.order);
+    *ret_jitter = j;
+    return any;
 }
 
 uint64_t items_next(const struct items *it, int side, uint64_t record) {

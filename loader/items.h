@@ -4,8 +4,8 @@
 // Training (reference.md 4.2, unaligned): an epoch has max(nA, nB) items; item p takes
 // A[perm(epoch, p) mod nA] and B at random with replacement, or B[perm mod nB] when one of the
 // sides is not drawn (serial_batches). Batch k holds items k * batch .. ; the last may be short.
-// Aligned: both sides have the same n records; item p takes record perm(epoch, p) of both, and crop
-// and flip are drawn once for both sides.
+// Aligned: both sides have the same n records; item p takes record perm(epoch, p) of both, and crop,
+// flip and jitter are drawn once for both sides.
 // Held out: item p takes A[p mod held_a], B[p mod held_b], unaugmented; a domain without held-out
 // pictures lends training pictures instead, from its first on.
 #ifndef ITEMS_H
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "jitter.h"
 #include "manifest.h"
 
 enum items_split { ITEMS_TRAIN, ITEMS_HELD_OUT };
@@ -22,8 +23,9 @@ enum items_split { ITEMS_TRAIN, ITEMS_HELD_OUT };
 struct items {
     uint64_t seed;
     bool serial, flip, aligned;
-    uint64_t n[2], held[2]; // of sides A and B, after `direction` and max_dataset_size
-    uint64_t n_all[2];      // records before max_dataset_size: held-out ones follow these
+    double jitter[JITTER_KINDS]; // how far each change may go; 0: off
+    uint64_t n[2], held[2];      // of sides A and B, after `direction` and max_dataset_size
+    uint64_t n_all[2];           // records before max_dataset_size: held-out ones follow these
     uint64_t batch_size;
 };
 
@@ -54,6 +56,11 @@ int items_check(const struct items *it);
 // Crop offset along axis 0 (x) or 1 (y), uniform in [0, range]; 0 if the item is not augmented.
 int items_crop(const struct items *it, const struct item *item, int side, int axis, int range);
 bool items_flip(const struct items *it, const struct item *item, int side);
+
+// How the colours change, each factor uniform: brightness, contrast and saturation in
+// [max(0, 1 - x), 1 + x], hue in [-x, x], in one of 24 orders. False: not at all.
+bool items_jitter(const struct items *it, const struct item *item, int side,
+                  struct jitter *ret_jitter);
 
 // The replacement for a picture that cannot be used: the next training record, cyclically; for
 // held-out records the next held-out one.

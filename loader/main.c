@@ -153,6 +153,9 @@ static void tell_times(struct loader *l, const struct work_batch *b) {
     points_metric(p, "loader/read_us", false, step, (double)b->times.read_us);
     points_metric(p, "loader/decode_us", false, step, (double)b->times.decode_us);
     points_metric(p, "loader/resize_us", false, step, (double)b->times.resize_us);
+    // It waited for a free thread, and then for the socket.
+    points_metric(p, "loader/queue_us", false, step,
+                  (double)(b->started_us - b->begun_us + now_us() - b->done_us));
     points_metric(p, "loader/batch_us", false, step, (double)(b->done_us - b->begun_us));
     points_metric(p, "loader/cache_hit_share", false, step,
                   (double)b->times.cache_hits / (2.0 * (double)b->ticket.count));

@@ -261,6 +261,9 @@ static void augment_picture(struct source *s, const struct item *item, int side,
     }
     if (items_flip(s->items, item, side))
         image_flip(im);
+    struct jitter jitter;
+    if (items_jitter(s->items, item, side, &jitter))
+        jitter_apply(&jitter, im);
 }
 
 int source_get(struct source *s, const struct item *item, int side, struct image *ret_image,

@@ -77,6 +77,8 @@ static int get(struct source *s, struct work_batch *b, int picture, struct sourc
 static void make_picture(struct work *w, struct job *job) {
     struct work_batch *b = &job->batch;
     int picture = job->next_picture++;
+    if (picture == 0)
+        b->started_us = now_us();
     if (job->next_picture == job->pictures)
         (void)list_pop(&w->open); // its last picture is taken; it is always the first of the list
     (void)pthread_mutex_unlock(&w->lock);

@@ -21,7 +21,7 @@ struct work_batch {
     struct image *image[2];
     uint64_t *record[2];
     struct source_times times; // summed over the pictures
-    int64_t begun_us, done_us;
+    int64_t begun_us, started_us, done_us; // ticket taken, first picture begun, last one ready
     uint64_t session; // given back, see work_begin
 };
 
