@@ -191,6 +191,13 @@ finished_run() {
     exits 0 pipeline_up && nothing_left && exits 0 pipeline_up && says 'is finished'
 }
 
+stale_is_told() {
+    touch -h -d 2020-01-01 "$WORK/stand/bin/monitor"
+    plan 1 0
+    exits 0 pipeline_up && says "monitor is older than" &&
+        touch -h "$WORK/stand/bin/monitor" && plan 1 0 && exits 0 pipeline_up && ! says 'older than'
+}
+
 stopped_in_order() {
     plan 100 0
     start
@@ -252,6 +259,7 @@ too_many_failures() {
 }
 
 ok 'a run ends when the trainer has ended, and is finished' finished_run
+ok 'programs older than their sources are told' stale_is_told
 ok 'SIGTERM stops in order, the trainer first' stopped_in_order
 ok 'a second up of the same run is busy and names the pid' second_is_busy
 ok 'a killed process comes back, the others stay' killed_one_comes_back
