@@ -8,6 +8,7 @@
 #include "err.h"
 #include "fs.h"
 #include "landmarks.h"
+#include "names.h"
 #include "util.h"
 
 static const char *const picture_folders[] = {
@@ -81,6 +82,26 @@ static int apply_scores(struct curation *c, const struct landmarks *l, const cha
                    c->walk.found.items[0].path);
 }
 
+// Of the best rows some have no picture where the set is not whole: then less near ones are kept.
+static void tell_missing(const struct curation *c, const struct landmarks *l) {
+    size_t keep = MIN((size_t)c->settings->keep_nearest, l->count), here = 0;
+    struct names names = {0};
+    bool is_new;
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        (void)names_add(&names, c->walk.found.items[i].path, strlen(c->walk.found.items[i].path),
+                        &is_new); // one that does not fit has no row either
+    uint32_t *nearest = landmarks_nearest(l, keep);
+    for (size_t i = 0; i < keep; i++)
+        here += names_find(&names, l->rows[nearest[i]].name) != NULL;
+    if (here < keep)
+        curation_say(c, "info", "landmarks_without_picture",
+                     "%s: of the %zu rows nearest the mean %zu have a picture here; the ranking "
+                     "goes on behind them",
+                     c->domain, keep, here);
+    free(nearest);
+    names_fini(&names);
+}
+
 static int depend_on(struct curation *c, const char *path) {
     uint8_t digest[32];
     uint64_t size;
@@ -118,6 +139,8 @@ static int scan(struct curation *c) {
         warn_of_unaligned(c, l, path);
         err = apply_scores(c, l, path);
     }
+    if (!err)
+        tell_missing(c, l);
     landmarks_free(l);
     free(path);
     return err;

@@ -6,12 +6,9 @@
 #include <string.h>
 
 #include "err.h"
-#include "fs.h"
-#include "picture.h"
+#include "table.h"
 #include "util.h"
 
-#define FILE_MAX_BYTES ((size_t)256 << 20)
-#define MAX_FIELDS 64
 #define ROW_FIELDS (1 + LANDMARK_COORDINATES)
 #define UNALIGNED_STD 20 // pixels; the eyes of aligned pictures vary by less than 2
 
@@ -20,107 +17,62 @@ static const char *const columns[LANDMARK_COORDINATES] = {
     "nose_y",    "leftmouth_x", "leftmouth_y", "rightmouth_x", "rightmouth_y",
 };
 
+// While the file is read: what is not kept.
 struct reader {
-    const char *path;
-    char *at;
-    int line;
-    char *fields[MAX_FIELDS]; // of the line
-    int count;
+    struct table table;
+    double *x; // [capacity][LANDMARK_COORDINATES]
+    size_t capacity;
 };
 
-// Cuts the next line into fields; false at the end of the file. Empty lines are passed over.
-static bool next_line(struct reader *r) {
-    r->count = 0;
-    while (*r->at && r->count == 0) {
-        char *end = strchrnul(r->at, '\n'), *rest = NULL;
-        char *next = *end ? end + 1 : end;
-        *end = 0;
-        r->line++;
-        for (char *f = strtok_r(r->at, " \t\r,", &rest); f && r->count < MAX_FIELDS;
-             f = strtok_r(NULL, " \t\r,", &rest))
-            r->fields[r->count++] = f;
-        r->at = next;
-    }
-    return r->count > 0;
-}
-
-static bool is_number(const char *text, double *ret_number) {
-    char *end;
-    *ret_number = strtod(text, &end);
-    return *text && !*end && isfinite(*ret_number);
-}
-
-static bool is_digits(const char *text) {
-    return text[strspn(text, "0123456789")] == 0;
-}
-
-static bool is_header(const struct reader *r) {
-    int first = r->count == ROW_FIELDS ? 1 : 0; // "image_id" in front
-    if (r->count - first != LANDMARK_COORDINATES)
+static bool is_header(const struct table *t) {
+    int first = t->count == ROW_FIELDS ? 1 : 0; // "image_id" in front
+    if (t->count - first != LANDMARK_COORDINATES)
         return false;
     for (int i = 0; i < LANDMARK_COORDINATES; i++)
-        if (strcmp(r->fields[first + i], columns[i]) != 0)
+        if (strcmp(t->fields[first + i], columns[i]) != 0)
             return false;
     return true;
 }
 
-static int refuse_header(const struct reader *r) {
-    bool attributes = r->count >= 40;
-    for (int i = 0; i < r->count; i++)
-        attributes |= strcmp(r->fields[i], "5_o_Clock_Shadow") == 0;
+static int refuse_header(const struct table *t) {
+    bool attributes = t->count >= 40;
+    for (int i = 0; i < t->count; i++)
+        attributes |= strcmp(t->fields[i], "5_o_Clock_Shadow") == 0;
     if (attributes)
-        return err_set(ERR_DATA,
-                       "%s:%d: this file holds attributes (40 columns of 1 and -1), not positions; "
-                       "the landmarks are in list_landmarks_align_celeba.txt or .csv",
-                       r->path, r->line);
-    return err_set(ERR_DATA,
-                   "%s:%d: not a landmark file: the header lefteye_x ... rightmouth_y is expected "
-                   "here, as in list_landmarks_align_celeba.txt or .csv",
-                   r->path, r->line);
+        return table_refuse(t, "this file holds attributes (40 columns of 1 and -1), not "
+                               "positions; the landmarks are in list_landmarks_align_celeba.txt "
+                               "or .csv");
+    return table_refuse(t, "not a landmark file: the header lefteye_x ... rightmouth_y is expected "
+                           "here, as in list_landmarks_align_celeba.txt or .csv");
 }
 
-// ret_count: what the first line of the official layout says, else -1.
-static int read_head(struct reader *r, long long *ret_count) {
-    *ret_count = -1;
-    if (!next_line(r))
-        return err_set(ERR_DATA, "%s: the landmark file is empty", r->path);
-    if (r->count == 1 && is_digits(r->fields[0])) {
-        *ret_count = atoll(r->fields[0]);
-        if (!next_line(r))
-            return err_set(ERR_DATA, "%s:%d: the file ends after the count", r->path, r->line);
-    }
-    return is_header(r) ? ERR_OK : refuse_header(r);
-}
-
-static int read_row(const struct reader *r, struct landmark_row *row) {
-    if (r->count != ROW_FIELDS)
-        return err_set(ERR_DATA, "%s:%d: %d columns, but a name and %d numbers are expected",
-                       r->path, r->line, r->count, LANDMARK_COORDINATES);
-    row->name = r->fields[0];
-    row->line = r->line;
+static int read_row(const struct table *t, struct landmark_row *row, double *x) {
+    if (t->count != ROW_FIELDS)
+        return table_refuse(t, "%d columns, but a name and %d numbers are expected", t->count,
+                            LANDMARK_COORDINATES);
+    row->name = t->fields[0];
+    row->line = t->line;
     for (int i = 0; i < LANDMARK_COORDINATES; i++)
-        if (!is_number(r->fields[1 + i], &row->x[i]))
-            return err_set(ERR_DATA, "%s:%d: %s is '%s', not a number", r->path, r->line,
-                           columns[i], r->fields[1 + i]);
+        if (!table_number(t->fields[1 + i], &x[i]))
+            return table_refuse(t, "%s is '%s', not a number", columns[i], t->fields[1 + i]);
     return ERR_OK;
 }
 
 static int read_rows(struct reader *r, struct landmarks *l) {
-    size_t capacity = 1024;
-    l->rows = xmalloc(capacity * sizeof *l->rows);
-    while (next_line(r)) {
-        if (l->count == capacity) {
-            capacity *= 2;
-            l->rows = xrealloc(l->rows, capacity * sizeof *l->rows);
+    while (table_next(&r->table)) {
+        if (l->count == r->capacity) {
+            r->capacity = r->capacity ? 2 * r->capacity : 1024;
+            l->rows = xrealloc(l->rows, r->capacity * sizeof *l->rows);
+            r->x = xrealloc(r->x, r->capacity * LANDMARK_COORDINATES * sizeof *r->x);
         }
-        int err = read_row(r, &l->rows[l->count]);
+        int err = read_row(&r->table, &l->rows[l->count], r->x + l->count * LANDMARK_COORDINATES);
         if (err)
             return err;
         l->count++;
     }
     if (l->count == 0)
-        return err_set(ERR_DATA, "%s: no rows behind the header", r->path);
-    return ERR_OK;
+        return err_set(ERR_DATA, "%s: no rows behind the header", r->table.path);
+    return table_check_rows(&r->table, l->count);
 }
 
 static size_t stem_length(const char *name) {
@@ -148,62 +100,66 @@ static int check_twice(const char *path, const struct landmarks *l) {
     return ERR_OK;
 }
 
-// In the order of the file, before sorting: the sums do not depend on the sort.
-static void moments(struct landmarks *l) {
+// In the order of the file: the sums do not depend on the sort.
+static void moments(struct landmarks *l, const double *x) {
     double n = (double)l->count;
-    for (int k = 0; k < LANDMARK_COORDINATES; k++) {
-        double sum = 0, squares = 0;
-        for (size_t i = 0; i < l->count; i++)
-            sum += l->rows[i].x[k];
-        l->mean[k] = sum / n;
-        for (size_t i = 0; i < l->count; i++) {
-            double d = l->rows[i].x[k] - l->mean[k];
-            squares += d * d;
+    for (size_t i = 0; i < l->count; i++)
+        for (int k = 0; k < LANDMARK_COORDINATES; k++)
+            l->mean[k] += x[i * LANDMARK_COORDINATES + (size_t)k];
+    for (int k = 0; k < LANDMARK_COORDINATES; k++)
+        l->mean[k] /= n;
+    for (size_t i = 0; i < l->count; i++)
+        for (int k = 0; k < LANDMARK_COORDINATES; k++) {
+            double d = x[i * LANDMARK_COORDINATES + (size_t)k] - l->mean[k];
+            l->std[k] += d * d;
         }
-        l->std[k] = sqrt(squares / n);
+    for (int k = 0; k < LANDMARK_COORDINATES; k++)
+        l->std[k] = sqrt(l->std[k] / n);
+}
+
+static void score(struct landmarks *l, const double *x) {
+    for (size_t i = 0; i < l->count; i++, x += LANDMARK_COORDINATES) {
+        double sum = 0;
+        for (int k = 0; k < LANDMARK_COORDINATES; k++) {
+            double z = l->std[k] > 0 ? (x[k] - l->mean[k]) / l->std[k] : 0;
+            sum += z * z;
+        }
+        l->rows[i].score = sum;
     }
 }
 
-static void score(struct landmarks *l) {
-    for (size_t i = 0; i < l->count; i++) {
-        struct landmark_row *row = &l->rows[i];
-        row->score = 0;
-        for (int k = 0; k < LANDMARK_COORDINATES; k++) {
-            double z = l->std[k] > 0 ? (row->x[k] - l->mean[k]) / l->std[k] : 0;
-            row->score += z * z;
-        }
-    }
+// The data set's files are sorted already.
+static void sort(struct landmarks *l) {
+    size_t i = 1;
+    while (i < l->count && by_stem(&l->rows[i - 1], &l->rows[i]) <= 0)
+        i++;
+    if (i < l->count)
+        qsort(l->rows, l->count, sizeof *l->rows, by_stem);
 }
 
 static int load(struct reader *r, struct landmarks *l) {
-    long long count;
-    int err = read_head(r, &count);
+    int err = table_head(&r->table, "landmark");
+    if (!err && !is_header(&r->table))
+        err = refuse_header(&r->table);
     if (!err)
         err = read_rows(r, l);
     if (err)
         return err;
-    if (count >= 0 && (size_t)count != l->count)
-        return err_set(ERR_DATA, "%s:1: says %lld rows, but there are %zu: an incomplete copy?",
-                       r->path, count, l->count);
-    moments(l);
-    score(l);
-    qsort(l->rows, l->count, sizeof *l->rows, by_stem);
-    return check_twice(r->path, l);
+    moments(l, r->x);
+    score(l, r->x);
+    sort(l);
+    return check_twice(r->table.path, l);
 }
 
 int landmarks_load(const char *path, struct landmarks **ret_landmarks) {
-    uint8_t *bytes;
-    size_t size;
-    int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
+    struct reader r = {0};
+    int err = table_open(path, &r.table);
     if (err)
-        return err_set(ERR_DATA, "landmarks: %s", err_text());
+        return err_prefix(err, "landmarks");
     struct landmarks *l = xcalloc(1, sizeof *l);
-    l->text = (char *)bytes;
-    struct reader r = {.path = path, .at = l->text};
-    if (memchr(bytes, 0, size))
-        err = err_set(ERR_DATA, "%s: not a text file", path);
-    if (!err)
-        err = load(&r, l);
+    err = load(&r, l);
+    l->text = r.table.text; // the names point into it
+    free(r.x);
     if (err) {
         landmarks_free(l);
         return err;
@@ -227,4 +183,52 @@ const struct landmark_row *landmarks_find(const struct landmarks *l, const char 
 
 bool landmarks_are_unaligned(const struct landmarks *l) {
     return l->std[0] > UNALIGNED_STD;
+}
+
+// ---- the nearest ----
+
+static bool is_nearer(const struct landmarks *l, uint32_t a, uint32_t b) {
+    double p = l->rows[a].score, q = l->rows[b].score;
+    return p < q || (p == q && a < b); // rows are in the order of names
+}
+
+static int by_distance(const void *a, const void *b, void *landmarks) {
+    uint32_t p = *(const uint32_t *)a, q = *(const uint32_t *)b;
+    return p == q ? 0 : is_nearer(landmarks, p, q) ? -1 : 1;
+}
+
+// Quickselect (Hoare 1961, in Wirth's form): the n nearest, n < count, come to the front in no
+// order.
+static void select_nearest(const struct landmarks *l, uint32_t *rows, size_t count, size_t n) {
+    ptrdiff_t low = 0, high = (ptrdiff_t)count - 1, k = (ptrdiff_t)n;
+    while (low < high) {
+        uint32_t pivot = rows[low + (high - low) / 2];
+        ptrdiff_t i = low, j = high;
+        while (i <= j) {
+            while (is_nearer(l, rows[i], pivot))
+                i++;
+            while (is_nearer(l, pivot, rows[j]))
+                j--;
+            if (i > j)
+                break;
+            uint32_t swapped = rows[i];
+            rows[i++] = rows[j];
+            rows[j--] = swapped;
+        }
+        if (j < k)
+            low = i;
+        if (k < i)
+            high = j;
+    }
+}
+
+uint32_t *landmarks_nearest(const struct landmarks *l, size_t n) {
+    uint32_t *rows = xmalloc(MAX(l->count, 1) * sizeof *rows);
+    n = MIN(n, l->count);
+    for (size_t i = 0; i < l->count; i++)
+        rows[i] = (uint32_t)i;
+    if (n < l->count)
+        select_nearest(l, rows, l->count, n);
+    qsort_r(rows, n, sizeof *rows, by_distance, (void *)l);
+    return rows;
 }

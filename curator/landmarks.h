@@ -17,13 +17,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define LANDMARK_COORDINATES 10
 
 struct landmark_row {
     const char *name; // as in the file
     int line;
-    double x[LANDMARK_COORDINATES];
     double score;
 };
 
@@ -41,6 +41,10 @@ void landmarks_free(struct landmarks *l);
 
 // The row of a file name, whatever the extension of either (the set exists as PNG too); or NULL.
 const struct landmark_row *landmarks_find(const struct landmarks *l, const char *name);
+
+// Indexes of the n rows (or all there are) of the least score, the nearest first, ties by name;
+// malloc'ed.
+uint32_t *landmarks_nearest(const struct landmarks *l, size_t n);
 
 // The positions look like those of the unaligned pictures (list_landmarks_celeba).
 bool landmarks_are_unaligned(const struct landmarks *l);

@@ -1,60 +1,70 @@
 // bench_curator - how fast landmarks are ranked and pictures judged. JSON lines; see --help.
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <yajl/yajl_parse.h>
 
 #include "curation.h"
 #include "err.h"
 #include "fs.h"
 #include "image.h"
+#include "labels.h"
 #include "landmarks.h"
+#include "made_data.h"
 #include "rng.h"
-#include "text.h"
 #include "util.h"
 
 #define ROWS 202599 // CelebA
+#define NEAREST 1600
+#define LABELS_MB 120
 #define PICTURES 2000
 #define REPEATS 5
 
-static const char help[] = "bench_curator - how fast landmarks are ranked and pictures judged\n"
-                           "\n"
-                           "A JSON line per measurement, of 5 repetitions each:\n"
-                           "  what       landmarks: a made file of 202599 rows is read and scored\n"
-                           "             judge: 2000 made 178x218 JPEGs are read, hashed, decoded, "
-                           "measured; one thread a core\n"
-                           "             cached: the same, known from the cache\n"
-                           "  count      rows or pictures\n"
-                           "  median_s, min_s, max_s, per_s (of the median)\n";
+static const char help[] =
+    "bench_curator [--labels-mb N] [WHAT] - how fast tables are read and pictures judged\n"
+    "\n"
+    "A JSON line per measurement, of 5 repetitions each; WHAT: only this one:\n"
+    "  what       landmarks: a made file of 202599 rows is read, ranked, and the nearest 1600 cut\n"
+    "             labels: a made label file of N MB (120; the real one has 1200) is read, and "
+    "beside\n"
+    "             it by yajl with nobody to listen\n"
+    "             judge: 2000 made 178x218 JPEGs are read, hashed, decoded, measured; one thread a "
+    "core\n"
+    "             cached: the same, known from the cache\n"
+    "  count      rows, frames or pictures\n"
+    "  median_s, min_s, max_s, per_s (of the median); peak_rss_mib of the process that reads\n";
 
 static int by_value(const void *a, const void *b) {
     double p = *(const double *)a, q = *(const double *)b;
     return (p > q) - (p < q);
 }
 
-static void print(const char *what, int count, double seconds[REPEATS]) {
+// One line; what is more about it is given as ",\"key\":value".
+static void print_more(const char *what, int count, double seconds[REPEATS], const char *more, ...)
+    __attribute__((format(printf, 4, 5)));
+static void print_more(const char *what, int count, double seconds[REPEATS], const char *more,
+                       ...) {
+    va_list args;
     qsort(seconds, REPEATS, sizeof *seconds, by_value);
-    printf("{\"what\":\"%s\",\"count\":%d,\"median_s\":%.4f,\"min_s\":%.4f,\"max_s\":%.4f,"
-           "\"per_s\":%.0f}\n",
-           what, count, seconds[REPEATS / 2], seconds[0], seconds[REPEATS - 1],
-           count / seconds[REPEATS / 2]);
+    (void)printf("{\"what\":\"%s\",\"count\":%d,\"median_s\":%.4f,\"min_s\":%.4f,\"max_s\":%.4f,"
+                 "\"per_s\":%.0f",
+                 what, count, seconds[REPEATS / 2], seconds[0], seconds[REPEATS - 1],
+                 count / seconds[REPEATS / 2]);
+    va_start(args, more);
+    (void)vprintf(more, args);
+    va_end(args);
+    (void)printf("}\n");
 }
 
-static void write_landmarks(const char *path) {
-    struct text t = {0};
-    text_add(&t,
-             "%d\nlefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x "
-             "leftmouth_y rightmouth_x rightmouth_y\n",
-             ROWS);
-    for (int i = 1; i <= ROWS; i++) {
-        text_add(&t, "%06d.jpg", i);
-        for (uint32_t k = 0; k < 10; k++)
-            text_add(&t, " %4d", (int)(60 + rng_below(1, RNG_TEST, (uint64_t)i, k, 90)));
-        text_add(&t, "\n");
-    }
-    if (fs_write_atomic(path, t.bytes, t.size))
-        BUG("%s", err_text());
-    free(t.bytes);
+static void print(const char *what, int count, double seconds[REPEATS]) {
+    print_more(what, count, seconds, "%s", "");
 }
 
 static void draw(const char *path, uint64_t index) {
@@ -82,19 +92,89 @@ static double judge_once(const struct config_curator *settings, const char *cach
     return seconds;
 }
 
-static void bench_landmarks(const char *folder) {
-    double seconds[REPEATS];
-    char *path = xasprintf("%s/landmarks.txt", folder);
-    write_landmarks(path);
-    for (int i = 0; i < REPEATS; i++) {
-        struct landmarks *l;
-        int64_t begun = now_us();
-        if (landmarks_load(path, &l))
-            BUG("%s", err_text());
-        seconds[i] = (double)(now_us() - begun) / 1e6;
-        landmarks_free(l);
+// ---- tables: each run in a process of its own, whose peak memory is told ----
+
+// Runs `work` on the file; its seconds and the process's peak.
+static double in_child(void (*work)(const char *path), const char *path, double *peak_mib) {
+    struct rusage usage;
+    int status;
+    (void)fflush(stdout);
+    int64_t begun = now_us();
+    pid_t pid = fork();
+    if (pid == 0) {
+        work(path);
+        _exit(0);
     }
-    print("landmarks", ROWS, seconds);
+    if (pid < 0 || wait4(pid, &status, 0, &usage) < 0 || status)
+        BUG("the child that reads %s", path);
+    double seconds = (double)(now_us() - begun) / 1e6;
+    *peak_mib = MAX(*peak_mib, (double)usage.ru_maxrss / 1024);
+    return seconds;
+}
+
+static void rank_landmarks(const char *path) {
+    struct landmarks *l;
+    if (landmarks_load(path, &l))
+        BUG("%s", err_text());
+    uint32_t *nearest = landmarks_nearest(l, NEAREST);
+    if (!(l->rows[nearest[0]].score <= l->rows[nearest[NEAREST - 1]].score))
+        BUG("ranked wrongly");
+    free(nearest);
+    landmarks_free(l);
+}
+
+static void read_labels(const char *path) {
+    struct labels l = {0};
+    if (labels_read(&l, path, NULL))
+        BUG("%s", err_text());
+    labels_fini(&l);
+}
+
+// yajl alone, with nobody to listen: what the reader could do at best.
+static void read_bare(const char *path) {
+    static uint8_t bytes[256 << 10];
+    static const yajl_callbacks deaf;
+    yajl_handle yajl = yajl_alloc(&deaf, NULL, NULL);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+    while ((n = read(fd, bytes, sizeof bytes)) > 0)
+        if (yajl_parse(yajl, bytes, (size_t)n) != yajl_status_ok)
+            BUG("%s is no JSON", path);
+    if (yajl_complete_parse(yajl) != yajl_status_ok)
+        BUG("%s ends too early", path);
+    (void)close(fd);
+    yajl_free(yajl);
+}
+
+static void bench_landmarks(const char *folder) {
+    double seconds[REPEATS], peak = 0;
+    char *path = xasprintf("%s/landmarks.txt", folder);
+    made_landmarks(path, ROWS);
+    for (int i = 0; i < REPEATS; i++)
+        seconds[i] = in_child(rank_landmarks, path, &peak);
+    print_more("landmarks", ROWS, seconds, ",\"peak_rss_mib\":%.1f", peak);
+    (void)unlink(path);
+    free(path);
+}
+
+static void bench_labels(const char *folder, double megabytes) {
+    double seconds[REPEATS], bare[REPEATS], peak = 0, bare_peak = 0;
+    char *path = xasprintf("%s/labels.json", folder);
+    uint64_t frames = made_labels(path, (uint64_t)(megabytes * 1e6));
+    struct stat st;
+    if (stat(path, &st))
+        BUG("stat %s", path);
+    double size = (double)st.st_size / 1e6;
+    for (int i = 0; i < REPEATS; i++) { // in turns: a busy machine is busy for both
+        seconds[i] = in_child(read_labels, path, &peak);
+        bare[i] = in_child(read_bare, path, &bare_peak);
+    }
+    qsort(seconds, REPEATS, sizeof *seconds, by_value);
+    qsort(bare, REPEATS, sizeof *bare, by_value);
+    print_more("labels", (int)frames, seconds,
+               ",\"mb\":%.1f,\"mb_per_s\":%.0f,\"bare_yajl_mb_per_s\":%.0f,\"peak_rss_mib\":%.1f",
+               size, size / seconds[REPEATS / 2], size / bare[REPEATS / 2], peak);
+    (void)unlink(path);
     free(path);
 }
 
@@ -127,15 +207,31 @@ static void bench_judge(const char *folder) {
     free(cache);
 }
 
+static bool wanted(const char *what, const char *name) {
+    return !what || strcmp(what, name) == 0;
+}
+
 int main(int argc, char **argv) {
-    if (argc > 1) {
-        (void)fputs(help, stdout);
-        return strcmp(argv[1], "--help") ? 2 : 0;
+    const char *what = NULL;
+    double megabytes = LABELS_MB;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--labels-mb") == 0 && i + 1 < argc) {
+            megabytes = strtod(argv[++i], NULL);
+        } else if (*argv[i] != '-') {
+            what = argv[i];
+        } else {
+            (void)fputs(help, stdout);
+            return strcmp(argv[i], "--help") ? 2 : 0;
+        }
     }
     char folder[] = "/tmp/bench_curator_XXXXXX";
     if (!mkdtemp(folder))
         return 1;
-    bench_landmarks(folder);
-    bench_judge(folder);
+    if (wanted(what, "landmarks"))
+        bench_landmarks(folder);
+    if (wanted(what, "labels"))
+        bench_labels(folder, megabytes);
+    if (wanted(what, "judge") || wanted(what, "cached"))
+        bench_judge(folder);
     return fs_remove_tree(folder) ? 1 : 0;
 }

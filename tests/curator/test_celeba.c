@@ -222,6 +222,46 @@ static void the_unaligned_files_name_is_warned_of(void **state) {
     assert_non_null(heard_with("warn landmarks_unaligned"));
 }
 
+static int by_score_then_name(const void *a, const void *b) {
+    const struct landmark_row *p = *(struct landmark_row *const *)a;
+    const struct landmark_row *q = *(struct landmark_row *const *)b;
+    return p->score < q->score ? -1 : p->score > q->score ? 1 : strcmp(p->name, q->name);
+}
+
+// Beside a sort of all rows; the few values make many ties.
+static void the_nearest_rows_are_those_of_a_full_sort(void **state) {
+    enum { N = 997 };
+    static int values[N + 1];
+    struct landmarks *l;
+    struct landmark_row *sorted[N];
+    for (int i = 0; i < N; i++)
+        values[i] = (int)rng_below(5, RNG_TEST, (uint64_t)i, 0, i < 500 ? 20 : 1000);
+    values[N] = -1;
+    char *text = rows("997\n" HEADER, "%04d.jpg", values);
+    write_text(in_folder("marks"), text);
+    free(text);
+    assert_int_equal(landmarks_load(in_folder("marks"), &l), ERR_OK);
+    for (int i = 0; i < N; i++)
+        sorted[i] = &l->rows[i];
+    qsort(sorted, N, sizeof *sorted, by_score_then_name);
+    for (size_t n = 0; n <= N + 1; n += n < 5 ? 1 : 31) {
+        uint32_t *nearest = landmarks_nearest(l, n);
+        for (size_t i = 0; i < MIN(n, N); i++)
+            assert_ptr_equal(&l->rows[nearest[i]], sorted[i]);
+        free(nearest);
+    }
+    landmarks_free(l);
+}
+
+static void rows_without_a_picture_are_told_of(void **state) {
+    use_made_data("4\n" HEADER, "%d.jpg", (int[]){10, 11, 13, 6, -1}); // mean 10
+    draw("2.jpg", 16, 16);
+    draw("3.jpg", 16, 16);
+    settings.keep_nearest = 3;
+    assert_int_equal(judged(), ERR_OK);
+    assert_non_null(heard_with("of the 3 rows nearest the mean 1 have a picture here"));
+}
+
 // ---- refusals ----
 
 static void assert_refused(const char *text, const char *part) {
@@ -310,6 +350,8 @@ int main(void) {
         CASE(rows_that_name_no_picture_are_refused_with_both_counts),
         CASE(unaligned_positions_are_warned_of),
         CASE(the_unaligned_files_name_is_warned_of),
+        CASE(the_nearest_rows_are_those_of_a_full_sort),
+        CASE(rows_without_a_picture_are_told_of),
         CASE(malformed_files_are_refused_with_the_line),
         CASE(truncations_are_refused_or_whole_rows),
         CASE(an_attribute_file_names_the_file_with_positions),
