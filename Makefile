@@ -24,7 +24,7 @@ override LDFLAGS += $(if $(SAN),-fsanitize=address -fsanitize=undefined) -pthrea
 
 PROCESSES := curator loader trainer pool monitor
 # Programs that are not a folder's main.c: NAME:FOLDER, source FOLDER/NAME.c
-EXTRA := translate:trainer bench_step:trainer ctl:tools draw:tools
+EXTRA := translate:trainer import:trainer bench_step:trainer ctl:tools draw:tools
 
 LIBS_common  := -lzmq -lmsgpackc -lsodium -lconfig -lyajl -lturbojpeg -ljpeg -lspng -lwebp -lexif -lz -lm
 LIBS_curator :=

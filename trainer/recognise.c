@@ -46,6 +46,18 @@ static void set_arch(struct recognised *r, enum recognised_role role, const char
 
 // ---- families ----
 
+// The two places where maps are doubled, from module `at` on: by a transposed convolution (3
+// modules), by CUT's filter or by interpolation, and a plain convolution (4). Returns the last
+// convolution's module.
+static int look_at_ups(const struct weights *w, struct recognised *r, int at) {
+    bool filtered = find(w, "model.%d.filt", at) != NULL;
+    bool plain = is_filter(find(w, "model.%d.weight", at + 1), 3);
+    r->options.no_antialias_up = r->options.antialias && !filtered;
+    if (plain && !filtered)
+        r->options.upsample = "resize";
+    return at + 2 * (plain ? 4 : 3) + 1;
+}
+
 static bool is_block(const struct weights *w, int i) {
     return find(w, "model.%d.conv_block.1.weight", i) != NULL;
 }
@@ -63,10 +75,7 @@ static bool look_at_resnet(const struct weights *w, struct recognised *r) {
         return false;
     set_arch(r, RECOGNISED_GENERATOR, "resnet_%dblocks", blocks);
     r->options.dropout = is_filter(find(w, "model.%d.conv_block.6.weight", at), 3);
-    at += blocks;
-    r->options.no_antialias_up = r->options.antialias && !find(w, "model.%d.filt", at);
-    at += r->options.antialias && !r->options.no_antialias_up ? 10 : 7;
-    last = find(w, "model.%d.weight", at);
+    last = find(w, "model.%d.weight", look_at_ups(w, r, at + blocks));
     r->options.in_nc = (int)first->dims[1];
     r->options.nf = (int)first->dims[0];
     r->options.out_nc = is_filter(last, 7) ? (int)last->dims[0] : r->options.in_nc;
@@ -184,12 +193,12 @@ void recognised_text(const struct recognised *r, char *ret, size_t n) {
                           : o->no_antialias_up ? ", halved by filters (CUT)"
                                                : ", resampled by filters (CUT)";
     if (r->role == RECOGNISED_GENERATOR)
-        (void)snprintf(ret, n, "generator %s, %d to %d channels, ngf %d, norm %s, %s%s", r->arch,
+        (void)snprintf(ret, n, "generator %s, %d to %d channels, ngf %d, norm %s, %s%s%s", r->arch,
                        o->in_nc, o->out_nc, o->nf, o->norm,
                        strncmp(r->arch, "unet", 4) == 0 ? "dropout unknown (it has no parameters)"
                        : o->dropout                     ? "dropout"
                                                         : "no dropout",
-                       filters);
+                       filters, o->upsample ? ", doubled by interpolation" : "");
     else
         (void)snprintf(ret, n, "discriminator %s, %d channels, ndf %d, n_layers %d, norm %s%s",
                        r->arch, o->in_nc, o->nf, o->n_layers, o->norm, filters);
@@ -205,6 +214,8 @@ static void configure_generator(const struct recognised *r, bool reversed,
     c->output_nc = reversed ? o->in_nc : o->out_nc;
     if (strncmp(r->arch, "unet", 4) != 0)
         c->no_dropout = !o->dropout;
+    if (o->upsample)
+        config_set_text(&c->upsample, o->upsample);
     if (o->antialias) {
         config_set_text(&c->model, "cut");
         c->no_antialias = false;

@@ -94,9 +94,24 @@ static int write_all(int fd, const char *path, const void *bytes, size_t size) {
     return ERR_OK;
 }
 
-int safetensors_write(const char *path, const struct safetensor *tensors, int n) {
-    size_t size = 0;
+static int write_tensors(int fd, const char *path, const struct safetensor *tensors, int n,
+                         safetensors_source *source, void *context) {
     uint64_t bytes = 0;
+    const void *data;
+    int err = ERR_OK;
+
+    for (int i = 0; i < n && !err; i++) {
+        (void)size_of(&tensors[i], &bytes); // header_text has checked it
+        err = source(context, i, &data);
+        if (!err)
+            err = write_all(fd, path, data, bytes);
+    }
+    return err;
+}
+
+int safetensors_write_from(const char *path, const struct safetensor *tensors, int n,
+                           safetensors_source *source, void *context) {
+    size_t size = 0;
     char *header = header_text(tensors, n, &size);
     int err, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
@@ -105,16 +120,25 @@ int safetensors_write(const char *path, const struct safetensor *tensors, int n)
         return failed("open", path);
     }
     err = write_all(fd, path, header, size);
-    for (int i = 0; i < n && !err; i++) {
-        (void)size_of(&tensors[i], &bytes); // header_text has checked it
-        err = write_all(fd, path, tensors[i].data, bytes);
-    }
+    if (!err)
+        err = write_tensors(fd, path, tensors, n, source, context);
     if (!err && fsync(fd))
         err = failed("sync", path);
     if (close(fd) && !err)
         err = failed("close", path);
     free(header);
     return err;
+}
+
+static int own_data(void *context, int i, const void **ret_data) {
+    const struct safetensor *tensors = context;
+
+    *ret_data = tensors[i].data;
+    return ERR_OK;
+}
+
+int safetensors_write(const char *path, const struct safetensor *tensors, int n) {
+    return safetensors_write_from(path, tensors, n, own_data, (void *)tensors);
 }
 
 // ---- reading: the header as a walk through the few places that JSON may be in ----

@@ -41,6 +41,12 @@ struct safetensor {
 // Fails with ERR_IO, ERR_SPACE.
 int safetensors_write(const char *path, const struct safetensor *tensors, int n);
 
+// The same, asking for the data of each tensor when its turn has come: it is lent until the next
+// call. What `data` returns as an error ends it.
+typedef int safetensors_source(void *context, int i, const void **ret_data);
+int safetensors_write_from(const char *path, const struct safetensor *tensors, int n,
+                           safetensors_source *source, void *context);
+
 struct safetensors {
     int fd; // -1: closed
     uint64_t data_start;
