@@ -17,6 +17,21 @@ void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
     *ret_w = output_size(s, s->w);
 }
 
+int device_channels(const struct device *d, int c) {
+    return (c + d->channel_step - 1) / d->channel_step * d->channel_step;
+}
+
+size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s, int pad) {
+    return (size_t)s->n * (size_t)(s->h + 2 * pad) * (size_t)(s->w + 2 * pad) *
+           (size_t)device_channels(d, s->c) * d->element_bytes;
+}
+
+int device_wait(struct device *d) {
+    int err = d->backend->fence_set(d, FENCE_NOW);
+
+    return err ? err : d->backend->fence_wait(d, FENCE_NOW);
+}
+
 int device_open(const struct device_options *options, struct device **ret_device) {
     if (strcmp(options->name, "cpu") == 0)
         return backend_cpu_open(options, ret_device);

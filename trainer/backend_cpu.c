@@ -5,19 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend_cpu_host.h"
 #include "cpu_dual.h"
 #include "cpu_misc.h"
 #include "cpu_norm.h"
 #include "err.h"
 #include "util.h"
-
-static void *memory_new(struct device *d, size_t bytes) {
-    return xaligned(bytes);
-}
-
-static void memory_free(struct device *d, void *memory) {
-    free(memory);
-}
 
 static struct cpu_norm cpu_shape(const struct norm_shape *s) {
     static const enum cpu_norm_kind kinds[] = {
@@ -46,7 +39,7 @@ static size_t norm_workspace_bytes(struct device *d, const struct norm_shape *s)
     return cpu_norm_work_doubles(&shape) * sizeof(double);
 }
 
-static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *x, float *stats,
+static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const void *x, float *stats,
                                        const struct norm_affine *affine) {
     struct cpu_norm_saved saved = {.x = x, .mean = stats};
 
@@ -61,6 +54,12 @@ static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const float *
     return saved;
 }
 
+static struct cpu_dropout cpu_draws(const struct device *d, const struct norm_dropout *dropout) {
+    const struct device_values *values = &((const struct cpu_device *)d)->values;
+
+    return (struct cpu_dropout){values->seed, values->step << 24 | dropout->op};
+}
+
 static int norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
                         void *workspace) {
     struct cpu_norm shape = cpu_shape(s);
@@ -68,7 +67,7 @@ static int norm_forward(struct device *d, const struct norm_shape *s, const stru
     struct cpu_dropout dropout;
 
     if (t->dropout) {
-        dropout = (struct cpu_dropout){t->dropout->seed, t->dropout->index};
+        dropout = cpu_draws(d, t->dropout);
         saved.dropout = &dropout;
     }
     cpu_norm_forward(&shape, &saved, (struct cpu_padded){t->skip, s->skip_pad}, workspace,
@@ -90,8 +89,8 @@ static struct cpu_norm_grads parts_from(const struct norm_shape *s, const struct
             end = MIN(end, p->first);
         } else if (first < p->first + p->n) {
             end = MIN(end, p->first + p->n);
-            grads.grad[grads.count++] =
-                (struct cpu_padded){p->data + (size_t)(first - p->first) * picture, p->pad};
+            grads.grad[grads.count++] = (struct cpu_padded){
+                (const float *)p->data + (size_t)(first - p->first) * picture, p->pad};
         }
     }
     *ret_n = end - first;
@@ -112,7 +111,7 @@ static int norm_backward(struct device *d, const struct norm_shape *s,
     struct cpu_dropout dropout;
 
     if (t->dropout) {
-        dropout = (struct cpu_dropout){t->dropout->seed, t->dropout->index};
+        dropout = cpu_draws(d, t->dropout);
         saved.dropout = &dropout;
     }
     if (shape.n != s->n)
@@ -121,66 +120,79 @@ static int norm_backward(struct device *d, const struct norm_shape *s,
     return ERR_OK;
 }
 
-static int tanh_forward(struct device *d, const struct norm_shape *s, const float *x,
-                        float *ret_y) {
+static int tanh_forward(struct device *d, const struct norm_shape *s, const void *x, void *ret_y) {
     cpu_tanh((size_t)s->n * (size_t)s->h * (size_t)s->w, s->c, x, NULL, ret_y);
     return ERR_OK;
 }
 
-static int tanh_backward(struct device *d, const struct norm_shape *s, const float *y,
-                         const struct grad_sum *dy, float *ret_dx, void *workspace) {
+static int tanh_backward(struct device *d, const struct norm_shape *s, const void *y,
+                         const struct grad_sum *dy, void *ret_dx, void *workspace) {
     struct cpu_norm shape = cpu_shape(s);
+    const float *of = y;
     size_t picture = (size_t)s->h * (size_t)s->w * (size_t)s->c;
 
     for (int first = 0; first < s->n; first += shape.n) {
         struct cpu_norm_grads grads = parts_from(s, dy, first, &shape.n);
-        struct cpu_norm_result result = {.dx = ret_dx + (size_t)first * picture};
+        struct cpu_norm_result result = {.dx = (float *)ret_dx + (size_t)first * picture};
         if (grads.count == 0)
             memset(result.dx, 0, (size_t)shape.n * picture * sizeof(float));
         else
-            cpu_tanh_backward(&shape, y + (size_t)first * picture, &grads, workspace, &result);
+            cpu_tanh_backward(&shape, of + (size_t)first * picture, &grads, workspace, &result);
     }
     return ERR_OK;
 }
 
-static int join_forward(struct device *d, const struct join_shape *s, const float *a,
-                        const float *b, float *ret_y) {
+static int join_forward(struct device *d, const struct join_shape *s, const void *a, const void *b,
+                        void *ret_y) {
+    const float *from_a = a, *from_b = b;
+    float *y = ret_y;
     int c = s->c_a + s->c_b;
 
 #pragma omp parallel for schedule(static)
     for (size_t p = 0; p < s->pixels; p++)
         for (int k = 0; k < c; k++) {
-            float x = k < s->c_a ? a[p * (size_t)s->c_a + (size_t)k]
-                                 : b[p * (size_t)s->c_b + (size_t)(k - s->c_a)];
-            ret_y[p * (size_t)c + (size_t)k] = x > 0 || s->act == ACT_NONE ? x : 0;
+            float x = k < s->c_a ? from_a[p * (size_t)s->c_a + (size_t)k]
+                                 : from_b[p * (size_t)s->c_b + (size_t)(k - s->c_a)];
+            y[p * (size_t)c + (size_t)k] = x > 0 || s->act == ACT_NONE ? x : 0;
         }
     return ERR_OK;
 }
 
 static int join_backward(struct device *d, const struct join_shape *s,
                          const struct join_gradients *t) {
+    const float *y = t->y, *dy = t->dy;
+    float *da = t->ret_da, *db = t->ret_db;
     int c = s->c_a + s->c_b;
 
 #pragma omp parallel for schedule(static)
     for (size_t p = 0; p < s->pixels; p++)
         for (int k = 0; k < c; k++) {
             size_t i = p * (size_t)c + (size_t)k;
-            float g = t->y[i] > 0 || s->act == ACT_NONE ? t->dy[i] : 0;
-            if (k < s->c_a && t->ret_da)
-                t->ret_da[p * (size_t)s->c_a + (size_t)k] = g;
-            else if (k >= s->c_a && t->ret_db)
-                t->ret_db[p * (size_t)s->c_b + (size_t)(k - s->c_a)] = g;
+            float g = y[i] > 0 || s->act == ACT_NONE ? dy[i] : 0;
+            if (k < s->c_a && da)
+                da[p * (size_t)s->c_a + (size_t)k] = g;
+            else if (k >= s->c_a && db)
+                db[p * (size_t)s->c_b + (size_t)(k - s->c_a)] = g;
         }
     return ERR_OK;
 }
 
-static int l1(struct device *d, size_t count, double scale, const float *a, const float *b,
-              float *ret_grad, double *ret_loss) {
-    *ret_loss = cpu_l1(count, a, b, scale, ret_grad);
+static size_t count_of(const struct tensor_shape *s) {
+    return (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
+}
+
+static int keep_loss(double loss, double *ret_loss) {
+    if (ret_loss)
+        *ret_loss = loss;
     return ERR_OK;
 }
 
-static int gan(struct device *d, const struct gan_args *args, const float *x, float *ret_grad,
+static int l1(struct device *d, const struct l1_args *args, const void *a, const void *b,
+              void *ret_grad, double *ret_loss) {
+    return keep_loss(cpu_l1(count_of(&args->shape), a, b, args->scale, ret_grad), ret_loss);
+}
+
+static int gan(struct device *d, const struct gan_args *args, const void *x, void *ret_grad,
                double *ret_loss) {
     static const enum cpu_gan modes[] = {
         [GAN_LSGAN] = CPU_GAN_LSGAN,
@@ -194,8 +206,7 @@ static int gan(struct device *d, const struct gan_args *args, const float *x, fl
         .weight = args->scale,
     };
 
-    *ret_loss = cpu_gan_loss(&loss, args->count, x, ret_grad);
-    return ERR_OK;
+    return keep_loss(cpu_gan_loss(&loss, count_of(&args->shape), x, ret_grad), ret_loss);
 }
 
 static int dual_forward(struct device *d, const struct norm_shape *s,
@@ -234,23 +245,44 @@ static int dual_backward(struct device *d, const struct norm_shape *s,
     return ERR_OK;
 }
 
-static int penalty(struct device *d, const struct penalty_args *args, const float *g, float *ret_u,
+static int penalty(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
                    double *ret_loss) {
-    *ret_loss = cpu_penalty(args->n, args->count, args->scale, g, ret_u);
+    const struct tensor_shape *s = &args->shape;
+    size_t picture = count_of(s) / (size_t)s->n;
+
+    return keep_loss(cpu_penalty(s->n, picture, args->scale, g, ret_u), ret_loss);
+}
+
+static int mix(struct device *d, const struct mix_shape *s, const struct mix_tensors *t) {
+    size_t c = (size_t)s->c, front = (size_t)s->c_front, pixels = (size_t)s->h * (size_t)s->w;
+    const float *a = t->front, *real = t->real, *fake = t->fake;
+    float *to = t->ret_y;
+
+    for (size_t p = 0; p < (size_t)s->n * pixels; p++) {
+        float share = t->share[p / pixels];
+        if (front)
+            memcpy(to + p * (front + c), a + p * front, front * sizeof *to);
+        for (size_t i = 0; i < c; i++)
+            to[p * (front + c) + front + i] =
+                share * real[p * c + i] + (1 - share) * fake[p * c + i];
+    }
     return ERR_OK;
 }
 
 static int adam(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
                 float *v) {
+    const struct device_values *values = &((struct cpu_device *)d)->values;
     struct cpu_adam a = {
-        .lr = args->lr, .beta1 = args->beta1, .beta2 = args->beta2, .eps = 1e-8, .t = args->t};
+        .lr = values->lr, .beta1 = args->beta1, .beta2 = args->beta2, .eps = 1e-8, .t = values->t};
 
     cpu_adam(&a, args->count, g, p, m, v);
     return ERR_OK;
 }
 
-static bool all_finite(struct device *d, size_t count, const float *x) {
-    return cpu_all_finite(count, x);
+static int all_finite(struct device *d, size_t count, const float *x, int *ret_bad) {
+    if (!cpu_all_finite(count, x))
+        *ret_bad = 1;
+    return ERR_OK;
 }
 
 static void cpu_close(struct device *d) {
@@ -264,8 +296,26 @@ static void cpu_close(struct device *d) {
 static const struct backend backend = {
     .name = "cpu",
     .close = cpu_close,
-    .memory_new = memory_new,
-    .memory_free = memory_free,
+    .describe = cpu_host_describe,
+    .memory_new = cpu_host_memory_new,
+    .memory_free = cpu_host_memory_free,
+    .shared_new = cpu_host_memory_new,
+    .shared_free = cpu_host_memory_free,
+    .memory_peak = cpu_host_memory_peak,
+    .copy_in = cpu_host_copy,
+    .copy_out = cpu_host_copy,
+    .copy = cpu_host_copy,
+    .picture_in = cpu_host_picture_in,
+    .picture_out = cpu_host_picture_out,
+    .fence_set = cpu_host_fence,
+    .fence_wait = cpu_host_fence,
+    .section_new = cpu_host_section_new,
+    .section_free = cpu_host_section_free,
+    .section_begin = cpu_host_section_begin,
+    .section_end = cpu_host_section_end,
+    .lane_choose = cpu_host_lane_choose,
+    .lane_mark = cpu_host_lane_mark,
+    .lane_wait = cpu_host_lane_mark,
     .weights_new = cpu_weights_new,
     .weights_free = cpu_weights_free,
     .weights_refresh = cpu_weights_refresh,
@@ -273,6 +323,7 @@ static const struct backend backend = {
     .conv_new = cpu_conv_new,
     .conv_free = cpu_conv_free,
     .conv_workspace_bytes = cpu_conv_workspace_bytes,
+    .plans_save = cpu_host_plans_save,
     .conv_describe = cpu_conv_describe,
     .conv_forward = cpu_conv_forward,
     .conv_backward = cpu_conv_backward,
@@ -288,7 +339,9 @@ static const struct backend backend = {
     .dual_forward = dual_forward,
     .dual_backward = dual_backward,
     .penalty = penalty,
+    .mix = mix,
     .resample = cpu_entry_resample,
+    .mirror = cpu_entry_mirror,
     .sample_forward = cpu_entry_sample_forward,
     .sample_backward = cpu_entry_sample_backward,
     .nce_workspace_bytes = cpu_entry_nce_workspace_bytes,
@@ -306,6 +359,15 @@ static int parse_winograd(const char *text, struct cpu_device *cpu) {
     return ERR_OK;
 }
 
+static int check_dtype(const char *text) {
+    if (text && strcmp(text, "auto") != 0 && strcmp(text, "fp32") != 0)
+        return err_set(ERR_CONFIG,
+                       "dtype = \"%s\": the CPU computes in fp32 alone; set dtype = "
+                       "\"auto\" or \"fp32\"",
+                       text);
+    return ERR_OK;
+}
+
 static int open_dnnl(struct cpu_device *cpu) {
     DNN(ERR_DEVICE, dnnl_engine_create(&cpu->engine, dnnl_cpu, 0));
     DNN(ERR_DEVICE, dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags));
@@ -316,8 +378,14 @@ int backend_cpu_open(const struct device_options *options, struct device **ret_d
     struct cpu_device *cpu = xcalloc(1, sizeof *cpu);
     int err;
 
-    cpu->base.backend = &backend;
+    cpu->base = (struct device){.backend = &backend,
+                                .dtype = "fp32",
+                                .element_bytes = sizeof(float),
+                                .channel_step = 1,
+                                .lanes = 1};
     err = parse_winograd(options->winograd, cpu);
+    if (!err)
+        err = check_dtype(options->dtype);
     if (err)
         goto fail;
     if (options->threads < 1) {

@@ -15,8 +15,9 @@ struct cpu_device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int threads;
-    bool winograd; // may be chosen
-    int tile;      // 2 or 4: F(2x2) or F(4x4) wherever possible; 0: what is faster
+    bool winograd;               // may be chosen
+    int tile;                    // 2 or 4: F(2x2) or F(4x4) wherever possible; 0: what is faster
+    struct device_values values; // of the section under way
 };
 
 // Returns `err` from the calling function if oneDNN fails.
@@ -93,7 +94,7 @@ void cpu_dnnl_conv_free(struct dnnl_conv *c);
 size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c);
 // oneDNN's names for them, "-" for a pass that is not its.
 void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[3]);
-int cpu_dnnl_conv_forward(struct dnnl_conv *c, const float *x, const float *bias, float *ret_y,
+int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace);
 int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
 int cpu_dnnl_conv_weights(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
@@ -113,7 +114,7 @@ struct own_conv {
 void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struct conv_shape *s,
                        bool backward);
 size_t cpu_own_conv_bytes(const struct own_conv *c);
-void cpu_own_conv_forward(const struct own_conv *c, const float *x, const float *bias, float *ret_y,
+void cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace);
 // Both gradients, as far as they are ours and wanted.
 void cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
@@ -123,26 +124,28 @@ void cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients
 struct device_weights *cpu_weights_new(struct device *d, const float *master,
                                        const int64_t dims[4]);
 void cpu_weights_free(struct device_weights *w);
-int cpu_weights_refresh(struct device_weights *w);
+int cpu_weights_refresh(struct device *d, struct device_weights *const *weights, int count);
 size_t cpu_weights_bytes(const struct device_weights *w);
 int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool backward,
                  struct device_conv **ret_conv);
 void cpu_conv_free(struct device_conv *c);
 size_t cpu_conv_workspace_bytes(const struct device_conv *c);
 void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size);
-int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
+int cpu_conv_forward(struct device_conv *c, const void *x, const float *bias, void *ret_y,
                      void *workspace);
 int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace);
 
 // Resampling, patches and their loss, see struct backend.
-int cpu_entry_resample(struct device *d, const struct resample_shape *s, const float *x,
-                       float *ret_y);
-int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const float *x,
-                             float *ret_y);
-int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const float *dy,
-                              bool accumulate, float *ret_dx);
+int cpu_entry_resample(struct device *d, const struct resample_shape *s, const void *x,
+                       void *ret_y);
+int cpu_entry_mirror(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
+                     void *ret_y);
+int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const void *x,
+                             void *ret_y);
+int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const void *dy,
+                              bool accumulate, void *ret_dx);
 size_t cpu_entry_nce_workspace_bytes(struct device *d, const struct nce_args *args);
-int cpu_entry_nce(struct device *d, const struct nce_args *args, const float *q, const float *k,
-                  float *ret_dq, float *ret_each, double *ret_loss, void *workspace);
+int cpu_entry_nce(struct device *d, const struct nce_args *args, const void *q, const void *k,
+                  void *ret_dq, float *ret_each, double *ret_loss, void *workspace);
 
 #endif

@@ -72,7 +72,7 @@ void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
                    kernel_name(c, k->backward_weights, dnnl[2]), cpu_wino_instructions());
 }
 
-int cpu_conv_forward(struct device_conv *c, const float *x, const float *bias, float *ret_y,
+int cpu_conv_forward(struct device_conv *c, const void *x, const float *bias, void *ret_y,
                      void *workspace) {
     if (c->own.kernels.forward == KERNEL_DNNL)
         return cpu_dnnl_conv_forward(c->dnnl, x, bias, ret_y, workspace);

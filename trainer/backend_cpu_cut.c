@@ -1,11 +1,13 @@
 // What CUT asks of the CPU backend: resampling, patches and their loss.
+#include <string.h>
+
 #include "backend_cpu.h"
 #include "cpu_nce.h"
 #include "cpu_resample.h"
 #include "err.h"
 
-int cpu_entry_resample(struct device *d, const struct resample_shape *s, const float *x,
-                       float *ret_y) {
+int cpu_entry_resample(struct device *d, const struct resample_shape *s, const void *x,
+                       void *ret_y) {
     static const enum cpu_resample_kind kinds[] = {
         [RESAMPLE_BLUR] = CPU_BLUR,
         [RESAMPLE_BLUR_ADJOINT] = CPU_BLUR_ADJOINT,
@@ -18,20 +20,33 @@ int cpu_entry_resample(struct device *d, const struct resample_shape *s, const f
     return ERR_OK;
 }
 
+int cpu_entry_mirror(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
+                     void *ret_y) {
+    const float *from = x;
+    float *to = ret_y;
+
+    for (int row = 0; row < s->n * s->h; row++)
+        for (int i = 0; i < s->w; i++)
+            memcpy(to + (size_t)(row * s->w + i) * (size_t)s->c,
+                   from + (size_t)(row * s->w + (*flip ? s->w - 1 - i : i)) * (size_t)s->c,
+                   (size_t)s->c * sizeof *to);
+    return ERR_OK;
+}
+
 static struct cpu_sample cpu_shape(const struct sample_shape *s) {
     return (struct cpu_sample){s->n, s->h, s->w, s->c, s->pad, s->count, s->border, s->ids};
 }
 
-int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const float *x,
-                             float *ret_y) {
+int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const void *x,
+                             void *ret_y) {
     struct cpu_sample shape = cpu_shape(s);
 
     cpu_sample(&shape, x, ret_y);
     return ERR_OK;
 }
 
-int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const float *dy,
-                              bool accumulate, float *ret_dx) {
+int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const void *dy,
+                              bool accumulate, void *ret_dx) {
     struct cpu_sample shape = cpu_shape(s);
 
     cpu_sample_backward(&shape, dy, accumulate, ret_dx);
@@ -48,10 +63,12 @@ size_t cpu_entry_nce_workspace_bytes(struct device *d, const struct nce_args *ar
     return cpu_nce_work_floats(&a) * sizeof(float);
 }
 
-int cpu_entry_nce(struct device *d, const struct nce_args *args, const float *q, const float *k,
-                  float *ret_dq, float *ret_each, double *ret_loss, void *workspace) {
+int cpu_entry_nce(struct device *d, const struct nce_args *args, const void *q, const void *k,
+                  void *ret_dq, float *ret_each, double *ret_loss, void *workspace) {
     struct cpu_nce a = cpu_args(args);
 
-    *ret_loss = cpu_nce(&a, q, k, workspace, ret_dq, ret_each);
+    double loss = cpu_nce(&a, q, k, workspace, ret_dq, ret_each);
+    if (ret_loss)
+        *ret_loss = args->accumulate ? *ret_loss + loss : loss;
     return ERR_OK;
 }

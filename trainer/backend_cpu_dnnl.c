@@ -309,7 +309,7 @@ static int pass_run(struct dnnl_conv *c, struct pass *p, const dnnl_exec_arg_t a
     return ERR_OK;
 }
 
-int cpu_dnnl_conv_forward(struct dnnl_conv *c, const float *x, const float *bias, float *ret_y,
+int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace) {
     dnnl_exec_arg_t args[3] = {
         {DNNL_ARG_SRC, c->x},

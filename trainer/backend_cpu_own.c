@@ -94,7 +94,7 @@ size_t cpu_own_conv_bytes(const struct own_conv *c) {
     return 0;
 }
 
-void cpu_own_conv_forward(const struct own_conv *c, const float *x, const float *bias, float *ret_y,
+void cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace) {
     const float *packed = c->weights->packed[c->packed_forward].data;
 

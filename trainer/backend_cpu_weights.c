@@ -91,12 +91,13 @@ static int packed_refresh(const struct device_weights *w, const struct packed *p
     BUG("packing %d", p->packing);
 }
 
-int cpu_weights_refresh(struct device_weights *w) {
-    for (int i = 0; i < w->n_packed; i++) {
-        int err = packed_refresh(w, &w->packed[i]);
-        if (err)
-            return err;
-    }
+int cpu_weights_refresh(struct device *d, struct device_weights *const *weights, int count) {
+    for (int k = 0; k < count; k++)
+        for (int i = 0; i < weights[k]->n_packed; i++) {
+            int err = packed_refresh(weights[k], &weights[k]->packed[i]);
+            if (err)
+                return err;
+        }
     return ERR_OK;
 }
 

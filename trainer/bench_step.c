@@ -113,11 +113,16 @@ static int set_flag(struct bench *b, int flag, const char *name) {
     }
 }
 
-static void fill(struct bench *b, float *x, uint64_t picture) {
+static int feed(const struct bench *b, struct model *m, enum model_domain domain,
+                uint64_t picture) {
     size_t count = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
+    float *x = xaligned(count * sizeof *x);
 
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(2 * rng_uniform(1, RNG_TEST, picture, (uint32_t)i) - 1);
+    int err = model_feed_floats(m, domain, x);
+    free(x);
+    return err;
 }
 
 static int step(struct model *m) {
@@ -126,8 +131,8 @@ static int step(struct model *m) {
     if (!err)
         err = model_update_g(m, 2e-4);
     if (!err)
-        err = model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B));
-    return err;
+        err = model_update_d(m, 2e-4, NULL, NULL);
+    return err ? err : model_wait(m);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -160,10 +165,12 @@ static int measure(struct bench *b, struct model *m) {
     if (!err)
         err = model_shape(m, b->batch, b->size, b->size, b->size, b->size);
     for (int i = -b->warmup; i < b->steps && !err; i++) {
-        fill(b, model_input(m, MODEL_A), 2 * (uint64_t)(i + b->warmup));
-        fill(b, model_input(m, MODEL_B), 2 * (uint64_t)(i + b->warmup) + 1);
+        err = feed(b, m, MODEL_A, 2 * (uint64_t)(i + b->warmup));
+        if (!err)
+            err = feed(b, m, MODEL_B, 2 * (uint64_t)(i + b->warmup) + 1);
         int64_t start = now_us();
-        err = step(m);
+        if (!err)
+            err = step(m);
         if (i >= 0)
             seconds[i] = (double)(now_us() - start) * 1e-6;
     }

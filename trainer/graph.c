@@ -43,18 +43,25 @@ struct op *graph_append(struct graph *g, enum op_kind kind) {
     return &g->ops[g->n_ops++];
 }
 
-static size_t picture_floats(struct graph_size s) {
-    return (size_t)(s.h + 2 * s.pad) * (size_t)(s.w + 2 * s.pad) * (size_t)s.c;
-}
-
-int graph_tensor(struct graph *g, struct graph_size size) {
+static int new_tensor(struct graph *g, struct graph_size size, size_t bytes) {
     g->buffers = xrealloc(g->buffers, (size_t)(g->n_buffers + 1) * sizeof *g->buffers);
-    g->buffers[g->n_buffers] =
-        (struct buffer){.bytes = (size_t)size.n * picture_floats(size) * sizeof(float)};
+    g->buffers[g->n_buffers] = (struct buffer){.bytes = bytes};
     g->tensors = xrealloc(g->tensors, (size_t)(g->n_tensors + 1) * sizeof *g->tensors);
     g->tensors[g->n_tensors] = (struct tensor){
         .size = size, .buffer = g->n_buffers++, .root = g->n_tensors, .maker = -1, .gradient = -1};
     return g->n_tensors++;
+}
+
+int graph_tensor(struct graph *g, struct graph_size size) {
+    struct tensor_shape s = {size.n, size.h, size.w, size.c};
+
+    return new_tensor(g, size, device_tensor_bytes(g->device, &s, size.pad));
+}
+
+// Floats [2,n,c] whatever the device stores its tensors in.
+static int new_statistics(struct graph *g, int n, int c) {
+    return new_tensor(g, (struct graph_size){2, 1, n, c, 0},
+                      2 * (size_t)n * (size_t)c * sizeof(float));
 }
 
 struct tensor *graph_root(const struct graph *g, int tensor) {
@@ -92,6 +99,18 @@ void graph_require_gradient(struct graph *g, int input) {
 
 struct graph_size graph_size(const struct graph *g, int tensor) {
     return g->tensors[tensor].size;
+}
+
+struct tensor_shape graph_shape(const struct graph *g, int tensor) {
+    struct graph_size s = graph_size(g, tensor);
+
+    return (struct tensor_shape){s.n, s.h, s.w, s.c};
+}
+
+size_t graph_count(const struct graph *g, int tensor) {
+    struct graph_size s = graph_size(g, tensor);
+
+    return (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
 }
 
 void graph_need_workspace(struct graph *g, size_t bytes) {
@@ -157,7 +176,7 @@ static struct op *norm_append(struct graph *g, int x, const struct graph_norm_ar
     int stats = -1;
 
     if (args->norm != NORM_NONE)
-        stats = graph_tensor(g, (struct graph_size){2, 1, args->affine ? 1 : s.n, s.c, 0});
+        stats = new_statistics(g, args->affine ? 1 : s.n, s.c);
     struct op *op = graph_append(g, OP_NORM);
     op->x = x;
     op->skip = args->skip;
@@ -256,21 +275,13 @@ void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss
 void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
                double *ret_loss) {
     int dx = graph_gradient_slot(g, x, 0);
-    struct graph_size s = graph_size(g, x);
     struct op *op = graph_append(g, OP_GAN);
 
     op->x = x;
     op->dx = dx;
-    op->gan = (struct gan_args){.mode = mode,
-                                .target_real = target_real,
-                                .count = (size_t)s.n * picture_floats(s),
-                                .scale = scale};
+    op->gan = (struct gan_args){
+        .mode = mode, .target_real = target_real, .shape = graph_shape(g, x), .scale = scale};
     op->loss = ret_loss;
-}
-
-void graph_set_draws(struct graph *g, uint64_t seed, uint64_t step) {
-    g->seed = seed;
-    g->step = step;
 }
 
 int graph_n_ops(const struct graph *g) {

@@ -101,14 +101,20 @@ int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss)
 // The gradient of an input that was wanted is wanted no more, by ops that are appended from now on.
 void graph_forget_gradient(struct graph *g, int input);
 
+// The pictures of `real` and `fake`, mixed by `share` [n] (memory_new's, lent), behind those of
+// `front` on the channels (-1: none); constants all, into the input y (backend.h).
+void graph_mix(struct graph *g, int front, int real, int fake, const float *share, int y);
+// Input y is input x, mirrored if *flip (memory_new's, lent) is not 0 when the tape runs.
+void graph_mirror(struct graph *g, int x, const int *flip, int y);
+
 // Halves a map that carries a border of 1, doubles one without a border (backend.h); for one
 // reader, as a convolution's output.
 int graph_blur(struct graph *g, int x);
 int graph_up(struct graph *g, int x);
 
-// The pixels of x that are in ids: [n,count] numbers, lent for the graph's life and read when it
-// runs. Returns [n,count,1,c], for one reader. A sample of a convolution's output comes before the
-// op that reads all of it. `constant`: no gradient goes back.
+// The pixels of x that are in ids: [n,count] numbers (memory_new's), lent for the graph's life and
+// read when it runs. Returns [n,count,1,c], for one reader. A sample of a convolution's output
+// comes before the op that reads all of it. `constant`: no gradient goes back.
 struct graph_sample_args {
     const int *ids;
     int count;
@@ -117,7 +123,8 @@ struct graph_sample_args {
 };
 int graph_sample(struct graph *g, int x, const struct graph_sample_args *args);
 
-// Losses: the value goes to *ret_loss whenever the tape runs (lent for the graph's life).
+// Losses: the value goes to *ret_loss (shared_new's, lent for the graph's life; NULL: nowhere)
+// whenever the tape runs.
 // graph_l1: x against a constant target. graph_gan: a map (a convolution's output, or views).
 void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss);
 void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
@@ -149,10 +156,17 @@ void graph_place(struct graph *g, bool apart);
 // Bytes of the arena (workspace included). After graph_place.
 size_t graph_arena_bytes(const struct graph *g);
 
-float *graph_data(const struct graph *g, void *arena, int tensor);
+// Where a tensor is: in memory of the device, and as the device stores it (backend.h).
+void *graph_data(const struct graph *g, void *arena, int tensor);
 
-// What dropout draws from in the runs to come: the seed, the step, the op and the element.
-void graph_set_draws(struct graph *g, uint64_t seed, uint64_t step);
+// Pictures of the host to a tensor without border; see struct backend's picture_in.
+// ERR_DEVICE_LOST.
+int graph_write(const struct graph *g, void *arena, int tensor, enum picture_type type,
+                const void *pictures);
+// The other way, to floats in shared memory; they are there after the next fence.
+int graph_read(const struct graph *g, void *arena, int tensor, float *ret_shared);
+// Numbers of a tensor without its border: what graph_read writes.
+size_t graph_count(const struct graph *g, int tensor);
 
 struct graph_hook {
     void (*between_ops)(void *context); // may be NULL
@@ -160,8 +174,12 @@ struct graph_hook {
 };
 
 // Runs ops [from, to) on an arena of graph_arena_bytes, aligned to 64 bytes. Fails with
-// ERR_DEVICE_LOST.
+// ERR_DEVICE_LOST. With dropout only inside of a section.
 int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook);
+
+// Counts the batches that running statistics see when ops [from, to) run: to be called once for
+// each time that they do, by graph_run or by a section's repetition.
+void graph_count_batches(const struct graph *g, int from, int to);
 
 // One line per distinct convolution and its kernels, appended to *text (a heap string or NULL).
 void graph_describe(const struct graph *g, char **text);

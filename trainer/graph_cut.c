@@ -45,6 +45,14 @@ int graph_sample(struct graph *g, int x, const struct graph_sample_args *args) {
     return y;
 }
 
+void graph_mirror(struct graph *g, int x, const int *flip, int y) {
+    struct op *op = graph_append(g, OP_MIRROR);
+
+    op->x = x;
+    op->y = y;
+    op->flip = flip;
+}
+
 void graph_nce(struct graph *g, int q, int k, const struct graph_nce_args *args, double *ret_loss) {
     int dx = graph_gradient_slot(g, q, 0);
     struct graph_size s = graph_size(g, q);
@@ -53,8 +61,8 @@ void graph_nce(struct graph *g, int q, int k, const struct graph_nce_args *args,
     op->x = q;
     op->y = k;
     op->dx = dx;
-    op->nce = (struct nce_args){s.n, s.h, s.c, args->temperature, args->scale, args->all};
-    op->accumulate = args->add;
+    op->nce =
+        (struct nce_args){s.n, s.h, s.c, args->temperature, args->scale, args->all, args->add};
     op->loss = ret_loss;
     graph_need_workspace(g, g->device->backend->nce_workspace_bytes(g->device, &op->nce));
 }
@@ -103,14 +111,16 @@ void graph_cut_backward(struct graph *g, struct op forward) {
 }
 
 static int run_nce(const struct graph *g, void *arena, const struct op *op) {
-    double loss;
-    int err = g->device->backend->nce(g->device, &op->nce, graph_data(g, arena, op->x),
-                                      graph_data(g, arena, op->y), graph_data(g, arena, op->dx),
-                                      NULL, &loss, (char *)arena + g->workspace_offset);
+    return g->device->backend->nce(g->device, &op->nce, graph_data(g, arena, op->x),
+                                   graph_data(g, arena, op->y), graph_data(g, arena, op->dx), NULL,
+                                   op->loss, (char *)arena + g->workspace_offset);
+}
 
-    if (!err)
-        *op->loss = op->accumulate ? *op->loss + loss : loss;
-    return err;
+static int run_mirror(const struct graph *g, void *arena, const struct op *op) {
+    struct tensor_shape s = graph_shape(g, op->x);
+
+    return g->device->backend->mirror(g->device, &s, op->flip, graph_data(g, arena, op->x),
+                                      graph_data(g, arena, op->y));
 }
 
 int graph_cut_run(const struct graph *g, void *arena, const struct op *op) {
@@ -126,6 +136,8 @@ int graph_cut_run(const struct graph *g, void *arena, const struct op *op) {
     case OP_SAMPLE_BACKWARD:
         return b->sample_backward(g->device, &op->sample, graph_data(g, arena, op->dy),
                                   op->accumulate, graph_data(g, arena, op->dx));
+    case OP_MIRROR:
+        return run_mirror(g, arena, op);
     default:
         return run_nce(g, arena, op);
     }

@@ -60,26 +60,45 @@ int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss)
     return u;
 }
 
-void graph_sum(struct graph *g, int x) {
-    struct graph_size s = graph_size(g, x);
+void graph_mix(struct graph *g, int front, int real, int fake, const float *share, int y) {
+    struct op *op = graph_append(g, OP_MIX);
 
-    graph_gan(g, x, GAN_WGANGP, false, (double)s.n * s.h * s.w * s.c, &g->ignored_loss);
+    op->skip = front;
+    op->x = real;
+    op->dy = fake;
+    op->y = y;
+    op->share = share;
+}
+
+void graph_sum(struct graph *g, int x) {
+    graph_gan(g, x, GAN_WGANGP, false, (double)graph_count(g, x), NULL);
 }
 
 void graph_forget_gradient(struct graph *g, int input) {
     graph_root(g, input)->needs_gradient = false;
 }
 
-static float *at(const struct graph *g, void *arena, int tensor) {
+static void *at(const struct graph *g, void *arena, int tensor) {
     return tensor < 0 ? NULL : graph_data(g, arena, tensor);
 }
 
 static int run_penalty(const struct graph *g, void *arena, const struct op *op) {
-    struct graph_size s = graph_size(g, op->x);
-    struct penalty_args args = {s.n, (size_t)s.h * (size_t)s.w * (size_t)s.c, op->scale};
+    struct penalty_args args = {graph_shape(g, op->x), op->scale};
 
     return g->device->backend->penalty(g->device, &args, at(g, arena, op->x), at(g, arena, op->y),
                                        op->loss);
+}
+
+static int run_mix(const struct graph *g, void *arena, const struct op *op) {
+    struct tensor_shape real = graph_shape(g, op->x), y = graph_shape(g, op->y);
+    struct mix_shape s = {y.n, y.h, y.w, y.c - real.c, real.c};
+    struct mix_tensors t = {.share = op->share,
+                            .front = at(g, arena, op->skip),
+                            .real = at(g, arena, op->x),
+                            .fake = at(g, arena, op->dy),
+                            .ret_y = at(g, arena, op->y)};
+
+    return g->device->backend->mix(g->device, &s, &t);
 }
 
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op) {
@@ -106,6 +125,8 @@ int graph_penalty_run(const struct graph *g, void *arena, const struct op *op) {
         return b->dual_forward(g->device, &op->norm, &forward);
     case OP_DUAL_BACKWARD:
         return b->dual_backward(g->device, &op->norm, &backward);
+    case OP_MIX:
+        return run_mix(g, arena, op);
     default:
         return run_penalty(g, arena, op);
     }

@@ -1,6 +1,7 @@
 // Places: tensors whose lives do not meet share memory.
 #include <stdlib.h>
 
+#include "err.h"
 #include "graph_tape.h"
 #include "util.h"
 
@@ -91,11 +92,32 @@ size_t graph_arena_bytes(const struct graph *g) {
     return g->arena_bytes;
 }
 
-float *graph_data(const struct graph *g, void *arena, int tensor) {
+void *graph_data(const struct graph *g, void *arena, int tensor) {
     const struct tensor *t = &g->tensors[tensor];
-    struct graph_size s = t->size;
-    size_t picture = (size_t)(s.h + 2 * s.pad) * (size_t)(s.w + 2 * s.pad) * (size_t)s.c;
-    void *whole = (char *)arena + g->buffers[t->buffer].offset;
+    struct tensor_shape picture = {1, t->size.h, t->size.w, t->size.c};
 
-    return (float *)whole + (size_t)t->first * picture;
+    return (char *)arena + g->buffers[t->buffer].offset +
+           (size_t)t->first * device_tensor_bytes(g->device, &picture, t->size.pad);
+}
+
+// Tensors with a border are not what the host sees.
+static void check_plain(const struct graph *g, int tensor) {
+    if (g->tensors[tensor].size.pad)
+        BUG("tensor %d has a border", tensor);
+}
+
+int graph_write(const struct graph *g, void *arena, int tensor, enum picture_type type,
+                const void *pictures) {
+    struct tensor_shape s = graph_shape(g, tensor);
+
+    check_plain(g, tensor);
+    return g->device->backend->picture_in(g->device, &s, type, pictures,
+                                          graph_data(g, arena, tensor));
+}
+
+int graph_read(const struct graph *g, void *arena, int tensor, float *ret_shared) {
+    struct tensor_shape s = graph_shape(g, tensor);
+
+    check_plain(g, tensor);
+    return g->device->backend->picture_out(g->device, &s, graph_data(g, arena, tensor), ret_shared);
 }

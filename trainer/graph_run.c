@@ -13,7 +13,7 @@ struct run {
     char *arena;
 };
 
-static float *at(const struct run *r, int tensor) {
+static void *at(const struct run *r, int tensor) {
     return tensor < 0 ? NULL : graph_data(r->graph, r->arena, tensor);
 }
 
@@ -49,7 +49,7 @@ static int run_norm(const struct run *r, const struct op *op) {
     struct device *d = r->graph->device;
     void *workspace = r->arena + r->graph->workspace_offset;
     const struct norm_affine *affine = op->affine ? &op->affine->values : NULL;
-    struct norm_dropout draws = {r->graph->seed, r->graph->step << 24 | (uint64_t)op->draw};
+    struct norm_dropout draws = {(uint64_t)op->draw};
     const struct norm_dropout *dropout = op->draw >= 0 ? &draws : NULL;
     struct norm_tensors forward = {
         .x = at(r, op->x),
@@ -74,8 +74,6 @@ static int run_norm(const struct run *r, const struct op *op) {
 
     switch (op->kind) {
     case OP_NORM:
-        if (op->norm.norm == NORM_BATCH && op->affine && op->affine->batches)
-            ++*op->affine->batches;
         return r->backend->norm_forward(d, &op->norm, &forward, workspace);
     case OP_NORM_BACKWARD:
         return r->backend->norm_backward(d, &op->norm, &backward, workspace);
@@ -100,12 +98,11 @@ static int run_join(const struct run *r, const struct op *op) {
 
 static int run_loss(const struct run *r, const struct op *op) {
     struct device *d = r->graph->device;
-    struct graph_size s = graph_size(r->graph, op->x);
-    size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+    struct l1_args l1 = {graph_shape(r->graph, op->x), op->scale};
 
     if (op->kind == OP_GAN)
         return r->backend->gan(d, &op->gan, at(r, op->x), at(r, op->dx), op->loss);
-    return r->backend->l1(d, count, op->scale, at(r, op->x), at(r, op->y), at(r, op->dx), op->loss);
+    return r->backend->l1(d, &l1, at(r, op->x), at(r, op->y), at(r, op->dx), op->loss);
 }
 
 static int run_op(const struct run *r, const struct op *op) {
@@ -131,6 +128,14 @@ int graph_run(struct graph *g, void *arena, int from, int to, const struct graph
             hook->between_ops(hook->context);
     }
     return ERR_OK;
+}
+
+void graph_count_batches(const struct graph *g, int from, int to) {
+    for (int i = from; i < to; i++) {
+        const struct op *op = &g->ops[i];
+        if (op->kind == OP_NORM && op->norm.norm == NORM_BATCH && op->affine && op->affine->batches)
+            ++*op->affine->batches;
+    }
 }
 
 void graph_describe(const struct graph *g, char **text) {

@@ -16,9 +16,11 @@ enum op_kind {
     OP_RESAMPLE, // backward: the same with the adjoint's kind
     OP_SAMPLE,
     OP_SAMPLE_BACKWARD,
+    OP_MIRROR,
     OP_NCE,
     OP_DUAL,
     OP_DUAL_BACKWARD,
+    OP_MIX,
     OP_PENALTY,
     OP_L1,
     OP_GAN,
@@ -68,19 +70,19 @@ struct op {
     struct resample_shape resample;
     struct sample_shape sample; // its ids are those of picture 0
     struct nce_args nce;
+    const float *share; // OP_MIX
+    const int *flip;    // OP_MIRROR
     double scale;
     double *loss;
 };
 
 struct graph {
     struct device *device;
-    uint64_t seed, step; // of dropout
     int n_buffers, n_tensors, n_ops, n_trained;
     struct buffer *buffers;
     struct tensor *tensors;
     struct op *ops;
     const void **trained; // parameters that an earlier op of the tape contributes to
-    double ignored_loss;  // of graph_sum
     size_t workspace_bytes, workspace_offset, arena_bytes;
 };
 
@@ -89,6 +91,8 @@ struct op *graph_append(struct graph *g, enum op_kind kind);
 
 // A new tensor with memory of its own.
 int graph_tensor(struct graph *g, struct graph_size size);
+
+struct tensor_shape graph_shape(const struct graph *g, int tensor); // without the border
 
 // Whether the tensor was made by an op whose output is read as a whole only once.
 bool graph_has_one_reader(const struct graph *g, const struct tensor *root);

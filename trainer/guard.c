@@ -80,7 +80,7 @@ int guard_step(const struct model *m, const struct guard *g) {
                    names[1], saved);
 }
 
-int guard_weights(const struct model *m, uint64_t step, uint64_t saved_step) {
+int guard_weights(struct model *m, uint64_t step, uint64_t saved_step) {
     char saved[64];
     if (model_weights_finite(m))
         return ERR_OK;

@@ -20,6 +20,6 @@ int guard_step(const struct model *m, const struct guard *g);
 
 // Before a checkpoint: likewise for weights and Adam's moments, which can overflow though every
 // gradient is finite.
-int guard_weights(const struct model *m, uint64_t step, uint64_t saved_step);
+int guard_weights(struct model *m, uint64_t step, uint64_t saved_step);
 
 #endif

@@ -7,8 +7,6 @@
 #include "err.h"
 #include "init.h"
 #include "model_recipe.h"
-#include "penalty.h"
-#include "rng.h"
 #include "util.h"
 
 static const char *const gan_modes[] = {
@@ -49,24 +47,29 @@ static int find_recipe(const struct model_options *o, const struct recipe **ret_
 }
 
 // Places the parameters of nets [first, end) in one optimizer.
-static void optimizer_new(struct model *m, struct optimizer *o, int first, int end) {
+static int optimizer_new(struct model *m, struct optimizer *o, int first, int end) {
     size_t size = 0;
 
     for (int i = first; i < end; i++)
         net_reserve(m->nets[i], &size);
-    optimizer_init(o, m->device, size, m->options.beta1, m->options.beta2);
-    for (int i = first; i < end; i++) {
-        net_bind(m->nets[i], o);
+    int err = optimizer_init(o, m->device, size, m->options.beta1, m->options.beta2);
+    for (int i = first; i < end && !err; i++) {
+        err = net_bind(m->nets[i], o);
         m->public_nets[i] = (struct model_net){.name = m->recipe->nets[i],
                                                .n_params = net_n_params(m->nets[i]),
                                                .params = net_params(m->nets[i]),
                                                .adam_steps = &o->t};
     }
+    return err;
 }
 
 int model_new(const struct model_options *options, struct model **ret_model) {
-    struct device_options device = {
-        .name = options->device, .threads = options->threads, .winograd = options->winograd};
+    struct device_options device = {.name = options->device,
+                                    .threads = options->threads,
+                                    .winograd = options->winograd,
+                                    .dtype = options->dtype,
+                                    .gpu = options->gpu,
+                                    .plans = options->plans};
     struct model *m = xcalloc(1, sizeof *m);
     int err = find_recipe(options, &m->recipe);
 
@@ -83,10 +86,12 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     if (err)
         goto fail;
     err = device_open(&device, &m->device);
+    if (!err)
+        err = optimizer_new(m, &m->optimizer_g, 0, m->recipe->n_with_g);
+    if (!err)
+        err = optimizer_new(m, &m->optimizer_d, m->recipe->n_with_g, m->recipe->n_nets);
     if (err)
         goto fail;
-    optimizer_new(m, &m->optimizer_g, 0, m->recipe->n_with_g);
-    optimizer_new(m, &m->optimizer_d, m->recipe->n_with_g, m->recipe->n_nets);
     *ret_model = m;
     return ERR_OK;
 
@@ -98,6 +103,7 @@ fail:
 static void tape_free(struct model *m, struct tape *t) {
     if (!t)
         return;
+    model_step_fini(m, t);
     if (m->recipe->tape_fini)
         m->recipe->tape_fini(m, t);
     graph_free(t->graph);
@@ -110,7 +116,7 @@ void model_free(struct model *m) {
     for (int i = 0; i < m->n_tapes; i++)
         tape_free(m, m->tapes[i]);
     for (int i = 0; i < TRANSLATIONS; i++)
-        graph_free(m->translations[i].graph);
+        model_translation_fini(m, &m->translations[i]);
     for (int i = 0; i < NETS_MAX; i++)
         net_free(m->nets[i]);
     optimizer_fini(&m->optimizer_g);
@@ -147,18 +153,35 @@ struct model_net *model_net(struct model *m, int i) {
     return &m->public_nets[i];
 }
 
-// Refreshes nets [first, end).
-static int refresh(struct model *m, int first, int end) {
-    for (int i = first; i < end; i++) {
-        int err = net_refresh(m->nets[i]);
-        if (err)
-            return err;
-    }
-    return ERR_OK;
+int model_pull(struct model *m) {
+    int err = optimizer_pull(&m->optimizer_g);
+
+    if (!err)
+        err = optimizer_pull(&m->optimizer_d);
+    for (int i = 0; i < m->recipe->n_nets && !err; i++)
+        err = net_pull(m->nets[i]);
+    return err;
 }
 
 int model_weights_changed(struct model *m) {
-    return refresh(m, 0, m->recipe->n_nets);
+    int err = optimizer_push(&m->optimizer_g);
+
+    if (!err)
+        err = optimizer_push(&m->optimizer_d);
+    for (int i = 0; i < m->recipe->n_nets && !err; i++)
+        err = net_push(m->nets[i]);
+    return err;
+}
+
+// What ran on an arena that moves cannot be repeated.
+static void drop_sections(struct model *m, void **arena) {
+    for (int i = 0; i < m->n_tapes && arena == &m->arena; i++) {
+        model_drop_part(m, &m->tapes[i]->generate);
+        model_drop_part(m, &m->tapes[i]->update_g);
+        model_drop_part(m, &m->tapes[i]->update_d);
+    }
+    for (int i = 0; i < TRANSLATIONS && arena == &m->translation_arena; i++)
+        model_drop_part(m, &m->translations[i].all);
 }
 
 int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes) {
@@ -170,10 +193,19 @@ int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_
     if (m->options.memory_bytes && total > m->options.memory_bytes)
         return err_set(ERR_LIMIT, "this batch needs %.0f MiB, the limit is %.0f MiB",
                        (double)total / 1048576, (double)m->options.memory_bytes / 1048576);
+    drop_sections(m, arena);
     m->device->backend->memory_free(m->device, *arena);
-    *arena = m->device->backend->memory_new(m->device, need);
-    *bytes = need;
-    return ERR_OK;
+    *arena = NULL;
+    *bytes = 0;
+    int err = m->device->backend->memory_new(m->device, need, arena);
+    if (err == ERR_LIMIT)
+        return err_set(err,
+                       "this batch needs %.0f MiB: %s; smaller pictures (loader.crop_size), a "
+                       "smaller loader.batch_size or fewer features (trainer.ngf) need less",
+                       (double)total / 1048576, err_text());
+    if (!err)
+        *bytes = need;
+    return err;
 }
 
 static struct tape *tape_find(const struct model *m, const struct tape_shape *s) {
@@ -198,6 +230,18 @@ static void tape_evict(struct model *m) {
     m->tapes[oldest] = m->tapes[--m->n_tapes];
 }
 
+static int new_losses(struct model *m, struct tape *t) {
+    void *memory;
+    int err = m->device->backend->shared_new(m->device, (2 * LOSSES + 2) * sizeof(double), &memory);
+
+    if (err)
+        return err;
+    t->loss = memory;
+    t->loss_fake = t->loss + LOSSES;
+    t->penalty = t->loss_fake + LOSSES;
+    return ERR_OK;
+}
+
 static int tape_new(struct model *m, const struct tape_shape *s, struct tape **ret_tape) {
     struct tape *t = xcalloc(1, sizeof *t);
     int err;
@@ -206,14 +250,17 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     t->graph = graph_new(m->device);
     for (int d = 0; d < 2; d++)
         t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = t->seen[d] = t->mixed[d] = -1;
-    err = m->recipe->build(m, t);
+    err = new_losses(m, t);
+    if (!err)
+        err = m->recipe->build(m, t);
     if (err)
         goto fail;
     graph_place(t->graph, false);
     err = model_arena_grow(m, t->graph, &m->arena, &m->arena_bytes);
-    if (err)
-        goto fail;
-    err = model_weights_changed(m); // its convolutions may have brought new packings
+    if (!err) // its convolutions may have brought new packings
+        err = optimizer_refresh(&m->optimizer_g);
+    if (!err)
+        err = optimizer_refresh(&m->optimizer_d);
     if (err)
         goto fail;
     *ret_tape = t;
@@ -243,171 +290,12 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b) {
     return ERR_OK;
 }
 
-float *model_data(const struct model *m, int tensor) {
-    if (!m->tape)
-        BUG("no shape has been selected");
-    return tensor < 0 ? NULL : graph_data(m->tape->graph, m->arena, tensor);
-}
-
-float *model_input(struct model *m, enum model_domain domain) {
-    return m->tape ? model_data(m, m->tape->real[domain]) : NULL;
-}
-
-const float *model_fake(struct model *m, enum model_domain domain) {
-    return m->tape ? model_data(m, m->tape->fake[domain]) : NULL;
-}
-
-const float *model_rec(struct model *m, enum model_domain domain) {
-    return m->tape ? model_data(m, m->tape->rec[domain]) : NULL;
-}
-
-const float *model_idt(struct model *m, enum model_domain domain) {
-    return m->tape ? model_data(m, m->tape->idt[domain]) : NULL;
-}
-
-void model_set_step(struct model *m, uint64_t step) {
-    m->step = step;
-}
-
-void model_set_draws(struct model *m, const struct model_draws *draws) {
-    m->draws = draws;
-}
-
-static int run(struct model *m, const struct ops *ops) {
-    graph_set_draws(m->tape->graph, m->options.seed, m->step);
-    return graph_run(m->tape->graph, m->arena, ops->begin, ops->end, &m->hook);
-}
-
-int model_generate(struct model *m) {
-    if (!m->tape)
-        BUG("model_generate before model_shape");
-    if (m->recipe->prepare)
-        m->recipe->prepare(m, m->tape);
-    m->draws = NULL;
-    return run(m, &m->tape->generate);
-}
-
-int model_update_g(struct model *m, double lr) {
-    int err = run(m, &m->tape->update_g);
-
-    if (err)
-        return err;
-    err = optimizer_step(&m->optimizer_g, lr);
-    if (err)
-        return err;
-    return refresh(m, 0, m->recipe->n_with_g);
-}
-
-int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
-                      enum model_domain domain) {
-    int c = m->options.input_nc + m->options.output_nc, ignored;
-    struct graph_size real, fake;
-
-    if (!m->penalized)
-        return ERR_OK;
-    real = graph_size(t->graph, t->real[domain]);
-    fake = graph_size(t->graph, t->pooled[domain]);
-    if (real.h != fake.h || real.w != fake.w)
-        return err_set(ERR_SHAPE,
-                       "fakes of %dx%d, real pictures of %dx%d: gan_mode wgangp mixes the two, so "
-                       "they need one size",
-                       fake.w, fake.h, real.w, real.h);
-    if (m->recipe != &recipe_pix2pix)
-        c = real.c;
-    t->mixed[domain] = graph_input(t->graph, t->shape.n, t->shape.h[domain], t->shape.w[domain], c);
-    return penalty_append(t->graph, discriminator, t->mixed[domain], m->options.lambda_gp,
-                          &t->penalty[domain], &ignored);
-}
-
-// Pictures on the way from fake to real: a real + (1 - a) fake, a by chance for each. Channels that
-// the discriminator sees in front of the picture are those of A.
-static void mix(const struct model *m, enum model_domain domain) {
-    const struct tape *t = m->tape;
-    struct graph_size s = graph_size(t->graph, t->mixed[domain]);
-    size_t c = (size_t)graph_size(t->graph, t->real[domain]).c, front = (size_t)s.c - c;
-    size_t pixels = (size_t)s.h * (size_t)s.w;
-    const float *a = model_data(m, t->real[MODEL_A]), *real = model_data(m, t->real[domain]);
-    const float *fake = model_data(m, t->pooled[domain]);
-    float *to = model_data(m, t->mixed[domain]);
-
-    for (size_t p = 0; p < (size_t)s.n * pixels; p++) {
-        float share = (float)rng_uniform(m->options.seed, RNG_PENALTY, m->step,
-                                         (uint32_t)domain << 16 | (uint32_t)(p / pixels));
-        memcpy(to + p * (front + c), a + p * front, front * sizeof *to);
-        for (size_t i = 0; i < c; i++)
-            to[p * (front + c) + front + i] =
-                share * real[p * c + i] + (1 - share) * fake[p * c + i];
-    }
-}
-
-int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
-    const float *pooled[2] = {pooled_a, pooled_b};
-    int err;
-
-    for (int d = 0; d < 2; d++) {
-        if (m->tape->pooled[d] < 0)
-            continue;
-        struct graph_size s = graph_size(m->tape->graph, m->tape->pooled[d]);
-        size_t count = (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
-        memcpy(model_data(m, m->tape->pooled[d]), pooled[d], count * sizeof(float));
-    }
-    for (int d = 0; d < 2; d++)
-        if (m->tape->mixed[d] >= 0)
-            mix(m, (enum model_domain)d);
-    err = run(m, &m->tape->update_d);
-    if (err)
-        return err;
-    err = optimizer_step(&m->optimizer_d, lr);
-    if (err)
-        return err;
-    return refresh(m, m->recipe->n_with_g, m->recipe->n_nets);
-}
-
 bool model_d_first(const struct model *m) {
     return m->recipe->d_first;
 }
 
 int model_n_generators(const struct model *m) {
     return m->recipe->n_generators;
-}
-
-// Penalties come behind the recipe's own losses, one for each discriminator.
-static int n_penalties(const struct model *m) {
-    return m->penalized ? m->recipe->n_nets - m->recipe->n_with_g : 0;
-}
-
-int model_n_losses(const struct model *m) {
-    return m->recipe->n_losses + n_penalties(m);
-}
-
-const char *model_loss_name(const struct model *m, int i) {
-    static const char *const penalties[] = {"gp_A", "gp_B"};
-
-    if (i < m->recipe->n_losses)
-        return m->recipe->losses[i];
-    return n_penalties(m) == 1 ? "gp" : penalties[i - m->recipe->n_losses];
-}
-
-double model_loss(const struct model *m, int i) {
-    const struct recipe *r = m->recipe;
-    double sum = 0;
-
-    if (!m->tape)
-        return 0;
-    if (i >= r->n_losses) // D_A judges pictures of B
-        return m->tape->penalty[i == r->n_losses ? MODEL_B : MODEL_A];
-    for (int k = 0; k < LOSSES; k++)
-        if (i == r->total_loss && r->total ? r->total >> k & 1 : k == i)
-            sum += m->tape->loss[k] + m->tape->loss_fake[k];
-    return (r->logged[i] != 0 ? r->logged[i] : 1) * sum;
-}
-
-bool model_gradients_finite(const struct model *m) {
-    return optimizer_finite(&m->optimizer_g) && optimizer_finite(&m->optimizer_d);
-}
-
-bool model_weights_finite(const struct model *m) {
-    return optimizer_state_finite(&m->optimizer_g) && optimizer_state_finite(&m->optimizer_d);
 }
 
 size_t model_memory_bytes(const struct model *m) {
@@ -417,6 +305,30 @@ size_t model_memory_bytes(const struct model *m) {
     for (int i = 0; i < m->recipe->n_nets; i++)
         bytes += net_bytes(m->nets[i]);
     return bytes;
+}
+
+bool model_is_apart(const struct model *m) {
+    return m->device->apart;
+}
+
+const char *model_dtype(const struct model *m) {
+    return m->device->dtype;
+}
+
+void model_describe_device(const struct model *m, char *ret_text, size_t size) {
+    m->device->backend->describe(m->device, ret_text, size);
+}
+
+size_t model_device_memory_peak(const struct model *m) {
+    return m->device->backend->memory_peak(m->device);
+}
+
+bool model_has_plans(const struct model *m) {
+    return m->device->has_plans;
+}
+
+int model_plans_save(const struct model *m, const char *path) {
+    return m->device->backend->plans_save(m->device, path);
 }
 
 char *model_kernels(const struct model *m) {

@@ -4,13 +4,18 @@
 //
 //   model_shape(m, ...)          once per batch shape; the tape is kept
 //   model_set_step(m, step)
-//   fill model_input(m, A), model_input(m, B)
+//   model_feed(m, A, ...), model_feed(m, B, ...)
 //   model_generate(m)            G forward; now model_fake() is valid     -> send to the pool
 //   model_update_g(m, lr)        losses of G, backward, Adam on G_A, G_B
 //   model_update_d(m, lr, ...)   D on real and pooled fakes, backward, Adam on D_A, D_B
-//   model_losses(m)
+//   model_wait(m)
+//   model_loss(m, i)
 //
 // Where model_d_first says so, model_update_d comes before model_update_g. There is no pool then.
+//
+// On a device apart (model_is_apart) these calls return when the work has been issued: the host
+// goes on, and model_wait waits for it. What is fed for the next step travels meanwhile. A device
+// that is lost is told of by a later call.
 //
 // Pictures are float [N,H,W,C] in memory (channels innermost), values in [-1,1]. Parameters are
 // float in the reference's state-dict layout: conv [K,C,R,S], transposed conv [C,K,R,S].
@@ -37,8 +42,11 @@ struct model_cut_options {
 };
 
 struct model_options {
-    const char *model;    // "cycle_gan", "pix2pix"
-    const char *device;   // "cpu" or "cuda", already resolved
+    const char *model;  // "cycle_gan", "pix2pix"
+    const char *device; // "cpu" or "cuda", already resolved
+    const char *dtype;  // "fp32", "tf32", "bf16"; NULL or "auto": the device's choice
+    const char *plans;  // file of model_plans_save whose choices are to be kept; NULL: none
+    int gpu;
     const char *netG;     // "resnet_6blocks", "resnet_9blocks", ...
     const char *netD;     // "basic", ...
     const char *norm;     // "instance", ...
@@ -82,7 +90,7 @@ struct model_param {
     int rank;
     int64_t dims[4];
     size_t count;
-    float *w, *m, *v; // w is NULL for PARAM_BATCHES
+    float *w, *m, *v; // the host's, see model_pull; w is NULL for PARAM_BATCHES
     int64_t *batches; // PARAM_BATCHES only
     bool frozen;
 };
@@ -106,15 +114,21 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
 int model_n_nets(const struct model *m);
 struct model_net *model_net(struct model *m, int i);
 
-// To be called after writing parameters from outside: refreshes whatever the backend derived.
+// Makes what model_param points to (w, m, v) the model's present state: to be called before reading
+// it, if the model has been trained since. Waits. ERR_DEVICE_LOST.
+int model_pull(struct model *m);
+// The other way: to be called after writing parameters from outside. Refreshes whatever the backend
+// derived. Between the two the device has not been asked to train.
 int model_weights_changed(struct model *m);
 
 // Selects (building it if it is new) the tape for batches of n pictures, A [hA,wA], B [hB,wB].
 // Fails with ERR_SHAPE (names sizes that work), ERR_LIMIT (memory: what was needed).
 int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b);
 
-// Where to put the real pictures of this step, [n,h,w,c]; valid until the next model_shape.
-float *model_input(struct model *m, enum model_domain domain);
+// The real pictures of the next step, of the selected shape: [n,h,w,c] bytes as they come from a
+// loader, or floats. They have been read when it returns. ERR_DEVICE_LOST.
+int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures);
+int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures);
 
 // Says which step comes, counted from 0: what dropout, patches and flips draw is a function of it
 // and of the seed.
@@ -133,34 +147,41 @@ int model_generate(struct model *m);
 
 // fake_A, fake_B [n,h,w,c] of this step, as they were before any update. Lent until the next
 // model_generate. rec and idt likewise, after model_update_g. NULL where the recipe makes none.
+// They wait for the device; if it is lost, the next call that computes says so.
 const float *model_fake(struct model *m, enum model_domain domain);
 const float *model_rec(struct model *m, enum model_domain domain); // rec_A for MODEL_A
 const float *model_idt(struct model *m,
                        enum model_domain domain); // idt_A = G_A(real_B) for MODEL_A
+// Lets the fakes leave the device now, while it goes on: model_fake then waits for them alone. To
+// be called between model_generate and the updates, and not needed. ERR_DEVICE_LOST.
+int model_send_fakes(struct model *m);
 
 int model_update_g(struct model *m, double lr);
 
 // Whether the discriminators' update comes first.
 bool model_d_first(const struct model *m);
 
-// pooled_a/_b: what the pool gave back for fake_A/fake_B, [n,h,w,c]; without a pool the fakes
-// themselves. Not read where model_fake is NULL.
+// pooled_a/_b: what the pool gave back for fake_A/fake_B, [n,h,w,c], read when it returns; NULL:
+// the fakes themselves. Not read where model_fake is NULL.
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b);
 
 // Losses of the step as the reference logs them (lambdas included), in its order: of cycle_gan D_A
 // G_A cycle_A idt_A D_B G_B cycle_B idt_B, of pix2pix G_GAN G_L1 D_real D_fake, of cut G_GAN D_real
 // D_fake G NCE and, with nce_idt, NCE_Y. With gan_mode wgangp
 // gp_A gp_B, or gp, follow: what the penalty adds to the loss of D. Names without prefix. Valid
-// after both updates.
+// after both updates and model_wait, until the next update.
 int model_n_losses(const struct model *m);
 const char *model_loss_name(const struct model *m, int i);
 double model_loss(const struct model *m, int i);
 
-// False if a gradient of the last step holds a number that is not finite (checked on the flat
-// gradient buffers).
+// Waits for the updates that have been issued (and for nothing that came later). ERR_DEVICE_LOST.
+int model_wait(struct model *m);
+
+// False if a gradient of a step so far held a number that is not finite (checked on the flat
+// gradient buffers). Valid as the losses are.
 bool model_gradients_finite(const struct model *m);
-// Likewise for the weights and Adam's moments.
-bool model_weights_finite(const struct model *m);
+// Whether weights and Adam's moments are finite now. Waits.
+bool model_weights_finite(struct model *m);
 
 // 2, or 1 where only A is translated to B.
 int model_n_generators(const struct model *m);
@@ -173,6 +194,18 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
 
 // Bytes held: arena, parameters, packed weights, scratch.
 size_t model_memory_bytes(const struct model *m);
+
+// The device: whether it works beside the host; its dtype; which one it is, for a person; the most
+// bytes of its own memory so far (0: its memory is the host's).
+bool model_is_apart(const struct model *m);
+const char *model_dtype(const struct model *m);
+void model_describe_device(const struct model *m, char *ret_text, size_t size);
+size_t model_device_memory_peak(const struct model *m);
+
+// Whether the device chooses plans by measuring, so that another model computes the same bits only
+// with this one's; writes them. ERR_IO.
+bool model_has_plans(const struct model *m);
+int model_plans_save(const struct model *m, const char *path);
 
 // Which kernels this model uses, one line per distinct convolution, for the checkpoint (kernel
 // choices are part of the bits). Caller frees.

@@ -28,10 +28,13 @@ enum { LOSS_G_GAN, LOSS_D_REAL, LOSS_D_FAKE, LOSS_G, LOSS_NCE, LOSS_NCE_Y };
 enum { CALL_FAKE, CALL_IDT, CALLS };
 #define FLIP_LAYER 0xff // of RNG_PATCH's index: no map, but whether to flip
 
-// The places of a tape's patches, [calls n, patches of the map] for each map.
+// The places of a tape's patches, [calls n, patches of the map] for each map, in memory of the
+// device.
 struct patches {
     struct net_samples x, y; // of the input and of what G makes of it
     int *ids_x[NET_SAMPLES_MAX], *ids_y[NET_SAMPLES_MAX];
+    int *flip;
+    int *drawn; // the host's, for one map
 };
 
 static int calls(const struct model *m) {
@@ -124,34 +127,60 @@ static void add_inputs(struct model *m, struct tape *t) {
     for (int d = 0; d < 2; d++) {
         int c = d == MODEL_A ? m->options.input_nc : m->options.output_nc;
         t->real[d] = graph_input(t->graph, t->shape.n, t->shape.h[d], t->shape.w[d], c);
-        if (m->options.cut.flip_equivariance && d < calls(m))
-            t->seen[d] = graph_input(t->graph, t->shape.n, t->shape.h[d], t->shape.w[d], c);
     }
     t->pooled[MODEL_B] =
         graph_input(t->graph, t->shape.n, t->shape.h[0], t->shape.w[0], m->options.output_nc);
 }
 
-static void add_patches(struct model *m, struct tape *t) {
+static int new_ints(struct model *m, size_t count, int **ret_ints) {
+    void *memory;
+    int err = m->device->backend->memory_new(m->device, count * sizeof(int), &memory);
+
+    if (!err)
+        *ret_ints = memory;
+    return err;
+}
+
+static int add_patches(struct model *m, struct tape *t) {
     size_t ids = (size_t)(calls(m) * t->shape.n) * (size_t)m->options.cut.num_patches;
     struct patches *p = xcalloc(1, sizeof *p);
+    int err = new_ints(m, 1, &p->flip);
 
     t->patches = p;
+    p->drawn = xcalloc(ids, sizeof *p->drawn);
     p->x = (struct net_samples){.count = m->n_patch_layers, .patches = m->options.cut.num_patches};
     memcpy(p->x.at, m->patch_layers, sizeof p->x.at);
     p->y = p->x;
-    for (int i = 0; i < m->n_patch_layers; i++) {
-        p->x.ids[i] = p->ids_x[i] = m->device->backend->memory_new(m->device, ids * sizeof(int));
-        p->y.ids[i] = p->ids_y[i] = m->device->backend->memory_new(m->device, ids * sizeof(int));
+    for (int i = 0; i < m->n_patch_layers && !err; i++) {
+        err = new_ints(m, ids, &p->ids_x[i]);
+        if (!err)
+            err = new_ints(m, ids, &p->ids_y[i]);
+        p->x.ids[i] = p->ids_x[i];
+        p->y.ids[i] = p->ids_y[i];
     }
     p->x.constant = p->y.until_last = true;
+    return err;
 }
 
 static void tape_fini(struct model *m, struct tape *t) {
-    for (int i = 0; t->patches && i < NET_SAMPLES_MAX; i++) {
+    if (!t->patches)
+        return;
+    for (int i = 0; i < NET_SAMPLES_MAX; i++) {
         m->device->backend->memory_free(m->device, t->patches->ids_x[i]);
         m->device->backend->memory_free(m->device, t->patches->ids_y[i]);
     }
+    m->device->backend->memory_free(m->device, t->patches->flip);
+    free(t->patches->drawn);
     free(t->patches);
+}
+
+// What G sees of the pictures, mirrored or not.
+static void show(struct model *m, struct tape *t) {
+    for (int d = 0; d < calls(m); d++) {
+        struct graph_size s = graph_size(t->graph, t->real[d]);
+        t->seen[d] = graph_input(t->graph, s.n, s.h, s.w, s.c);
+        graph_mirror(t->graph, t->real[d], t->patches->flip, t->seen[d]);
+    }
 }
 
 // [a; b], or a, with G's border.
@@ -170,8 +199,11 @@ static int join_inputs(struct model *m, struct tape *t, const int input[2], int 
 // if G may see them mirrored, they have to be passed a second time.
 static int generate(struct model *m, struct tape *t, int *ret_y) {
     bool flips = m->options.cut.flip_equivariance;
-    int x, ignored, err = join_inputs(m, t, flips ? t->seen : t->real, &x);
+    int x, ignored, err;
 
+    if (flips)
+        show(m, t);
+    err = join_inputs(m, t, flips ? t->seen : t->real, &x);
     if (err)
         return err;
     err = net_forward_sampled(m->nets[NET_G], t->graph, x, NET_TRAIN, flips ? NULL : &t->patches->x,
@@ -245,8 +277,9 @@ static int build(struct model *m, struct tape *t) {
     if (err)
         return err;
     add_inputs(m, t);
-    add_patches(m, t);
-    err = generate(m, t, &y);
+    err = add_patches(m, t);
+    if (!err)
+        err = generate(m, t, &y);
     t->generate.end = t->update_d.begin = graph_n_ops(t->graph);
     if (!err)
         err = discriminator_losses(m, t);
@@ -281,7 +314,8 @@ static int draw_patch(const struct model *m, int call, int layer, int positions,
     return (int)rng_permute(m->options.seed, RNG_PATCH, index, (uint64_t)positions, (uint64_t)i);
 }
 
-static void draw_patches(const struct model *m, const struct tape *t, int layer, bool flip) {
+// The places in the input or, mirrored by `flip`, in what G makes of it.
+static int send_patches(struct model *m, const struct tape *t, int layer, bool flip, int *ids) {
     const struct patches *p = t->patches;
     int w = p->x.w[layer], positions = p->x.h[layer] * w;
     int count = MIN(p->x.patches, positions), n = t->shape.n;
@@ -289,34 +323,22 @@ static void draw_patches(const struct model *m, const struct tape *t, int layer,
     for (int call = 0; call < calls(m); call++)
         for (int i = 0; i < count; i++) {
             int id = draw_patch(m, call, layer, positions, i);
-            for (int k = call * n; k < (call + 1) * n; k++) {
-                p->ids_x[layer][k * count + i] = id;
-                p->ids_y[layer][k * count + i] = flip ? id + w - 1 - 2 * (id % w) : id;
-            }
+            for (int k = call * n; k < (call + 1) * n; k++)
+                p->drawn[k * count + i] = flip ? id + w - 1 - 2 * (id % w) : id;
         }
+    return model_copy_in(m, ids, p->drawn, (size_t)(calls(m) * n * count) * sizeof *ids);
 }
 
-// Copies the pictures that G will see, mirrored or not.
-static void show(const struct model *m, const struct tape *t, enum model_domain d, bool flip) {
-    struct graph_size s = graph_size(t->graph, t->real[d]);
-    const float *from = model_data(m, t->real[d]);
-    float *to = model_data(m, t->seen[d]);
-
-    for (int row = 0; row < s.n * s.h; row++)
-        for (int x = 0; x < s.w; x++)
-            memcpy(to + (size_t)(row * s.w + x) * (size_t)s.c,
-                   from + (size_t)(row * s.w + (flip ? s.w - 1 - x : x)) * (size_t)s.c,
-                   (size_t)s.c * sizeof *to);
-}
-
-static void prepare(struct model *m, struct tape *t) {
+static int prepare(struct model *m, struct tape *t) {
     bool flip = draw_flip(m);
+    int err = model_copy_in(m, t->patches->flip, &(int){flip}, sizeof(int));
 
-    for (int i = 0; i < m->n_patch_layers; i++)
-        draw_patches(m, t, i, flip);
-    for (int d = 0; d < 2; d++)
-        if (t->seen[d] >= 0)
-            show(m, t, (enum model_domain)d, flip);
+    for (int i = 0; i < m->n_patch_layers && !err; i++) {
+        err = send_patches(m, t, i, false, t->patches->ids_x[i]);
+        if (!err)
+            err = send_patches(m, t, i, flip, t->patches->ids_y[i]);
+    }
+    return err;
 }
 
 #define CUT                                                                                        \

@@ -16,8 +16,15 @@ struct tape_shape {
 };
 
 // Ops [begin, end) of a tape.
-struct ops {
+struct part {
     int begin, end;
+    struct device_section *section; // NULL: not run since the arena's last move
+};
+
+// Pictures that leave the device.
+struct leaving {
+    float *host[2]; // shared memory; NULL: not wanted so far
+    bool sent;      // since the last model_generate
 };
 
 // A step for one shape. Tensors by enum model_domain; -1: there is none.
@@ -25,20 +32,24 @@ struct tape {
     struct tape_shape shape;
     uint64_t used; // the model's clock at its last use
     struct graph *graph;
-    struct ops generate, update_g, update_d;
+    struct part generate, update_g, update_d;
     int real[2], pooled[2], fake[2], rec[2], idt[2];
     int seen[2];  // what G reads, if that is a copy of `real`
     int mixed[2]; // of a gradient penalty: what the discriminator of a domain reads
     struct patches *patches;
-    double penalty[2];
-    double loss[LOSSES], loss_fake[LOSSES]; // a loss is the sum of both; loss_fake: D's second half
+    struct leaving fakes, recs, idts;
+    // Shared memory. A loss is the sum of loss and loss_fake; that is D's second half.
+    double *loss, *loss_fake, *penalty; // [LOSSES], [LOSSES], [2]
+    float *share[2];                    // of a gradient penalty: the device's, [n]
 };
 
 struct translation {
     int net, n, h, w;
     uint64_t used;
     struct graph *graph; // NULL: free slot
+    struct part all;
     int x, y;
+    float *host; // shared memory for y; NULL where the device is not apart
 };
 
 // What differs between the recipes. Nets [0, n_with_g) have one optimizer, the others another.
@@ -56,8 +67,8 @@ struct recipe {
     int (*make_nets)(struct model *m, const struct model_options *options);
     // Fills the tape for tape->shape. Fails with ERR_SHAPE, ERR_DEVICE.
     int (*build)(struct model *m, struct tape *tape);
-    // Before each model_generate; may be NULL.
-    void (*prepare)(struct model *m, struct tape *tape);
+    // Before each model_generate; may be NULL. ERR_DEVICE_LOST.
+    int (*prepare)(struct model *m, struct tape *tape);
     void (*tape_fini)(struct model *m, struct tape *tape); // what build has made besides the graph
 };
 
@@ -85,15 +96,31 @@ struct model {
 extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_cut_idt;
 
 // Makes *arena at least as large as the graph needs, unless the model would then pass
-// options.memory_bytes (ERR_LIMIT). What it held is lost if it moves.
+// options.memory_bytes or there is no more (ERR_LIMIT). What it held is lost if it moves; sections
+// that ran on it are dropped.
 int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes);
+
+// Runs a part of a tape of its own, with Adam and what follows from it if `optimizer` is not NULL.
+struct part_run {
+    struct graph *graph;
+    void *arena;
+    struct device_values values;
+    struct optimizer *optimizer;
+};
+int model_run_part(struct model *m, struct part *part, struct part_run *run);
+void model_drop_part(struct model *m, struct part *part);
+
+void model_translation_fini(struct model *m, struct translation *t);
+
+// What of a tape only steps need; takes a half-made one.
+void model_step_fini(struct model *m, struct tape *t);
 
 // Behind the losses and gradients of the discriminator of a domain: the penalty of gan_mode wgangp
 // and its gradient, if that is the mode. Fails with ERR_SHAPE, ERR_DEVICE.
 int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
                       enum model_domain domain);
 
-// Where a tensor of the selected tape is; NULL for -1.
-float *model_data(const struct model *m, int tensor);
+// Memory of the device that `from` is copied into.
+int model_copy_in(struct model *m, void *to, const void *from, size_t bytes);
 
 #endif

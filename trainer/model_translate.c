@@ -21,9 +21,17 @@ static struct translation *claim(struct model *m) {
     for (int i = 1; i < TRANSLATIONS; i++)
         if (m->translations[i].used < oldest->used)
             oldest = &m->translations[i];
-    graph_free(oldest->graph);
-    memset(oldest, 0, sizeof *oldest);
+    model_translation_fini(m, oldest);
     return oldest;
+}
+
+void model_translation_fini(struct model *m, struct translation *t) {
+    if (!t->graph)
+        return;
+    model_drop_part(m, &t->all);
+    m->device->backend->shared_free(m->device, t->host);
+    graph_free(t->graph);
+    memset(t, 0, sizeof *t);
 }
 
 static int build(struct model *m, struct translation *t) {
@@ -39,10 +47,19 @@ static int build(struct model *m, struct translation *t) {
         return err;
     graph_keep(t->graph, t->y);
     graph_place(t->graph, false);
+    t->all.end = graph_n_ops(t->graph);
     err = model_arena_grow(m, t->graph, &m->translation_arena, &m->translation_arena_bytes);
     if (err)
         return err;
-    return net_refresh(m->nets[t->net]);
+    if (m->device->apart) {
+        void *memory;
+        err = m->device->backend->shared_new(m->device, graph_count(t->graph, t->y) * sizeof(float),
+                                             &memory);
+        if (err)
+            return err;
+        t->host = memory;
+    }
+    return optimizer_refresh(&m->optimizer_g);
 }
 
 static int add(struct model *m, const struct translation *want, struct translation **ret) {
@@ -53,21 +70,27 @@ static int add(struct model *m, const struct translation *want, struct translati
     t->graph = graph_new(m->device);
     err = build(m, t);
     if (err) {
-        graph_free(t->graph);
-        memset(t, 0, sizeof *t);
+        model_translation_fini(m, t);
         return err;
     }
     *ret = t;
     return ERR_OK;
 }
 
-static size_t floats(struct graph_size s) {
-    return (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c;
+// Where the answer lies when it has been computed, as the host's floats.
+static int fetch(struct model *m, const struct translation *t, const float **ret_y) {
+    if (!m->device->apart) {
+        *ret_y = graph_data(t->graph, m->translation_arena, t->y);
+        return ERR_OK;
+    }
+    *ret_y = t->host;
+    int err = graph_read(t->graph, m->translation_arena, t->y, t->host);
+    return err ? err : device_wait(m->device);
 }
 
 int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y) {
     struct translation *t = find(m, net, n, h, w);
-    void **arena = &m->translation_arena;
+    const float *y;
     int err;
 
     if (net < 0 || net >= m->recipe->n_generators)
@@ -93,11 +116,14 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
             return err;
     }
     t->used = ++m->clock;
-    memcpy(graph_data(t->graph, *arena, t->x), x, floats(graph_size(t->graph, t->x)) * sizeof *x);
-    err = graph_run(t->graph, *arena, 0, graph_n_ops(t->graph), &m->hook);
+    err = graph_write(t->graph, m->translation_arena, t->x, PICTURE_FLOATS, x);
+    struct part_run run = {.graph = t->graph, .arena = m->translation_arena};
+    if (!err)
+        err = model_run_part(m, &t->all, &run);
+    if (!err)
+        err = fetch(m, t, &y);
     if (err)
         return err;
-    memcpy(ret_y, graph_data(t->graph, *arena, t->y),
-           floats(graph_size(t->graph, t->y)) * sizeof *ret_y);
+    memcpy(ret_y, y, graph_count(t->graph, t->y) * sizeof *ret_y);
     return ERR_OK;
 }

@@ -44,9 +44,10 @@ struct net {
     struct layer *layers;
     struct model_param *params;
     size_t *places; // of params, in the optimizer's buffers
-    const struct optimizer *optimizer;
+    struct optimizer *optimizer;
     size_t n_statistics;
-    float *statistics; // running ones, of the device
+    float *statistics;        // running ones, of the device
+    float *statistics_mirror; // the host's; the same where the device is not apart
     size_t n_filters;
     float *filters;   // fixed ones; only for the state dict
     int64_t *batches; // of each layer
@@ -424,8 +425,11 @@ void net_free(struct net *net) {
         net->optimizer->device->backend->weights_free(net->layers[i].weights.derived);
     for (int i = 0; i < net->n_params; i++)
         free((char *)net->params[i].key);
-    if (net->optimizer)
+    if (net->optimizer) {
+        if (net->statistics_mirror != net->statistics)
+            free(net->statistics_mirror);
         net->optimizer->device->backend->memory_free(net->optimizer->device, net->statistics);
+    }
     free(net->batches);
     free(net->filters);
     free(net->layers);
@@ -445,49 +449,61 @@ void net_reserve(struct net *net, size_t *size) {
 }
 
 static void bind_layer(struct net *net, struct layer *l) {
-    const struct optimizer *o = net->optimizer;
+    struct optimizer *o = net->optimizer;
     const struct model_param *weight = &net->params[l->weight_param];
     const struct model_param *bias = l->bias ? &net->params[l->bias_param] : NULL;
 
-    l->weights = (struct graph_weights){
-        .derived = o->device->backend->weights_new(o->device, weight->w, weight->dims),
-        .dw = o->g + net->places[l->weight_param]};
+    l->weights =
+        (struct graph_weights){.derived = o->device->backend->weights_new(
+                                   o->device, o->w + net->places[l->weight_param], weight->dims),
+                               .dw = o->g + net->places[l->weight_param]};
+    optimizer_add_derived(o, l->weights.derived);
     l->slope = l->weights;
     if (bias && !bias->frozen) {
-        l->weights.bias = bias->w;
+        l->weights.bias = o->w + net->places[l->bias_param];
         l->weights.dbias = o->g + net->places[l->bias_param];
     }
 }
 
-static void bind_norm(struct net *net, struct layer *l) {
+// `running`: the layer's running statistics.
+static void bind_norm(struct net *net, struct layer *l, float *running) {
     const struct model_param *p = &net->params[l->norm_param];
-    float *g = net->optimizer->g;
+    const struct optimizer *o = net->optimizer;
+    size_t weight = net->places[l->norm_param + NORM_WEIGHT];
+    size_t bias = net->places[l->norm_param + NORM_BIAS];
 
     l->affine = (struct graph_affine){
-        .values = {p[NORM_WEIGHT].w, p[NORM_BIAS].w, p[NORM_MEAN].w, p[NORM_VAR].w},
-        .dweight = g + net->places[l->norm_param + NORM_WEIGHT],
-        .dbias = g + net->places[l->norm_param + NORM_BIAS],
+        .values = {o->w + weight, o->w + bias, running, running + p[NORM_MEAN].count},
+        .dweight = o->g + weight,
+        .dbias = o->g + bias,
         .batches = p[NORM_BATCHES].batches};
-    l->still =
-        (struct graph_affine){.values = {.weight = p[NORM_WEIGHT].w, .bias = p[NORM_BIAS].w}};
+    l->still = (struct graph_affine){.values = {.weight = o->w + weight, .bias = o->w + bias}};
 }
 
 // Gives the running statistics their places.
-static void place_statistics(struct net *net) {
+static int place_statistics(struct net *net) {
     struct device *d = net->optimizer->device;
-    size_t at = 0;
+    size_t at = 0, bytes = net->n_statistics * sizeof(float);
+    void *memory;
 
-    net->statistics = d->backend->memory_new(d, net->n_statistics * sizeof(float));
+    int err = d->backend->memory_new(d, bytes, &memory);
+    if (err)
+        return err;
+    net->statistics = memory;
+    net->statistics_mirror = d->apart ? xaligned(bytes) : memory;
     net->batches = xcalloc((size_t)net->n_layers, sizeof *net->batches);
     for (int i = 0; i < net->n_layers; i++) {
-        struct model_param *p = &net->params[net->layers[i].norm_param];
-        if (net->layers[i].norm_param < 0)
+        struct layer *l = &net->layers[i];
+        struct model_param *p = &net->params[l->norm_param];
+        if (l->norm_param < 0)
             continue;
-        p[NORM_MEAN].w = net->statistics + at;
+        p[NORM_MEAN].w = net->statistics_mirror + at;
         p[NORM_VAR].w = p[NORM_MEAN].w + p[NORM_MEAN].count;
         p[NORM_BATCHES].batches = &net->batches[i];
+        bind_norm(net, l, net->statistics + at);
         at += 2 * p[NORM_MEAN].count;
     }
+    return ERR_OK;
 }
 
 // Gives the fixed filters their places and values.
@@ -503,23 +519,23 @@ static void place_filters(struct net *net) {
         }
 }
 
-void net_bind(struct net *net, const struct optimizer *optimizer) {
+int net_bind(struct net *net, struct optimizer *optimizer) {
     net->optimizer = optimizer;
-    place_statistics(net);
+    int err = place_statistics(net);
+    if (err)
+        return err;
     place_filters(net);
     for (int i = 0; i < net->n_params; i++) {
         struct model_param *p = &net->params[i];
         if (!is_trained(p))
             continue;
-        p->w = optimizer->w + net->places[i];
-        p->m = optimizer->m + net->places[i];
-        p->v = optimizer->v + net->places[i];
+        p->w = optimizer->host.w + net->places[i];
+        p->m = optimizer->host.m + net->places[i];
+        p->v = optimizer->host.v + net->places[i];
     }
-    for (int i = 0; i < net->n_layers; i++) {
+    for (int i = 0; i < net->n_layers; i++)
         bind_layer(net, &net->layers[i]);
-        if (net->layers[i].norm_param >= 0)
-            bind_norm(net, &net->layers[i]);
-    }
+    return ERR_OK;
 }
 
 int net_n_params(const struct net *net) {
@@ -534,13 +550,20 @@ const float *net_gradient(const struct net *net, int i) {
     return net->optimizer->g + net->places[i];
 }
 
-int net_refresh(struct net *net) {
-    for (int i = 0; i < net->n_layers; i++) {
-        int err = net->optimizer->device->backend->weights_refresh(net->layers[i].weights.derived);
-        if (err)
-            return err;
-    }
-    return ERR_OK;
+int net_pull(struct net *net) {
+    struct device *d = net->optimizer->device;
+
+    return d->apart ? d->backend->copy_out(d, net->statistics_mirror, net->statistics,
+                                           net->n_statistics * sizeof(float))
+                    : ERR_OK;
+}
+
+int net_push(struct net *net) {
+    struct device *d = net->optimizer->device;
+
+    return d->apart ? d->backend->copy_in(d, net->statistics, net->statistics_mirror,
+                                          net->n_statistics * sizeof(float))
+                    : ERR_OK;
 }
 
 size_t net_bytes(const struct net *net) {

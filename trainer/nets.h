@@ -46,18 +46,21 @@ void net_free(struct net *net);
 
 // Lays the parameters behind *size floats of a flat buffer and moves *size past them.
 void net_reserve(struct net *net, size_t *size);
-// Gives the parameters their places in the optimizer's buffers, which must outlive the net.
-void net_bind(struct net *net, const struct optimizer *optimizer);
+// Gives the parameters their places in the optimizer's buffers, which must outlive the net. Fails
+// with ERR_LIMIT.
+int net_bind(struct net *net, struct optimizer *optimizer);
 
 int net_n_params(const struct net *net);
-// In state-dict order; pointers inside are set by net_bind.
+// In state-dict order; pointers inside are set by net_bind, to the host's mirror.
 struct model_param *net_params(struct net *net);
-// Where the gradient of parameter i lies, in the layout of the parameter.
+// Where the gradient of parameter i lies in the device's memory, in the layout of the parameter.
 const float *net_gradient(const struct net *net, int i);
 
-// After every change of parameters, and after net_forward on a new graph. Fails with
+// Parameters are refreshed, pulled and pushed by their optimizer (after net_forward on a new graph
+// they have to be refreshed); these move the running statistics between the mirror and the device.
 // ERR_DEVICE_LOST.
-int net_refresh(struct net *net);
+int net_pull(struct net *net);
+int net_push(struct net *net);
 // Packed weights.
 size_t net_bytes(const struct net *net);
 

@@ -14,7 +14,6 @@
 #include "judge.h"
 #include "kernels.h"
 #include "log.h"
-#include "picture.h"
 #include "progress.h"
 #include "samples.h"
 #include "setup.h"
@@ -348,6 +347,9 @@ static void note_kernels(struct training *t) {
 }
 
 static int write_files(struct training *t, const char *folder) {
+    int err = model_pull(t->model);
+    if (err)
+        return err;
     note_kernels(t);
     t->state.scheduled = is_save_due(t) && t->judged;
     struct checkpoint_content content = {.nets = t->nets,
@@ -423,19 +425,16 @@ static int load_batch(struct training *t) {
     memcpy(t->shape, shape, sizeof shape);
     if (is_new)
         note_kernels(t); // before the tape may be gone again
-    for (int i = 0; i < 2; i++) {
-        size_t count = (size_t)b->n * (size_t)b->h[i] * (size_t)b->w[i] * (size_t)b->c[i];
-        picture_to_floats(b->pixels[i], count, model_input(t->model, (enum model_domain)i));
-    }
-    return ERR_OK;
+    for (int i = 0; i < 2 && !err; i++)
+        err = model_feed(t->model, (enum model_domain)i, b->pixels[i]);
+    return err;
 }
 
 // Without a pool, and D before G.
 static int compute_d_first(struct training *t, double lr) {
     int err = model_generate(t->model);
     if (!err)
-        err = model_update_d(t->model, lr, model_fake(t->model, MODEL_A),
-                             model_fake(t->model, MODEL_B));
+        err = model_update_d(t->model, lr, NULL, NULL);
     return err ? err : model_update_g(t->model, lr);
 }
 
@@ -508,6 +507,8 @@ static int step(struct training *t) {
     if (!err)
         err = model_d_first(t->model) ? compute_d_first(t, s.lr)
                                       : compute_pooled(t, s.lr, &s.wait_us);
+    if (!err)
+        err = model_wait(t->model);
     if (!err)
         err = check_finite(t);
     if (err)

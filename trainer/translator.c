@@ -14,7 +14,8 @@
 struct tape {
     int n, h, w;
     uint64_t used;
-    struct graph *graph; // NULL: free
+    struct graph *graph;            // NULL: free
+    struct device_section *section; // NULL: not run since the arena's last move
     int x, y;
 };
 
@@ -29,18 +30,18 @@ struct translator {
     uint64_t clock;
     void *arena;
     size_t arena_bytes;
+    // Of a device apart, for the largest shape so far: what goes in, and shared memory for what
+    // comes out.
+    float *in, *out;
+    size_t in_count, out_count;
 };
 
-// The nets lay out four buffers (optimizer.h). Only the weights are ever read here, so the others
-// are the same.
-static void weights_init(struct translator *t) {
+static int weights_init(struct translator *t) {
     size_t size = 0;
 
     net_reserve(t->net, &size);
-    float *w = t->device->backend->memory_new(t->device, size * sizeof *w);
-    t->weights =
-        (struct optimizer){.device = t->device, .count = size, .w = w, .g = w, .m = w, .v = w};
-    net_bind(t->net, &t->weights);
+    int err = optimizer_init_weights(&t->weights, t->device, size);
+    return err ? err : net_bind(t->net, &t->weights);
 }
 
 int translator_new(const struct translator_options *options, struct translator **ret) {
@@ -51,12 +52,13 @@ int translator_new(const struct translator_options *options, struct translator *
 
     if (!err)
         err = device_open(&device, &t->device);
+    if (!err)
+        err = weights_init(t);
     if (err) {
         translator_free(t);
         return err;
     }
     t->options = options->net;
-    weights_init(t);
     t->params = (struct model_net){.name = "G",
                                    .n_params = net_n_params(t->net),
                                    .params = net_params(t->net),
@@ -65,16 +67,28 @@ int translator_new(const struct translator_options *options, struct translator *
     return ERR_OK;
 }
 
+static void drop(struct translator *t, struct tape *tape) {
+    if (!tape->graph)
+        return;
+    t->device->backend->section_free(tape->section);
+    graph_free(tape->graph);
+    *tape = (struct tape){0};
+    if (t->tape == tape)
+        t->tape = NULL;
+}
+
 void translator_free(struct translator *t) {
     if (!t)
         return;
     for (int i = 0; i < TAPES; i++)
-        graph_free(t->tapes[i].graph);
+        drop(t, &t->tapes[i]);
     net_free(t->net);
+    optimizer_fini(&t->weights);
     if (t->device) {
-        t->device->backend->memory_free(t->device, t->weights.w);
         t->device->backend->memory_free(t->device, t->arena);
+        t->device->backend->shared_free(t->device, t->out);
     }
+    free(t->in);
     device_close(t->device);
     free(t);
 }
@@ -84,7 +98,9 @@ struct model_net *translator_params(struct translator *t) {
 }
 
 int translator_ready(struct translator *t) {
-    return net_refresh(t->net);
+    int err = optimizer_push(&t->weights);
+
+    return err ? err : net_push(t->net);
 }
 
 const struct net *translator_net(const struct translator *t) {
@@ -121,13 +137,6 @@ static struct tape *find(struct translator *t, int n, int h, int w) {
     return NULL;
 }
 
-static void drop(struct translator *t, struct tape *tape) {
-    graph_free(tape->graph);
-    *tape = (struct tape){0};
-    if (t->tape == tape)
-        t->tape = NULL;
-}
-
 // A free place, or that of the tape that was not used for longest.
 static struct tape *claim(struct translator *t) {
     struct tape *oldest = &t->tapes[0];
@@ -150,7 +159,7 @@ static int build(struct translator *t, struct tape *tape) {
         return err;
     graph_keep(tape->graph, tape->y);
     graph_place(tape->graph, false);
-    return net_refresh(t->net); // packings that this shape has added
+    return optimizer_refresh(&t->weights); // packings that this shape has added
 }
 
 static int tape_of(struct translator *t, int n, int h, int w, struct tape **ret) {
@@ -179,6 +188,30 @@ int translator_bytes(struct translator *t, int n, int h, int w, size_t *ret_byte
     return err;
 }
 
+// Makes what pictures travel in large enough for the tape. Nothing where they do not travel.
+static int make_room(struct translator *t, const struct tape *tape) {
+    size_t in = graph_count(tape->graph, tape->x), out = graph_count(tape->graph, tape->y);
+    void *memory;
+
+    if (!t->device->apart)
+        return ERR_OK;
+    if (in > t->in_count) {
+        t->in = xrealloc(t->in, in * sizeof *t->in);
+        t->in_count = in;
+    }
+    if (out <= t->out_count)
+        return ERR_OK;
+    t->device->backend->shared_free(t->device, t->out);
+    t->out = NULL;
+    t->out_count = 0;
+    int err = t->device->backend->shared_new(t->device, out * sizeof *t->out, &memory);
+    if (err)
+        return err;
+    t->out = memory;
+    t->out_count = out;
+    return ERR_OK;
+}
+
 int translator_shape(struct translator *t, int n, int h, int w) {
     struct tape *tape;
     int err = tape_of(t, n, h, w, &tape);
@@ -188,11 +221,15 @@ int translator_shape(struct translator *t, int n, int h, int w) {
     size_t need = graph_arena_bytes(tape->graph);
     if (need > t->arena_bytes) {
         translator_trim(t);
-        t->arena = t->device->backend->memory_new(t->device, need);
+        err = t->device->backend->memory_new(t->device, need, &t->arena);
+        if (err)
+            return err;
         t->arena_bytes = need;
     }
-    t->tape = tape;
-    return ERR_OK;
+    err = make_room(t, tape);
+    if (!err)
+        t->tape = tape;
+    return err;
 }
 
 static struct tape *selected(const struct translator *t) {
@@ -202,20 +239,50 @@ static struct tape *selected(const struct translator *t) {
 }
 
 float *translator_input(struct translator *t) {
-    return graph_data(selected(t)->graph, t->arena, t->tape->x);
+    const struct tape *tape = selected(t);
+
+    return t->device->apart ? t->in : graph_data(tape->graph, t->arena, tape->x);
 }
 
 const float *translator_output(const struct translator *t) {
-    return graph_data(selected(t)->graph, t->arena, t->tape->y);
+    const struct tape *tape = selected(t);
+
+    return t->device->apart ? t->out : graph_data(tape->graph, t->arena, tape->y);
+}
+
+static int run_tape(struct translator *t, struct tape *tape) {
+    const struct backend *b = t->device->backend;
+    bool issue = false;
+    int err = tape->section ? ERR_OK : b->section_new(t->device, &tape->section), end;
+
+    if (!err)
+        err = b->section_begin(tape->section, &(struct device_values){0}, &issue);
+    if (err)
+        return err;
+    if (issue)
+        err = graph_run(tape->graph, t->arena, 0, graph_n_ops(tape->graph), NULL);
+    end = b->section_end(tape->section);
+    return err ? err : end;
 }
 
 int translator_run(struct translator *t) {
-    struct graph *g = selected(t)->graph;
+    struct tape *tape = selected(t);
+    bool apart = t->device->apart;
+    int err = apart ? graph_write(tape->graph, t->arena, tape->x, PICTURE_FLOATS, t->in) : ERR_OK;
 
-    return graph_run(g, t->arena, 0, graph_n_ops(g), NULL);
+    if (!err)
+        err = run_tape(t, tape);
+    if (!err && apart)
+        err = graph_read(tape->graph, t->arena, tape->y, t->out);
+    return err ? err : device_wait(t->device);
 }
 
 void translator_trim(struct translator *t) {
+    for (int i = 0; i < TAPES; i++)
+        if (t->tapes[i].section) {
+            t->device->backend->section_free(t->tapes[i].section);
+            t->tapes[i].section = NULL;
+        }
     t->device->backend->memory_free(t->device, t->arena);
     t->arena = NULL;
     t->arena_bytes = 0;

@@ -48,7 +48,7 @@ int translator_padded(const struct translator *t, int side);
 // the tape if it is new, allocates no arena. ERR_SHAPE, ERR_DEVICE.
 int translator_bytes(struct translator *t, int n, int h, int w, size_t *ret_bytes);
 
-// Selects the tape for n pictures of h x w. ERR_SHAPE, ERR_DEVICE.
+// Selects the tape for n pictures of h x w. ERR_SHAPE, ERR_DEVICE, ERR_LIMIT.
 int translator_shape(struct translator *t, int n, int h, int w);
 // [n,h,w,c] of the selected shape; valid until the next translator_shape.
 float *translator_input(struct translator *t);

@@ -103,9 +103,62 @@ static int rig_open(struct rig *r, const struct judge *j, yajl_val net) {
     if (err)
         return err;
     net_reserve(r->net, &size);
-    optimizer_init(&r->optimizer, r->device, size, 0.5, 0.999);
-    net_bind(r->net, &r->optimizer);
-    return ERR_OK;
+    err = optimizer_init(&r->optimizer, r->device, size, 0.5, 0.999);
+    return err ? err : net_bind(r->net, &r->optimizer);
+}
+
+// To the device, for a new tape.
+static int rig_push(struct rig *r) {
+    int err = r->device->backend->memory_new(r->device, graph_arena_bytes(r->graph), &r->arena);
+
+    if (!err)
+        err = optimizer_push(&r->optimizer);
+    return err ? err : net_push(r->net);
+}
+
+// Runs the tape.
+static int rig_go(struct rig *r) {
+    const struct backend *b = r->device->backend;
+    struct device_section *section = NULL;
+    bool issue = false;
+    int err = b->section_new(r->device, &section);
+
+    if (!err)
+        err = b->section_begin(section, &(struct device_values){0}, &issue);
+    if (err)
+        return err;
+    err = issue ? graph_run(r->graph, r->arena, 0, graph_n_ops(r->graph), NULL) : ERR_OK;
+    int end = b->section_end(section);
+    b->section_free(section);
+    graph_count_batches(r->graph, 0, graph_n_ops(r->graph));
+    if (!err)
+        err = end ? end : device_wait(r->device);
+    return err ? err : net_pull(r->net);
+}
+
+// A tensor as floats; the caller frees them.
+static float *rig_read(struct judge *j, struct rig *r, int tensor) {
+    size_t bytes = graph_count(r->graph, tensor) * sizeof(float);
+    float *x = xmalloc(bytes);
+    void *shared = NULL;
+
+    memset(x, 0xff, bytes); // NaN
+    if (r->device->backend->shared_new(r->device, bytes, &shared) ||
+        graph_read(r->graph, r->arena, tensor, shared) || device_wait(r->device))
+        judge_complain(j, "%s", err_text());
+    else
+        memcpy(x, shared, bytes);
+    r->device->backend->shared_free(r->device, shared);
+    return x;
+}
+
+static int rig_write(struct rig *r, int tensor, const int shape[4], uint32_t index) {
+    float *x = xmalloc(graph_count(r->graph, tensor) * sizeof *x);
+
+    golden_fill_pictures(x, shape, index);
+    int err = graph_write(r->graph, r->arena, tensor, PICTURE_FLOATS, x);
+    free(x);
+    return err;
 }
 
 // Drops the tape.
@@ -145,8 +198,7 @@ static int rig_build(struct rig *r, bool backward, enum net_mode mode) {
         graph_keep(r->graph, graph_gradient(r->graph, r->x));
     }
     graph_place(r->graph, false);
-    r->arena = r->device->backend->memory_new(r->device, graph_arena_bytes(r->graph));
-    return net_refresh(r->net);
+    return rig_push(r);
 }
 
 static int run_pass(struct rig *r, yajl_val c, yajl_val pass) {
@@ -157,12 +209,10 @@ static int run_pass(struct rig *r, yajl_val c, yajl_val pass) {
     err = rig_build(r, json_get(c, "r_index") != NULL, eval ? NET_EVAL : NET_TRAIN);
     if (err)
         return err;
-    golden_fill_pictures(graph_data(r->graph, r->arena, r->x), r->shape,
-                         (uint32_t)json_int(pass, "index", 0));
-    if (json_get(c, "r_index"))
-        golden_fill_pictures(graph_data(r->graph, r->arena, r->r), r->out_shape,
-                             (uint32_t)json_int(c, "r_index", 0));
-    return graph_run(r->graph, r->arena, 0, graph_n_ops(r->graph), NULL);
+    err = rig_write(r, r->x, r->shape, (uint32_t)json_int(pass, "index", 0));
+    if (!err && json_get(c, "r_index"))
+        err = rig_write(r, r->r, r->out_shape, (uint32_t)json_int(c, "r_index", 0));
+    return err ? err : rig_go(r);
 }
 
 static int rig_run(struct rig *r, yajl_val c) {
@@ -174,14 +224,17 @@ static int rig_run(struct rig *r, yajl_val c) {
     return err;
 }
 
-static void check_pictures(struct judge *j, const char *what, yajl_val check, const float *x,
-                           const int shape[4]) {
-    size_t count = (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2] * (size_t)shape[3];
+static void check_pictures(struct judge *j, const char *what, yajl_val check, struct rig *r,
+                           int tensor) {
+    struct graph_size s = graph_size(r->graph, tensor);
+    size_t count = graph_count(r->graph, tensor);
     double *a = xcalloc(count, sizeof *a);
+    float *x = rig_read(j, r, tensor);
 
-    golden_to_nchw(x, shape, a);
+    golden_to_nchw(x, (int[4]){s.n, s.c, s.h, s.w}, a);
     (void)check_tensor(j, what, check, a, count); // the judge counts
     free(a);
+    free(x);
 }
 
 static void check_gradient(struct judge *j, struct rig *r, yajl_val check) {
@@ -190,7 +243,12 @@ static void check_gradient(struct judge *j, struct rig *r, yajl_val check) {
 
     for (int i = 0; i < net_n_params(r->net); i++)
         if (strcmp(params[i].key, key) == 0) {
-            (void)check_floats(j, key, check, net_gradient(r->net, i), params[i].count);
+            float *g = xcalloc(params[i].count, sizeof *g);
+            if (r->device->backend->copy_out(r->device, g, net_gradient(r->net, i),
+                                             params[i].count * sizeof *g))
+                judge_complain(j, "%s", err_text());
+            (void)check_floats(j, key, check, g, params[i].count);
+            free(g);
             return;
         }
     judge_complain(j, "there is no parameter %s", key);
@@ -200,10 +258,9 @@ static void check_net(struct judge *j, struct rig *r, yajl_val check) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "out") == 0)
-        check_pictures(j, q, check, graph_data(r->graph, r->arena, r->y), r->out_shape);
+        check_pictures(j, q, check, r, r->y);
     else if (strcmp(q, "dx") == 0)
-        check_pictures(j, q, check, graph_data(r->graph, r->arena, graph_gradient(r->graph, r->x)),
-                       r->shape);
+        check_pictures(j, q, check, r, graph_gradient(r->graph, r->x));
     else if (strcmp(q, "grad") == 0)
         check_gradient(j, r, check);
     else if (strcmp(q, "buffer") == 0)
@@ -310,10 +367,10 @@ void case_init(struct judge *j, yajl_val c) {
 }
 
 // x, mixed of the two inputs as the case says.
-static void fill_mixed(struct rig *r, yajl_val c) {
+static int write_mixed(struct rig *r, yajl_val c) {
     size_t picture = (size_t)r->shape[1] * (size_t)r->shape[2] * (size_t)r->shape[3];
     size_t count = picture * (size_t)r->shape[0];
-    float *x = graph_data(r->graph, r->arena, r->x), *fake = xcalloc(count, sizeof *fake);
+    float *x = xcalloc(count, sizeof *x), *fake = xcalloc(count, sizeof *fake);
     const char *type = json_text(c, "type", "");
 
     golden_fill_pictures(x, r->shape, (uint32_t)json_int(c, "index_real", 0));
@@ -325,13 +382,16 @@ static void fill_mixed(struct rig *r, yajl_val c) {
                            : json_number_at(json_get(c, "alpha"), (int)(i / picture));
         x[i] = (float)(alpha * x[i] + (1 - alpha) * fake[i]);
     }
+    int err = graph_write(r->graph, r->arena, r->x, PICTURE_FLOATS, x);
     free(fake);
+    free(x);
+    return err;
 }
 
 static void check_norms(struct judge *j, struct rig *r, yajl_val check) {
     size_t n = (size_t)r->shape[0];
     size_t picture = (size_t)r->shape[1] * (size_t)r->shape[2] * (size_t)r->shape[3];
-    const float *g = graph_data(r->graph, r->arena, r->y);
+    float *g = rig_read(j, r, r->y);
     double *norm = xcalloc(n, sizeof *norm);
 
     for (size_t i = 0; i < n * picture; i++)
@@ -340,6 +400,7 @@ static void check_norms(struct judge *j, struct rig *r, yajl_val check) {
         norm[i] = sqrt(norm[i]);
     (void)check_tensor(j, "grad_norm", check, norm, n); // the judge counts
     free(norm);
+    free(g);
 }
 
 static int penalty_rig_run(struct rig *r, yajl_val c, double *ret_loss) {
@@ -351,12 +412,10 @@ static int penalty_rig_run(struct rig *r, yajl_val c, double *ret_loss) {
         return err;
     graph_keep(r->graph, r->y);
     graph_place(r->graph, false);
-    r->arena = r->device->backend->memory_new(r->device, graph_arena_bytes(r->graph));
-    err = net_refresh(r->net);
-    if (err)
-        return err;
-    fill_mixed(r, c);
-    return graph_run(r->graph, r->arena, 0, graph_n_ops(r->graph), NULL);
+    err = rig_push(r);
+    if (!err)
+        err = write_mixed(r, c);
+    return err ? err : rig_go(r);
 }
 
 static void check_penalty(struct judge *j, struct rig *r, yajl_val check, double loss) {
@@ -367,7 +426,7 @@ static void check_penalty(struct judge *j, struct rig *r, yajl_val check, double
     else if (strcmp(q, "grad_norm") == 0)
         check_norms(j, r, check);
     else if (strcmp(q, "dx") == 0)
-        check_pictures(j, q, check, graph_data(r->graph, r->arena, r->y), r->shape);
+        check_pictures(j, q, check, r, r->y);
     else if (strcmp(q, "grad") == 0)
         check_gradient(j, r, check);
     else
@@ -377,7 +436,7 @@ static void check_penalty(struct judge *j, struct rig *r, yajl_val check, double
 void case_gradient_penalty(struct judge *j, yajl_val c) {
     struct rig r = {0};
     yajl_val checks = json_get(c, "check");
-    double loss;
+    void *loss = NULL;
     int err = rig_open(&r, j, json_get(c, "net"));
 
     if (err == ERR_CONFIG || err == ERR_DEVICE) {
@@ -388,10 +447,13 @@ void case_gradient_penalty(struct judge *j, yajl_val c) {
     for (int i = 0; i < 4; i++)
         r.shape[i] = (int)json_int_at(json_get(c, "shape"), i);
     golden_net_fill(json_get(c, "net"), net_n_params(r.net), net_params(r.net));
-    err = penalty_rig_run(&r, c, &loss);
+    err = r.device->backend->shared_new(r.device, sizeof(double), &loss);
+    if (!err)
+        err = penalty_rig_run(&r, c, loss);
     if (err)
         judge_complain(j, "%s", err_text());
     for (int i = 0; !err && i < json_count(checks); i++)
-        check_penalty(j, &r, json_at(checks, i), loss);
+        check_penalty(j, &r, json_at(checks, i), *(double *)loss);
+    r.device->backend->shared_free(r.device, loss);
     rig_close(&r);
 }

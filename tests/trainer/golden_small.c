@@ -53,9 +53,9 @@ static void check_adam(struct judge *j, yajl_val check, const struct optimizer *
     double *a = xcalloc(o->count, sizeof *a);
 
     for (size_t i = 0; i < o->count; i++)
-        a[i] = strcmp(q, "m") == 0   ? (double)o->m[i]
-               : strcmp(q, "v") == 0 ? (double)o->v[i]
-                                     : (double)o->w[i] - (double)before[i];
+        a[i] = strcmp(q, "m") == 0   ? (double)o->host.m[i]
+               : strcmp(q, "v") == 0 ? (double)o->host.v[i]
+                                     : (double)o->host.w[i] - (double)before[i];
     if (strcmp(q, "m") != 0 && strcmp(q, "v") != 0 && strcmp(q, "delta") != 0)
         judge_complain(j, "unknown quantity \"%s\"", q);
     else
@@ -63,18 +63,42 @@ static void check_adam(struct judge *j, yajl_val check, const struct optimizer *
     free(a);
 }
 
+// One update by gradients g.
+static int step_adam(struct optimizer *o, const float *g, double lr) {
+    const struct backend *b = o->device->backend;
+    struct device_values values = {.lr = lr, .t = ++o->t};
+    struct device_section *section;
+    bool issue;
+    int err = b->copy_in(o->device, o->g, g, o->count * sizeof *g);
+
+    if (!err)
+        err = b->section_new(o->device, &section);
+    if (err)
+        return err;
+    err = b->section_begin(section, &values, &issue);
+    if (!err && issue)
+        err = optimizer_update(o);
+    int end = b->section_end(section);
+    b->section_free(section);
+    if (!err)
+        err = end;
+    return err ? err : optimizer_pull(o);
+}
+
 static void run_adam(struct judge *j, yajl_val c, struct optimizer *o, const float *before) {
     yajl_val lr = json_get(c, "lr"), scale = json_get(c, "g_scale"), checks = json_get(c, "check");
+    float *g = xcalloc(o->count, sizeof *g);
 
     for (int t = 0; t < json_count(lr); t++) {
-        golden_fill(o->g, o->count, (uint32_t)(json_int(c, "index_g0", 0) + t),
+        golden_fill(g, o->count, (uint32_t)(json_int(c, "index_g0", 0) + t),
                     json_number_at(scale, t));
-        if (optimizer_step(o, json_number_at(lr, t)))
+        if (step_adam(o, g, json_number_at(lr, t)))
             judge_complain(j, "%s", err_text());
         for (int i = 0; i < json_count(checks); i++)
             if (json_int(json_at(checks, i), "step", 0) == t + 1)
                 check_adam(j, json_at(checks, i), o, before);
     }
+    free(g);
 }
 
 void case_adam(struct judge *j, yajl_val c) {
@@ -85,10 +109,13 @@ void case_adam(struct judge *j, yajl_val c) {
 
     if (!device)
         return;
-    optimizer_init(&o, device, n, json_number(c, "beta1", 0.5), json_number(c, "beta2", 0.999));
+    if (optimizer_init(&o, device, n, json_number(c, "beta1", 0.5), json_number(c, "beta2", 0.999)))
+        judge_complain(j, "%s", err_text());
     before = xcalloc(n, sizeof *before);
     golden_fill(before, n, (uint32_t)json_int(c, "index_p", 0), json_number(c, "p_scale", 1));
-    memcpy(o.w, before, n * sizeof *before);
+    memcpy(o.host.w, before, n * sizeof *before);
+    if (optimizer_push(&o))
+        judge_complain(j, "%s", err_text());
     run_adam(j, c, &o, before);
     free(before);
     optimizer_fini(&o);
@@ -128,67 +155,115 @@ static int gan_mode(const char *text) {
     return -1;
 }
 
+// Memory of the device; ends the program if there is none.
+static void *new_memory(struct device *d, size_t bytes) {
+    void *memory;
+
+    if (d->backend->memory_new(d, bytes, &memory))
+        BUG("%s", err_text());
+    return memory;
+}
+
+static void *new_shared(struct device *d, size_t bytes) {
+    void *memory;
+
+    if (d->backend->shared_new(d, bytes, &memory))
+        BUG("%s", err_text());
+    return memory;
+}
+
+// A tensor of numbers by the fill rule; `index` negative: zeros.
+static void *new_tensor(struct judge *j, struct device *d, const struct tensor_shape *s,
+                        long long index, double scale) {
+    void *tensor = new_memory(d, device_tensor_bytes(d, s, 0));
+    size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
+    float *x = xcalloc(count, sizeof *x);
+
+    if (index >= 0)
+        golden_fill(x, count, (uint32_t)index, scale);
+    if (d->backend->picture_in(d, s, PICTURE_FLOATS, x, tensor))
+        judge_complain(j, "%s", err_text());
+    free(x);
+    return tensor;
+}
+
+static void check_tensor_of(struct judge *j, const char *q, yajl_val check, struct device *d,
+                            const struct tensor_shape *s, const void *tensor) {
+    size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
+    float *x = new_shared(d, count * sizeof *x);
+
+    if (d->backend->picture_out(d, s, tensor, x) || device_wait(d))
+        judge_complain(j, "%s", err_text());
+    (void)check_floats(j, q, check, x, count); // the judge counts
+    d->backend->shared_free(d, x);
+}
+
+// The case's map, its shape [n,c,h,w] taken as [n h,w] of one channel, as the fill rule counts.
+static struct tensor_shape map_of(yajl_val shape) {
+    struct tensor_shape s = {1, 1, 1, 1};
+
+    for (int i = 0; i < json_count(shape); i++)
+        s.w *= (int)json_int_at(shape, i);
+    return s;
+}
+
 void case_gan_loss(struct judge *j, yajl_val c) {
     struct device *device = open_device(j);
-    yajl_val checks = json_get(c, "check"), shape = json_get(c, "shape");
-    struct gan_args args = {.count = 1, .scale = 1, .target_real = json_bool(c, "target_real")};
+    yajl_val checks = json_get(c, "check");
+    struct gan_args args = {.shape = map_of(json_get(c, "shape")),
+                            .scale = 1,
+                            .target_real = json_bool(c, "target_real")};
     int mode = gan_mode(json_text(c, "gan_mode", ""));
-    float *x, *grad;
-    double loss = NAN;
 
     if (!device)
         return;
     if (mode < 0)
         judge_complain(j, "unknown gan_mode");
     args.mode = (enum gan_mode)MAX(mode, 0);
-    for (int i = 0; i < json_count(shape); i++)
-        args.count *= (size_t)json_int_at(shape, i);
-    x = device->backend->memory_new(device, args.count * sizeof *x);
-    grad = device->backend->memory_new(device, args.count * sizeof *x);
-    golden_fill(x, args.count, (uint32_t)json_int(c, "index", 0), json_number(c, "scale", 1));
-    if (device->backend->gan(device, &args, x, grad, &loss))
+    void *x =
+        new_tensor(j, device, &args.shape, json_int(c, "index", 0), json_number(c, "scale", 1));
+    void *grad = new_tensor(j, device, &args.shape, -1, 0);
+    double *loss = new_shared(device, sizeof *loss);
+    if (device->backend->gan(device, &args, x, grad, loss) || device_wait(device))
         judge_complain(j, "%s", err_text());
     for (int i = 0; i < json_count(checks); i++) {
         yajl_val check = json_at(checks, i);
         const char *q = json_text(check, "q", "");
         if (strcmp(q, "value") == 0)
-            (void)check_scalar(j, q, check, loss);
+            (void)check_scalar(j, q, check, *loss);
         else if (strcmp(q, "dx") == 0)
-            (void)check_floats(j, q, check, grad, args.count);
+            check_tensor_of(j, q, check, device, &args.shape, grad);
         else
             judge_complain(j, "unknown quantity \"%s\"", q);
     }
     device->backend->memory_free(device, x);
     device->backend->memory_free(device, grad);
+    device->backend->shared_free(device, loss);
     device_close(device);
 }
 
 // The case's tensors.
 struct nce_case {
     struct nce_args args;
-    size_t count; // of q
-    float *q, *k, *dq, *each;
-    void *workspace;
-    double loss;
+    struct tensor_shape shape; // of q
+    void *q, *k, *dq, *each, *workspace;
+    double *loss;
 };
 
-static void nce_case_open(struct nce_case *n, struct device *d, yajl_val c) {
-    const struct backend *b = d->backend;
-
+static void nce_case_open(struct judge *j, struct nce_case *n, struct device *d, yajl_val c) {
     n->args = (struct nce_args){.n = (int)json_int(c, "batch", 1),
                                 .patches = (int)json_int(c, "patches", 1),
                                 .dim = (int)json_int(c, "dim", 1),
                                 .temperature = json_number(c, "nce_T", 0.07),
                                 .scale = 1,
                                 .all = json_bool(c, "all_negatives")};
-    n->count = (size_t)(n->args.n * n->args.patches) * (size_t)n->args.dim;
-    n->q = b->memory_new(d, n->count * sizeof(float));
-    n->k = b->memory_new(d, n->count * sizeof(float));
-    n->dq = b->memory_new(d, n->count * sizeof(float));
-    n->each = b->memory_new(d, n->count * sizeof(float));
-    n->workspace = b->memory_new(d, b->nce_workspace_bytes(d, &n->args));
-    golden_fill(n->q, n->count, (uint32_t)json_int(c, "index_q", 0), 1);
-    golden_fill(n->k, n->count, (uint32_t)json_int(c, "index_k", 0), 1);
+    n->shape = (struct tensor_shape){n->args.n, n->args.patches, 1, n->args.dim};
+    n->q = new_tensor(j, d, &n->shape, json_int(c, "index_q", 0), 1);
+    n->k = new_tensor(j, d, &n->shape, json_int(c, "index_k", 0), 1);
+    n->dq = new_tensor(j, d, &n->shape, -1, 0);
+    n->each = new_memory(d, (size_t)(n->args.n * n->args.patches) * sizeof(float));
+    n->loss = new_shared(d, sizeof *n->loss);
+    n->workspace = new_memory(d, d->backend->nce_workspace_bytes(d, &n->args));
 }
 
 static void nce_case_close(struct nce_case *n, struct device *d) {
@@ -196,17 +271,29 @@ static void nce_case_close(struct nce_case *n, struct device *d) {
 
     for (unsigned i = 0; i < COUNT(all); i++)
         d->backend->memory_free(d, all[i]);
+    d->backend->shared_free(d, n->loss);
 }
 
-static void check_nce(struct judge *j, yajl_val check, const struct nce_case *n) {
+static void check_each(struct judge *j, yajl_val check, const struct nce_case *n,
+                       struct device *d) {
+    size_t count = (size_t)(n->args.n * n->args.patches);
+    float *each = xcalloc(count, sizeof *each);
+
+    if (d->backend->copy_out(d, each, n->each, count * sizeof *each))
+        judge_complain(j, "%s", err_text());
+    (void)check_floats(j, "per_patch", check, each, count); // the judge counts
+    free(each);
+}
+
+static void check_nce(struct judge *j, yajl_val check, const struct nce_case *n, struct device *d) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "value") == 0)
-        (void)check_scalar(j, q, check, n->loss); // the judge counts
+        (void)check_scalar(j, q, check, *n->loss); // the judge counts
     else if (strcmp(q, "per_patch") == 0)
-        (void)check_floats(j, q, check, n->each, n->count / (size_t)n->args.dim);
+        check_each(j, check, n, d);
     else if (strcmp(q, "dx") == 0)
-        (void)check_floats(j, q, check, n->dq, n->count);
+        check_tensor_of(j, q, check, d, &n->shape, n->dq);
     else
         judge_complain(j, "unknown quantity \"%s\"", q);
 }
@@ -218,11 +305,12 @@ void case_patchnce(struct judge *j, yajl_val c) {
 
     if (!device)
         return;
-    nce_case_open(&n, device, c);
-    if (device->backend->nce(device, &n.args, n.q, n.k, n.dq, n.each, &n.loss, n.workspace))
+    nce_case_open(j, &n, device, c);
+    if (device->backend->nce(device, &n.args, n.q, n.k, n.dq, n.each, n.loss, n.workspace) ||
+        device_wait(device))
         judge_complain(j, "%s", err_text());
     for (int i = 0; i < json_count(checks); i++)
-        check_nce(j, json_at(checks, i), &n);
+        check_nce(j, json_at(checks, i), &n, device);
     nce_case_close(&n, device);
     device_close(device);
 }

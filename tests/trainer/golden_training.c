@@ -187,6 +187,18 @@ static int generate(struct training *t) {
     return err;
 }
 
+static int feed(struct training *t, enum model_domain d) {
+    const int *s = t->shape[d];
+    long long index =
+        json_int(t->input[d], "index0", 0) + json_int(t->input[d], "stride", 0) * (t->step - 1);
+    float *x = xcalloc((size_t)s[0] * (size_t)s[1] * (size_t)s[2] * (size_t)s[3], sizeof *x);
+
+    golden_fill_pictures(x, s, (uint32_t)index);
+    int err = model_feed_floats(t->model, d, x);
+    free(x);
+    return err;
+}
+
 static int run_step(struct training *t) {
     const int *a = t->shape[MODEL_A], *b = t->shape[MODEL_B];
     double lr = json_number_at(json_get(t->c, "lr"), t->step - 1);
@@ -194,12 +206,10 @@ static int run_step(struct training *t) {
 
     if (err)
         return err;
-    for (int d = 0; d < 2; d++) {
-        long long index =
-            json_int(t->input[d], "index0", 0) + json_int(t->input[d], "stride", 0) * (t->step - 1);
-        golden_fill_pictures(model_input(t->model, d), t->shape[d], (uint32_t)index);
-    }
-    err = generate(t);
+    for (int d = 0; d < 2 && !err; d++)
+        err = feed(t, d);
+    if (!err)
+        err = generate(t);
     if (err)
         return err;
     exchange_batch(t, MODEL_B);
@@ -209,7 +219,9 @@ static int run_step(struct training *t) {
             err = model_update_d(t->model, lr, t->pooled[MODEL_A], t->pooled[MODEL_B]);
         else
             err = model_update_g(t->model, lr);
-    return err;
+    if (!err)
+        err = model_wait(t->model);
+    return err ? err : model_pull(t->model);
 }
 
 static bool excluded(yajl_val c, const char *net, const char *key) {

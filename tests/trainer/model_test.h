@@ -26,6 +26,15 @@ static inline void fill(float *x, size_t count, uint64_t picture) {
         x[i] = (float)(2 * rng_uniform(9, RNG_TEST, picture, (uint32_t)i) - 1);
 }
 
+static inline void feed(struct model *m, enum model_domain domain, size_t count, uint64_t picture) {
+    float *x = malloc(count * sizeof *x);
+
+    assert_non_null(x);
+    fill(x, count, picture);
+    assert_int_equal(model_feed_floats(m, domain, x), ERR_OK);
+    free(x);
+}
+
 static inline struct model *open_model(const struct model_options *options) {
     struct model *m;
 
@@ -41,8 +50,8 @@ static inline void train(struct model *m, const struct model_options *o, struct 
 
     assert_int_equal(model_shape(m, s.n, s.h, s.w, s.h, s.w), ERR_OK);
     model_set_step(m, number);
-    fill(model_input(m, MODEL_A), pixels * (size_t)o->input_nc, 2 * number);
-    fill(model_input(m, MODEL_B), pixels * (size_t)o->output_nc, 2 * number + 1);
+    feed(m, MODEL_A, pixels * (size_t)o->input_nc, 2 * number);
+    feed(m, MODEL_B, pixels * (size_t)o->output_nc, 2 * number + 1);
     assert_int_equal(model_generate(m), ERR_OK);
     for (int part = 0; part < 2; part++)
         if (model_d_first(m) == (part == 0))
@@ -50,6 +59,7 @@ static inline void train(struct model *m, const struct model_options *o, struct 
                 model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B)), ERR_OK);
         else
             assert_int_equal(model_update_g(m, 2e-4), ERR_OK);
+    assert_int_equal(model_wait(m), ERR_OK);
 }
 
 static inline double loss(const struct model *m, const char *name) {

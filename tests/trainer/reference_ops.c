@@ -137,8 +137,8 @@ void ref_norm_move(const struct norm_shape *s, const struct ref_layer *l, const 
 static double survives(const struct ref_layer *l, size_t e) {
     if (!l || !l->dropout)
         return 1;
-    struct rng_block b =
-        rng_block(l->dropout->seed, RNG_DROPOUT, l->dropout->index, (uint32_t)(e / 128));
+    struct rng_block b = rng_block(l->values->seed, RNG_DROPOUT,
+                                   l->values->step << 24 | l->dropout->op, (uint32_t)(e / 128));
     return b.v[e / 32 % 4] & UINT32_C(1) << e % 32 ? 2 : 0;
 }
 
@@ -249,9 +249,11 @@ double ref_l1(size_t count, double scale, const double *a, const double *b, doub
 }
 
 double ref_gan(const struct gan_args *args, const double *x, double *ret_grad) {
+    const struct tensor_shape *s = &args->shape;
+    size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
     double sum = 0, sign = args->target_real ? -1 : 1;
 
-    for (size_t i = 0; i < args->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         double f, df;
         switch (args->mode) {
         case GAN_LSGAN:
@@ -267,16 +269,19 @@ double ref_gan(const struct gan_args *args, const double *x, double *ret_grad) {
             df = sign / (1 + exp(-sign * x[i]));
         }
         sum += f;
-        ret_grad[i] = args->scale * df / (double)args->count;
+        ret_grad[i] = args->scale * df / (double)count;
     }
-    return args->scale * sum / (double)args->count;
+    return args->scale * sum / (double)count;
 }
 
-void ref_adam(const struct adam_args *a, const double *g, double *p, double *m, double *v) {
+void ref_adam(const struct adam_args *a, const struct device_values *values, const double *g,
+              double *p, double *m, double *v) {
+    double t = (double)values->t;
+
     for (size_t i = 0; i < a->count; i++) {
         m[i] = a->beta1 * m[i] + (1 - a->beta1) * g[i];
         v[i] = a->beta2 * v[i] + (1 - a->beta2) * g[i] * g[i];
-        p[i] -= a->lr / (1 - pow(a->beta1, (double)a->t)) * m[i] /
-                (sqrt(v[i]) / sqrt(1 - pow(a->beta2, (double)a->t)) + 1e-8);
+        p[i] -= values->lr / (1 - pow(a->beta1, t)) * m[i] /
+                (sqrt(v[i]) / sqrt(1 - pow(a->beta2, t)) + 1e-8);
     }
 }

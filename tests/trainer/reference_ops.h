@@ -20,7 +20,8 @@ void ref_conv_backward(const struct conv_shape *s, const double *x, const double
 struct ref_layer {
     const double *weight, *bias;
     double *running_mean, *running_var;
-    const struct norm_dropout *dropout; // NULL: none
+    const struct norm_dropout *dropout; // NULL: none; values are then those of its section
+    const struct device_values *values;
 };
 
 // skip may be NULL; layer only for instance norm and none without dropout. Moves nothing.
@@ -40,6 +41,8 @@ void ref_fold(const struct norm_shape *s, const double *part, int pad, int first
 
 double ref_l1(size_t count, double scale, const double *a, const double *b, double *ret_grad);
 double ref_gan(const struct gan_args *args, const double *x, double *ret_grad);
-void ref_adam(const struct adam_args *args, const double *g, double *p, double *m, double *v);
+// values: lr and t.
+void ref_adam(const struct adam_args *args, const struct device_values *values, const double *g,
+              double *p, double *m, double *v);
 
 #endif

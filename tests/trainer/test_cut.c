@@ -74,13 +74,21 @@ static void fill(float *x, size_t count, uint64_t picture) {
         x[i] = (float)(2 * rng_uniform(9, RNG_TEST, picture, (uint32_t)i) - 1);
 }
 
+static void feed(struct model *m, enum model_domain domain, size_t count, uint64_t picture) {
+    float *x = xcalloc(count, sizeof *x);
+
+    fill(x, count, picture);
+    assert_int_equal(model_feed_floats(m, domain, x), ERR_OK);
+    free(x);
+}
+
 static void step_on(struct model *m, int n, uint64_t number, uint64_t pictures) {
     size_t count = (size_t)(n * SIDE * SIDE * 3);
 
     assert_int_equal(model_shape(m, n, SIDE, SIDE, SIDE, SIDE), ERR_OK);
     model_set_step(m, number);
-    fill(model_input(m, MODEL_A), count, 2 * pictures);
-    fill(model_input(m, MODEL_B), count, 2 * pictures + 1);
+    feed(m, MODEL_A, count, 2 * pictures);
+    feed(m, MODEL_B, count, 2 * pictures + 1);
     assert_true(model_d_first(m));
     assert_int_equal(model_generate(m), ERR_OK);
     assert_int_equal(model_update_d(m, 2e-4, NULL, model_fake(m, MODEL_B)), ERR_OK);
@@ -176,9 +184,11 @@ static void negatives_are_of_the_same_picture_unless_told(void **state) {
         o.cut.all_negatives = i == 2;
         struct model *m = open_model(&o);
         assert_int_equal(model_shape(m, n, SIDE, SIDE, SIDE, SIDE), ERR_OK);
-        for (int k = 0; k < n; k++) {
-            fill(model_input(m, MODEL_A) + k * SIDE * SIDE * 3, SIDE * SIDE * 3, 1);
-            fill(model_input(m, MODEL_B) + k * SIDE * SIDE * 3, SIDE * SIDE * 3, 2);
+        for (int d = 0; d < 2; d++) {
+            float x[2 * SIDE * SIDE * 3];
+            for (int k = 0; k < n; k++)
+                fill(x + k * SIDE * SIDE * 3, SIDE * SIDE * 3, (uint64_t)d + 1);
+            assert_int_equal(model_feed_floats(m, (enum model_domain)d, x), ERR_OK);
         }
         assert_int_equal(model_generate(m), ERR_OK);
         assert_int_equal(model_update_d(m, 2e-4, NULL, model_fake(m, MODEL_B)), ERR_OK);
@@ -202,11 +212,12 @@ static void mirroring_is_seen_by_the_generator_alone(void **state) {
         for (int l = 0; l < 5; l++)
             draws.patches[0][l] = patches;
         assert_int_equal(model_shape(m, 1, SIDE, SIDE, SIDE, SIDE), ERR_OK);
+        float picture[SIDE * SIDE * 3];
         for (int y = 0; y < SIDE; y++)
             for (int x = 0; x < SIDE; x++) // b is given the mirrored picture
-                fill(model_input(m, MODEL_A) + (size_t)y * row +
-                         (size_t)(flip ? SIDE - 1 - x : x) * 3,
-                     3, (uint64_t)(y * SIDE + x));
+                fill(picture + (size_t)y * row + (size_t)(flip ? SIDE - 1 - x : x) * 3, 3,
+                     (uint64_t)(y * SIDE + x));
+        assert_int_equal(model_feed_floats(m, MODEL_A, picture), ERR_OK);
         model_set_draws(m, &draws);
         assert_int_equal(model_generate(m), ERR_OK);
     }

@@ -58,10 +58,18 @@ struct sizes {
     int n, h_a, w_a, h_b, w_b;
 };
 
+static void feed(struct model *m, enum model_domain domain, size_t count, uint64_t picture) {
+    float *x = xcalloc(count, sizeof *x);
+
+    fill(x, count, picture);
+    assert_int_equal(model_feed_floats(m, domain, x), ERR_OK);
+    free(x);
+}
+
 static void step(struct model *m, const struct sizes *s, uint64_t number) {
     assert_int_equal(model_shape(m, s->n, s->h_a, s->w_a, s->h_b, s->w_b), ERR_OK);
-    fill(model_input(m, MODEL_A), (size_t)(s->n * s->h_a * s->w_a * 3), 2 * number);
-    fill(model_input(m, MODEL_B), (size_t)(s->n * s->h_b * s->w_b * 3), 2 * number + 1);
+    feed(m, MODEL_A, (size_t)(s->n * s->h_a * s->w_a * 3), 2 * number);
+    feed(m, MODEL_B, (size_t)(s->n * s->h_b * s->w_b * 3), 2 * number + 1);
     assert_int_equal(model_generate(m), ERR_OK);
     assert_int_equal(model_update_g(m, 2e-4), ERR_OK);
     assert_int_equal(model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B)),
@@ -144,9 +152,11 @@ static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state) {
 
     step(a, &one, 0);
     assert_int_equal(model_shape(b, 2, 16, 16, 16, 16), ERR_OK);
-    for (int half = 0; half < 2; half++) {
-        fill(model_input(b, MODEL_A) + (size_t)half * count, count, 0);
-        fill(model_input(b, MODEL_B) + (size_t)half * count, count, 1);
+    for (int d = 0; d < 2; d++) {
+        float x[2 * 16 * 16 * 3];
+        fill(x, count, (uint64_t)d);
+        fill(x + count, count, (uint64_t)d);
+        assert_int_equal(model_feed_floats(b, (enum model_domain)d, x), ERR_OK);
     }
     assert_int_equal(model_generate(b), ERR_OK);
     assert_int_equal(model_update_g(b, 2e-4), ERR_OK);
@@ -210,8 +220,8 @@ static void translation_in_mid_step_disturbs_nothing(void **state) {
 
     step(a, &s, 0);
     assert_int_equal(model_shape(b, 2, 16, 20, 16, 20), ERR_OK);
-    fill(model_input(b, MODEL_A), count, 0);
-    fill(model_input(b, MODEL_B), count, 1);
+    feed(b, MODEL_A, count, 0);
+    feed(b, MODEL_B, count, 1);
     fill(x, count, 0);
     assert_int_equal(model_generate(b), ERR_OK);
     assert_int_equal(model_translate(b, 0, 2, 16, 20, x, y), ERR_OK);
@@ -236,7 +246,8 @@ static void gradients_that_are_not_finite_are_noticed(void **state) {
 
     step(m, &s, 0);
     assert_true(model_gradients_finite(m));
-    model_input(m, MODEL_A)[7] = NAN;
+    float x[16 * 16 * 3] = {[7] = NAN};
+    assert_int_equal(model_feed_floats(m, MODEL_A, x), ERR_OK);
     assert_int_equal(model_generate(m), ERR_OK);
     assert_int_equal(model_update_g(m, 2e-4), ERR_OK);
     assert_false(model_gradients_finite(m));
@@ -287,8 +298,8 @@ static void run_generator(bool apart, float **ret_dx, float **ret_g, size_t *ret
     assert_int_equal(device_open(&cpu, &device), ERR_OK);
     assert_int_equal(generator_new(&options, &net), ERR_OK);
     net_reserve(net, &size);
-    optimizer_init(&optimizer, device, size, 0.5, 0.999);
-    net_bind(net, &optimizer);
+    assert_int_equal(optimizer_init(&optimizer, device, size, 0.5, 0.999), ERR_OK);
+    assert_int_equal(net_bind(net, &optimizer), ERR_OK);
     for (size_t i = 0; i < size; i++)
         optimizer.w[i] = (float)(rng_uniform(4, RNG_TEST, i, 0) - 0.5) * 0.3f;
     struct graph *g = graph_new(device);
@@ -300,7 +311,7 @@ static void run_generator(bool apart, float **ret_dx, float **ret_g, size_t *ret
     graph_backward(g);
     graph_keep(g, graph_gradient(g, x));
     graph_place(g, apart);
-    assert_int_equal(net_refresh(net), ERR_OK);
+    assert_int_equal(optimizer_refresh(&optimizer), ERR_OK);
     void *arena = xaligned(graph_arena_bytes(g));
     memset(arena, 0xff, graph_arena_bytes(g)); // NaN
     fill(graph_data(g, arena, x), 2 * 16 * 12 * 3, 1);

@@ -159,7 +159,7 @@ static void conv_rig_open(struct conv_rig *r, const struct conv_case *c) {
     r->dbias = pair_poisoned((size_t)s->k);
     r->weights = r->device->backend->weights_new(r->device, r->w.f, dims);
     assert_int_equal(r->device->backend->conv_new(r->weights, s, true, &r->conv), ERR_OK);
-    assert_int_equal(r->device->backend->weights_refresh(r->weights), ERR_OK);
+    assert_int_equal(r->device->backend->weights_refresh(r->device, &r->weights, 1), ERR_OK);
     size_t bytes = r->device->backend->conv_workspace_bytes(r->conv);
     r->workspace = xaligned(bytes + 64);
     memset(r->workspace, 0xff, bytes); // NaN
@@ -240,7 +240,7 @@ static void changed_weights_count_after_a_refresh(void **state) {
     conv_rig_open(&r, &convs[5]); // by Winograd's algorithm
     for (size_t i = 0; i < r.w.count; i++)
         r.w.d[i] = r.w.f[i] = -2 * r.w.f[i];
-    assert_int_equal(r.device->backend->weights_refresh(r.weights), ERR_OK);
+    assert_int_equal(r.device->backend->weights_refresh(r.device, &r.weights, 1), ERR_OK);
     ref_conv(&r.shape, r.x.d, r.w.d, NULL, r.y.d);
     assert_int_equal(r.device->backend->conv_forward(r.conv, r.x.f, NULL, r.y.f, r.workspace),
                      ERR_OK);
@@ -284,6 +284,22 @@ static size_t padded_count(const struct norm_shape *s, int pad) {
     return (size_t)(s->n * (s->h + 2 * pad) * (s->w + 2 * pad) * s->c);
 }
 
+// A section whose ops are issued.
+static struct device_section *begin(struct device *d, const struct device_values *values) {
+    struct device_section *section;
+    bool issue = false;
+
+    assert_int_equal(d->backend->section_new(d, &section), ERR_OK);
+    assert_int_equal(d->backend->section_begin(section, values, &issue), ERR_OK);
+    assert_true(issue);
+    return section;
+}
+
+static void end(struct device *d, struct device_section *section) {
+    assert_int_equal(d->backend->section_end(section), ERR_OK);
+    d->backend->section_free(section);
+}
+
 // A norm ready to run, with tensors; for the device and for the judge.
 struct norm_rig {
     struct device *device;
@@ -292,6 +308,8 @@ struct norm_rig {
     struct pair weight, bias, mean, var, dweight, dbias;
     struct norm_affine affine;
     struct norm_dropout dropout;
+    struct device_values values;
+    struct device_section *section;
     struct ref_layer layer;
     struct norm_tensors forward;
     struct norm_gradients backward;
@@ -324,11 +342,14 @@ static void norm_rig_pairs(struct norm_rig *r) {
 }
 
 static void norm_rig_open(struct norm_rig *r, const struct norm_shape *s, bool dropout) {
-    *r = (struct norm_rig){.device = open_device("auto"), .shape = *s, .dropout = {11, 77}};
+    *r = (struct norm_rig){.device = open_device("auto"),
+                           .shape = *s,
+                           .dropout = {77},
+                           .values = {.seed = 11, .step = 5}};
     norm_rig_pairs(r);
     r->affine = (struct norm_affine){r->weight.f, r->bias.f, r->mean.f, r->var.f};
-    r->layer = (struct ref_layer){r->weight.d, r->bias.d, r->mean.d, r->var.d,
-                                  dropout ? &r->dropout : NULL};
+    r->layer = (struct ref_layer){
+        r->weight.d, r->bias.d, r->mean.d, r->var.d, dropout ? &r->dropout : NULL, &r->values};
     r->forward = (struct norm_tensors){
         .x = r->x.f,
         .ret_y = r->y.f,
@@ -348,9 +369,11 @@ static void norm_rig_open(struct norm_rig *r, const struct norm_shape *s, bool d
         .ret_dbias = is_batch(s) ? r->dbias.f : NULL,
     };
     r->workspace = xaligned(r->device->backend->norm_workspace_bytes(r->device, s) + 64);
+    r->section = begin(r->device, &r->values);
 }
 
 static void norm_rig_close(struct norm_rig *r) {
+    end(r->device, r->section);
     struct pair *all[] = {&r->x,    &r->y,   &r->skip,    &r->stats,  &r->a,
                           &r->b,    &r->dx,  &r->dskip,   &r->weight, &r->bias,
                           &r->mean, &r->var, &r->dweight, &r->dbias};
@@ -440,7 +463,7 @@ static void dropout_drops_half_and_draws_anew_for_each_index(void **state) {
     norm_rig_open(&r, &s, true);
     run_norm_forward(&r);
     memcpy(r.dx.f, r.y.f, r.y.count * sizeof(float));
-    r.dropout.index++;
+    r.dropout.op++;
     run_norm_forward(&r);
     for (size_t i = 0; i < r.y.count; i++) {
         dropped += r.y.f[i] == 0;
@@ -537,11 +560,12 @@ static void join_is_the_definition(void **state) {
 static void l1_is_the_definition(void **state) {
     struct device *d = open_device("auto");
     struct pair a = pair_new(1237), b = pair_new(1237), grad = pair_poisoned(1237);
+    struct l1_args args = {{1, 1, (int)a.count, 1}, 10};
     double loss, want;
 
     a.d[5] = a.f[5] = b.f[5]; // equal: no gradient
     want = ref_l1(a.count, 10, a.d, b.d, grad.d);
-    assert_int_equal(d->backend->l1(d, a.count, 10, a.f, b.f, grad.f, &loss), ERR_OK);
+    assert_int_equal(d->backend->l1(d, &args, a.f, b.f, grad.f, &loss), ERR_OK);
     assert_true(fabs(loss - want) <= TOLERANCE * want);
     assert_true(grad.f[5] == 0);
     assert_pair_agrees(&grad);
@@ -557,7 +581,7 @@ static void gan_losses_are_the_definition(void **state) {
     for (int mode = GAN_LSGAN; mode <= GAN_NONSATURATING; mode++)
         for (int real = 0; real < 2; real++) {
             struct pair x = pair_new(391), grad = pair_poisoned(391);
-            struct gan_args args = {(enum gan_mode)mode, real, x.count, 0.5};
+            struct gan_args args = {(enum gan_mode)mode, real, {1, 1, (int)x.count, 1}, 0.5};
             double loss, want = ref_gan(&args, x.d, grad.d);
             assert_int_equal(d->backend->gan(d, &args, x.f, grad.f, &loss), ERR_OK);
             assert_true(fabs(loss - want) <= TOLERANCE);
@@ -576,9 +600,12 @@ static void adam_is_the_definition(void **state) {
     memset(v.f, 0, v.count * sizeof *v.f);
     for (int t = 1; t <= 3; t++) {
         struct pair g = pair_new(517);
-        struct adam_args args = {g.count, 2e-4, 0.5, 0.999, t};
-        ref_adam(&args, g.d, p.d, m.d, v.d);
+        struct adam_args args = {g.count, 0.5, 0.999};
+        struct device_values values = {.lr = 2e-4, .t = t};
+        ref_adam(&args, &values, g.d, p.d, m.d, v.d);
+        struct device_section *section = begin(d, &values);
         assert_int_equal(d->backend->adam(d, &args, g.f, p.f, m.f, v.f), ERR_OK);
+        end(d, section);
         pair_fini(&g);
     }
     assert_pair_agrees(&p);

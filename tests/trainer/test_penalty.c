@@ -373,8 +373,8 @@ static void check_discriminator(struct reference *r, const char *norm) {
     assert_int_equal(device_open(&cpu, &device), ERR_OK);
     assert_int_equal(discriminator_new(&options, &net), ERR_OK);
     net_reserve(net, &size);
-    optimizer_init(&optimizer, device, size, 0.5, 0.999);
-    net_bind(net, &optimizer);
+    assert_int_equal(optimizer_init(&optimizer, device, size, 0.5, 0.999), ERR_OK);
+    assert_int_equal(net_bind(net, &optimizer), ERR_OK);
     struct graph *g = graph_new(device);
     int x = graph_input(g, 2, 12, 10, IN);
     assert_int_equal(penalty_append(g, net, x, 10, &loss, &gradient), ERR_OK);
@@ -382,7 +382,7 @@ static void check_discriminator(struct reference *r, const char *norm) {
     void *arena = xaligned(graph_arena_bytes(g));
     memset(arena, 0xff, graph_arena_bytes(g)); // NaN
     for (size_t i = 0; i < in_count(&r->conv[0]); i++)
-        graph_data(g, arena, x)[i] = (float)r->x[i];
+        ((float *)graph_data(g, arena, x))[i] = (float)r->x[i];
 
     const float *of_w[LAYERS], *of_bias[LAYERS], *of_line[2] = {NULL};
     for (int i = 0; i < LAYERS; i++) { // the state dict: weight, then bias if there is one
@@ -402,7 +402,7 @@ static void check_discriminator(struct reference *r, const char *norm) {
         }
         p += i == 1 && r->norm == NORM_BATCH ? 3 : 0; // running statistics and their count
     }
-    assert_int_equal(net_refresh(net), ERR_OK);
+    assert_int_equal(optimizer_refresh(&optimizer), ERR_OK);
     assert_int_equal(graph_run(g, arena, 0, graph_n_ops(g), NULL), ERR_OK);
     assert_true(fabs(loss - reference_penalty(r)) <= 1e-5 * loss);
     for (int i = 0; i < LAYERS; i++)

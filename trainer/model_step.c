@@ -1,0 +1,274 @@
+// A model's steps: pictures in, sections run, pictures and losses out.
+#include <stdlib.h>
+
+#include "err.h"
+#include "model_recipe.h"
+#include "penalty.h"
+#include "rng.h"
+#include "util.h"
+
+int model_copy_in(struct model *m, void *to, const void *from, size_t bytes) {
+    return m->device->backend->copy_in(m->device, to, from, bytes);
+}
+
+// ---- sections ----
+
+void model_drop_part(struct model *m, struct part *part) {
+    m->device->backend->section_free(part->section);
+    part->section = NULL;
+}
+
+static int issue(struct model *m, const struct part *part, const struct part_run *r) {
+    int err = graph_run(r->graph, r->arena, part->begin, part->end, &m->hook);
+
+    return err || !r->optimizer ? err : optimizer_update(r->optimizer);
+}
+
+int model_run_part(struct model *m, struct part *part, struct part_run *r) {
+    const struct backend *b = m->device->backend;
+    bool wanted = false;
+    int err = part->section ? ERR_OK : b->section_new(m->device, &part->section), end;
+
+    if (!err && r->optimizer)
+        r->values.t = ++r->optimizer->t;
+    if (!err)
+        err = b->section_begin(part->section, &r->values, &wanted);
+    if (err)
+        return err;
+    graph_count_batches(r->graph, part->begin, part->end);
+    if (wanted)
+        err = issue(m, part, r);
+    end = b->section_end(part->section);
+    return err ? err : end;
+}
+
+static int run(struct model *m, struct part *part, struct optimizer *optimizer, double lr) {
+    struct part_run r = {.graph = m->tape->graph,
+                         .arena = m->arena,
+                         .values = {.lr = lr, .seed = m->options.seed, .step = m->step},
+                         .optimizer = optimizer};
+
+    return model_run_part(m, part, &r);
+}
+
+void model_step_fini(struct model *m, struct tape *t) {
+    const struct backend *b = m->device->backend;
+    const struct leaving *all[] = {&t->fakes, &t->recs, &t->idts};
+
+    model_drop_part(m, &t->generate);
+    model_drop_part(m, &t->update_g);
+    model_drop_part(m, &t->update_d);
+    for (int d = 0; d < 2; d++) {
+        for (unsigned i = 0; i < COUNT(all); i++)
+            b->shared_free(m->device, all[i]->host[d]);
+        b->memory_free(m->device, t->share[d]);
+    }
+    b->shared_free(m->device, t->loss);
+}
+
+// ---- pictures ----
+
+static int feed(struct model *m, enum model_domain domain, enum picture_type type,
+                const void *pictures) {
+    if (!m->tape)
+        BUG("pictures before model_shape");
+    return graph_write(m->tape->graph, m->arena, m->tape->real[domain], type, pictures);
+}
+
+int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures) {
+    return feed(m, domain, PICTURE_BYTES, pictures);
+}
+
+int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures) {
+    return feed(m, domain, PICTURE_FLOATS, pictures);
+}
+
+// Lets tensors leave the device; they have left after the fence.
+static int send(struct model *m, struct leaving *l, const int tensors[2], enum device_fence fence) {
+    const struct graph *g = m->tape->graph;
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++) {
+        void *memory = l->host[d];
+        if (tensors[d] < 0)
+            continue;
+        if (!memory)
+            err = m->device->backend->shared_new(
+                m->device, graph_count(g, tensors[d]) * sizeof(float), &memory);
+        l->host[d] = memory;
+        if (!err)
+            err = graph_read(g, m->arena, tensors[d], l->host[d]);
+    }
+    l->sent = !err;
+    return err ? err : m->device->backend->fence_set(m->device, fence);
+}
+
+int model_send_fakes(struct model *m) {
+    return m->device->apart ? send(m, &m->tape->fakes, m->tape->fake, FENCE_FAKES) : ERR_OK;
+}
+
+// An error here comes again from the next call.
+static const float *receive(struct model *m, struct leaving *l, const int tensors[2],
+                            enum model_domain d) {
+    if (tensors[d] < 0)
+        return NULL;
+    if (!m->device->apart)
+        return graph_data(m->tape->graph, m->arena, tensors[d]);
+    if (!l->sent)
+        (void)send(m, l, tensors, FENCE_FAKES);
+    (void)m->device->backend->fence_wait(m->device, FENCE_FAKES);
+    return l->host[d];
+}
+
+const float *model_fake(struct model *m, enum model_domain domain) {
+    return m->tape ? receive(m, &m->tape->fakes, m->tape->fake, domain) : NULL;
+}
+
+const float *model_rec(struct model *m, enum model_domain domain) {
+    return m->tape ? receive(m, &m->tape->recs, m->tape->rec, domain) : NULL;
+}
+
+const float *model_idt(struct model *m, enum model_domain domain) {
+    return m->tape ? receive(m, &m->tape->idts, m->tape->idt, domain) : NULL;
+}
+
+// ---- a step ----
+
+void model_set_step(struct model *m, uint64_t step) {
+    m->step = step;
+}
+
+void model_set_draws(struct model *m, const struct model_draws *draws) {
+    m->draws = draws;
+}
+
+int model_generate(struct model *m) {
+    struct tape *t = m->tape;
+    int err = ERR_OK;
+
+    if (!t)
+        BUG("model_generate before model_shape");
+    t->fakes.sent = t->recs.sent = t->idts.sent = false;
+    if (m->recipe->prepare)
+        err = m->recipe->prepare(m, t);
+    m->draws = NULL;
+    return err ? err : run(m, &t->generate, NULL, 0);
+}
+
+static int end_update(struct model *m, int err) {
+    return err ? err : m->device->backend->fence_set(m->device, FENCE_STEP);
+}
+
+int model_update_g(struct model *m, double lr) {
+    return end_update(m, run(m, &m->tape->update_g, &m->optimizer_g, lr));
+}
+
+int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
+                      enum model_domain domain) {
+    int front = m->recipe == &recipe_pix2pix ? t->real[MODEL_A] : -1, ignored;
+    struct graph_size real = graph_size(t->graph, t->real[domain]);
+    struct graph_size fake = graph_size(t->graph, t->pooled[domain]);
+    void *share;
+
+    if (!m->penalized)
+        return ERR_OK;
+    if (real.h != fake.h || real.w != fake.w)
+        return err_set(ERR_SHAPE,
+                       "fakes of %dx%d, real pictures of %dx%d: gan_mode wgangp mixes the two, so "
+                       "they need one size",
+                       fake.w, fake.h, real.w, real.h);
+    int err = m->device->backend->memory_new(m->device, (size_t)real.n * sizeof(float), &share);
+    if (err)
+        return err;
+    t->share[domain] = share;
+    t->mixed[domain] = graph_input(t->graph, real.n, real.h, real.w,
+                                   real.c + (front < 0 ? 0 : graph_size(t->graph, front).c));
+    graph_mix(t->graph, front, t->real[domain], t->pooled[domain], t->share[domain],
+              t->mixed[domain]);
+    return penalty_append(t->graph, discriminator, t->mixed[domain], m->options.lambda_gp,
+                          &t->penalty[domain], &ignored);
+}
+
+// How far each picture that a penalty looks at lies from the fake, by chance.
+static int draw_shares(struct model *m, enum model_domain domain) {
+    int n = m->tape->shape.n;
+    float *shares = xcalloc((size_t)n, sizeof *shares);
+
+    for (int i = 0; i < n; i++)
+        shares[i] = (float)rng_uniform(m->options.seed, RNG_PENALTY, m->step,
+                                       (uint32_t)domain << 16 | (uint32_t)i);
+    int err = model_copy_in(m, m->tape->share[domain], shares, (size_t)n * sizeof *shares);
+    free(shares);
+    return err;
+}
+
+// Gives a discriminator its fakes: the pool's, or those of this step.
+static int take_pooled(struct model *m, enum model_domain d, const float *pooled) {
+    const struct tape *t = m->tape;
+    struct graph_size s = graph_size(t->graph, t->pooled[d]);
+    struct tensor_shape shape = {s.n, s.h, s.w, s.c};
+
+    if (pooled)
+        return graph_write(t->graph, m->arena, t->pooled[d], PICTURE_FLOATS, pooled);
+    return m->device->backend->copy(m->device, graph_data(t->graph, m->arena, t->pooled[d]),
+                                    graph_data(t->graph, m->arena, t->fake[d]),
+                                    device_tensor_bytes(m->device, &shape, 0));
+}
+
+int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
+    const float *pooled[2] = {pooled_a, pooled_b};
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++)
+        if (m->tape->pooled[d] >= 0)
+            err = take_pooled(m, (enum model_domain)d, pooled[d]);
+    for (int d = 0; d < 2 && !err; d++)
+        if (m->tape->mixed[d] >= 0)
+            err = draw_shares(m, (enum model_domain)d);
+    return end_update(m, err ? err : run(m, &m->tape->update_d, &m->optimizer_d, lr));
+}
+
+int model_wait(struct model *m) {
+    return m->device->backend->fence_wait(m->device, FENCE_STEP);
+}
+
+// ---- what came of it ----
+
+// Penalties come behind the recipe's own losses, one for each discriminator.
+static int n_penalties(const struct model *m) {
+    return m->penalized ? m->recipe->n_nets - m->recipe->n_with_g : 0;
+}
+
+int model_n_losses(const struct model *m) {
+    return m->recipe->n_losses + n_penalties(m);
+}
+
+const char *model_loss_name(const struct model *m, int i) {
+    static const char *const penalties[] = {"gp_A", "gp_B"};
+
+    if (i < m->recipe->n_losses)
+        return m->recipe->losses[i];
+    return n_penalties(m) == 1 ? "gp" : penalties[i - m->recipe->n_losses];
+}
+
+double model_loss(const struct model *m, int i) {
+    const struct recipe *r = m->recipe;
+    double sum = 0;
+
+    if (!m->tape)
+        return 0;
+    if (i >= r->n_losses) // D_A judges pictures of B
+        return m->tape->penalty[i == r->n_losses ? MODEL_B : MODEL_A];
+    for (int k = 0; k < LOSSES; k++)
+        if (i == r->total_loss && r->total ? r->total >> k & 1 : k == i)
+            sum += m->tape->loss[k] + m->tape->loss_fake[k];
+    return (r->logged[i] != 0 ? r->logged[i] : 1) * sum;
+}
+
+bool model_gradients_finite(const struct model *m) {
+    return optimizer_finite(&m->optimizer_g) && optimizer_finite(&m->optimizer_d);
+}
+
+bool model_weights_finite(struct model *m) {
+    return optimizer_state_finite(&m->optimizer_g) && optimizer_state_finite(&m->optimizer_d);
+}
