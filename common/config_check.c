@@ -123,6 +123,7 @@ static void check_curator(struct config_draft *d, int domain) {
         check_folder(d, domain, "root", c->root, false);
     check_folder(d, domain, "held_out", c->held_out, false);
     check_folder(d, domain, "landmarks", c->landmarks, true);
+    check_folder(d, domain, "lists", c->lists, false);
     check_folder(d, domain, "labels", c->labels, !fs_is_dir(c->labels));
     if (c->night_luma > c->day_luma)
         config_blame(d, where_of(d, key), "curator.%c: night_luma %g is above day_luma %g", letter,
@@ -274,6 +275,7 @@ void config_check(struct config_draft *d) {
         make_absolute(&k->held_out);
         make_absolute(&k->landmarks);
         make_absolute(&k->labels);
+        make_absolute(&k->lists);
         make_absolute(&k->command);
         if (*c->top.dataroot)
             derive_domain(d, domain);

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "celeba_lists.h"
 #include "curators.h"
-#include "digest.h"
 #include "err.h"
 #include "fs.h"
 #include "landmarks.h"
@@ -102,18 +102,6 @@ static void tell_missing(const struct curation *c, const struct landmarks *l) {
     names_fini(&names);
 }
 
-static int depend_on(struct curation *c, const char *path) {
-    uint8_t digest[32];
-    uint64_t size;
-    char hex[65];
-    int err = digest_file(path, digest, &size);
-    if (err)
-        return err_set(ERR_DATA, "landmarks: %s", err_text());
-    digest_hex(digest, hex);
-    curation_depends(c, "landmarks %s", hex);
-    return ERR_OK;
-}
-
 static void warn_of_unaligned(const struct curation *c, const struct landmarks *l,
                               const char *path) {
     bool named = strncmp(picture_name(path), "list_landmarks_celeba", 21) == 0;
@@ -124,24 +112,31 @@ static void warn_of_unaligned(const struct curation *c, const struct landmarks *
                      path);
 }
 
-static int scan(struct curation *c) {
-    char *path = NULL;
+static int score(struct curation *c, const char *path) {
     struct landmarks *l = NULL;
-    int err = find_landmarks(c->settings, &path);
-    if (err)
-        return err;
-    err = depend_on(c, path);
+    int err = curation_depends_on(c, path);
     if (!err)
         err = landmarks_load(path, &l);
-    if (!err)
-        err = scan_pictures(c);
-    if (!err) {
-        warn_of_unaligned(c, l, path);
-        err = apply_scores(c, l, path);
-    }
+    if (err)
+        return err;
+    warn_of_unaligned(c, l, path);
+    err = apply_scores(c, l, path);
     if (!err)
         tell_missing(c, l);
     landmarks_free(l);
+    return err;
+}
+
+// Who chooses by lists alone needs no landmarks.
+static int scan(struct curation *c) {
+    char *path = NULL;
+    bool needed = c->settings->keep_nearest || !celeba_lists_are_wanted(c->settings);
+    int err = find_landmarks(c->settings, &path);
+    if (err && needed)
+        return err;
+    err = scan_pictures(c);
+    if (!err && path)
+        err = score(c, path);
     free(path);
     return err;
 }
@@ -156,9 +151,11 @@ static size_t keep(const struct config_curator *settings) {
 
 const struct curator curator_celeba = {
     .name = "celeba",
-    .help = "CelebA faces whose eyes, nose and mouth lie nearest the mean face.\n"
-            "           Settings: landmarks, keep_nearest, min_side, max_side, limit",
+    .help = "CelebA faces whose eyes, nose and mouth lie nearest the mean face, and of wanted\n"
+            "           attributes. Settings: landmarks, keep_nearest, lists, attributes,\n"
+            "           partition, min_face, per_identity, min_side, max_side, limit",
     .scan = scan,
+    .sift = celeba_lists_sift,
     .rank = rank,
     .keep = keep,
     .keep_name = "keep_nearest",

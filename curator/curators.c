@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "digest.h"
+#include "err.h"
 #include "text.h"
 #include "util.h"
 
@@ -36,6 +38,17 @@ void curation_depends(struct curation *c, const char *format, ...) {
     char *longer = xasprintf("%s%s\n", c->sources ? c->sources : "", line);
     free(c->sources);
     c->sources = longer;
+}
+
+int curation_depends_on(struct curation *c, const char *path) {
+    uint8_t digest[32];
+    uint64_t size;
+    char hex[65];
+    if (digest_file(path, digest, &size))
+        return err_set(ERR_DATA, "%s", err_text());
+    digest_hex(digest, hex);
+    curation_depends(c, "%s %s", picture_name(path), hex);
+    return ERR_OK;
 }
 
 void curation_say(const struct curation *c, const char *level, const char *code, const char *format,

@@ -97,6 +97,9 @@ char *curators_help(void);
 void curation_depends(struct curation *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+// The same of a file's contents. ERR_DATA.
+int curation_depends_on(struct curation *c, const char *path);
+
 // c->say with a format, cut at 899 bytes.
 void curation_say(const struct curation *c, const char *level, const char *code, const char *format,
                   ...) __attribute__((format(printf, 4, 5)));

@@ -15,7 +15,6 @@
 #include <yajl/yajl_tree.h>
 
 #include "curators.h"
-#include "digest.h"
 #include "err.h"
 #include "script.h"
 #include "text.h"
@@ -28,14 +27,8 @@ struct exchange {
 };
 
 static int scan(struct curation *c) {
-    uint8_t digest[32];
-    uint64_t size;
-    char hex[65];
-    if (digest_file(c->settings->command, digest, &size))
-        return err_set(ERR_DATA, "command: %s", err_text());
-    digest_hex(digest, hex);
-    curation_depends(c, "command %s", hex);
-    return walk_folder(c->root, c->folder, c->aside, &c->walk);
+    int err = curation_depends_on(c, c->settings->command);
+    return err ? err : walk_folder(c->root, c->folder, c->aside, &c->walk);
 }
 
 // ---- candidates ----
