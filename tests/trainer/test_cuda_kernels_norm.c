@@ -29,6 +29,7 @@ struct norm_case {
     struct norm_affine affine;
     struct cuda_dropout dropout;
     struct norm_dropout judge_dropout;
+    struct device_values *values; // device
     struct ref_layer layer;
     bool drops, accumulate;
     struct tensor *part[GRAD_PARTS];
@@ -64,14 +65,16 @@ static void case_affine(struct norm_case *c) {
 }
 
 static void case_dropout(struct norm_case *c) {
-    static uint64_t values[2] = {0x123456789abcdefu, 77};
-    uint64_t *memory;
+    static const struct device_values values = {.seed = 0x123456789abcdefu, .step = 77};
+    struct device_values *memory;
 
-    c->judge_dropout = (struct norm_dropout){values[0], values[1] << 24 | 5};
+    c->judge_dropout = (struct norm_dropout){5};
     succeed(cudaMalloc((void **)&memory, sizeof values));
-    memcpy(memory, values, sizeof values);
-    c->dropout = (struct cuda_dropout){memory, memory + 1, 5};
+    memcpy(memory, &values, sizeof values);
+    c->dropout = (struct cuda_dropout){&memory->seed, &memory->step, 5};
+    c->values = memory;
     c->layer.dropout = &c->judge_dropout;
+    c->layer.values = &values;
 }
 
 // Which way i of dividing the gradient: parts, borders, ranges of pictures.
@@ -121,7 +124,7 @@ static void case_open(struct norm_case *c, const struct norm_shape *s, enum cuda
 }
 
 static void case_close(struct norm_case *c) {
-    succeed(cudaFree((void *)c->dropout.seed));
+    succeed(cudaFree(c->values));
     rig_fini(&c->rig);
 }
 

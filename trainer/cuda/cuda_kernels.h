@@ -96,20 +96,20 @@ cudaError_t cuda_join_forward(const struct cuda_launch *l, const struct join_sha
 cudaError_t cuda_join_backward(const struct cuda_launch *l, const struct join_shape *s,
                                const struct join_gradients *t);
 
-// Losses of tensors [pixels,c]: the mean is over pixels c numbers. ret_loss [1]; with `add` the
-// loss is added to what is there.
+// Losses of tensors [pixels,c]: the mean is over pixels c numbers. ret_loss [1]; NULL: not wanted.
 cudaError_t cuda_l1(const struct cuda_launch *l, size_t pixels, int c, double scale, const void *a,
                     const void *b, void *ret_grad, double *ret_loss);
-// args->count = pixels c.
-cudaError_t cuda_gan(const struct cuda_launch *l, const struct gan_args *args, int c, const void *x,
+cudaError_t cuda_gan(const struct cuda_launch *l, const struct gan_args *args, const void *x,
                      void *ret_grad, double *ret_loss);
 // loss and u of g [n,pixels,c]; n <= 1024.
 cudaError_t cuda_penalty(const struct cuda_launch *l, int n, size_t pixels, int c, double scale,
                          const void *g, void *ret_u, double *ret_loss);
-// q, k, dq [n,patches,dim]; ret_each float [n,patches] or NULL.
+cudaError_t cuda_mix(const struct cuda_launch *l, const struct mix_shape *s,
+                     const struct mix_tensors *t);
+// q, k, dq [n,patches,dim]; ret_each float [n,patches] or NULL; args->accumulate adds to the loss.
 size_t cuda_nce_workspace_bytes(const struct cuda_launch *l, const struct nce_args *args);
-cudaError_t cuda_nce(const struct cuda_launch *l, const struct nce_args *args, bool add,
-                     const void *q, const void *k, void *ret_dq, float *ret_each, double *ret_loss,
+cudaError_t cuda_nce(const struct cuda_launch *l, const struct nce_args *args, const void *q,
+                     const void *k, void *ret_dq, float *ret_each, double *ret_loss,
                      void *workspace);
 
 // As dual_forward and dual_backward; running statistics are not touched.
@@ -120,6 +120,9 @@ cudaError_t cuda_dual_backward(const struct cuda_launch *l, const struct norm_sh
 
 cudaError_t cuda_resample(const struct cuda_launch *l, const struct resample_shape *s,
                           const void *x, void *ret_y);
+// flip [1] is read by the kernel when it runs.
+cudaError_t cuda_mirror(const struct cuda_launch *l, const struct tensor_shape *s, const int *flip,
+                        const void *x, void *ret_y);
 // s->ids is read by the kernels when they run.
 cudaError_t cuda_sample_forward(const struct cuda_launch *l, const struct sample_shape *s,
                                 const void *x, void *ret_y);
@@ -137,8 +140,8 @@ struct cuda_adam {
 cudaError_t cuda_adam(const struct cuda_launch *l, const struct cuda_adam *a, const float *g,
                       float *p, float *m, float *v);
 
-// *ret_finite = 1 if all of float x [count] are finite, else 0.
-cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *x, int *ret_finite);
+// *ret_bad = 1 if one of float x [count] is not finite; else it stays as it is.
+cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *x, int *ret_bad);
 
 // Weights. A master [a,b,r,r] in the state dict's layout (of a plain convolution [k,c,r,r], of a
 // transposed one [c,k,r,r]) has one derived copy, elements [A,r,r,B] with A, B = cuda_channels(a,
