@@ -31,6 +31,8 @@ struct child {
     const struct script_job *job;
     pid_t pid;
     int pidfd, in; // -1: ended; closed
+    pid_t guard;   // 0: none
+    int lifeline;  // the guard ends the script and itself when this is closed
     size_t written;
     int64_t deadline_us;
     struct lines out, complaints;
@@ -74,6 +76,39 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
                         : ERR_OK;
 }
 
+// A process in the script's group that waits until nobody holds the lifeline any more: we let go of
+// it at the end, or by dying in whatever way. Then it kills its group, that is the script and what
+// that has started. It is not forked: a trainer's gigabytes would have to be mapped twice.
+static int spawn_guard(struct child *c, int lifeline) {
+    static char *const argv[] = {"sh", "-c", "trap '' HUP INT TERM; read line; kill -9 0", NULL};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    // These fail for lack of memory only.
+    (void)posix_spawn_file_actions_init(&files);
+    (void)posix_spawn_file_actions_adddup2(&files, lifeline, STDIN_FILENO);
+    (void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    (void)posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    (void)posix_spawnattr_init(&attributes);
+    (void)posix_spawnattr_setpgroup(&attributes, c->pid);
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    int status = posix_spawn(&c->guard, "/bin/sh", &files, &attributes, argv, environ);
+    (void)posix_spawnattr_destroy(&attributes);
+    (void)posix_spawn_file_actions_destroy(&files);
+    if (status)
+        c->guard = 0;
+    return status ? err_set(ERR_IO, "start /bin/sh: %s", strerror(status)) : ERR_OK;
+}
+
+static int start_guard(struct child *c) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC))
+        return err_set(ERR_IO, "pipe: %s", strerror(errno));
+    c->lifeline = ends[1];
+    int err = spawn_guard(c, ends[0]);
+    (void)close(ends[0]); // the guard's
+    return err;
+}
+
 static int make_pipe(int ret[2], int our_end) {
     if (pipe2(ret, O_CLOEXEC) || fcntl(ret[our_end], F_SETFL, O_NONBLOCK))
         return err_set(ERR_IO, "pipe: %s", strerror(errno));
@@ -89,6 +124,8 @@ static int start(struct child *c) {
         err = make_pipe(complaints, 0);
     if (!err)
         err = spawn(c, in, out, complaints);
+    if (!err)
+        err = start_guard(c);
     close_fd(&in[0]);
     close_fd(&out[1]);
     close_fd(&complaints[1]);
@@ -213,7 +250,7 @@ static int check_status(const struct child *c, int status) {
     return ERR_OK;
 }
 
-// After an error it is killed, with what it started.
+// After an error it is killed; what it started and left behind is killed in any case.
 static int finish(struct child *c, int err) {
     int status = 0;
     if (err && c->pid > 0)
@@ -222,6 +259,9 @@ static int finish(struct child *c, int err) {
     close_fd(&c->out.fd);
     close_fd(&c->complaints.fd);
     close_fd(&c->pidfd);
+    close_fd(&c->lifeline);
+    while (c->guard > 0 && waitpid(c->guard, NULL, 0) < 0 && errno == EINTR) {
+    }
     while (c->pid > 0 && waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {
     }
     return err ? err : check_status(c, status);
@@ -230,7 +270,7 @@ static int finish(struct child *c, int err) {
 int script_run(const struct script_job *job) {
     struct child *c = xcalloc(1, sizeof *c);
     c->job = job;
-    c->pidfd = c->in = c->out.fd = c->complaints.fd = -1;
+    c->pidfd = c->lifeline = c->in = c->out.fd = c->complaints.fd = -1;
     c->deadline_us = now_us() + job->timeout_us;
 
     // Writing to a script that has gone is an error number here, not a signal.

@@ -25,7 +25,8 @@ struct script_job {
     void (*complain)(void *context, const char *line);
 };
 
-// Runs it to its end. ERR_DATA if it cannot be started, is silent for too long, dies of a signal,
+// Runs it to its end, in a process group of its own, which is killed at the end and when this
+// process dies. ERR_DATA if it cannot be started, is silent for too long, dies of a signal,
 // exits with another status than 0 (the text tells which, and its last words) or says a line of
 // more than SCRIPT_LINE_MAX bytes; ERR_STOPPED; what `take` returned.
 int script_run(const struct script_job *job);

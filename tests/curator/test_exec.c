@@ -2,7 +2,9 @@
 #include "curator_test.h"
 
 #include <math.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static char example[256]; // absolute
 
@@ -163,6 +165,74 @@ static void what_is_no_verdict_is_quoted(void **state) {
     assert_fails("#!/bin/sh\nhead -c 70000 /dev/zero | tr '\\0' x\n", "more than 65536 bytes");
 }
 
+// ---- what it leaves behind ----
+
+// The number in the file, as soon as there is one.
+static pid_t pid_in(const char *name) {
+    for (int64_t end = now_us() + 10000000; now_us() < end; usleep(10000)) {
+        FILE *in = fopen(in_folder(name), "r");
+        int pid = 0;
+        int n = in ? fscanf(in, "%d ", &pid) : 0;
+        if (in)
+            (void)fclose(in);
+        if (n == 1)
+            return pid;
+    }
+    fail_msg("no process number in %s", name);
+    return 0;
+}
+
+// Gone, or a zombie that only waits to be counted by its parent.
+static bool has_ended(pid_t pid) {
+    char path[64], state = 'Z';
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *in = fopen(path, "r");
+    if (!in)
+        return true;
+    (void)!fscanf(in, "%*d %*s %c", &state); // a process that just went leaves the Z
+    (void)fclose(in);
+    return state == 'Z';
+}
+
+static void assert_ends(pid_t pid) {
+    for (int64_t end = now_us() + 10000000; now_us() < end; usleep(10000))
+        if (has_ended(pid))
+            return;
+    fail_msg("process %d goes on", pid);
+}
+
+// The script, and what it has started, ignore what can be ignored.
+#define STUBBORN                                                                                   \
+    "#!/bin/sh\ntrap '' TERM HUP INT PIPE\n"                                                       \
+    "sleep 600 </dev/null >/dev/null 2>&1 & echo $! >../started\necho $$ >../script\n"
+
+static void it_is_killed_with_its_curator(void **state) {
+    draw("a.jpg", 16, 16);
+    use_script(STUBBORN "wait; wait; sleep 600\n");
+    pid_t curator = fork();
+    if (curator == 0) {
+        (void)judged();
+        _exit(0);
+    }
+    pid_t started = pid_in("started"), script = pid_in("script");
+    assert_false(has_ended(started));
+    assert_int_equal(kill(curator, SIGKILL), 0);
+    assert_int_equal(waitpid(curator, NULL, 0), curator);
+    assert_ends(script);
+    assert_ends(started);
+}
+
+static void what_it_leaves_behind_ends_with_it(void **state) {
+    draw("a.jpg", 16, 16);
+    use_script(STUBBORN "sed 's/^{/{\"keep\":true,/'\n");
+    assert_int_equal(judged(), ERR_OK);
+    assert_ends(pid_in("started"));
+    settings.timeout_s = 1;
+    (void)unlink(in_folder("started"));
+    assert_fails(STUBBORN "wait\n", "said nothing for 1 s");
+    assert_ends(pid_in("started"));
+}
+
 static void endless_complaints_do_no_harm(void **state) {
     draw("a.jpg", 16, 16);
     use_script("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x >&2\n"
@@ -194,6 +264,8 @@ int main(void) {
         CASE(a_crash_is_reported_as_one),
         CASE(silence_is_ended),
         CASE(what_is_no_verdict_is_quoted),
+        CASE(it_is_killed_with_its_curator),
+        CASE(what_it_leaves_behind_ends_with_it),
         CASE(endless_complaints_do_no_harm),
         CASE(it_stops_when_asked),
     };
