@@ -19,8 +19,9 @@ CUDA_SOURCES := $(wildcard trainer/cuda/*.c)
 # Where cuDNN has a stand-in.
 CUDA_CUDNN := trainer/cuda/cuda_conv.c trainer/cuda/cuda_engine.c trainer/cuda/cuda_tune.c
 CUDA_STAND_IN := trainer/cuda/cuda_conv_host.c
-# What the plugin uses of the program that loads it; a program that lacks it gets it from here.
-CUDA_SHARED := common/err.c common/fs.c common/rng.c common/util.c trainer/backend.c trainer/text.c
+# What the plugin uses of the program that loads it; what a program lacks of these it gets from
+# here. (Of backend.c it uses the program's own.)
+CUDA_SHARED := common/err.c common/fs.c common/rng.c common/util.c trainer/text.c
 
 # ---- the plugin ----
 
@@ -39,7 +40,7 @@ $(BUILD)/cuda/%.o: %.c $(BUILD)/flags
 	$(CC) $(CFLAGS) -fPIC $(CUDA_OWN) $(CUDA_INCLUDE) -c $< -o $@
 $(BUILD)/lib/device_cuda.so: $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -shared -Wl,-z,defs -o $@ $^ -L$(CUDA_LIB) -Wl,-rpath,$(CUDA_LIB) -lcudnn \
+	$(CC) $(LDFLAGS) -shared -o $@ $^ -L$(CUDA_LIB) -Wl,-rpath,$(CUDA_LIB) -lcudnn \
 	    -lcudart -lstdc++ -lm
 -include $(wildcard $(BUILD)/cuda/*/*.d $(BUILD)/cuda/*/*/*.d)
 
@@ -75,7 +76,7 @@ $(BUILD)/libcuda_host.a: $(CUDA_HOST_OBJECTS)
 	@ar rcs $@ $^
 $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -shared -Wl,-z,defs -o $@ $^ -lstdc++ -lm
+	$(CC) $(LDFLAGS) -shared -o $@ $^ -lstdc++ -lm
 -include $(wildcard $(BUILD)/cuda_host/*/*.d $(BUILD)/cuda_host/*/*/*.d)
 
 # Tests of kernels, in the program itself; tests of the backend load the plugin.
@@ -86,3 +87,10 @@ $(patsubst tests/trainer/%.c,$(BUILD)/tests/trainer/%,$(wildcard tests/trainer/t
 $(BUILD)/tests/fuzz/fuzz_plans.o: override CFLAGS += -Itrainer/cuda
 $(BUILD)/tests/trainer/test_cuda_plans: $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer \
     cuda_plans cuda_site)
+CUDA_DESCRIBED := $(BUILD)/tests/trainer/test_cuda_described
+$(CUDA_DESCRIBED): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer cuda_site \
+    $(if $(filter 1,$(CUDA)),cuda_conv cuda_engine cuda_error cuda_plans cuda_tune))
+ifeq ($(CUDA),1)
+$(CUDA_DESCRIBED).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
+$(CUDA_DESCRIBED): LIBS_trainer += -L$(CUDA_LIB) -Wl,-rpath,$(CUDA_LIB) -lcudnn -lcudart
+endif

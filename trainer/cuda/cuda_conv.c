@@ -197,19 +197,49 @@ static void keep(struct cuda_convs *c, const struct cuda_site *site, const struc
     *ret = e;
 }
 
-// The first that uses tensor cores where they may be used, else the first.
-static int suggestion(int count, const struct cuda_built *candidates) {
-    for (int i = 0; i < count; i++)
-        if (candidates[i].tensor_core && candidates[i].workspace_bytes <= CUDA_TUNE_WORKSPACE)
+static bool is_good(const struct cuda_built *b, enum cuda_math math) {
+    return b->workspace_bytes <= CUDA_TUNE_WORKSPACE && (b->tensor_core || math == MATH_FP32);
+}
+
+// Whether to take a rather than b, neither of which is good.
+static bool is_less_bad(const struct cuda_built *a, const struct cuda_built *b) {
+    if (a->tensor_core != b->tensor_core)
+        return a->tensor_core;
+    return a->workspace_bytes < b->workspace_bytes;
+}
+
+// The first good one, else the one with the smallest workspace, with tensor cores if possible.
+static int suggestion(int count, const struct cuda_built *candidates, enum cuda_math math) {
+    int best = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (is_good(&candidates[i], math))
             return i;
-    return 0;
+        if (is_less_bad(&candidates[i], &candidates[best]))
+            best = i;
+    }
+    return best;
+}
+
+// Like cuda_candidates, but one suffices if it is good.
+static int one_or_more(struct cuda_convs *c, const struct cuda_problem *p,
+                       struct cuda_built candidates[CANDIDATES]) {
+    int count = cuda_candidates(p, &c->targets[0], 1, candidates);
+
+    if (!count || is_good(&candidates[0], p->site.math))
+        return count;
+    cuda_built_fini(&candidates[0]);
+    return cuda_candidates(p, &c->targets[0], CANDIDATES, candidates);
 }
 
 static int choose(struct cuda_convs *c, const struct cuda_problem *p, bool tune,
                   struct engine **ret) {
     struct cuda_built candidates[CANDIDATES];
     char text[CUDA_SITE_TEXT];
-    int count = cuda_candidates(p, &c->targets[0], CANDIDATES, candidates), best = 0, err = ERR_OK;
+    bool measured = tune && !c->described;
+    int count = measured ? cuda_candidates(p, &c->targets[0], CANDIDATES, candidates)
+                         : one_or_more(c, p, candidates);
+    int best = 0, err = ERR_OK;
     float ms = 0;
 
     if (!count) {
@@ -217,8 +247,8 @@ static int choose(struct cuda_convs *c, const struct cuda_problem *p, bool tune,
         return err_set(ERR_DEVICE, "cuDNN has no deterministic engine for %s on this GPU: %s", text,
                        cuda_engine_complaint());
     }
-    best = suggestion(count, candidates);
-    if (tune && !c->described)
+    best = suggestion(count, candidates, p->site.math);
+    if (measured)
         err = cuda_tune(p, &c->targets[0], c->streams[0], count, candidates, &best, &ms);
     for (int i = 0; i < count; i++)
         if (err || i != best)

@@ -1,0 +1,199 @@
+// The CUDA backend's memory, and the ways between it and the host.
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend_cuda.h"
+#include "err.h"
+#include "util.h"
+
+static int no_memory(const struct cuda_device *d, size_t bytes) {
+    size_t unused = 0, total = 0;
+
+    (void)cudaGetLastError();              // it is told here
+    (void)cudaMemGetInfo(&unused, &total); // 0 says as much
+    return err_set(ERR_LIMIT,
+                   "the GPU (%s) has %zu of its %zu MiB free, %zu MiB more are needed beside %zu "
+                   "that are held: reduce loader.batch_size, loader.crop_size or trainer.ngf, or "
+                   "end what else uses it",
+                   d->name, unused >> 20, total >> 20, (bytes + (1 << 20) - 1) >> 20,
+                   d->bytes >> 20);
+}
+
+int cuda_entry_memory_new(struct device *device, size_t bytes, void **ret_memory) {
+    struct cuda_device *d = cuda_of(device);
+    struct cuda_block *block;
+    void *memory;
+    cudaError_t code = cudaMalloc(&memory, MAX(bytes, 1));
+
+    if (code == cudaErrorMemoryAllocation)
+        return no_memory(d, bytes);
+    CUDA(ERR_DEVICE, code);
+    block = xmalloc(sizeof *block);
+    *block = (struct cuda_block){memory, bytes, d->blocks};
+    d->blocks = block;
+    d->bytes += bytes;
+    d->peak_bytes = MAX(d->peak_bytes, d->bytes);
+    code = cudaMemsetAsync(memory, 0, bytes, cuda_stream_of(d));
+    if (code == cudaSuccess)
+        code = cudaStreamSynchronize(cuda_stream_of(d));
+    if (code != cudaSuccess) {
+        cuda_entry_memory_free(device, memory);
+        return cuda_error(ERR_DEVICE, "zeroing memory", code);
+    }
+    *ret_memory = memory;
+    return ERR_OK;
+}
+
+void cuda_entry_memory_free(struct device *device, void *memory) {
+    struct cuda_device *d = cuda_of(device);
+    struct cuda_block **at = &d->blocks;
+
+    if (!memory)
+        return;
+    while (*at && (*at)->memory != memory)
+        at = &(*at)->next;
+    struct cuda_block *block = *at;
+    if (!block)
+        BUG("this memory is none of the device's");
+    d->bytes -= block->bytes;
+    *at = block->next;
+    free(block);
+    // A device that is lost has nothing to wait for and nothing to free.
+    (void)cudaDeviceSynchronize();
+    (void)cudaFree(memory);
+}
+
+int cuda_entry_shared_new(struct device *device, size_t bytes, void **ret_memory) {
+    void *memory, *same;
+
+    CUDA(ERR_LIMIT, cudaHostAlloc(&memory, MAX(bytes, 1), cudaHostAllocMapped));
+    cudaError_t code = cudaHostGetDevicePointer(&same, memory, 0);
+    if (code != cudaSuccess || same != memory) {
+        (void)cudaFreeHost(memory); // it is not used
+        CUDA(ERR_DEVICE, code);
+        return err_set(ERR_DEVICE, "the GPU and the host address their memory differently");
+    }
+    memset(memory, 0, bytes);
+    *ret_memory = memory;
+    return ERR_OK;
+}
+
+void cuda_entry_shared_free(struct device *device, void *memory) {
+    if (!memory)
+        return;
+    // As in memory_free.
+    (void)cudaDeviceSynchronize();
+    (void)cudaFreeHost(memory);
+}
+
+size_t cuda_entry_memory_peak(struct device *device) {
+    return cuda_of(device)->peak_bytes;
+}
+
+static int copy_and_wait(struct device *device, void *to, const void *from, size_t bytes,
+                         enum cudaMemcpyKind kind) {
+    cudaStream_t stream = cuda_stream_of(cuda_of(device));
+
+    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, from, bytes, kind, stream));
+    CUDA(ERR_DEVICE_LOST, cudaStreamSynchronize(stream));
+    return ERR_OK;
+}
+
+int cuda_entry_copy_in(struct device *device, void *to, const void *from, size_t bytes) {
+    return copy_and_wait(device, to, from, bytes, cudaMemcpyHostToDevice);
+}
+
+int cuda_entry_copy_out(struct device *device, void *to, const void *from, size_t bytes) {
+    return copy_and_wait(device, to, from, bytes, cudaMemcpyDeviceToHost);
+}
+
+int cuda_entry_copy(struct device *device, void *to, const void *from, size_t bytes) {
+    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice,
+                                          cuda_stream_of(cuda_of(device))));
+    return ERR_OK;
+}
+
+int cuda_ring_open(struct cuda_device *d) {
+    for (int i = 0; i < CUDA_RING; i++) {
+        CUDA(ERR_DEVICE, cudaEventCreateWithFlags(&d->ring[i].sent, cudaEventDisableTiming));
+        CUDA(ERR_DEVICE, cudaEventCreateWithFlags(&d->ring[i].taken, cudaEventDisableTiming));
+    }
+    return ERR_OK;
+}
+
+void cuda_ring_close(struct cuda_device *d) {
+    for (int i = 0; i < CUDA_RING; i++) {
+        struct cuda_slot *s = &d->ring[i];
+        if (s->host)
+            (void)cudaFreeHost(s->host); // the device is closed: nobody is told of failures
+        cuda_entry_memory_free(&d->base, s->device);
+        if (s->sent)
+            (void)cudaEventDestroy(s->sent);
+        if (s->taken)
+            (void)cudaEventDestroy(s->taken);
+    }
+}
+
+// Room for so many bytes, when what the slot held before has been read.
+static int slot_take(struct cuda_device *d, size_t bytes, struct cuda_slot **ret) {
+    struct cuda_slot *s = &d->ring[d->next_slot];
+    void *host, *memory;
+
+    d->next_slot = (d->next_slot + 1) % CUDA_RING;
+    *ret = s;
+    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(s->sent));
+    if (bytes <= s->bytes)
+        return ERR_OK;
+    CUDA(ERR_LIMIT, cudaHostAlloc(&host, bytes, cudaHostAllocDefault));
+    int err = cuda_entry_memory_new(&d->base, bytes, &memory);
+    if (err) {
+        (void)cudaFreeHost(host); // it is not used
+        return err;
+    }
+    cuda_entry_memory_free(&d->base, s->device); // waits for its last reader
+    if (s->host)
+        (void)cudaFreeHost(s->host); // its copy has ended
+    s->host = host;
+    s->device = memory;
+    s->bytes = bytes;
+    return ERR_OK;
+}
+
+int cuda_entry_picture_in(struct device *device, const struct tensor_shape *s,
+                          enum picture_type type, const void *pictures, void *ret_tensor) {
+    struct cuda_device *d = cuda_of(device);
+    const struct cuda_launch *l = cuda_launch_of(d);
+    size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
+    size_t bytes = pixels * (size_t)s->c * (type == PICTURE_BYTES ? 1 : sizeof(float));
+    struct cuda_slot *slot;
+    int err = slot_take(d, bytes, &slot);
+
+    if (err)
+        return err;
+    memcpy(slot->host, pictures, bytes);
+    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->in, slot->taken, 0));
+    CUDA(ERR_DEVICE_LOST,
+         cudaMemcpyAsync(slot->device, slot->host, bytes, cudaMemcpyHostToDevice, d->in));
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(slot->sent, d->in));
+    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(l->stream, slot->sent, 0));
+    if (type == PICTURE_BYTES)
+        CUDA(ERR_DEVICE_LOST, cuda_picture_in_u8(l, pixels, s->c, slot->device, ret_tensor));
+    else
+        CUDA(ERR_DEVICE_LOST, cuda_picture_in(l, pixels, s->c, slot->device, ret_tensor));
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(slot->taken, l->stream));
+    return ERR_OK;
+}
+
+// On a stream of its own: lane 0 need not wait for the bus. The kernel writes to the host's memory.
+int cuda_entry_picture_out(struct device *device, const struct tensor_shape *s, const void *tensor,
+                           float *ret_shared) {
+    struct cuda_device *d = cuda_of(device);
+    struct cuda_launch out = *cuda_launch_of(d);
+    size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
+
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->leave, out.stream));
+    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->out, d->leave, 0));
+    out.stream = d->out;
+    CUDA(ERR_DEVICE_LOST, cuda_picture_out(&out, pixels, s->c, tensor, ret_shared));
+    return ERR_OK;
+}

@@ -1,0 +1,249 @@
+// The CUDA backend's order: lanes, sections that become graphs, fences.
+#include <stdlib.h>
+
+#include "backend_cuda.h"
+#include "err.h"
+#include "util.h"
+
+struct device_section {
+    struct cuda_device *device;
+    enum { SECTION_NEW, SECTION_WARM, SECTION_RECORDED } state;
+    cudaGraphExec_t graph; // SECTION_RECORDED
+    bool issues;           // between begin and end
+};
+
+static cudaError_t event_new(cudaEvent_t *ret) {
+    return cudaEventCreateWithFlags(ret, cudaEventDisableTiming);
+}
+
+static int open_events(struct cuda_device *d) {
+    CUDA(ERR_DEVICE, event_new(&d->fork));
+    CUDA(ERR_DEVICE, event_new(&d->leave));
+    for (int i = 0; i < DEVICE_LANES; i++)
+        CUDA(ERR_DEVICE, event_new(&d->join[i]));
+    for (int i = 0; i < DEVICE_MARKS; i++)
+        CUDA(ERR_DEVICE, event_new(&d->marks[i]));
+    for (int i = 0; i < DEVICE_FENCES; i++)
+        for (int k = 0; k < 2; k++)
+            CUDA(ERR_DEVICE, event_new(&d->fences[i][k]));
+    return ERR_OK;
+}
+
+static int open_values(struct cuda_device *d) {
+    void *memory;
+    int err = cuda_entry_memory_new(&d->base, sizeof *d->values, &memory);
+
+    if (err)
+        return err;
+    d->values = memory;
+    for (int i = 0; i < CUDA_VALUES; i++) {
+        err = cuda_entry_shared_new(&d->base, sizeof *d->values, &memory);
+        if (err)
+            return err;
+        d->sent[i].values = memory;
+        CUDA(ERR_DEVICE, event_new(&d->sent[i].sent));
+    }
+    return ERR_OK;
+}
+
+// Lane 2 computes what nobody waits for.
+static int open_stream(int lane, cudaStream_t *ret) {
+    int least, greatest;
+
+    CUDA(ERR_DEVICE, cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    CUDA(ERR_DEVICE,
+         cudaStreamCreateWithPriority(ret, cudaStreamNonBlocking, lane == 2 ? least : greatest));
+    return ERR_OK;
+}
+
+int cuda_lanes_open(struct cuda_device *d) {
+    enum cuda_element element = d->math == MATH_BF16 ? CUDA_BF16 : CUDA_F32;
+
+    for (int i = 0; i < DEVICE_LANES; i++) {
+        struct cuda_launch *l = &d->launches[i];
+        *l = (struct cuda_launch){.element = element, .limits = &d->limits};
+        int err = open_stream(i, &l->stream);
+        if (!err)
+            err = cuda_entry_memory_new(&d->base, CUDA_SCRATCH_BYTES, &l->scratch);
+        if (err)
+            return err;
+    }
+    CUDA(ERR_DEVICE, cudaStreamCreateWithFlags(&d->in, cudaStreamNonBlocking));
+    CUDA(ERR_DEVICE, cudaStreamCreateWithFlags(&d->out, cudaStreamNonBlocking));
+    int err = open_events(d);
+    return err ? err : open_values(d);
+}
+
+static void event_free(cudaEvent_t event) {
+    if (event)
+        (void)cudaEventDestroy(event); // the device is closed: nobody is told of failures
+}
+
+static void stream_free(cudaStream_t stream) {
+    if (stream)
+        (void)cudaStreamDestroy(stream); // likewise
+}
+
+void cuda_lanes_close(struct cuda_device *d) {
+    for (int i = 0; i < CUDA_VALUES; i++) {
+        cuda_entry_shared_free(&d->base, d->sent[i].values);
+        event_free(d->sent[i].sent);
+    }
+    cuda_entry_memory_free(&d->base, d->values);
+    event_free(d->fork);
+    event_free(d->leave);
+    for (int i = 0; i < DEVICE_LANES; i++)
+        event_free(d->join[i]);
+    for (int i = 0; i < DEVICE_MARKS; i++)
+        event_free(d->marks[i]);
+    for (int i = 0; i < DEVICE_FENCES; i++)
+        for (int k = 0; k < 2; k++)
+            event_free(d->fences[i][k]);
+    for (int i = 0; i < DEVICE_LANES; i++) {
+        cuda_entry_memory_free(&d->base, d->launches[i].scratch);
+        stream_free(d->launches[i].stream);
+    }
+    stream_free(d->in);
+    stream_free(d->out);
+}
+
+int cuda_entry_fence_set(struct device *device, enum device_fence fence) {
+    struct cuda_device *d = cuda_of(device);
+
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fences[fence][0], d->launches[0].stream));
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fences[fence][1], d->out));
+    return ERR_OK;
+}
+
+int cuda_entry_fence_wait(struct device *device, enum device_fence fence) {
+    struct cuda_device *d = cuda_of(device);
+
+    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(d->fences[fence][0]));
+    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(d->fences[fence][1]));
+    return ERR_OK;
+}
+
+int cuda_entry_section_new(struct device *device, struct device_section **ret_section) {
+    *ret_section = xcalloc(1, sizeof **ret_section);
+    (*ret_section)->device = cuda_of(device);
+    return ERR_OK;
+}
+
+void cuda_entry_section_free(struct device_section *s) {
+    if (!s)
+        return;
+    // A device that is lost has nothing to wait for.
+    (void)cudaDeviceSynchronize();
+    if (s->graph)
+        (void)cudaGraphExecDestroy(s->graph); // it does not run
+    free(s);
+}
+
+// Into d->values, in the order of lane 0.
+static int send_values(struct cuda_device *d, const struct device_values *values) {
+    struct cuda_sent_values *s = &d->sent[d->next_sent];
+
+    d->next_sent = (d->next_sent + 1) % CUDA_VALUES;
+    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(s->sent));
+    *s->values = *values;
+    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(d->values, s->values, sizeof *d->values,
+                                          cudaMemcpyHostToDevice, d->launches[0].stream));
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(s->sent, d->launches[0].stream));
+    return ERR_OK;
+}
+
+// The other lanes begin behind lane 0.
+static int fork_lanes(struct cuda_device *d) {
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fork, d->launches[0].stream));
+    for (int i = 1; i < DEVICE_LANES; i++)
+        CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->launches[i].stream, d->fork, 0));
+    return ERR_OK;
+}
+
+// Lane 0 goes on behind them.
+static int join_lanes(struct cuda_device *d) {
+    for (int i = 1; i < DEVICE_LANES; i++) {
+        CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->join[i], d->launches[i].stream));
+        CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->launches[0].stream, d->join[i], 0));
+    }
+    return ERR_OK;
+}
+
+int cuda_entry_section_begin(struct device_section *s, const struct device_values *values,
+                             bool *ret_issue) {
+    struct cuda_device *d = s->device;
+    int err = send_values(d, values);
+
+    if (err)
+        return err;
+    if (d->in_section)
+        BUG("a section inside of another");
+    s->issues = s->state != SECTION_RECORDED;
+    if (s->state == SECTION_WARM && !d->eager) {
+        CUDA(ERR_DEVICE_LOST,
+             cudaStreamBeginCapture(d->launches[0].stream, cudaStreamCaptureModeThreadLocal));
+        d->is_capturing = true;
+    }
+    d->in_section = true;
+    d->lane = 0;
+    *ret_issue = s->issues;
+    return s->issues ? fork_lanes(d) : ERR_OK;
+}
+
+// Ends the capture whatever happened in it.
+static int record(struct device_section *s) {
+    struct cuda_device *d = s->device;
+    cudaGraph_t graph = NULL;
+    int err = join_lanes(d);
+    cudaError_t code = cudaStreamEndCapture(d->launches[0].stream, &graph);
+
+    d->is_capturing = false;
+    if (!err && code == cudaSuccess)
+        code = cudaGraphInstantiate(&s->graph, graph, 0);
+    if (graph)
+        (void)cudaGraphDestroy(graph); // what is launched is a copy
+    if (err)
+        return err;
+    CUDA(ERR_DEVICE_LOST, code);
+    s->state = SECTION_RECORDED;
+    return ERR_OK;
+}
+
+int cuda_entry_section_end(struct device_section *s) {
+    struct cuda_device *d = s->device;
+    int err = ERR_OK;
+
+    if (!d->in_section)
+        return ERR_OK; // its begin failed
+    d->in_section = false;
+    d->lane = 0;
+    if (d->is_capturing)
+        err = record(s);
+    else if (s->issues)
+        err = join_lanes(d);
+    if (err)
+        return err;
+    if (s->state == SECTION_NEW)
+        s->state = SECTION_WARM;
+    if (s->state == SECTION_RECORDED)
+        CUDA(ERR_DEVICE_LOST, cudaGraphLaunch(s->graph, d->launches[0].stream));
+    return ERR_OK;
+}
+
+void cuda_entry_lane_choose(struct device *device, int lane) {
+    cuda_of(device)->lane = lane;
+}
+
+int cuda_entry_lane_mark(struct device *device, int mark) {
+    struct cuda_device *d = cuda_of(device);
+
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->marks[mark], cuda_stream_of(d)));
+    return ERR_OK;
+}
+
+int cuda_entry_lane_wait(struct device *device, int mark) {
+    struct cuda_device *d = cuda_of(device);
+
+    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(cuda_stream_of(d), d->marks[mark], 0));
+    return ERR_OK;
+}
