@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "err.h"
+#include "plugin.h"
 
 static int output_size(const struct conv_shape *s, int size) {
     if (s->transposed)
@@ -35,11 +35,7 @@ int device_wait(struct device *d) {
 int device_open(const struct device_options *options, struct device **ret_device) {
     if (strcmp(options->name, "cpu") == 0)
         return backend_cpu_open(options, ret_device);
-    if (strcmp(options->name, "cuda") == 0)
-        return err_set(ERR_DEVICE, "device = \"cuda\": this build has no CUDA; set device = "
-                                   "\"cpu\" or \"auto\"");
-    return err_set(ERR_DEVICE, "device = \"%s\": no such device; set device = \"cpu\" or \"auto\"",
-                   options->name);
+    return plugin_open(options, ret_device);
 }
 
 void device_close(struct device *d) {

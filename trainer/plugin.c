@@ -1,0 +1,68 @@
+#include "plugin.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "fs.h"
+#include "util.h"
+
+#define INSTEAD "; or set device = \"cpu\" or \"auto\""
+
+// The plugin's file. It may not fit.
+static int find(const char *name, char ret_path[PATH_MAX]) {
+    char program[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+
+    if (n < 0)
+        return err_set(ERR_IO, "cannot tell where this program lies");
+    program[n] = 0;
+    *strrchr(program, '/') = 0; // an absolute path
+    n = snprintf(ret_path, PATH_MAX, "%s/../lib/device_%s.so", program, name);
+    return n < PATH_MAX ? ERR_OK
+                        : err_set(ERR_DEVICE, "device = \"%.40s...\": no such device", name);
+}
+
+static int missing(const char *name, const char *path) {
+    if (strcmp(name, "cuda") != 0)
+        return err_set(ERR_DEVICE,
+                       "device = \"%s\": no such device; set device = \"cpu\", "
+                       "\"cuda\" or \"auto\"",
+                       name);
+    return err_set(ERR_DEVICE,
+                   "device = \"cuda\": this build has no CUDA ('%s' is missing): build where nvcc "
+                   "and cuDNN are installed" INSTEAD,
+                   path);
+}
+
+// The device's name as text for people: libraries that it needs are named by the loader.
+static int refused(const char *name, const char *why) {
+    return err_set(ERR_DEVICE,
+                   "device = \"%s\" cannot be loaded: %s; it needs the libraries it was built with "
+                   "(for cuda: CUDA's runtime and cuDNN 9, and NVIDIA's driver)" INSTEAD,
+                   name, why);
+}
+
+int plugin_open(const struct device_options *options, struct device **ret_device) {
+    int (*open)(const struct device_options *, struct device **);
+    char path[PATH_MAX];
+    int err;
+
+    if (options->name[strspn(options->name, "abcdefghijklmnopqrstuvwxyz0123456789-")])
+        return missing(options->name, "");
+    err = find(options->name, path);
+    if (err)
+        return err;
+    if (!fs_exists(path))
+        return missing(options->name, path);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return refused(options->name, dlerror());
+    *(void **)&open = dlsym(library, "device_plugin_open"); // as POSIX wants it written
+    if (!open)
+        return refused(options->name, dlerror());
+    return open(options, ret_device);
+}
