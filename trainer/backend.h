@@ -49,7 +49,7 @@ struct device {
 // On a device with lanes, ops of one lane run in the order in which they were issued, ops of
 // different lanes at the same time unless lane_wait orders them.
 #define DEVICE_LANES 3
-#define DEVICE_MARKS 1024 // lane_mark's numbers are below
+#define DEVICE_MARKS 4096 // lane_mark's numbers are below
 
 enum device_fence {
     FENCE_NOW,   // is waited for at once

@@ -31,6 +31,9 @@ void graph_free(struct graph *g) {
 struct op *graph_append(struct graph *g, enum op_kind kind) {
     g->ops = xrealloc(g->ops, (size_t)(g->n_ops + 1) * sizeof *g->ops);
     g->ops[g->n_ops] = (struct op){.kind = kind,
+                                   .lane = g->device->lanes > 1 ? g->lane : 0,
+                                   .section = g->section,
+                                   .mark = -1,
                                    .x = -1,
                                    .skip = -1,
                                    .y = -1,
@@ -282,6 +285,17 @@ void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, dou
     op->gan = (struct gan_args){
         .mode = mode, .target_real = target_real, .shape = graph_shape(g, x), .scale = scale};
     op->loss = ret_loss;
+}
+
+void graph_lane(struct graph *g, int lane) {
+    if (lane < 0 || lane >= LANE_FILTERS)
+        BUG("lane %d", lane);
+    g->lane = lane;
+}
+
+int graph_section(struct graph *g) {
+    g->section++;
+    return g->n_ops;
 }
 
 int graph_n_ops(const struct graph *g) {

@@ -14,6 +14,11 @@
 //
 // Gradients of parameters: the first op that contributes to a parameter overwrites, later ones add,
 // in the order of the tape.
+//
+// Lanes. On a device with lanes (backend.h) each op has one: that of graph_lane, the gradient of an
+// op that of the op, the gradient of a filter the last lane. graph_place works out which op has to
+// wait for which of other lanes: any two of a section that touch the same memory, one of them to
+// write, run in the order of the tape. So lanes decide how fast a tape runs, not what it computes.
 #ifndef GRAPH_H
 #define GRAPH_H
 
@@ -148,10 +153,16 @@ void graph_backward_since(struct graph *g, int first);
 // The gradient of a graph_require_gradient input: a tensor without border. -1 if nothing needs it.
 int graph_gradient(const struct graph *g, int input);
 
+// The lane of the ops that are appended from now on, below DEVICE_LANES - 1; 0 at first.
+void graph_lane(struct graph *g, int lane);
+
 int graph_n_ops(const struct graph *g);
+// What is appended from now on belongs to another section (backend.h): graph_run's [from, to) is
+// one of those. Returns the number of its first op.
+int graph_section(struct graph *g);
 
 // Gives each tensor its place: tensors that live at different times share memory. With `apart` no
-// two do (to test the sharing against).
+// two do (to test the sharing against). Orders the lanes.
 void graph_place(struct graph *g, bool apart);
 // Bytes of the arena (workspace included). After graph_place.
 size_t graph_arena_bytes(const struct graph *g);

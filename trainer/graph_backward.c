@@ -52,23 +52,44 @@ bool graph_was_trained(struct graph *g, const void *parameters) {
     return false;
 }
 
+static struct op *append_conv_backward(struct graph *g, const struct op *forward, int dy) {
+    struct op *op = graph_append(g, OP_CONV_BACKWARD);
+
+    op->dy = dy;
+    op->conv = forward->conv;
+    op->weights = forward->weights;
+    return op;
+}
+
+static void append_filter_gradient(struct graph *g, const struct op *forward, int dy) {
+    struct op *op = append_conv_backward(g, forward, dy);
+
+    op->lane = LANE_FILTERS;
+    op->x = forward->x;
+    op->train = true;
+    op->accumulate = graph_was_trained(g, forward->weights->dw);
+}
+
+// With lanes the two gradients are ops of their own.
 static void conv_backward(struct graph *g, const struct op forward) {
     int dy = graph_root(g, forward.y)->gradient, dx = -1;
+    bool apart = g->device->lanes > 1 && forward.train;
 
     if (dy < 0)
         return;
     if (graph_root(g, forward.x)->needs_gradient)
         dx = graph_gradient_slot(g, forward.x, graph_size(g, forward.x).pad);
-    if (!forward.train && dx < 0)
-        return;
-    struct op *op = graph_append(g, OP_CONV_BACKWARD);
-    op->x = forward.train ? forward.x : -1;
-    op->dy = dy;
-    op->dx = dx;
-    op->conv = forward.conv;
-    op->weights = forward.weights;
-    op->train = forward.train;
-    op->accumulate = forward.train && graph_was_trained(g, forward.weights->dw);
+    if (dx >= 0 || (forward.train && !apart)) {
+        struct op *op = append_conv_backward(g, &forward, dy);
+        op->dx = dx;
+        if (forward.train && !apart) {
+            op->x = forward.x;
+            op->train = true;
+            op->accumulate = graph_was_trained(g, forward.weights->dw);
+        }
+    }
+    if (apart)
+        append_filter_gradient(g, &forward, dy);
 }
 
 static void take_parts(const struct graph *g, int y, struct op *op) {
@@ -138,6 +159,7 @@ static void join_backward(struct graph *g, const struct op forward) {
 
 // The op is passed on by value: appending moves it.
 static void differentiate(struct graph *g, const struct op *op) {
+    g->lane = op->lane;
     switch (op->kind) {
     case OP_CONV:
         conv_backward(g, *op);
@@ -164,7 +186,7 @@ static void differentiate(struct graph *g, const struct op *op) {
 }
 
 void graph_backward_since(struct graph *g, int first) {
-    int end = g->n_ops;
+    int end = g->n_ops, lane = g->lane;
 
     for (int i = end - 1; i >= first; i--)
         if (!g->ops[i].differentiated) {
@@ -173,6 +195,7 @@ void graph_backward_since(struct graph *g, int first) {
         }
     for (int i = end; i < g->n_ops; i++)
         g->ops[i].differentiated = true;
+    g->lane = lane;
 }
 
 void graph_backward(struct graph *g) {

@@ -113,7 +113,7 @@ void graph_cut_backward(struct graph *g, struct op forward) {
 static int run_nce(const struct graph *g, void *arena, const struct op *op) {
     return g->device->backend->nce(g->device, &op->nce, graph_data(g, arena, op->x),
                                    graph_data(g, arena, op->y), graph_data(g, arena, op->dx), NULL,
-                                   op->loss, (char *)arena + g->workspace_offset);
+                                   op->loss, graph_workspace(g, arena, op));
 }
 
 static int run_mirror(const struct graph *g, void *arena, const struct op *op) {

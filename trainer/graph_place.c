@@ -17,6 +17,30 @@ int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS]) {
     return count;
 }
 
+// How many ops later than its end in the tape a filter's gradient is taken to end: what it reads is
+// not written again before, so that nobody has to wait for it.
+#define FILTERS_LATE 24
+
+static int section_end(const struct graph *g, int op) {
+    int end = op;
+
+    while (end + 1 < g->n_ops && g->ops[end + 1].section == g->ops[op].section)
+        end++;
+    return end;
+}
+
+// Op i touches the buffer.
+static void extend(const struct graph *g, struct buffer *b, int i) {
+    int end = i;
+
+    if (g->device->lanes > 1 && g->ops[i].lane == LANE_FILTERS)
+        end = MIN(i + FILTERS_LATE, section_end(g, i));
+    else
+        b->lanes |= 1u << g->ops[i].lane;
+    b->begin = MIN(b->begin, i);
+    b->end = MAX(b->end, end);
+}
+
 static void find_lives(struct graph *g, bool apart) {
     for (int b = 0; b < g->n_buffers; b++) {
         bool always = apart || g->buffers[b].keep;
@@ -26,11 +50,8 @@ static void find_lives(struct graph *g, bool apart) {
     for (int i = 0; i < g->n_ops; i++) {
         int tensors[OP_OPERANDS];
         int count = graph_operands(&g->ops[i], tensors);
-        for (int k = 0; k < count; k++) {
-            struct buffer *b = &g->buffers[g->tensors[tensors[k]].buffer];
-            b->begin = MIN(b->begin, i);
-            b->end = MAX(b->end, i);
-        }
+        for (int k = 0; k < count; k++)
+            extend(g, &g->buffers[g->tensors[tensors[k]].buffer], i);
     }
 }
 
@@ -42,18 +63,29 @@ static int by_size(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static bool lives_meet(const struct buffer *a, const struct buffer *b) {
-    return a->begin <= b->end && b->begin <= a->end;
+static int section_of(const struct graph *g, int op) {
+    return g->n_ops ? g->ops[MIN(MAX(op, 0), g->n_ops - 1)].section : 0;
+}
+
+// In a section the lanes of one do not wait for memory of the other's.
+static bool lanes_meet(const struct graph *g, const struct buffer *a, const struct buffer *b) {
+    return g->device->lanes > 1 && a->lanes != b->lanes &&
+           section_of(g, a->begin) <= section_of(g, b->end) &&
+           section_of(g, b->begin) <= section_of(g, a->end);
+}
+
+static bool lives_meet(const struct graph *g, const struct buffer *a, const struct buffer *b) {
+    return (a->begin <= b->end && b->begin <= a->end) || lanes_meet(g, a, b);
 }
 
 // The lowest offset where `b` fits between those of placed[0..count), sorted by offset, that live
 // when it does. Inserts it there.
-static void place(struct buffer **placed, int count, struct buffer *b) {
+static void place(const struct graph *g, struct buffer **placed, int count, struct buffer *b) {
     size_t offset = 0;
     int at = count;
 
     for (int i = 0; i < count; i++) {
-        if (!lives_meet(placed[i], b))
+        if (!lives_meet(g, placed[i], b))
             continue;
         if (placed[i]->offset >= offset + b->bytes)
             break;
@@ -80,16 +112,30 @@ void graph_place(struct graph *g, bool apart) {
 
     g->workspace_offset = 0;
     for (int i = 0; i < g->n_buffers; i++) {
-        place(placed, i, order[i]);
+        place(g, placed, i, order[i]);
         g->workspace_offset = MAX(g->workspace_offset, order[i]->offset + order[i]->bytes);
     }
-    g->arena_bytes = g->workspace_offset + (g->workspace_bytes + 63) / 64 * 64;
+    g->workspace_bytes = (g->workspace_bytes + 63) / 64 * 64;
+    g->arena_bytes = g->workspace_offset + (size_t)g->device->lanes * g->workspace_bytes;
     free(placed);
     free(order);
+    graph_order(g);
+}
+
+void *graph_workspace(const struct graph *g, void *arena, const struct op *op) {
+    return (char *)arena + g->workspace_offset + (size_t)op->lane * g->workspace_bytes;
 }
 
 size_t graph_arena_bytes(const struct graph *g) {
     return g->arena_bytes;
+}
+
+size_t graph_bytes(const struct graph *g, int tensor) {
+    const struct tensor *t = &g->tensors[tensor];
+    struct tensor_shape s = graph_shape(g, tensor);
+
+    return t->root == tensor ? g->buffers[t->buffer].bytes
+                             : device_tensor_bytes(g->device, &s, t->size.pad);
 }
 
 void *graph_data(const struct graph *g, void *arena, int tensor) {

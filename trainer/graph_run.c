@@ -29,7 +29,7 @@ static struct grad_sum sum(const struct run *r, const struct op *op) {
 }
 
 static int run_conv(const struct run *r, const struct op *op) {
-    void *workspace = r->arena + r->graph->workspace_offset;
+    void *workspace = graph_workspace(r->graph, r->arena, op);
     struct conv_gradients backward = {
         .x = at(r, op->x),
         .dy = at(r, op->dy),
@@ -47,7 +47,7 @@ static int run_conv(const struct run *r, const struct op *op) {
 
 static int run_norm(const struct run *r, const struct op *op) {
     struct device *d = r->graph->device;
-    void *workspace = r->arena + r->graph->workspace_offset;
+    void *workspace = graph_workspace(r->graph, r->arena, op);
     const struct norm_affine *affine = op->affine ? &op->affine->values : NULL;
     struct norm_dropout draws = {(uint64_t)op->draw};
     const struct norm_dropout *dropout = op->draw >= 0 ? &draws : NULL;
@@ -117,17 +117,55 @@ static int run_op(const struct run *r, const struct op *op) {
     return op->kind <= OP_PENALTY ? graph_penalty_run(r->graph, r->arena, op) : run_loss(r, op);
 }
 
-int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook) {
+int graph_run_op(const struct graph *g, void *arena, const struct op *op) {
     struct run r = {.graph = g, .backend = g->device->backend, .arena = arena};
 
+    return run_op(&r, op);
+}
+
+// An op of a tape with lanes, behind what it waits for.
+static int issue(const struct graph *g, void *arena, const struct op *op) {
+    const struct backend *b = g->device->backend;
+    int err = ERR_OK;
+
+    b->lane_choose(g->device, op->lane);
+    for (int i = 0; i < op->n_waits && !err; i++)
+        err = b->lane_wait(g->device, g->ops[op->waits[i]].mark);
+    if (!err)
+        err = graph_run_op(g, arena, op);
+    if (!err && op->mark >= 0)
+        err = b->lane_mark(g->device, op->mark);
+    return err;
+}
+
+// Lane 0 goes on when all have ended: the last op of each other lane has a mark.
+static int join_lanes(const struct graph *g, int from, int to) {
+    const struct backend *b = g->device->backend;
+    bool joined[DEVICE_LANES] = {true};
+    int err = ERR_OK;
+
+    b->lane_choose(g->device, 0);
+    for (int i = to - 1; i >= from && !err; i--)
+        if (!joined[g->ops[i].lane]) {
+            joined[g->ops[i].lane] = true;
+            err = b->lane_wait(g->device, g->ops[i].mark);
+        }
+    return err;
+}
+
+int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook) {
+    bool lanes = g->device->lanes > 1;
+
+    if (lanes && from < to && g->ops[from].section != g->ops[to - 1].section)
+        BUG("ops %d to %d are of several sections", from, to);
     for (int i = from; i < to; i++) {
-        int err = run_op(&r, &g->ops[i]);
+        int err = lanes ? issue(g, arena, &g->ops[i]) : graph_run_op(g, arena, &g->ops[i]);
         if (err)
             return err;
         if (hook && hook->between_ops)
             hook->between_ops(hook->context);
     }
-    return ERR_OK;
+    return lanes ? join_lanes(g, from, to) : ERR_OK;
 }
 
 void graph_count_batches(const struct graph *g, int from, int to) {

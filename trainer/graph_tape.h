@@ -30,6 +30,7 @@ enum op_kind {
 struct buffer {
     size_t bytes, offset;
     int begin, end;
+    unsigned lanes; // 1 << those of the ops that touch it, but for the filters' gradients
     bool keep;
 };
 
@@ -53,6 +54,10 @@ struct tensor {
 // Operands are tensors, -1 where an op has none.
 struct op {
     enum op_kind kind;
+    int lane, section;
+    int mark;    // what other ops wait for it by; -1: none does
+    int n_waits; // ops of other lanes that it waits for
+    int waits[DEVICE_LANES - 1];
     int x, skip, y, stats; // inputs and outputs of the forward op
     int y_dual;            // OP_DUAL: of skip, what y is of x; OP_DUAL_BACKWARD: its gradient
     int dy, dx, dskip;     // OP_CONV_BACKWARD: dy is one tensor; others sum `part`
@@ -79,6 +84,7 @@ struct op {
 struct graph {
     struct device *device;
     int n_buffers, n_tensors, n_ops, n_trained;
+    int lane, section; // of what is appended
     struct buffer *buffers;
     struct tensor *tensors;
     struct op *ops;
@@ -91,6 +97,9 @@ struct op *graph_append(struct graph *g, enum op_kind kind);
 
 // A new tensor with memory of its own.
 int graph_tensor(struct graph *g, struct graph_size size);
+
+// Bytes of a tensor, its border included.
+size_t graph_bytes(const struct graph *g, int tensor);
 
 struct tensor_shape graph_shape(const struct graph *g, int tensor); // without the border
 
@@ -112,6 +121,25 @@ int graph_cut_run(const struct graph *g, void *arena, const struct op *op);
 bool graph_was_trained(struct graph *g, const void *parameters);
 void graph_dual_backward(struct graph *g, struct op forward);
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op);
+
+// The lane of filters' gradients.
+#define LANE_FILTERS (DEVICE_LANES - 1)
+
+// Fills waits and marks.
+void graph_order(struct graph *g);
+// Where a lane's scratch is.
+void *graph_workspace(const struct graph *g, void *arena, const struct op *op);
+// Issues one op, whatever it has to wait for.
+int graph_run_op(const struct graph *g, void *arena, const struct op *op);
+// Memory that an op touches: [begin, end) of the arena, or one address that stands for a parameter,
+// a statistic or a loss.
+struct graph_span {
+    bool in_arena, write;
+    uintptr_t begin, end;
+};
+#define GRAPH_SPANS 24
+int graph_spans(const struct graph *g, const struct op *op, struct graph_span ret[GRAPH_SPANS]);
+bool graph_spans_conflict(const struct graph_span *a, const struct graph_span *b);
 
 struct tensor *graph_root(const struct graph *g, int tensor);
 

@@ -109,12 +109,14 @@ static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
            !net_couples_pictures(m->nets[NET_G_A]);
 }
 
-// What is sent to the pool. A net with running statistics has to see its batches in the order of
-// the reference: of each direction the fake, then its reconstruction, and identities last.
+// What is sent to the pool. The two directions have a lane each. A net with running statistics has
+// to see its batches in the order of the reference: of each direction the fake, then its
+// reconstruction, and identities last.
 static int generate(struct model *m, struct tape *t) {
     int err = ERR_OK;
 
     for (int d = 0; d < 2 && !err; d++) {
+        graph_lane(t->graph, d);
         err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : fake(m, t, d);
         if (!err && net_couples_pictures(m->nets[NET_G_A]))
             err = reconstruct(m, t, d);
@@ -203,20 +205,26 @@ static int build(struct model *m, struct tape *t) {
     add_inputs(m, t, judged);
     if (!err)
         err = generate(m, t);
-    t->generate.end = t->update_g.begin = graph_n_ops(t->graph);
-    for (int d = 0; d < 2 && !err; d++)
+    t->generate.end = t->update_g.begin = graph_section(t->graph);
+    for (int d = 0; d < 2 && !err; d++) {
+        graph_lane(t->graph, d);
         err = generator_losses(m, t, d);
+    }
     if (err)
         return err;
     graph_backward(t->graph);
-    t->update_g.end = t->update_d.begin = graph_n_ops(t->graph);
-    for (int d = 0; d < 2 && !err; d++)
+    t->update_g.end = t->update_d.begin = graph_section(t->graph);
+    for (int d = 0; d < 2 && !err; d++) {
+        graph_lane(t->graph, d);
         err = discriminator_losses(m, t, d, judged[other(d)]);
+    }
     if (err)
         return err;
     graph_backward(t->graph);
-    for (int d = 0; d < 2 && !err; d++)
+    for (int d = 0; d < 2 && !err; d++) {
+        graph_lane(t->graph, d);
         err = model_add_penalty(m, t, m->nets[NET_D_A + d], (enum model_domain)other(d));
+    }
     if (err)
         return err;
     t->update_d.end = graph_n_ops(t->graph);

@@ -69,10 +69,12 @@ static int discriminator_losses(struct model *m, struct tape *t) {
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_FAKE]);
+    graph_lane(t->graph, 1);
     err = judge(m, t, t->real[MODEL_B], NET_TRAIN, &map);
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 0.5, &t->loss[LOSS_D_REAL]);
+    graph_lane(t->graph, 0);
     return ERR_OK;
 }
 
@@ -92,7 +94,7 @@ static int build(struct model *m, struct tape *t) {
 
     if (!err)
         err = generate(m, t);
-    t->generate.end = t->update_d.begin = graph_n_ops(t->graph);
+    t->generate.end = t->update_d.begin = graph_section(t->graph);
     if (!err)
         err = discriminator_losses(m, t);
     if (err)
@@ -101,7 +103,7 @@ static int build(struct model *m, struct tape *t) {
     err = model_add_penalty(m, t, m->nets[NET_D], MODEL_B);
     if (err)
         return err;
-    t->update_d.end = t->update_g.begin = graph_n_ops(t->graph);
+    t->update_d.end = t->update_g.begin = graph_section(t->graph);
     err = generator_losses(m, t);
     if (err)
         return err;

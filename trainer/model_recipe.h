@@ -16,7 +16,7 @@ struct tape_shape {
 };
 
 // Ops [begin, end) of a tape.
-struct part {
+struct model_part {
     int begin, end;
     struct device_section *section; // NULL: not run since the arena's last move
 };
@@ -32,7 +32,7 @@ struct tape {
     struct tape_shape shape;
     uint64_t used; // the model's clock at its last use
     struct graph *graph;
-    struct part generate, update_g, update_d;
+    struct model_part generate, update_g, update_d;
     int real[2], pooled[2], fake[2], rec[2], idt[2];
     int seen[2];  // what G reads, if that is a copy of `real`
     int mixed[2]; // of a gradient penalty: what the discriminator of a domain reads
@@ -47,7 +47,7 @@ struct translation {
     int net, n, h, w;
     uint64_t used;
     struct graph *graph; // NULL: free slot
-    struct part all;
+    struct model_part all;
     int x, y;
     float *host; // shared memory for y; NULL where the device is not apart
 };
@@ -101,14 +101,14 @@ extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_c
 int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes);
 
 // Runs a part of a tape of its own, with Adam and what follows from it if `optimizer` is not NULL.
-struct part_run {
+struct model_run {
     struct graph *graph;
     void *arena;
     struct device_values values;
     struct optimizer *optimizer;
 };
-int model_run_part(struct model *m, struct part *part, struct part_run *run);
-void model_drop_part(struct model *m, struct part *part);
+int model_run_part(struct model *m, struct model_part *part, struct model_run *run);
+void model_drop_part(struct model *m, struct model_part *part);
 
 void model_translation_fini(struct model *m, struct translation *t);
 

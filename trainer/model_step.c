@@ -13,18 +13,18 @@ int model_copy_in(struct model *m, void *to, const void *from, size_t bytes) {
 
 // ---- sections ----
 
-void model_drop_part(struct model *m, struct part *part) {
+void model_drop_part(struct model *m, struct model_part *part) {
     m->device->backend->section_free(part->section);
     part->section = NULL;
 }
 
-static int issue(struct model *m, const struct part *part, const struct part_run *r) {
+static int issue(struct model *m, const struct model_part *part, const struct model_run *r) {
     int err = graph_run(r->graph, r->arena, part->begin, part->end, &m->hook);
 
     return err || !r->optimizer ? err : optimizer_update(r->optimizer);
 }
 
-int model_run_part(struct model *m, struct part *part, struct part_run *r) {
+int model_run_part(struct model *m, struct model_part *part, struct model_run *r) {
     const struct backend *b = m->device->backend;
     bool wanted = false;
     int err = part->section ? ERR_OK : b->section_new(m->device, &part->section), end;
@@ -42,11 +42,11 @@ int model_run_part(struct model *m, struct part *part, struct part_run *r) {
     return err ? err : end;
 }
 
-static int run(struct model *m, struct part *part, struct optimizer *optimizer, double lr) {
-    struct part_run r = {.graph = m->tape->graph,
-                         .arena = m->arena,
-                         .values = {.lr = lr, .seed = m->options.seed, .step = m->step},
-                         .optimizer = optimizer};
+static int run(struct model *m, struct model_part *part, struct optimizer *optimizer, double lr) {
+    struct model_run r = {.graph = m->tape->graph,
+                          .arena = m->arena,
+                          .values = {.lr = lr, .seed = m->options.seed, .step = m->step},
+                          .optimizer = optimizer};
 
     return model_run_part(m, part, &r);
 }

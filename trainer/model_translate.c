@@ -117,7 +117,7 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
     }
     t->used = ++m->clock;
     err = graph_write(t->graph, m->translation_arena, t->x, PICTURE_FLOATS, x);
-    struct part_run run = {.graph = t->graph, .arena = m->translation_arena};
+    struct model_run run = {.graph = t->graph, .arena = m->translation_arena};
     if (!err)
         err = model_run_part(m, &t->all, &run);
     if (!err)
