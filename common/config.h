@@ -32,6 +32,7 @@ struct config {
     struct config_trainer trainer;
     struct config_pool pool;
     struct config_monitor monitor;
+    struct config_translate translate;
     struct config_supervisor supervisor;
 };
 

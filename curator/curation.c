@@ -179,6 +179,7 @@ static void add_settings(struct text *t, const struct config_curator *settings) 
 #define ADD_trainer(...)
 #define ADD_pool(...)
 #define ADD_monitor(...)
+#define ADD_translate(...)
 #define ADD_supervisor(...)
 #define ADD_curator(...) text_add(t, __VA_ARGS__);
 #define INT(section, key, ...) ADD_##section(#key " %lld\n", (long long)s.key)

@@ -27,7 +27,7 @@ struct job {
     struct conveyor_job public;
     enum stage stage;
     uint8_t *file;
-    size_t file_size, bytes;
+    size_t file_size;
 };
 
 struct conveyor {
@@ -47,8 +47,10 @@ struct conveyor {
     bool stopped;
 };
 
-size_t conveyor_bytes(const struct conveyor_options *o, int w, int h) {
-    return (size_t)w * (size_t)h * (size_t)(o->channels_in + o->channels_out);
+// Decoding a progressive JPEG takes two bytes a sample besides the picture, encoding a PNG that
+// does not get smaller twice its size; between them both pictures are held.
+size_t conveyor_bytes(const struct conveyor_options *o, int w, int h, size_t file_bytes) {
+    return file_bytes + (size_t)w * (size_t)h * (size_t)(3 * MAX(o->channels_in, o->channels_out));
 }
 
 // ---- the steps of a job; called without the lock ----
@@ -61,7 +63,7 @@ static int read_job(const struct conveyor *c, struct job *j) {
     if (!err)
         err = image_probe(path, j->file, j->file_size, &c->options.how.limits, &info);
     if (!err)
-        j->bytes = conveyor_bytes(&c->options, info.w, info.h);
+        j->public.bytes = conveyor_bytes(&c->options, info.w, info.h, j->file_size);
     return err;
 }
 
@@ -88,7 +90,7 @@ static void end(struct conveyor *c, struct job *j, int err) {
     bool held = j->stage >= DECODING;
 
     j->stage = ENDED;
-    c->in_flight -= held ? j->bytes : 0;
+    c->in_flight -= held ? j->public.bytes : 0;
     free(j->file);
     j->file = NULL;
     image_fini(&j->public.in);
@@ -103,7 +105,7 @@ static void fail_all(struct conveyor *c, int err) {
 }
 
 static bool has_room(const struct conveyor *c, const struct job *j) {
-    return !c->in_flight || c->in_flight + j->bytes <= c->options.bytes;
+    return !c->in_flight || c->in_flight + j->public.bytes <= c->options.bytes;
 }
 
 static struct job *to_write(struct conveyor *c) {
@@ -133,7 +135,7 @@ static void write_one(struct conveyor *c, struct job *j) {
 static void decode_one(struct conveyor *c, struct job *j) {
     j->stage = DECODING;
     c->n_read--;
-    c->in_flight += j->bytes;
+    c->in_flight += j->public.bytes;
     pthread_mutex_unlock(&c->lock);
     int err = decode_job(c, j);
     pthread_mutex_lock(&c->lock);

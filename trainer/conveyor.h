@@ -20,6 +20,7 @@ struct conveyor;
 
 struct conveyor_job {
     const struct listing_item *item;
+    size_t bytes;     // see conveyor_bytes
     struct image in;  // decoded
     struct image out; // to be made; taken by conveyor_give
 };
@@ -39,8 +40,8 @@ struct conveyor_options {
 
 struct conveyor *conveyor_open(const struct conveyor_options *options);
 
-// What a picture of w x h takes of `bytes` while it is under way.
-size_t conveyor_bytes(const struct conveyor_options *options, int w, int h);
+// What a picture takes of `bytes` while it is under way: at most, in any of its stages.
+size_t conveyor_bytes(const struct conveyor_options *options, int w, int h, size_t file_bytes);
 
 // The next picture; NULL: there is none, or all has ended because of a failure that
 // conveyor_close returns. With `holds` the caller has pictures that he has not given back: then

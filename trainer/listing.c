@@ -140,7 +140,7 @@ static int list_single(struct walk *w) {
 static int choose_format(struct walk *w) {
     const struct listing_options *o = w->options;
     bool jpeg = listing_is_jpeg(o->out), is_file = jpeg || is_png(o->out);
-    w->format = o->format ? o->format : "png";
+    w->format = o->format ? o->format : o->usual;
     if (!is_file || fs_is_dir(o->in) || fs_is_dir(o->out) || !o->format ||
         jpeg == !strcmp(o->format, "jpg"))
         return ERR_OK;

@@ -18,7 +18,8 @@ enum listing_existing { LISTING_REFUSE, LISTING_REPLACE, LISTING_KEEP };
 
 struct listing_options {
     const char *in, *out;
-    const char *format; // "png", "jpg"; NULL: by the end of OUT's name, else png
+    const char *format; // "png", "jpg"; NULL: by the end of OUT's name, else `usual`
+    const char *usual;
     bool recursive;     // also the folders under IN
     enum listing_existing existing;
 };

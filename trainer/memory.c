@@ -62,3 +62,13 @@ size_t memory_available(void) {
 
     return machine ? MIN(machine, group_available()) : 0;
 }
+
+const char *memory_text(size_t bytes, char ret[16]) {
+    double mib = (double)bytes / (1 << 20);
+
+    if (mib < 1000)
+        (void)snprintf(ret, 16, "%.0f MiB", mib); // fits
+    else
+        (void)snprintf(ret, 16, "%.1f GiB", mib / 1024);
+    return ret;
+}

@@ -11,4 +11,7 @@ size_t memory_peak(void);
 // group (cgroup v2) allows less. 0: unknown.
 size_t memory_available(void);
 
+// "1.5 GiB", "300 MiB"; returns ret.
+const char *memory_text(size_t bytes, char ret[16]);
+
 #endif

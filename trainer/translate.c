@@ -2,6 +2,7 @@
 //
 // Knows no sockets; the run need not be up.
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "image_settings.h"
 #include "listing.h"
 #include "log.h"
+#include "memory.h"
 #include "origin.h"
 #include "tally.h"
 #include "threads.h"
@@ -41,6 +43,10 @@ static const char help[] =
     "  --quality Q       of jpg, 1 to 100; default 95\n"
     "  --resume          leave outputs that are there, make the rest\n"
     "  --force           replace outputs that are there\n"
+    "  --memory SIZE     what all of it may take, like \"1 GiB\": a picture that needs more is "
+    "done\n"
+    "                    in bands of rows, without a seam; default: translate.memory of the run\n"
+    "  --scratch DIR     for files that bands need where that does not suffice; default: OUT\n"
     "  --batch N         pictures of one size at a time; default 1\n"
     "  --threads T       of the network; default: one per core\n"
     "  --jobs N          threads that read and write pictures beside it; default 2\n"
@@ -62,7 +68,9 @@ static const char help[] =
 struct request {
     struct origin_request origin;
     struct listing_options listing;
-    int batch, jobs, quality, megapixels;
+    int64_t memory; // -1: as the settings say
+    const char *scratch;
+    int batch, jobs, quality, megapixels; // quality 0: as the settings say
     bool quiet;
 };
 
@@ -102,6 +110,8 @@ enum flag {
     QUALITY,
     RESUME,
     FORCE,
+    MEMORY,
+    SCRATCH,
     BATCH,
     THREADS,
     JOBS,
@@ -124,6 +134,8 @@ static const struct option flags[] = {
     {"quality", 1, NULL, QUALITY},
     {"resume", 0, NULL, RESUME},
     {"force", 0, NULL, FORCE},
+    {"memory", 1, NULL, MEMORY},
+    {"scratch", 1, NULL, SCRATCH},
     {"batch", 1, NULL, BATCH},
     {"threads", 1, NULL, THREADS},
     {"jobs", 1, NULL, JOBS},
@@ -163,6 +175,13 @@ static int read_flag(int flag, const char *value, struct request *r) {
         return read_existing(LISTING_KEEP, r);
     case FORCE:
         return read_existing(LISTING_REPLACE, r);
+    case MEMORY:
+        return config_parse_size(value, &r->memory)
+                   ? ERR_OK
+                   : err_set(ERR_USAGE, "--memory is a size like \"1 GiB\", not '%s'", value);
+    case SCRATCH:
+        r->scratch = value;
+        return ERR_OK;
     case BATCH:
         return read_number("batch", value, 256, &r->batch);
     case THREADS:
@@ -188,7 +207,7 @@ static int read_flag(int flag, const char *value, struct request *r) {
 }
 
 static int read_arguments(int argc, char **argv, struct request *ret) {
-    struct request r = {.batch = 1, .jobs = 2, .quality = 95, .megapixels = 64};
+    struct request r = {.memory = -1, .batch = 1, .jobs = 2, .megapixels = 64};
     int flag, err = ERR_OK;
     while (!err && (flag = getopt_long(argc, argv, "r", flags, NULL)) != -1)
         err = read_flag(flag, optarg, &r);
@@ -221,51 +240,88 @@ static struct image_how how_of(const struct origin *origin, int megapixels) {
     return image_settings_how(loader, (int64_t)megapixels << 20);
 }
 
+// Where neither the command line nor the name of OUT says it, the run's settings do.
+static void take_settings(const struct config *c, struct request *r) {
+    if (r->memory < 0)
+        r->memory = c ? c->translate.memory : 0;
+    if (!r->quality)
+        r->quality = c ? (int)c->translate.quality : 95;
+    r->listing.usual = c ? c->translate.format : "png";
+}
+
+// The folder of the first output, which listing_make has made.
+static char *scratch_folder(const struct request *r, const struct listing *listing) {
+    if (r->scratch || !listing->n)
+        return xstrdup(r->scratch ? r->scratch : ".");
+    const char *out = listing->items[0].out, *slash = strrchr(out, '/');
+    return slash ? xasprintf("%.*s", (int)MAX(slash - out, 1), out) : xstrdup(".");
+}
+
 static int translate(const struct request *r, const struct listing *listing, struct origin *origin,
                      struct tally *tally) {
+    size_t memory = (size_t)r->memory;
     struct conveyor_options conveyor = {
         .listing = listing,
         .channels_in = translator_channels_in(origin->translator),
         .channels_out = translator_channels_out(origin->translator),
         .threads = r->jobs,
         .quality = r->quality,
-        .bytes = IN_FLIGHT,
+        .bytes = memory ? MIN(IN_FLIGHT, memory / 8) : IN_FLIGHT,
         .how = how_of(origin, r->megapixels),
         .ended = ended,
         .context = tally,
     };
-    struct translation_options options = {.translator = origin->translator,
-                                          .conveyor = conveyor_open(&conveyor),
-                                          .tally = tally,
-                                          .batch = r->batch};
-    int err = translation_run(&options), closed = conveyor_close(options.conveyor);
+    char *scratch = scratch_folder(r, listing);
+    struct translation_options o = {.translator = origin->translator,
+                                    .tally = tally,
+                                    .batch = r->batch,
+                                    .memory = memory,
+                                    .resident = memory_resident(),
+                                    .in_flight = conveyor.bytes,
+                                    .scratch = scratch};
+    o.conveyor = conveyor_open(&conveyor);
+    int err = translation_run(&o), closed = conveyor_close(o.conveyor);
+    free(scratch);
     return err ? err : closed;
 }
 
-static int run(const struct request *r) {
+static int translate_listing(const struct request *r, const struct listing *listing,
+                             struct origin *origin) {
+    struct tally *tally = tally_new(listing->n, r->quiet);
+    if (!r->quiet)
+        say_lines(tally, origin->text);
+    int err = translate(r, listing, origin, tally), failed = tally_failed(tally);
+    tally_end(tally, listing->present);
+    if (!err && failed)
+        err = err_set(ERR_FORMAT, "%d of %d files could not be translated", failed, listing->n);
+    return err;
+}
+
+static int run(struct request *r) {
     struct listing listing = {0};
     struct origin origin = {0};
-    int err = origin_open(&r->origin, &origin), failed = 0;
-    if (!err)
-        err = listing_make(&r->listing, &listing);
+    int err = origin_open(&r->origin, &origin);
     if (!err) {
-        struct tally *tally = tally_new(listing.n, r->quiet);
-        if (!r->quiet)
-            say_lines(tally, origin.text);
-        err = translate(r, &listing, &origin, tally);
-        failed = tally_failed(tally);
-        tally_end(tally, listing.present);
+        take_settings(origin.config, r);
+        err = listing_make(&r->listing, &listing);
     }
-    if (!err && failed)
-        err = err_set(ERR_FORMAT, "%d of %d files could not be translated", failed, listing.n);
+    if (!err)
+        err = translate_listing(r, &listing, &origin);
     origin_close(&origin);
     listing_fini(&listing);
     return err;
 }
 
+// Memory that is given back is given to the system, so that a bound on it can be kept.
+static void return_memory(void) {
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20); // without it, it takes some more
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
 int main(int argc, char **argv) {
     threads_wait_briefly(argv);
     struct request request;
+    return_memory();
     log_name("translate");
     int err = read_arguments(argc, argv, &request);
     if (!err)

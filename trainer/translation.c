@@ -1,11 +1,16 @@
 #include "translation.h"
 
+#include <stdlib.h>
+
+#include "bands.h"
 #include "err.h"
 #include "memory.h"
 #include "picture.h"
 #include "util.h"
 
 #define BATCH_MAX 256
+// Stacks, code that is not touched yet, the libraries' own tables.
+#define OTHERS ((size_t)48 << 20)
 
 // Pictures of one padded size that will go together.
 struct group {
@@ -36,31 +41,24 @@ static void take(struct translator *t, const struct group *g) {
     }
 }
 
-static double gib(size_t bytes) {
-    return (double)bytes / (1 << 30);
-}
-
 // Whether this machine has the memory: better said before than met in the middle.
 static int check_memory(const struct group *g, size_t need) {
     size_t available = memory_available();
     const struct conveyor_job *j = g->jobs[0];
+    char text[3][16];
 
     if (!available || need <= available)
         return ERR_OK;
     return err_set(ERR_LIMIT,
-                   "'%s' of %dx%d needs %.1f GiB of memory to be translated whole, %.1f GiB are "
-                   "free",
-                   j->item->in, j->in.w, j->in.h, gib(need), gib(available));
+                   "'%s' of %dx%d needs %s of memory to be translated whole, %s are free: "
+                   "--memory \"%s\" does it in bands",
+                   j->item->in, j->in.w, j->in.h, memory_text(need, text[0]),
+                   memory_text(available, text[1]), memory_text(available / 2, text[2]));
 }
 
 static int translate_whole(struct translator *t, const struct group *g) {
-    size_t need;
-    int err = translator_bytes(t, g->n, g->h, g->w, &need);
+    int err = translator_shape(t, g->n, g->h, g->w);
 
-    if (!err)
-        err = check_memory(g, need);
-    if (!err)
-        err = translator_shape(t, g->n, g->h, g->w);
     if (err)
         return err;
     fill(t, g);
@@ -70,9 +68,100 @@ static int translate_whole(struct translator *t, const struct group *g) {
     return err;
 }
 
-// Whether the next picture may fare better.
-static bool is_about_one_picture(int err) {
-    return err == ERR_FORMAT || err == ERR_IO || err == ERR_SHAPE || err == ERR_LIMIT;
+static int translate_unbounded(struct translator *t, const struct group *g) {
+    size_t need;
+    int err = check_memory(g, translator_least_bytes(t, g->n, g->h, g->w));
+
+    if (!err)
+        err = translator_bytes(t, g->n, g->h, g->w, &need);
+    if (!err)
+        err = check_memory(g, need);
+    return err ? err : translate_whole(t, g);
+}
+
+// ---- with a bound ----
+
+// What the bound leaves for the net's maps.
+static size_t left(const struct translation_options *o, const struct conveyor_job *j) {
+    size_t taken = o->resident + OTHERS + MAX(o->in_flight, j->bytes);
+
+    return o->memory > taken ? o->memory - taken : 0;
+}
+
+// Whether the group may go whole. Tapes are built only where they may.
+static int fits(const struct translation_options *o, const struct group *g, bool *ret) {
+    struct translator *t = o->translator;
+    size_t room = left(o, g->jobs[0]), need;
+    int err;
+
+    *ret = false;
+    if (translator_least_bytes(t, g->n, g->h, g->w) > room)
+        return ERR_OK;
+    err = translator_bytes(t, g->n, g->h, g->w, &need);
+    if (!err)
+        *ret = need + net_bytes(translator_net(t)) <= room;
+    return err;
+}
+
+static void tell(void *context, double done) {
+    tally_part(context, done);
+}
+
+static void say_scratch(const struct translation_options *o, const struct conveyor_job *j,
+                        size_t bytes) {
+    char size[16];
+    char *text = xasprintf("'%s' of %dx%d in bands, with %s of scratch files in '%s'", j->item->in,
+                           j->in.w, j->in.h, memory_text(bytes, size), o->scratch);
+
+    tally_say(o->tally, text);
+    free(text);
+}
+
+static int translate_in_bands(const struct translation_options *o, struct conveyor_job *j) {
+    size_t room = left(o, j), packed = net_bytes(translator_net(o->translator));
+    struct bands_options bands = {.translator = o->translator,
+                                  .memory = room > packed ? room - packed : 0,
+                                  .scratch = o->scratch,
+                                  .part = tell,
+                                  .context = o->tally};
+    struct bands_need need;
+    int err = bands_need(&bands, j->in.w, j->in.h, &need);
+
+    if (err)
+        return err;
+    if (need.least > bands.memory)
+        return err_set(
+            ERR_LIMIT, "'%s' of %dx%d needs at least --memory \"%zu MiB\", even in bands",
+            j->item->in, j->in.w, j->in.h, ((o->memory - bands.memory + need.least) >> 20) + 1);
+    if (need.scratch)
+        say_scratch(o, j, need.scratch);
+    translator_trim(o->translator);
+    err = bands_translate(&bands, &j->in, &j->out);
+    return err ? err_prefix(err, "'%s'", j->item->in) : ERR_OK;
+}
+
+static int translate_bounded(const struct translation_options *o, struct group *g);
+
+// One by one, what is too much together.
+static int translate_singly(const struct translation_options *o, struct group *g) {
+    int err = ERR_OK;
+
+    for (int i = 0; i < g->n && !err; i++) {
+        struct group one = {.n = 1, .h = g->h, .w = g->w, .jobs = {g->jobs[i]}};
+        err = translate_bounded(o, &one);
+    }
+    return err;
+}
+
+static int translate_bounded(const struct translation_options *o, struct group *g) {
+    bool whole;
+    int err = fits(o, g, &whole);
+
+    if (err)
+        return err;
+    if (whole)
+        return translate_whole(o->translator, g);
+    return g->n > 1 ? translate_singly(o, g) : translate_in_bands(o, g->jobs[0]);
 }
 
 static void give_all(const struct translation_options *o, struct group *g, int err) {
@@ -81,10 +170,15 @@ static void give_all(const struct translation_options *o, struct group *g, int e
     g->n = 0;
 }
 
+// Whether the next picture may fare better.
+static bool is_about_one_picture(int err) {
+    return err == ERR_FORMAT || err == ERR_IO || err == ERR_SHAPE || err == ERR_LIMIT;
+}
+
 static int flush(const struct translation_options *o, struct group *g) {
     if (!g->n)
         return ERR_OK;
-    int err = translate_whole(o->translator, g);
+    int err = o->memory ? translate_bounded(o, g) : translate_unbounded(o->translator, g);
     give_all(o, g, err);
     return err && !is_about_one_picture(err) ? err : ERR_OK;
 }

@@ -212,6 +212,30 @@ static int make_room(struct translator *t, const struct tape *tape) {
     return ERR_OK;
 }
 
+// A convolution or a norm has what it reads and what it gives at the same time.
+size_t translator_least_bytes(const struct translator *t, int n, int h, int w) {
+    size_t most = 0;
+
+    for (int i = 0; i < net_n_layers(t->net); i++) {
+        struct net_layer l = net_layer(t->net, i);
+        int up = l.up ? 2 : 1;
+        struct conv_shape s = {.h = up * h + 2 * l.border,
+                               .w = up * w + 2 * l.border,
+                               .r = l.conv.r,
+                               .stride = l.conv.stride,
+                               .pad = l.conv.pad,
+                               .out_pad = l.conv.out_pad,
+                               .transposed = l.conv.transposed};
+        size_t in = (size_t)h * (size_t)w * (size_t)l.c;
+        conv_output_size(&s, &h, &w);
+        size_t out = (size_t)h * (size_t)w * (size_t)l.conv.k;
+        most = MAX(most, out + MAX(in, l.norm == NORM_NONE ? 0 : out));
+        h = l.blur ? (h + 1) / 2 : h;
+        w = l.blur ? (w + 1) / 2 : w;
+    }
+    return most * (size_t)n * sizeof(float);
+}
+
 int translator_shape(struct translator *t, int n, int h, int w) {
     struct tape *tape;
     int err = tape_of(t, n, h, w, &tape);

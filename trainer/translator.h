@@ -48,6 +48,9 @@ int translator_padded(const struct translator *t, int side);
 // the tape if it is new, allocates no arena. ERR_SHAPE, ERR_DEVICE.
 int translator_bytes(struct translator *t, int n, int h, int w, size_t *ret_bytes);
 
+// The same without building anything: no more than translator_bytes would say, mostly most of it.
+size_t translator_least_bytes(const struct translator *t, int n, int h, int w);
+
 // Selects the tape for n pictures of h x w. ERR_SHAPE, ERR_DEVICE, ERR_LIMIT.
 int translator_shape(struct translator *t, int n, int h, int w);
 // [n,h,w,c] of the selected shape; valid until the next translator_shape.

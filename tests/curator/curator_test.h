@@ -33,6 +33,7 @@ static struct curation curation;
 #define PUT_trainer(...)
 #define PUT_pool(...)
 #define PUT_monitor(...)
+#define PUT_translate(...)
 #define PUT_supervisor(...)
 #define PUT_curator(...) __VA_ARGS__,
 #define INT(section, key, value, ...) PUT_##section(.key = value)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -310,6 +311,66 @@ static void picture_beyond_the_bound_is_left_out(void **state) {
     assert_true(fs_exists("out/a.png"));
 }
 
+// Peak resident bytes of the program with these words; it must succeed.
+static size_t peak_of(char *const *words) {
+    struct rusage usage;
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (!pid) {
+        execv(program, words);
+        _exit(127);
+    }
+    assert_int_equal(wait4(pid, &status, 0, &usage), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    return (size_t)usage.ru_maxrss << 10;
+}
+
+static void memory_is_bounded(void **state) {
+    size_t bound = (size_t)108 << 20;
+    if (strstr(program, "-san"))
+        skip(); // the sanitizer's own memory
+    make_picture("in/large.png", 2000, 1500, 3);
+    char *whole[] = {"translate", "--run", "run", "--quiet", "in/large.png", "whole.png", NULL};
+    char *bands[] = {"translate", "--run",        "run",       "--quiet", "--memory",
+                     "108 MiB",    "in/large.png", "bands.png", NULL};
+    size_t free_peak = peak_of(whole), peak = peak_of(bands);
+    if (free_peak <= bound) // else the bound would show nothing
+        fail_msg("whole it takes only %zu MiB", free_peak >> 20);
+    if (peak > bound)
+        fail_msg("%zu MiB of %zu", peak >> 20, bound >> 20);
+    struct image a, b;
+    assert_int_equal(image_load("whole.png", &image_default_limits, 3, &a), ERR_OK);
+    assert_int_equal(image_load("bands.png", &image_default_limits, 3, &b), ERR_OK);
+    for (int i = 0; i < 3 * 2000 * 1500; i++)
+        assert_true(abs(a.pixels[i] - b.pixels[i]) <= 1);
+    image_fini(&a);
+    image_fini(&b);
+}
+
+static void too_small_a_bound_says_what_would_do(void **state) {
+    make_picture("in/large.png", 2000, 1500, 3);
+    RUNS(1, "--run run --memory '8 MiB' in/large.png out.png");
+    SAYS("'in/large.png' of 2000x1500 needs at least --memory \"");
+    RUNS(2, "--run run --memory lots in/large.png out.png");
+    SAYS("--memory is a size like \"1 GiB\"");
+    RUNS(1, "--run run --memory '108 MiB' --scratch gone in/large.png out.png");
+    SAYS("gone");
+}
+
+static void settings_of_the_run_count(void **state) {
+    write_text("run/pipeline.conf",
+               "trainer = { netG = \"resnet_6blocks\"; ngf = 4; ndf = 4; device = \"cpu\" }\n"
+               "translate = { memory = \"8 MiB\"; format = \"jpg\" }\n");
+    RUNS(1, "--run run in/b.png out");
+    SAYS("needs at least --memory");
+    RUNS(0, "--run run --memory '0 B' in/b.png out");
+    assert_true(fs_exists("out/b.jpg"));
+    RUNS(0, "--run run --memory '0 B' in/b.png out/b.png");
+    assert_translated("in/b.png", "out/b.png", 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(folder_is_translated_and_broken_files_are_named, make_folder),
@@ -321,6 +382,9 @@ int main(void) {
         cmocka_unit_test_setup(wrong_use_is_refused_before_anything_is_done, make_folder),
         cmocka_unit_test_setup(damaged_weights_are_refused, make_folder),
         cmocka_unit_test_setup(picture_beyond_the_bound_is_left_out, make_folder),
+        cmocka_unit_test_setup(memory_is_bounded, make_folder),
+        cmocka_unit_test_setup(too_small_a_bound_says_what_would_do, make_folder),
+        cmocka_unit_test_setup(settings_of_the_run_count, make_folder),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
