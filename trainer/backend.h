@@ -445,6 +445,8 @@ struct backend {
     // lr and t are those of the section's values.
     int (*adam)(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
                 float *v);
+    // y = a x + b y, a and b rounded to float, each operation too.
+    int (*blend)(struct device *d, size_t count, double a, const float *x, double b, float *y);
     // Sets *ret_bad (shared_new's) to 1 if a number is not finite; leaves it as it is otherwise.
     int (*finite)(struct device *d, size_t count, const float *x, int *ret_bad);
 };

@@ -279,6 +279,11 @@ static int adam(struct device *d, const struct adam_args *args, const float *g, 
     return ERR_OK;
 }
 
+static int blend(struct device *d, size_t count, double a, const float *x, double b, float *y) {
+    cpu_blend(count, (float)a, x, (float)b, y);
+    return ERR_OK;
+}
+
 static int all_finite(struct device *d, size_t count, const float *x, int *ret_bad) {
     if (!cpu_all_finite(count, x))
         *ret_bad = 1;
@@ -347,6 +352,7 @@ static const struct backend backend = {
     .nce_workspace_bytes = cpu_entry_nce_workspace_bytes,
     .nce = cpu_entry_nce,
     .adam = adam,
+    .blend = blend,
     .finite = all_finite,
 };
 

@@ -108,9 +108,10 @@ static struct safetensor *optimizer_tensors(struct model_net *const *nets, int n
         const struct model_net *net = nets[k];
 
         tensors = xrealloc(tensors, (size_t)(n + 2 * net->n_params + 1) * sizeof *tensors);
-        tensors[n++] = (struct safetensor){.name = xasprintf("adam.t.%s", net->name),
-                                           .type = SAFETENSORS_I64,
-                                           .data = net->adam_steps};
+        if (net->adam_steps)
+            tensors[n++] = (struct safetensor){.name = xasprintf("adam.t.%s", net->name),
+                                               .type = SAFETENSORS_I64,
+                                               .data = net->adam_steps};
         for (int i = 0; i < net->n_params; i++) {
             const struct model_param *p = &net->params[i];
 

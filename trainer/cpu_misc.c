@@ -171,6 +171,20 @@ void cpu_adam(const struct cpu_adam *a, size_t count, const float *g, float *w, 
     }
 }
 
+CPU_CLONES static void blend_part(size_t count, float a, const float *restrict x, float b,
+                                  float *restrict y) {
+    for (size_t i = 0; i < count; i++)
+        y[i] = a * x[i] + b * y[i];
+}
+
+void cpu_blend(size_t count, float a, const float *x, float b, float *y) {
+#pragma omp parallel for
+    for (int p = 0; p < PARTS; p++) {
+        size_t at = part_begin(count, p);
+        blend_part(part_begin(count, p + 1) - at, a, x + at, b, y + at);
+    }
+}
+
 // All bits of the exponent set: infinity or NaN.
 CPU_CLONES static bool finite_part(size_t count, const float *x) {
     uint32_t bad = 0;

@@ -74,6 +74,9 @@ struct cpu_adam {
 
 void cpu_adam(const struct cpu_adam *a, size_t count, const float *g, float *w, float *m, float *v);
 
+// y = a x + b y in float.
+void cpu_blend(size_t count, float a, const float *x, float b, float *y);
+
 // False if x holds an infinity or a NaN.
 bool cpu_all_finite(size_t count, const float *x);
 

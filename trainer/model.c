@@ -90,6 +90,8 @@ int model_new(const struct model_options *options, struct model **ret_model) {
         err = optimizer_new(m, &m->optimizer_g, 0, m->recipe->n_with_g);
     if (!err)
         err = optimizer_new(m, &m->optimizer_d, m->recipe->n_with_g, m->recipe->n_nets);
+    if (!err)
+        err = model_average_new(m);
     if (err)
         goto fail;
     *ret_model = m;
@@ -119,6 +121,7 @@ void model_free(struct model *m) {
         model_translation_fini(m, &m->translations[i]);
     for (int i = 0; i < NETS_MAX; i++)
         net_free(m->nets[i]);
+    model_average_fini(m);
     optimizer_fini(&m->optimizer_g);
     optimizer_fini(&m->optimizer_d);
     if (m->device) {
@@ -142,11 +145,12 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
             args.sub = (uint32_t)i << 16 | (uint32_t)k;
             init_param(&args, p);
         }
+    model_average_start(m);
     return model_weights_changed(m);
 }
 
 int model_n_nets(const struct model *m) {
-    return m->recipe->n_nets;
+    return m->recipe->n_nets + model_n_averages(m);
 }
 
 struct model_net *model_net(struct model *m, int i) {
@@ -160,7 +164,7 @@ int model_pull(struct model *m) {
         err = optimizer_pull(&m->optimizer_d);
     for (int i = 0; i < m->recipe->n_nets && !err; i++)
         err = net_pull(m->nets[i]);
-    return err;
+    return err ? err : model_average_pull(m);
 }
 
 int model_weights_changed(struct model *m) {
@@ -170,7 +174,7 @@ int model_weights_changed(struct model *m) {
         err = optimizer_push(&m->optimizer_d);
     for (int i = 0; i < m->recipe->n_nets && !err; i++)
         err = net_push(m->nets[i]);
-    return err;
+    return err ? err : model_average_push(m);
 }
 
 // What ran on an arena that moves cannot be repeated.
@@ -300,7 +304,7 @@ int model_n_generators(const struct model *m) {
 
 size_t model_memory_bytes(const struct model *m) {
     size_t bytes = m->arena_bytes + m->translation_arena_bytes + optimizer_bytes(&m->optimizer_g) +
-                   optimizer_bytes(&m->optimizer_d);
+                   optimizer_bytes(&m->optimizer_d) + optimizer_bytes(&m->average);
 
     for (int i = 0; i < m->recipe->n_nets; i++)
         bytes += net_bytes(m->nets[i]);

@@ -56,6 +56,7 @@ struct model_options {
     bool dropout;         // in the generators
     uint64_t seed;        // of dropout
     int input_nc, output_nc, ngf, ndf, n_layers_D;
+    double ema; // of the generators' weights, an average that is used in their place; 0: none
     double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1, lambda_gp;
     struct model_cut_options cut;
     int threads;         // fixed for the run: sums depend on it
@@ -96,10 +97,11 @@ struct model_param {
 };
 
 struct model_net {
-    const char *name; // "G_A", "G_B", "D_A", "D_B"
+    const char *name; // "G_A", "G_B", "D_A", "D_B"; "G_A_ema"
     int n_params;
     struct model_param *params; // in state-dict order
-    int64_t *adam_steps;        // Adam's t of the optimizer that owns this net (shared by its nets)
+    int64_t *adam_steps; // Adam's t of the optimizer that owns this net (shared by its nets);
+                         // NULL: none does
 };
 
 // Fails with ERR_CONFIG (names the option and what would work), ERR_DEVICE. Weights are zero until
@@ -111,7 +113,12 @@ void model_free(struct model *m);
 // batch norm's weights N(1, init_gain^2).
 int model_init(struct model *m, const char *init_type, double init_gain, uint64_t seed);
 
+// The recipe's nets and, behind them, the averages of the generators' weights, which have no m, v.
 int model_n_nets(const struct model *m);
+#define MODEL_AVERAGE "_ema"                 // behind the name of the net
+int model_n_averages(const struct model *m); // 0 without options.ema
+// Lets the averages begin anew with the weights as they are; the host's, see model_weights_changed.
+void model_average_start(struct model *m);
 struct model_net *model_net(struct model *m, int i);
 
 // Makes what model_param points to (w, m, v) the model's present state: to be called before reading
@@ -186,10 +193,10 @@ bool model_weights_finite(struct model *m);
 // 2, or 1 where only A is translated to B.
 int model_n_generators(const struct model *m);
 
-// Runs one generator forward only: y = G(x), x [n,h,w,c] -> y. Any n, h, w that the net allows;
-// uses tapes of its own. `net` 0 is A to B, 1 is B to A, below model_n_generators. Batch norm takes
-// each picture's own statistics, as the reference does when it tests; there is no dropout, so the
-// same picture gives the same answer.
+// Runs one generator forward only (its average, with options.ema): y = G(x), x [n,h,w,c] -> y. Any
+// n, h, w that the net allows; uses tapes of its own. `net` 0 is A to B, 1 is B to A, below
+// model_n_generators. Batch norm takes each picture's own statistics, as the reference does when it
+// tests; there is no dropout, so the same picture gives the same answer.
 int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y);
 
 // Bytes held: arena, parameters, packed weights, scratch.

@@ -8,6 +8,7 @@
 #include "optimizer.h"
 
 #define NETS_MAX 4
+#define GENERATORS_MAX 2
 #define LOSSES 8
 #define TRANSLATIONS 4 // shapes of model_translate that are kept
 
@@ -81,7 +82,11 @@ struct model {
     struct device *device;
     struct optimizer optimizer_g, optimizer_d;
     struct net *nets[NETS_MAX];
-    struct model_net public_nets[NETS_MAX];
+    struct model_net public_nets[NETS_MAX + GENERATORS_MAX]; // the averages behind the others
+    // Averages of the generators' weights, laid out as in optimizer_g. Without options.ema: nothing.
+    struct optimizer average;
+    struct net *averages[GENERATORS_MAX];
+    bool average_moved; // since what the device derives from it was made
     int n_tapes;
     struct tape **tapes; // options.shapes of them at most
     struct tape *tape;   // the selected one; NULL: none yet
@@ -109,6 +114,18 @@ struct model_run {
 };
 int model_run_part(struct model *m, struct model_part *part, struct model_run *run);
 void model_drop_part(struct model *m, struct model_part *part);
+
+// model_average.c: the averaged generators. Between model_new and model_free; nothing without
+// options.ema.
+int model_average_new(struct model *m);
+void model_average_fini(struct model *m);
+int model_average_pull(struct model *m);
+int model_average_push(struct model *m);
+// One update's step of the average. An op, behind Adam's. ERR_DEVICE_LOST.
+int model_average_move(struct model *m);
+// The generator that is used: the average, ready for use, or the one that is trained.
+const struct net *model_generator(const struct model *m, int i);
+int model_generator_refresh(struct model *m);
 
 void model_translation_fini(struct model *m, struct translation *t);
 

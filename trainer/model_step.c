@@ -21,7 +21,9 @@ void model_drop_part(struct model *m, struct model_part *part) {
 static int issue(struct model *m, const struct model_part *part, const struct model_run *r) {
     int err = graph_run(r->graph, r->arena, part->begin, part->end, &m->hook);
 
-    return err || !r->optimizer ? err : optimizer_update(r->optimizer);
+    if (!err && r->optimizer)
+        err = optimizer_update(r->optimizer);
+    return err || r->optimizer != &m->optimizer_g ? err : model_average_move(m);
 }
 
 int model_run_part(struct model *m, struct model_part *part, struct model_run *r) {
@@ -160,6 +162,7 @@ static int end_update(struct model *m, int err) {
 }
 
 int model_update_g(struct model *m, double lr) {
+    m->average_moved = true;
     return end_update(m, run(m, &m->tape->update_g, &m->optimizer_g, lr));
 }
 

@@ -35,7 +35,7 @@ void model_translation_fini(struct model *m, struct translation *t) {
 }
 
 static int build(struct model *m, struct translation *t) {
-    const struct net *net = m->nets[t->net];
+    const struct net *net = model_generator(m, t->net);
     int c = t->net == 0 ? m->options.input_nc : m->options.output_nc;
     int err = net_check_size(net, t->h, t->w);
 
@@ -59,7 +59,7 @@ static int build(struct model *m, struct translation *t) {
             return err;
         t->host = memory;
     }
-    return optimizer_refresh(&m->optimizer_g);
+    return optimizer_refresh(m->options.ema > 0 ? &m->average : &m->optimizer_g);
 }
 
 static int add(struct model *m, const struct translation *want, struct translation **ret) {
@@ -116,7 +116,9 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
             return err;
     }
     t->used = ++m->clock;
-    err = graph_write(t->graph, m->translation_arena, t->x, PICTURE_FLOATS, x);
+    err = model_generator_refresh(m);
+    if (!err)
+        err = graph_write(t->graph, m->translation_arena, t->x, PICTURE_FLOATS, x);
     struct model_run run = {.graph = t->graph, .arena = m->translation_arena};
     if (!err)
         err = model_run_part(m, &t->all, &run);

@@ -418,6 +418,24 @@ int mlp_new(const int *channels, int count, int nc, struct net **ret_net) {
     return ERR_OK;
 }
 
+struct net *net_twin(const struct net *net) {
+    struct net *twin = xcalloc(1, sizeof *twin);
+    size_t bytes = (size_t)net->n_layers * sizeof *twin->layers;
+
+    twin->arch = net->arch;
+    twin->norm = net->norm;
+    twin->divisor = net->divisor;
+    twin->n_layers = net->n_layers;
+    twin->layers = memcpy(xmalloc(bytes), net->layers, bytes);
+    for (int i = 0; i < twin->n_layers; i++) {
+        struct layer *l = &twin->layers[i];
+        l->weights = l->slope = (struct graph_weights){0};
+        l->affine = l->still = (struct graph_affine){0};
+    }
+    list_params(twin);
+    return twin;
+}
+
 void net_free(struct net *net) {
     if (!net)
         return;
@@ -536,6 +554,11 @@ int net_bind(struct net *net, struct optimizer *optimizer) {
     for (int i = 0; i < net->n_layers; i++)
         bind_layer(net, &net->layers[i]);
     return ERR_OK;
+}
+
+void net_copy_statistics(struct net *twin, const struct net *net) {
+    memcpy(twin->statistics_mirror, net->statistics_mirror, net->n_statistics * sizeof(float));
+    memcpy(twin->batches, net->batches, (size_t)net->n_layers * sizeof *net->batches);
 }
 
 int net_n_params(const struct net *net) {

@@ -42,6 +42,8 @@ int generator_new(const struct net_options *options, struct net **ret_net);
 int discriminator_new(const struct net_options *options, struct net **ret_net);
 // CUT's F, "mlp_sample": for each of `count` maps a net of two layers, channels[i] -> nc -> nc.
 int mlp_new(const int *channels, int count, int nc, struct net **ret_net);
+// A net of the same layers with parameters of its own, not bound yet.
+struct net *net_twin(const struct net *net);
 void net_free(struct net *net);
 
 // Lays the parameters behind *size floats of a flat buffer and moves *size past them.
@@ -49,6 +51,9 @@ void net_reserve(struct net *net, size_t *size);
 // Gives the parameters their places in the optimizer's buffers, which must outlive the net. Fails
 // with ERR_LIMIT.
 int net_bind(struct net *net, struct optimizer *optimizer);
+
+// Gives the twin the running statistics of the net it was made of, in the mirrors.
+void net_copy_statistics(struct net *twin, const struct net *net);
 
 int net_n_params(const struct net *net);
 // In state-dict order; pointers inside are set by net_bind, to the host's mirror.

@@ -154,5 +154,5 @@ bool optimizer_state_finite(struct optimizer *o) {
 }
 
 size_t optimizer_bytes(const struct optimizer *o) {
-    return 4 * o->count * sizeof(float);
+    return (is_own(o->w, o->m) ? 4 : 1) * o->count * sizeof(float);
 }

@@ -42,13 +42,13 @@ static int step_folder(const struct origin_request *r, char ret[CHECKPOINT_PATH]
         return err_set(ERR_IO, "there is no run '%s'", r->run);
     if (snprintf(root, sizeof root, "%s/checkpoints", r->run) >= (int)sizeof root)
         return err_set(ERR_USAGE, "the path '%s' is too long", r->run);
-    if (!r->step) {
-        (void)snprintf(ret, CHECKPOINT_PATH, "%s/latest", root); // fits
+    if (!r->step || !strcmp(r->step, "best")) {
+        (void)snprintf(ret, CHECKPOINT_PATH, "%s/%s", root, r->step ? "best" : "latest"); // fits
     } else {
         errno = 0;
         unsigned long long step = strtoull(r->step, &end, 10);
         if (r->step[0] < '0' || r->step[0] > '9' || *end || errno)
-            return err_set(ERR_USAGE, "--step is a number, not '%s'", r->step);
+            return err_set(ERR_USAGE, "--step is a number or best, not '%s'", r->step);
         checkpoint_path(root, step, ret);
     }
     if (!fs_is_dir(ret))
@@ -81,6 +81,7 @@ static struct net_options net_of(const struct config_trainer *c, bool reversed) 
         .out_nc = (int)(reversed ? c->input_nc : c->output_nc),
         .antialias = is_cut(c) && !c->no_antialias,
         .no_antialias_up = c->no_antialias_up,
+        .upsample = c->upsample,
     };
 }
 
@@ -106,12 +107,18 @@ static int resolve(const struct origin_request *r, struct config *c) {
     return setup_resolve(c, &none);
 }
 
-static int load_checkpoint(const char *folder, const char *name, struct origin *o) {
+// The average of the weights where the checkpoint has one, unless `raw`.
+static int load_checkpoint(const char *folder, const char *name, bool raw, struct origin *o) {
     struct model_net *params = translator_params(o->translator);
 
-    params->name = name;
-    o->text = xasprintf("%s of %s", name, folder);
+    char average[32], *file;
+    (void)snprintf(average, sizeof average, "%s" MODEL_AVERAGE, name); // fits
+    file = xasprintf("%s/%s.safetensors", folder, average);
+    params->name = !raw && fs_exists(file) ? average : name;
+    free(file);
+    o->text = xasprintf("%s of %s", params->name, folder);
     int err = checkpoint_load_net(folder, params);
+    params->name = name;
     return err ? err : translator_ready(o->translator);
 }
 
@@ -133,7 +140,7 @@ static int open_checkpoint(const struct origin_request *r, struct origin *o) {
         return err;
     struct net_options net = net_of(&o->config->trainer, strcmp(name, "G_B") == 0);
     err = make(&net, &o->config->trainer, &o->translator);
-    return err ? err : load_checkpoint(folder, name, o);
+    return err ? err : load_checkpoint(folder, name, r->raw, o);
 }
 
 // ---- of a file ----

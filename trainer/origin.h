@@ -16,6 +16,7 @@ struct origin_request {
     const char *direction; // "AtoB", "BtoA"; NULL: the direction that was learnt first
     const char *device;    // NULL: as the settings say
     int threads;           // 0: one per core
+    bool raw;              // the weights as trained, where there is an average of them
 };
 
 struct origin {

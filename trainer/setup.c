@@ -74,6 +74,7 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
         .ngf = (int)t->ngf,
         .ndf = (int)t->ndf,
         .n_layers_D = (int)t->n_layers_D,
+        .ema = t->ema,
         .beta1 = t->beta1,
         .beta2 = t->beta2,
         .lambda_A = t->lambda_A,

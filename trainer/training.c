@@ -150,8 +150,20 @@ static int tell_checkpoint(struct training *t, const char *dir) {
     return ERR_OK;
 }
 
+// A fork may be the first of its line to average the generators.
+static int load_nets(struct training *t) {
+    char file[80];
+    int n = t->n_nets, averages = model_n_averages(t->model);
+    (void)snprintf(file, sizeof file, "%s.safetensors", t->nets[n - 1]->name); // fits
+    bool begins = averages && t->forked && !state_digest(&t->state, file);
+    int err = checkpoint_load(t->resumed_from, t->nets, begins ? n - averages : n);
+    if (!err && begins)
+        model_average_start(t->model);
+    return err;
+}
+
 static int load(struct training *t) {
-    int err = checkpoint_load(t->resumed_from, t->nets, t->n_nets);
+    int err = load_nets(t);
     if (!err)
         err = load_kernels(t);
     if (!err) // again: its record may not have been written

@@ -31,7 +31,8 @@ static const char help[] =
     "  translate --weights FILE [options] IN OUT\n"
     "\n"
     "  --run DIR         folder of the run (runs/NAME)\n"
-    "  --step S          of a checkpoint; default: the latest\n"
+    "  --step S          of a checkpoint, or best; default: the latest\n"
+    "  --raw             the weights as trained, where the run also kept their average\n"
     "  --checkpoint DIR  a checkpoint's folder, also without its run\n"
     "  --weights FILE    a generator's .pth (PyTorch, also the reference's) or .safetensors; "
     "which\n"
@@ -118,6 +119,7 @@ enum flag {
     DEVICE,
     MEGAPIXELS,
     QUIET,
+    RAW,
     HELP,
     VERSION,
     RECURSIVE = 'r',
@@ -126,6 +128,7 @@ enum flag {
 static const struct option flags[] = {
     {"run", 1, NULL, RUN},
     {"step", 1, NULL, STEP},
+    {"raw", 0, NULL, RAW},
     {"checkpoint", 1, NULL, CHECKPOINT},
     {"weights", 1, NULL, WEIGHTS},
     {"direction", 1, NULL, DIRECTION},
@@ -154,6 +157,9 @@ static int read_flag(int flag, const char *value, struct request *r) {
         return ERR_OK;
     case STEP:
         r->origin.step = value;
+        return ERR_OK;
+    case RAW:
+        r->origin.raw = true;
         return ERR_OK;
     case CHECKPOINT:
         r->origin.checkpoint = value;

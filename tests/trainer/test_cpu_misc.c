@@ -2,6 +2,7 @@
 #include "kernel_test.h"
 
 #include "cpu_misc.h"
+#include "rng.h"
 
 static void tanh_head_and_its_gradient_are_the_formula(void **state) {
     struct cpu_norm s = {.n = 2, .h = 5, .w = 7, .c = 3};
@@ -207,12 +208,28 @@ static void threads_do_not_change_the_bits(void **state) {
     free(b);
 }
 
+static void blend_is_the_weighted_sum_in_float(void **state) {
+    enum { N = 1003 };
+    float x[N], y[N], before[N];
+
+    for (int i = 0; i < N; i++) {
+        x[i] = (float)rng_uniform(3, RNG_TEST, 1, (uint32_t)i) - 0.5f;
+        before[i] = y[i] = (float)rng_uniform(3, RNG_TEST, 2, (uint32_t)i) - 0.5f;
+    }
+    cpu_blend(N, 0.001f, x, 0.999f, y);
+    for (int i = 0; i < N; i++) {
+        float a = 0.001f * x[i], b = 0.999f * before[i];
+        assert_true(y[i] == a + b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tanh_head_and_its_gradient_are_the_formula),
         cmocka_unit_test(l1_is_the_weighted_mean_and_flat_where_equal),
         cmocka_unit_test(gan_losses_are_the_formulas_and_their_slopes),
         cmocka_unit_test(softplus_holds_far_out),
+        cmocka_unit_test(blend_is_the_weighted_sum_in_float),
         cmocka_unit_test(adam_follows_the_formula_for_fifty_steps),
         cmocka_unit_test(adam_has_the_bits_of_the_named_order),
         cmocka_unit_test(one_bad_number_anywhere_is_found),

@@ -40,6 +40,7 @@ static struct model_options options_of(const char *model) {
         .lambda_B = 7,
         .lambda_identity = 0.5,
         .lambda_L1 = 100,
+        .ema = cycle ? 0.9 : 0,
         .threads = 1,
         .shapes = 2,
     };
@@ -53,7 +54,7 @@ struct life {
 
 static void save(struct model *m, const struct life *life) {
     struct state s = {.step = life->to, .epoch = 1, .device = "cpu", .threads = 1};
-    struct model_net *nets[4];
+    struct model_net *nets[6];
     char path[CHECKPOINT_PATH];
 
     for (int i = 0; i < model_n_nets(m); i++)
@@ -66,7 +67,7 @@ static void save(struct model *m, const struct life *life) {
 }
 
 static void load(struct model *m, const struct life *life) {
-    struct model_net *nets[4];
+    struct model_net *nets[6];
     char path[CHECKPOINT_PATH];
 
     for (int i = 0; i < model_n_nets(m); i++)
@@ -153,9 +154,9 @@ static int clean(void **state) {
 }
 
 static void cycle_gan_resumes_byte_for_byte(void **state) {
-    static const char *const files[] = {"G_A.safetensors",       "G_B.safetensors",
-                                        "D_A.safetensors",       "D_B.safetensors",
-                                        "optimizer.safetensors", "state.json"};
+    static const char *const files[] = {
+        "G_A.safetensors",     "G_B.safetensors",     "D_A.safetensors",       "D_B.safetensors",
+        "G_A_ema.safetensors", "G_B_ema.safetensors", "optimizer.safetensors", "state.json"};
 
     train_whole_and_in_halves("cycle_gan");
     for (unsigned i = 0; i < COUNT(files); i++)
