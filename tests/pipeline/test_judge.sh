@@ -73,6 +73,24 @@ ok "a judge that fails stops no training" up failing --judge "echo oops >&2; fal
     --set trainer.max_steps=20
 ok "it is told" [ "$(events failing judge_command)" = 2 ]
 
+# Averaged weights are a file of their own, and what is used.
+small_conf averaged
+ok "a run that averages its generators" up averaged --set trainer.ema=0.9
+translate() { # OUT [options]
+    ./pipeline translate --runs "$WORK/runs" --run averaged "${@:2}" "$WORK/data/testA" "$WORK/$1" \
+        >"$WORK/out" 2>&1
+}
+differ() {
+    ! cmp -s "$WORK/$1/$3" "$WORK/$2/$3"
+}
+PICTURE=$(basename "$(find "$WORK/data/testA" -name '*.jpg' | sort | head -n 1)" .jpg).png
+ok "it translates" translate average
+ok "with the average" grep -q 'G_A_ema of' "$WORK/out"
+ok "and without" translate raw --raw
+ok "the pictures differ" differ average raw "$PICTURE"
+ok "the best checkpoint translates" translate best --step best
+ok "which is where the link leads" grep -q 'checkpoints/best' "$WORK/out"
+
 small_conf unknown
 refuses_unknown() {
     ! ./pipeline up --conf "$WORK/unknown.conf" --runs "$WORK/runs" \
