@@ -151,9 +151,15 @@ static void check_same(struct config_draft *d, const char *name) {
 }
 
 static void check_pairs(struct config_draft *d) {
-    static const char *const same[] = {"limit",           "hold_out",       "min_side",
-                                       "max_side",        "max_pixels",     "max_pixels_per_byte",
-                                       "drop_duplicates", "near_duplicates"};
+    static const char *const same[] = {"limit",
+                                       "limit_by",
+                                       "hold_out",
+                                       "min_side",
+                                       "max_side",
+                                       "max_pixels",
+                                       "max_pixels_per_byte",
+                                       "drop_duplicates",
+                                       "near_duplicates"};
     const struct config *c = d->config;
     int paired = 0;
     for (int i = 0; i < 2; i++)

@@ -17,7 +17,7 @@ enum rng_stream {
     RNG_INIT, // index = element, sub = net << 16 | position in the state dict
     RNG_DROPOUT,    // index = step << 24 | op, sub = element block
     RNG_PROJECTION, // sliced Wasserstein distance: index = projection, sub = element
-    RNG_LIMIT,      // curation: random subset; index = rank of the picture by name
+    RNG_LIMIT,      // curation: random part; index = first 8 bytes of the picture's digest
     RNG_DRAW,       // pictures the product draws itself; index = picture, sub = feature
     RNG_TEST,       // tests
     RNG_HOLD_OUT,   // curation: index = first 8 bytes of the picture's digest

@@ -59,7 +59,7 @@ static size_t keep(const struct config_curator *settings) {
 const struct curator curator_anime = {
     .name = "anime",
     .help = "faces named <index>_<year>.<ext>: a range of years, then the largest.\n"
-            "           Settings: years, keep_largest, min_side, max_side, limit",
+            "           Settings: years, keep_largest, min_side, max_side, limit, limit_by",
     .scan = scan,
     .judge = judge,
     .rank = rank,

@@ -16,6 +16,7 @@
 
 #include "curators.h"
 #include "err.h"
+#include "folder.h"
 #include "script.h"
 #include "text.h"
 #include "util.h"
@@ -28,7 +29,7 @@ struct exchange {
 
 static int scan(struct curation *c) {
     int err = curation_depends_on(c, c->settings->command);
-    return err ? err : walk_folder(c->root, c->folder, c->aside, &c->walk);
+    return err ? err : folder_scan(c);
 }
 
 // ---- candidates ----
@@ -168,7 +169,8 @@ const struct curator curator_exec = {
     .name = "exec",
     .help =
         "an executable of yours judges: candidates as JSON lines on stdin, verdicts on stdout.\n"
-        "           Settings: command, timeout_s, min_side, max_side, limit",
+        "           Settings: command, timeout_s, include, exclude, recursive, min_side, max_side, "
+        "limit",
     .scan = scan,
     .judge = judge,
 };

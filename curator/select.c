@@ -22,6 +22,45 @@ static struct picture **good_pictures(const struct curation *c, size_t *ret_coun
     return good;
 }
 
+// ---- draws ----
+
+struct draw {
+    uint64_t number;
+    struct picture *picture;
+};
+
+static int by_draw(const void *a, const void *b) {
+    const struct draw *p = a, *q = b;
+    if (p->number != q->number)
+        return p->number < q->number ? -1 : 1;
+    return strcmp(p->picture->path, q->picture->path); // equal files
+}
+
+static uint64_t draw_number(uint64_t seed, enum rng_stream stream, const uint8_t sha256[32]) {
+    uint64_t index = 0;
+    for (int i = 0; i < 8; i++)
+        index = index << 8 | sha256[i];
+    struct rng_block block = rng_block(seed, stream, index, 0);
+    return (uint64_t)block.v[0] << 32 | block.v[1];
+}
+
+// Both sides of a pair draw the same: by the digest of A's picture.
+static const uint8_t *draw_key(const struct curation *c, const struct picture *p) {
+    return p->partner && c->domain[0] == 'B' ? p->partner->sha256 : p->sha256;
+}
+
+// The good pictures in the order of numbers drawn by seed and digest; malloc'ed.
+static struct draw *draw_all(const struct curation *c, enum rng_stream stream, size_t *ret_count) {
+    struct picture **good = good_pictures(c, ret_count);
+    struct draw *draws = xcalloc(*ret_count, sizeof *draws);
+    for (size_t i = 0; i < *ret_count; i++)
+        draws[i] = (struct draw){draw_number(c->seed, stream, draw_key(c, good[i])), good[i]};
+    if (*ret_count)
+        qsort(draws, *ret_count, sizeof *draws, by_draw);
+    free(good);
+    return draws;
+}
+
 // ---- rank, limit ----
 
 struct ranking {
@@ -79,56 +118,34 @@ static void keep_best(struct curation *c) {
 static void keep_first(struct curation *c) {
     size_t count, limit = (size_t)c->settings->limit;
     struct picture **good = good_pictures(c, &count);
-    for (size_t i = limit; limit && i < count; i++)
+    for (size_t i = limit; i < count; i++)
         picture_reject(good[i], "limit", NAN, "number %zu of %zu by name, limit is %zu", i + 1,
                        count, limit);
     free(good);
 }
 
+static void keep_drawn(struct curation *c) {
+    size_t count, limit = (size_t)c->settings->limit;
+    struct draw *draws = draw_all(c, RNG_LIMIT, &count);
+    for (size_t i = limit; i < count; i++)
+        picture_reject(draws[i].picture, "limit", NAN, "drawn as number %zu of %zu, limit is %zu",
+                       i + 1, count, limit);
+    free(draws);
+}
+
 // ---- held out ----
-
-struct draw {
-    uint64_t number;
-    struct picture *picture;
-};
-
-static int by_draw(const void *a, const void *b) {
-    const struct draw *p = a, *q = b;
-    if (p->number != q->number)
-        return p->number < q->number ? -1 : 1;
-    return strcmp(p->picture->path, q->picture->path); // equal files
-}
-
-static uint64_t draw_number(uint64_t seed, const uint8_t sha256[32]) {
-    uint64_t index = 0;
-    for (int i = 0; i < 8; i++)
-        index = index << 8 | sha256[i];
-    struct rng_block block = rng_block(seed, RNG_HOLD_OUT, index, 0);
-    return (uint64_t)block.v[0] << 32 | block.v[1];
-}
 
 size_t select_hold_out_count(double percent, size_t kept) {
     size_t count = (size_t)llround(percent * (double)kept / 100);
     return percent > 0 && count == 0 && kept >= FEW_TO_HOLD_OUT ? 1 : count;
 }
 
-// Both sides of a pair draw the same: by the digest of A's picture.
-static const uint8_t *draw_key(const struct curation *c, const struct picture *p) {
-    return p->partner && c->domain[0] == 'B' ? p->partner->sha256 : p->sha256;
-}
-
 static void hold_out_by_digest(struct curation *c) {
     size_t count;
-    struct picture **good = good_pictures(c, &count);
-    struct draw *draws = xcalloc(count, sizeof *draws);
-    for (size_t i = 0; i < count; i++)
-        draws[i] = (struct draw){draw_number(c->seed, draw_key(c, good[i])), good[i]};
-    if (count)
-        qsort(draws, count, sizeof *draws, by_draw);
+    struct draw *draws = draw_all(c, RNG_HOLD_OUT, &count);
     for (size_t i = 0; i < select_hold_out_count(c->settings->hold_out, count); i++)
         draws[i].picture->verdict = VERDICT_HOLD_OUT;
     free(draws);
-    free(good);
 }
 
 // False if the folder has no usable picture.
@@ -160,7 +177,10 @@ static bool close_verdicts(struct curation *c) {
 int select_pictures(struct curation *c) {
     if (c->curator->rank)
         keep_best(c);
-    keep_first(c);
+    if (c->settings->limit && strcmp(c->settings->limit_by, "seed") == 0)
+        keep_drawn(c);
+    else if (c->settings->limit)
+        keep_first(c);
     bool from_folder = c->aside && hold_out_folder(c);
     if (c->aside && !from_folder)
         curation_say(c, "warn", "held_out_empty",

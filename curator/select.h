@@ -6,7 +6,8 @@
 
 // In this order:
 //   1. the curator's ranking keeps its best, ties by path; the others are rejected as `rank`
-//   2. `limit` keeps the first by path; the others are rejected as `limit`
+//   2. `limit` keeps the first by path, or (limit_by = seed) a random part, drawn as in 3; the
+//   others are rejected as `limit`
 //   3. held out: the good pictures of the held_out folder; without one, round(hold_out % of the
 //      kept), at least 1 of 20 or more. Each kept picture draws a number, keyed by the seed and its
 //      own SHA-256; the smallest are put aside. So a picture's draw does not depend on the others.

@@ -12,6 +12,7 @@
 #include <yajl/yajl_parse.h>
 
 #include "curation.h"
+#include "default_settings.h"
 #include "err.h"
 #include "fs.h"
 #include "image.h"
@@ -180,14 +181,8 @@ static void bench_labels(const char *folder, double megabytes) {
 
 static void bench_judge(const char *folder) {
     double seconds[REPEATS];
-    struct config_curator settings = {
-        .use = "folder",
-        .root = xasprintf("%s/pictures", folder),
-        .held_out = "",
-        .min_side = 1,
-        .max_side = 65535,
-        .max_pixels = 67108864,
-    };
+    struct config_curator settings = default_settings;
+    settings.root = xasprintf("%s/pictures", folder);
     char *cache = xasprintf("%s/cache", folder);
     if (fs_mkdirs(settings.root, 0755))
         BUG("%s", err_text());

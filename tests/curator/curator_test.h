@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "curate.h"
+#include "default_settings.h"
 #include "err.h"
 #include "fs.h"
 #include "image.h"
@@ -26,26 +27,6 @@ static char heard[16][1024]; // what the last curation said, "level code text"
 static int n_heard;
 static struct config_curator settings;
 static struct curation curation;
-
-// A curator's defaults.
-#define PUT_top(...)
-#define PUT_loader(...)
-#define PUT_trainer(...)
-#define PUT_pool(...)
-#define PUT_monitor(...)
-#define PUT_translate(...)
-#define PUT_supervisor(...)
-#define PUT_curator(...) __VA_ARGS__,
-#define INT(section, key, value, ...) PUT_##section(.key = value)
-#define REAL(section, key, value, ...) PUT_##section(.key = value)
-#define BOOL(section, key, value, ...) PUT_##section(.key = value)
-#define STR(section, key, value, ...) PUT_##section(.key = value)
-#define CHOICE(section, key, value, ...) PUT_##section(.key = value)
-#define RANGE(section, key, low, high, ...) PUT_##section(.key = {low, high})
-#define LIST(section, key, ...) PUT_##section(.key = "")
-static const struct config_curator default_settings = {
-#include "config.def"
-};
 
 static inline char *in_folder(const char *name) {
     static char path[4][512];
