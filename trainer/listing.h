@@ -20,7 +20,7 @@ struct listing_options {
     const char *in, *out;
     const char *format; // "png", "jpg"; NULL: by the end of OUT's name, else `usual`
     const char *usual;
-    bool recursive;     // also the folders under IN
+    bool recursive; // also the folders under IN
     enum listing_existing existing;
 };
 
