@@ -8,9 +8,14 @@
 #include <sodium.h>
 
 #include "err.h"
+#include "sha256_x86.h"
 
 void digest_bytes(const void *bytes, size_t size, uint8_t ret[32]) {
-    (void)crypto_hash_sha256(ret, bytes, size); // always 0
+    // libsodium computes it in plain C, at an eighth of the speed.
+    if (sha256_x86_usable())
+        sha256_x86(bytes, size, ret);
+    else
+        (void)crypto_hash_sha256(ret, bytes, size); // always 0
 }
 
 void digest_hex(const uint8_t digest[32], char ret[65]) {

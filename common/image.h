@@ -77,6 +77,13 @@ int image_decode(const char *name, const uint8_t *bytes, size_t size,
 int image_decode_how(const char *name, const uint8_t *bytes, size_t size,
                      const struct image_how *how, int channels, struct image *ret_image);
 
+// What image_decode_how and then image_resize to w x h would give, faster: a JPEG goes row by row
+// from the decoder into the resize.
+//   ret_resize_us  added to: the time the resize took
+int image_decode_resized(const char *name, const uint8_t *bytes, size_t size,
+                         const struct image_how *how, int channels, int w, int h,
+                         struct image *ret_image, int64_t *ret_resize_us);
+
 // Reads a whole regular file (up to 512 MiB, else ERR_LIMIT) and decodes it. ERR_IO names path and
 // reason.
 int image_load(const char *path, const struct image_limits *limits, int channels,

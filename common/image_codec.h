@@ -11,6 +11,14 @@ struct image_file {
     size_t size;
 };
 
+// Who takes the rows of a picture as they are decoded, from the top.
+struct image_sink {
+    void *context;
+    void (*begin)(void *context, int w, int h, int c); // once, before the first row
+    // Where row y of w * c bytes goes; it is written before the next call. NULL: enough.
+    uint8_t *(*row)(void *context, int y);
+};
+
 struct image_codec {
     // Reads the header only; fills w, h, channels, bits. Fails with ERR_FORMAT.
     int (*probe)(const struct image_file *file, struct image_info *ret_info);
@@ -19,6 +27,11 @@ struct image_codec {
     // Of `how`, apply_exif is not its business; fit_w and fit_h are of the pixels as stored.
     int (*decode)(const struct image_file *file, const struct image_how *how,
                   const struct image_info *info, struct image *ret_image);
+
+    // The same into a sink; NULL: this format has no such way. keep_truncated is not its business:
+    // what is damaged fails, after some rows.
+    int (*decode_rows)(const struct image_file *file, const struct image_how *how,
+                       const struct image_info *info, const struct image_sink *sink);
 
     // The orientation that the file notes, 1..8; 1 if it notes none.
     int (*orientation)(const struct image_file *file);

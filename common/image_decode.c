@@ -6,6 +6,7 @@
 
 #include "err.h"
 #include "fs.h"
+#include "image_resample.h"
 #include "text.h"
 #include "util.h"
 
@@ -190,6 +191,72 @@ int image_decode_how(const char *name, const uint8_t *bytes, size_t size,
     if (err)
         return err;
     deliver(im, channels, orientation, ret_image);
+    return ERR_OK;
+}
+
+// ---- decoding into a resize ----
+
+struct shrinking {
+    int w, h;
+    struct resample *resample; // NULL before begin
+};
+
+static void begin_shrinking(void *context, int w, int h, int c) {
+    struct shrinking *s = context;
+    struct resample_plan plan = {w, h, c, s->w, s->h, {0, 0, s->w, s->h}, NULL};
+    s->resample = resample_open(&plan);
+}
+
+static uint8_t *row_of_shrinking(void *context, int y) {
+    struct shrinking *s = context;
+    return resample_row(s->resample, y);
+}
+
+// ERR_FORMAT also where the other way may still lead to a picture.
+static int decode_shrinking(const struct image_file *file, const struct image_how *how,
+                            int channels, struct shrinking *s, struct image *ret_image,
+                            int64_t *ret_resize_us) {
+    const struct image_codec *codec = NULL;
+    struct image_info info = {0};
+    struct image_sink sink = {s, begin_shrinking, row_of_shrinking};
+    int err = probe(file, &how->limits, &codec, &info);
+    bool same_size = info.w == s->w && info.h == s->h; // nothing to resize
+    if (err || same_size || !codec->decode_rows || (channels == 1 && info.channels != 1) ||
+        (how->apply_exif && codec->orientation(file) != 1))
+        return ERR_FORMAT;
+    err = codec->decode_rows(file, how, &info, &sink);
+    if (err)
+        return err;
+    struct image im;
+    int64_t begun = now_us();
+    *ret_resize_us += resample_time_us(s->resample);
+    resample_close(s->resample, &im);
+    s->resample = NULL;
+    deliver(im, channels, 1, ret_image);
+    *ret_resize_us += now_us() - begun;
+    return ERR_OK;
+}
+
+int image_decode_resized(const char *name, const uint8_t *bytes, size_t size,
+                         const struct image_how *how, int channels, int w, int h,
+                         struct image *ret_image, int64_t *ret_resize_us) {
+    struct image_file file = {name, bytes, size};
+    struct shrinking s = {.w = w, .h = h};
+    struct image im;
+    if (decode_shrinking(&file, how, channels, &s, ret_image, ret_resize_us) == ERR_OK)
+        return ERR_OK;
+    resample_close(s.resample, NULL);
+    int err = image_decode_how(name, bytes, size, how, channels, &im);
+    if (err)
+        return err;
+    if (im.w == w && im.h == h) {
+        *ret_image = im;
+        return ERR_OK;
+    }
+    int64_t begun = now_us();
+    image_resize(&im, w, h, ret_image);
+    image_fini(&im);
+    *ret_resize_us += now_us() - begun;
     return ERR_OK;
 }
 

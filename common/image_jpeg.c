@@ -30,7 +30,6 @@ struct job {
     bool damaged;
     bool some_decoded;          // before the damage
     char text[JMSG_LENGTH_MAX]; // of the error, else of the first warning that means damage
-    struct image image;
     uint8_t *cmyk_row;
 };
 
@@ -101,7 +100,6 @@ static void job_open(struct job *job, const struct image_file *file, bool with_e
 static void job_fini(struct job *job) {
     jpeg_destroy_decompress(&job->cinfo);
     free(job->cmyk_row);
-    image_fini(&job->image);
 }
 
 static int damaged(const struct job *job, const struct image_file *file) {
@@ -152,16 +150,17 @@ static void rgb_from_cmyk(const uint8_t *in, int w, uint8_t *ret_rgb) {
         }
 }
 
-static void read_rows(struct job *job) {
+static void read_rows(struct job *job, const struct image_sink *sink) {
     struct jpeg_decompress_struct *cinfo = &job->cinfo;
-    size_t stride = (size_t)job->image.w * (size_t)job->image.c;
     while (cinfo->output_scanline < cinfo->output_height) {
-        uint8_t *row = job->image.pixels + cinfo->output_scanline * stride;
+        uint8_t *row = sink->row(sink->context, (int)cinfo->output_scanline);
         JSAMPROW target = job->cmyk_row ? job->cmyk_row : row;
+        if (!row)
+            return;
         if (jpeg_read_scanlines(cinfo, &target, 1) != 1)
             continue; // the memory source never suspends
         if (job->cmyk_row)
-            rgb_from_cmyk(job->cmyk_row, job->image.w, row);
+            rgb_from_cmyk(job->cmyk_row, (int)cinfo->output_width, row);
     }
     (void)jpeg_finish_decompress(cinfo); // reads up to the end marker, and warns if there is none
 }
@@ -178,7 +177,8 @@ static unsigned eighths(const struct image_how *how, const struct image_info *in
 }
 
 static void read_picture(struct job *job, const struct image_file *file,
-                         const struct image_how *how, const struct image_info *info) {
+                         const struct image_how *how, const struct image_info *info,
+                         const struct image_sink *sink) {
     const J_COLOR_SPACE space[] = {[1] = JCS_GRAYSCALE, [3] = JCS_RGB, [4] = JCS_CMYK};
     job_open(job, file, false);
     job->cinfo.out_color_space = space[info->channels];
@@ -188,34 +188,57 @@ static void read_picture(struct job *job, const struct image_file *file,
     job->cinfo.scale_denom = 8;
     jpeg_calc_output_dimensions(&job->cinfo);
     int w = (int)job->cinfo.output_width, h = (int)job->cinfo.output_height;
-    image_init(&job->image, w, h, info->channels == 1 ? 1 : 3);
     if (info->channels == 4)
         job->cmyk_row = xmalloc((size_t)w * 4);
+    sink->begin(sink->context, w, h, info->channels == 1 ? 1 : 3);
     (void)jpeg_start_decompress(&job->cinfo);
-    read_rows(job);
+    read_rows(job, sink);
+}
+
+// Returns whether all was well; else the job says what was not.
+static bool run(struct job *job, const struct image_file *file, const struct image_how *how,
+                const struct image_info *info, const struct image_sink *sink) {
+    if (setjmp(job->escape)) {
+        // libjpeg's errors, unlike its warnings, leave the rest black; what was before counts.
+        job->some_decoded = job->cinfo.output_scanline > 0;
+        return false;
+    }
+    read_picture(job, file, how, info, sink);
+    return !job->damaged;
+}
+
+static int decode_rows(const struct image_file *file, const struct image_how *how,
+                       const struct image_info *info, const struct image_sink *sink) {
+    struct job job = {0};
+    int err = run(&job, file, how, info, sink) ? ERR_OK : damaged(&job, file);
+    job_fini(&job);
+    return err;
+}
+
+static void begin_image(void *context, int w, int h, int c) {
+    image_init(context, w, h, c);
+}
+
+static uint8_t *row_of_image(void *context, int y) {
+    const struct image *im = context;
+    return im->pixels + (size_t)y * (size_t)im->w * (size_t)im->c;
 }
 
 static int decode(const struct image_file *file, const struct image_how *how,
                   const struct image_info *info, struct image *ret_image) {
     struct job job = {0};
-    volatile bool failed = true; // it survives the jump
-    if (setjmp(job.escape) == 0) {
-        read_picture(&job, file, how, info);
-        failed = false;
-    }
-    // libjpeg's errors, unlike its warnings, leave the rest black; what was there before counts.
-    if (failed)
-        job.some_decoded = job.image.pixels && job.cinfo.output_scanline > 0;
+    struct image im = {0};
+    struct image_sink sink = {&im, begin_image, row_of_image};
     int err = ERR_OK;
-    if ((failed || job.damaged) && !(how->keep_truncated && job.some_decoded))
+    if (!run(&job, file, how, info, &sink) && !(how->keep_truncated && job.some_decoded)) {
         err = damaged(&job, file);
-    if (!err) {
-        *ret_image = job.image;
-        job.image.pixels = NULL;
+        image_fini(&im);
     }
     job_fini(&job);
+    if (!err)
+        *ret_image = im;
     return err;
 }
 
 const struct image_codec image_codec_jpeg = {
-    .probe = probe, .decode = decode, .orientation = orientation};
+    .probe = probe, .decode = decode, .decode_rows = decode_rows, .orientation = orientation};

@@ -4,10 +4,10 @@
 // Training (reference.md 4.2, unaligned): an epoch has max(nA, nB) items; item p takes
 // A[perm(epoch, p) mod nA] and B at random with replacement, or B[perm mod nB] when one of the
 // sides is not drawn (serial_batches). Batch k holds items k * batch .. ; the last may be short.
-// Aligned: both sides have the same n records; item p takes record perm(epoch, p) of both, and crop,
-// flip and jitter are drawn once for both sides.
-// Held out: item p takes A[p mod held_a], B[p mod held_b], unaugmented; a domain without held-out
-// pictures lends training pictures instead, from its first on.
+// Aligned: both sides have the same n records; item p takes record perm(epoch, p) of both, and
+// crop, flip and jitter are drawn once for both sides. Held out: item p takes A[p mod held_a], B[p
+// mod held_b], unaugmented; a domain without held-out pictures lends training pictures instead,
+// from its first on.
 #ifndef ITEMS_H
 #define ITEMS_H
 

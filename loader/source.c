@@ -93,71 +93,17 @@ static int target_size(const struct source *s, struct size full, bool augment,
     return err;
 }
 
-// Whether the file may be decoded smaller than it is: a half's place in it must be exact.
-static bool may_shrink(const struct source *s) {
-    return !s->exact && !s->halves;
-}
-
-static struct size size_of(const struct manifest_record *r) {
-    return (struct size){r->w, r->h};
-}
-
-static int read_and_decode(struct source *s, int side, uint64_t record, bool augment,
-                           struct image *ret_image, struct source_times *times) {
+// The file's bytes; trouble is told.
+static int read_record(struct source *s, int side, uint64_t record, uint8_t **ret_bytes,
+                       struct source_times *times) {
     const struct manifest *m = s->manifest[side];
-    const struct manifest_record *r = &m->records[record];
-    char *path = xasprintf("%s/%s", m->root, r->path);
-    uint8_t *bytes = NULL;
+    char *path = xasprintf("%s/%s", m->root, m->records[record].path);
     int64_t start = now_us();
-    int err = read_checked(r, path, &bytes);
-    if (err)
-        goto out;
-    int64_t was_read = now_us();
-    struct image_how how = s->how;
-    struct size fit = {0, 0};
-    if (may_shrink(s))
-        err = target_size(s, size_of(r), augment, &fit);
-    how.fit_w = fit.w;
-    how.fit_h = fit.h;
-    if (!err)
-        err = image_decode_how(path, bytes, (size_t)r->size, &how, s->channels[side], ret_image);
-    if (err)
-        goto out;
-    times->read_us += was_read - start;
-    times->decode_us += now_us() - was_read;
-
-out:
+    int err = read_checked(&m->records[record], path, ret_bytes);
     if (err)
         report(s, side, record, path);
-    free(bytes);
+    times->read_us += now_us() - start;
     free(path);
-    return err;
-}
-
-// The side's part of a decoded file, resized.
-static int finish(struct source *s, int side, uint64_t record, bool augment,
-                  const struct image *decoded, struct image *ret_image,
-                  struct source_times *times) {
-    int64_t start = now_us();
-    struct image half = {0};
-    const struct image *im = s->halves ? &half : decoded;
-    struct size target;
-    int err = ERR_OK;
-    if (s->halves && decoded->w < 2)
-        err = err_set(ERR_DATA, "one pixel wide: no two pictures side by side");
-    else if (s->halves)
-        image_cut_half(decoded, side == s->lead ? IMAGE_LEFT : IMAGE_RIGHT, &half);
-    if (!err)
-        err = target_size(s,
-                          may_shrink(s) ? size_of(&s->manifest[side]->records[record])
-                                        : (struct size){im->w, im->h},
-                          augment, &target);
-    if (!err)
-        image_resize(im, target.w, target.h, ret_image);
-    if (err)
-        report(s, side, record, s->manifest[side]->records[record].path);
-    image_fini(&half);
-    times->resize_us += now_us() - start;
     return err;
 }
 
@@ -180,54 +126,113 @@ static bool take_cached(struct source *s, int side, uint64_t record, bool augmen
     return hit;
 }
 
-static int finish_and_cache(struct source *s, int side, uint64_t record, bool augment,
-                            const struct image *decoded, struct image *ret_image,
-                            struct source_times *times) {
-    int err = finish(s, side, record, augment, decoded, ret_image, times);
-    if (!err && is_cached(s, side, record, augment))
-        cache_put(s->cache, cache_key(s, side, record), ret_image);
+static void cache(struct source *s, int side, uint64_t record, bool augment,
+                  const struct image *im) {
+    if (is_cached(s, side, record, augment))
+        cache_put(s->cache, cache_key(s, side, record), im);
+}
+
+// A record that is a file of its own, in the size the manifest says it becomes.
+static int decode_whole(struct source *s, int side, uint64_t record, bool augment,
+                        const uint8_t *bytes, struct image *ret_image, struct source_times *times) {
+    const struct manifest_record *r = &s->manifest[side]->records[record];
+    struct image_how how = s->how;
+    struct size target;
+    int64_t start = now_us(), resize_us = 0;
+    int err = target_size(s, (struct size){r->w, r->h}, augment, &target);
+    if (err)
+        return err;
+    if (!s->exact) {
+        how.fit_w = target.w;
+        how.fit_h = target.h;
+    }
+    err = image_decode_resized(r->path, bytes, r->size, &how, s->channels[side], target.w, target.h,
+                               ret_image, &resize_us);
+    times->resize_us += resize_us;
+    times->decode_us += now_us() - start - resize_us;
+    return err;
+}
+
+// One side's half of a decoded file.
+static int take_half(struct source *s, int side, bool augment, const struct image *file,
+                     struct image *ret_image) {
+    struct image half;
+    struct size target;
+    if (file->w < 2)
+        return err_set(ERR_DATA, "one pixel wide: no two pictures side by side");
+    image_cut_half(file, side == s->lead ? IMAGE_LEFT : IMAGE_RIGHT, &half);
+    int err = target_size(s, (struct size){half.w, half.h}, augment, &target);
+    if (!err)
+        image_resize(&half, target.w, target.h, ret_image);
+    image_fini(&half);
+    return err;
+}
+
+// Those of the two halves that are wanted and not there, from one decoding.
+static int decode_halves(struct source *s, const bool wanted[2], uint64_t record, bool augment,
+                         const uint8_t *bytes, struct image ret_images[2],
+                         struct source_times *times) {
+    int first = wanted[0] ? 0 : 1, err;
+    const struct manifest_record *r = &s->manifest[first]->records[record];
+    struct image file;
+    int64_t start = now_us();
+    err = image_decode_how(r->path, bytes, r->size, &s->how, s->channels[first], &file);
+    if (err)
+        return err;
+    int64_t was_decoded = now_us();
+    for (int side = 0; side < 2 && !err; side++)
+        if (wanted[side])
+            err = take_half(s, side, augment, &file, &ret_images[side]);
+    image_fini(&file);
+    times->decode_us += was_decoded - start;
+    times->resize_us += now_us() - was_decoded;
+    return err;
+}
+
+// Reads a file and makes of it what is wanted; all or nothing.
+static int make(struct source *s, const bool wanted[2], uint64_t record, bool augment,
+                struct image ret_images[2], struct source_times *times) {
+    int first = wanted[0] ? 0 : 1;
+    uint8_t *bytes = NULL;
+    int err = read_record(s, first, record, &bytes, times);
+    if (err)
+        return err;
+    err = s->halves ? decode_halves(s, wanted, record, augment, bytes, ret_images, times)
+                    : decode_whole(s, first, record, augment, bytes, &ret_images[first], times);
+    free(bytes);
+    if (err)
+        report(s, first, record, s->manifest[first]->records[record].path);
+    for (int side = 0; side < 2 && !err; side++)
+        if (wanted[side])
+            cache(s, side, record, augment, &ret_images[side]);
     return err;
 }
 
 static int load(struct source *s, int side, uint64_t record, bool augment, struct image *ret_image,
                 struct source_times *times) {
+    struct image images[2] = {0};
+    const bool wanted[2] = {side == 0, side == 1};
     if (take_cached(s, side, record, augment, ret_image, times))
         return ERR_OK;
-    struct image decoded;
-    int err = read_and_decode(s, side, record, augment, &decoded, times);
+    int err = make(s, wanted, record, augment, images, times);
     if (err)
-        return err;
-    err = finish_and_cache(s, side, record, augment, &decoded, ret_image, times);
-    image_fini(&decoded);
-    return err;
-}
-
-// Fills those of ret_images that are empty, from one decoding.
-static int load_halves(struct source *s, uint64_t record, bool augment, struct image ret_images[2],
-                       struct source_times *times) {
-    struct image decoded;
-    int err = read_and_decode(s, 0, record, augment, &decoded, times);
-    if (err)
-        return err;
-    for (int side = 0; side < 2 && !err; side++)
-        if (!ret_images[side].pixels)
-            err = finish_and_cache(s, side, record, augment, &decoded, &ret_images[side], times);
-    image_fini(&decoded);
+        image_fini(&images[side]);
+    else
+        *ret_image = images[side];
     return err;
 }
 
 static int load_pair(struct source *s, uint64_t record, bool augment, struct image ret_images[2],
                      struct source_times *times) {
     int err = ERR_OK;
-    bool once = s->halves && s->channels[0] == s->channels[1];
+    bool once = s->halves && s->channels[0] == s->channels[1], wanted[2];
     memset(ret_images, 0, 2 * sizeof *ret_images);
     for (int side = 0; side < 2 && !err && !once; side++)
         err = load(s, side, record, augment, &ret_images[side], times);
-    int there = 0;
     for (int side = 0; side < 2 && once; side++)
-        there += take_cached(s, side, record, augment, &ret_images[side], times);
-    if (once && there < 2)
-        err = load_halves(s, record, augment, ret_images, times);
+        wanted[side] = !take_cached(s, side, record, augment, &ret_images[side], times);
+    if (once && (wanted[0] || wanted[1]))
+        err = make(s, wanted, record, augment, ret_images, times);
     for (int side = 0; side < 2 && err; side++)
         image_fini(&ret_images[side]);
     return err;

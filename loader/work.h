@@ -20,9 +20,9 @@ struct work_batch {
     char text[512];
     struct image *image[2];
     uint64_t *record[2];
-    struct source_times times; // summed over the pictures
+    struct source_times times;             // summed over the pictures
     int64_t begun_us, started_us, done_us; // ticket taken, first picture begun, last one ready
-    uint64_t session; // given back, see work_begin
+    uint64_t session;                      // given back, see work_begin
 };
 
 struct work *work_new(struct source *source, int threads, int slots);

@@ -5,8 +5,9 @@
 
 The program reads requests "FILE PREPROCESS LOAD CROP X Y FLIP HOW", tab separated, from standard
 input and answers each with a line "W H C" and the bytes, or "error TEXT". HOW holds `e` for EXIF's
-orientation, `w` for transparency on white, `d` for decoding no larger than LOAD x LOAD needs. Pillow
-stands for the reference here: open, convert("RGB"), resize, crop, transpose.
+orientation, `w` for transparency on white, `d` for decoding no larger than LOAD x LOAD needs, `r` for
+decoding into the resize as the loaders do. Pillow stands for the reference here: open, convert("RGB"),
+resize, crop, transpose.
 Last line: "N compared, N files, N decoded smaller, N differ, N refused". Exit status 1 if any differ, 77 without data or Pillow.
 """
 import os
@@ -79,12 +80,14 @@ def check_file(program, path, im, stats, log):
         x = max(0, big.width - crop) * (n % 5) // 4
         y = max(0, big.height - crop) * (n % 3) // 2
         flip = (n + i) % 2
-        size, got = program.ask(path, mode, load, crop, x, y, flip, "")
         want = expected(im, mode, load, crop, x, y, flip)
-        stats["compared"] += 1
-        if got != want.tobytes():
-            stats["differ"] += 1
-            log(f"differs: {path} {mode} {load} {crop} {x} {y} {flip}: {size}, want {want.size}")
+        for how in ("", "r"):
+            size, got = program.ask(path, mode, load, crop, x, y, flip, how)
+            stats["compared"] += 1
+            if got != want.tobytes():
+                stats["differ"] += 1
+                log(f"differs: {path} {mode} {load} {crop} {x} {y} {flip} {how}: {size}, "
+                    f"want {want.size}")
 
 
 def real_pictures(data, count):

@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 #include "err.h"
+#include "fs.h"
 #include "image.h"
 #include "rng.h"
 #include "util.h"
@@ -418,6 +419,51 @@ static void real_and_made_pictures_equal_pillow(void **state) {
     assert_int_equal(status, 0);
 }
 
+// As a loader does it: decoded into the resize, then cropped, then mirrored.
+static int load_resized(char *const field[8], struct image *ret_image) {
+    struct image_info info;
+    enum preprocess p;
+    uint8_t *bytes;
+    size_t size;
+    int64_t resize_us = 0;
+    int w, h, load = atoi(field[2]), crop = atoi(field[3]);
+    struct image_how how = {.limits = image_default_limits};
+    int err = preprocess_from_name(field[1], &p) ? ERR_OK : err_set(ERR_FORMAT, "no such mode");
+    if (!err)
+        err = fs_read(field[0], 1 << 28, &bytes, &size);
+    if (err)
+        return err;
+    err = image_probe(field[0], bytes, size, &how.limits, &info);
+    if (!err) {
+        preprocess_scaled_size(p, info.w, info.h, load, crop, &w, &h);
+        err = image_decode_resized(field[0], bytes, size, &how, 3, w, h, ret_image, &resize_us);
+    }
+    free(bytes);
+    return err;
+}
+
+static void answer_resized(char *const field[8]) {
+    struct image im, out;
+    enum preprocess p;
+    int x, y, crop = atoi(field[3]);
+    if (load_resized(field, &im)) {
+        (void)printf("error %s\n", err_text());
+        return;
+    }
+    (void)preprocess_from_name(field[1], &p); // it is a name
+    preprocess_crop_range(p, im.w, im.h, crop, &x, &y);
+    if (x > 0 || y > 0)
+        image_crop(&im, atoi(field[4]), atoi(field[5]), crop, crop, &out);
+    else
+        image_crop(&im, 0, 0, im.w, im.h, &out);
+    if (atoi(field[6]))
+        image_flip(&out);
+    (void)printf("%d %d %d\n", out.w, out.h, out.c);
+    (void)fwrite(out.pixels, 1, bytes_of(&out), stdout);
+    image_fini(&im);
+    image_fini(&out);
+}
+
 static void answer(char *line) {
     char *field[8];
     for (int i = 0; i < 8; i++)
@@ -429,6 +475,10 @@ static void answer(char *line) {
         how.apply_exif = strchr(field[7], 'e') != NULL;
         how.alpha_on_white = strchr(field[7], 'w') != NULL;
         how.fit_w = how.fit_h = strchr(field[7], 'd') ? atoi(field[2]) : 0;
+    }
+    if (field[7] && strchr(field[7], 'r')) {
+        answer_resized(field);
+        return;
     }
     if (!field[7] || !preprocess_from_name(field[1], &p) ||
         image_load_how(field[0], &how, 3, &im)) {
