@@ -24,12 +24,12 @@ override LDFLAGS += $(if $(SAN),-fsanitize=address -fsanitize=undefined) -pthrea
 
 PROCESSES := curator loader trainer pool monitor
 # Programs that are not a folder's main.c: NAME:FOLDER, source FOLDER/NAME.c
-EXTRA := translate:trainer import:trainer bench_step:trainer ctl:tools draw:tools
+EXTRA := translate:trainer import:trainer export:trainer bench_step:trainer ctl:tools draw:tools
 
 LIBS_common  := -lzmq -lmsgpackc -lsodium -lconfig -lyajl -lturbojpeg -ljpeg -lspng -lwebp -lexif -lz -lm
 LIBS_curator :=
 LIBS_loader  :=
-LIBS_trainer := -lzip -ldnnl -lopenblas -fopenmp -rdynamic
+LIBS_trainer := -lzip -lprotobuf-c -ldnnl -lopenblas -fopenmp -rdynamic
 LIBS_pool    :=
 LIBS_monitor := -lsqlite3 -lmicrohttpd
 LIBS_tools   := -lsqlite3

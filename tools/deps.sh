@@ -18,6 +18,9 @@ libwebp-dev         WebP
 libexif-dev         orientation of photographs
 zlib1g-dev          compression
 libzip-dev          weights that PyTorch has saved
+libonnx-dev         what an ONNX file consists of
+protobuf-c-compiler makes C of that
+libprotobuf-c-dev   writes it
 libsqlite3-dev      database
 sqlite3             its shell
 libmicrohttpd-dev   dashboard
@@ -35,6 +38,9 @@ python3-minimal     judges written in another language
 python3-pil         the judge of resampling
 python3-zmq         a peer written in another language
 python3-msgpack     its encoding
+python3-torch       the judge of imported and exported weights
+python3-opencv      runs exported nets
+protobuf-compiler   reads exported nets
 shellcheck          the scripts
 '
 

@@ -23,6 +23,17 @@ $$(BUILD)/lib$(1).a: $$(OBJECTS_$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
 
+# ONNX's own description of its files, as C.
+ONNX_PROTO := /usr/include/onnx/onnx.proto
+$(BUILD)/onnx.pb-c.h: $(ONNX_PROTO)
+	@mkdir -p $(@D)
+	protoc-c --proto_path=$(<D) --c_out=$(@D) $<
+$(BUILD)/onnx.pb-c.o: $(BUILD)/onnx.pb-c.h $(BUILD)/flags
+	$(CC) $(CFLAGS) -w -I$(BUILD) -c $(BUILD)/onnx.pb-c.c -o $@
+$(BUILD)/trainer/onnx_file.o: $(BUILD)/onnx.pb-c.h
+$(BUILD)/libtrainer.a: $(BUILD)/onnx.pb-c.o
+OBJECTS_trainer += $(BUILD)/onnx.pb-c.o
+
 # program_rules: program name, its folder, its object
 define program_rules
 $$(BUILD)/bin/$(1): $$(BUILD)/$(2)/$(3).o $$(BUILD)/lib$(2).a $$(BUILD)/libcommon.a
