@@ -203,6 +203,22 @@ static int check_sum(const struct weights *w, const struct pth_storages *s) {
                    (unsigned long long)wanted, (unsigned long long)stored);
 }
 
+static bool is_plain(const struct weights_tensor *t, const int64_t *strides) {
+    int64_t stride = 1;
+    for (int i = t->rank - 1; i >= 0; stride *= t->dims[i], i--)
+        if (t->dims[i] > 1 && strides[i] != stride)
+            return false;
+    return true;
+}
+
+static void note_strides(struct weights *w) {
+    int n = 0;
+    for (int i = 0; i < w->count; i++)
+        n += !is_plain(&w->entries[i].tensor, w->entries[i].strides);
+    if (n)
+        weights_note(w, "%d tensors of other strides become row-major", n);
+}
+
 int pth_list(struct weights *w, const struct pickle *p, struct pth_storages *s) {
     struct pickle_value dict = {0, 0};
     struct pickle_entry e;
@@ -220,5 +236,7 @@ int pth_list(struct weights *w, const struct pickle *p, struct pth_storages *s) 
     }
     if (!err && others)
         weights_note(w, "%d entries of it are no tensors and are left out", others);
+    if (!err)
+        note_strides(w);
     return err ? err : check_sum(w, s);
 }
