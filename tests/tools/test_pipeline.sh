@@ -75,7 +75,7 @@ while :; do
 done
 STAND
 chmod +x "$WORK/stand/bin/stand_in"
-for program in curator loader trainer pool monitor translate; do
+for program in curator loader trainer pool monitor translate import export; do
     ln -s stand_in "$WORK/stand/bin/$program"
 done
 ln -s "$CTL" "$WORK/stand/bin/ctl"
