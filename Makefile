@@ -35,7 +35,8 @@ LIBS_monitor := -lsqlite3 -lmicrohttpd
 LIBS_tools   := -lsqlite3
 # Fuzz targets, tests/fuzz/fuzz_NAME.c, NAME:FOLDER; of the trainer only the objects named here
 FUZZ := msg:common config:common manifest:common image:common ring:common landmarks:curator \
-        exec:curator safetensors:trainer state:trainer options:tools plans:trainer
+        labels:curator lists:curator exec:curator safetensors:trainer state:trainer \
+        options:tools plans:trainer
 FUZZ_safetensors := trainer/safetensors.o trainer/text.o
 FUZZ_state := trainer/state.o trainer/text.o
 FUZZ_plans := cuda/trainer/cuda/cuda_plans.o cuda/trainer/cuda/cuda_site.o trainer/text.o

@@ -242,8 +242,10 @@ static int read_label_file(void) {
     struct labels l = {0};
     int err = labels_read(&l, mutant_path, NULL);
     for (size_t i = 0; !err && i < l.names.count; i++) {
-        const char *name = names_text(&l.names, &l.names.rows[i]);
+        // The name as it is kept may end like a picture's once more.
+        char *name = xasprintf("%s.jpg", names_text(&l.names, &l.names.rows[i]));
         assert_ptr_equal(names_find(&l.names, name), &l.names.rows[i]);
+        free(name);
     }
     labels_fini(&l);
     return err;
