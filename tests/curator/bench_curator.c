@@ -11,6 +11,7 @@
 
 #include <yajl/yajl_parse.h>
 
+#include "celeba_lists.h"
 #include "curation.h"
 #include "default_settings.h"
 #include "err.h"
@@ -33,6 +34,7 @@ static const char help[] =
     "\n"
     "A JSON line per measurement, of 5 repetitions each; WHAT: only this one:\n"
     "  what       landmarks: a made file of 202599 rows is read, ranked, and the nearest 1600 cut\n"
+    "             attributes: a made file of as many rows and 40 columns is read\n"
     "             labels: a made label file of N MB (120; the real one has 1200) is read, and "
     "beside\n"
     "             it by yajl with nobody to listen\n"
@@ -124,6 +126,13 @@ static void rank_landmarks(const char *path) {
     landmarks_free(l);
 }
 
+static void read_attributes(const char *path) {
+    struct config_curator settings = default_settings;
+    settings.attributes = "Smiling=1\nEyeglasses=-1\n";
+    if (celeba_lists_check(0, &settings, path))
+        BUG("%s", err_text());
+}
+
 static void read_labels(const char *path) {
     struct labels l = {0};
     if (labels_read(&l, path, NULL))
@@ -147,13 +156,14 @@ static void read_bare(const char *path) {
     yajl_free(yajl);
 }
 
-static void bench_landmarks(const char *folder) {
+static void bench_rows(const char *folder, const char *what, void (*make)(const char *, int),
+                       void (*work)(const char *path)) {
     double seconds[REPEATS], peak = 0;
-    char *path = xasprintf("%s/landmarks.txt", folder);
-    made_landmarks(path, ROWS);
+    char *path = xasprintf("%s/%s.txt", folder, what);
+    make(path, ROWS);
     for (int i = 0; i < REPEATS; i++)
-        seconds[i] = in_child(rank_landmarks, path, &peak);
-    print_more("landmarks", ROWS, seconds, ",\"peak_rss_mib\":%.1f", peak);
+        seconds[i] = in_child(work, path, &peak);
+    print_more(what, ROWS, seconds, ",\"peak_rss_mib\":%.1f", peak);
     (void)unlink(path);
     free(path);
 }
@@ -223,7 +233,9 @@ int main(int argc, char **argv) {
     if (!mkdtemp(folder))
         return 1;
     if (wanted(what, "landmarks"))
-        bench_landmarks(folder);
+        bench_rows(folder, "landmarks", made_landmarks, rank_landmarks);
+    if (wanted(what, "attributes"))
+        bench_rows(folder, "attributes", made_attributes, read_attributes);
     if (wanted(what, "labels"))
         bench_labels(folder, megabytes);
     if (wanted(what, "judge") || wanted(what, "cached"))

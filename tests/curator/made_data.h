@@ -57,6 +57,24 @@ static inline void made_landmarks(const char *path, int rows) {
     made_close(out, path);
 }
 
+// Attributes of the same pictures: 40 columns of 1 and -1 under the data set's first names and
+// others.
+static inline void made_attributes(const char *path, int rows) {
+    FILE *out = made_open(path);
+    (void)fprintf(out, "%d\n5_o_Clock_Shadow Smiling Eyeglasses", rows);
+    for (int k = 3; k < 40; k++)
+        (void)fprintf(out, " Attribute_%d", k);
+    (void)fprintf(out, " \n");
+    for (int i = 1; i <= rows; i++) {
+        struct rng_block b = rng_block(MADE_SEED, RNG_TEST, (uint64_t)i, 100);
+        (void)fprintf(out, "%06d.jpg", i);
+        for (int k = 0; k < 40; k++)
+            (void)fputs(b.v[k / 20] >> k % 20 & 1 ? "  1" : " -1", out);
+        (void)fprintf(out, "\n");
+    }
+    made_close(out, path);
+}
+
 // ---- labels ----
 
 static const char *const made_times[] = {"daytime", "night", "dawn/dusk", "undefined"};
