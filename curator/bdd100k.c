@@ -114,22 +114,25 @@ static bool sift_kind(const struct config_curator *s, enum label kind, const cha
     return false;
 }
 
+static uint8_t tag_of(const char *value) {
+    if (strcmp(value, "night") == 0)
+        return LABELLED_NIGHT;
+    return strcmp(value, "daytime") == 0 ? LABELLED_DAYTIME : LABELLED;
+}
+
+// What is wanted and labelled otherwise is left out unread; what is not labelled has to be read.
 static void sift_timeofday(const struct config_curator *s, const char *value, struct picture *p) {
-    bool defined = value && strcmp(value, "undefined") != 0;
-    bool any = !*s->timeofday,
-         wants_it = config_list_has(s->timeofday, defined ? value : "undefined");
-    if (defined && !any && !wants_it) {
-        picture_reject(p, "timeofday", NAN, "labelled %s", value);
-    } else if (!defined && !any && !wants_it) {
-        p->tag = UNLABELLED;
-        if (strcmp(s->unlabelled, "reject") == 0)
-            picture_reject(p, "unlabelled", NAN, "timeofday is %s", value ? value : "not labelled");
-    } else {
-        p->tag = !defined                        ? 0
-                 : strcmp(value, "night") == 0   ? LABELLED_NIGHT
-                 : strcmp(value, "daytime") == 0 ? LABELLED_DAYTIME
-                                                 : LABELLED;
+    const char *word = value ? value : "undefined";
+    bool defined = strcmp(word, "undefined") != 0;
+    if (!*s->timeofday || config_list_has(s->timeofday, word)) {
+        p->tag = tag_of(word);
         picture_note(p, "", NAN, "labelled %s", value ? value : "nothing");
+    } else if (defined) {
+        picture_reject(p, "timeofday", NAN, "labelled %s", word);
+    } else if (strcmp(s->unlabelled, "reject") == 0) {
+        picture_reject(p, "unlabelled", NAN, "timeofday is %s", value ? value : "not labelled");
+    } else {
+        p->tag = UNLABELLED;
     }
 }
 

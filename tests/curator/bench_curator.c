@@ -38,6 +38,7 @@ static const char help[] =
     "             labels: a made label file of N MB (120; the real one has 1200) is read, and "
     "beside\n"
     "             it by yajl with nobody to listen\n"
+    "             sift (with labels): as many candidates are found and sifted by that file\n"
     "             judge: 2000 made 178x218 JPEGs are read, hashed, decoded, measured; one thread a "
     "core\n"
     "             cached: the same, known from the cache\n"
@@ -168,8 +169,38 @@ static void bench_rows(const char *folder, const char *what, void (*make)(const 
     free(path);
 }
 
+// Candidates for every frame, found and sifted by the labels beside them.
+static void sift_frames(const char *labels) {
+    struct config_curator settings = default_settings;
+    struct curation c = {.domain = "A", .settings = &settings, .say = say};
+    settings.use = "bdd100k";
+    settings.root = xasprintf("%.*s/frames", (int)(strrchr(labels, '/') - labels), labels);
+    settings.labels = (char *)labels;
+    settings.timeofday = "night\n";
+    curation_init(&c);
+    if (curation_find(&c))
+        BUG("%s", err_text());
+    curation_fini(&c);
+    free(settings.root);
+}
+
+// Empty files named as the frames.
+static void make_frames(const char *folder, uint64_t frames) {
+    char name[32], *path = xasprintf("%s/frames", folder);
+    if (fs_mkdirs(path, 0755))
+        BUG("%s", err_text());
+    for (uint64_t i = 0; i < frames; i++) {
+        made_name(i, name);
+        char *file = xasprintf("%s/%s", path, name);
+        made_close(made_open(file), file);
+        free(file);
+    }
+    free(path);
+}
+
 static void bench_labels(const char *folder, double megabytes) {
-    double seconds[REPEATS], bare[REPEATS], peak = 0, bare_peak = 0;
+    double seconds[REPEATS], bare[REPEATS], sifting[REPEATS], peak = 0, bare_peak = 0;
+    double sift_peak = 0;
     char *path = xasprintf("%s/labels.json", folder);
     uint64_t frames = made_labels(path, (uint64_t)(megabytes * 1e6));
     struct stat st;
@@ -185,6 +216,10 @@ static void bench_labels(const char *folder, double megabytes) {
     print_more("labels", (int)frames, seconds,
                ",\"mb\":%.1f,\"mb_per_s\":%.0f,\"bare_yajl_mb_per_s\":%.0f,\"peak_rss_mib\":%.1f",
                size, size / seconds[REPEATS / 2], size / bare[REPEATS / 2], peak);
+    make_frames(folder, frames);
+    for (int i = 0; i < REPEATS; i++)
+        sifting[i] = in_child(sift_frames, path, &sift_peak);
+    print_more("sift", (int)frames, sifting, ",\"peak_rss_mib\":%.1f", sift_peak);
     (void)unlink(path);
     free(path);
 }

@@ -93,12 +93,42 @@ static void brightness_agrees_with_the_labels(void **state) {
     labels_fini(&l);
 }
 
+// As a person reads the files: three daytime, one night and one dawn/dusk by label, ten unlabelled
+// of which one was taken at night; a per-image label is of a picture that is not there.
+static void the_real_labels_sort_the_real_pictures(void **state) {
+    if (!fs_is_dir(data_folder))
+        skip();
+    static const struct {
+        const char *timeofday, *reason;
+        size_t count;
+    } rows[] = {
+        {"night\n", "ok", 1},        {"night\n", "timeofday", 4},
+        {"night\n", "ok_luma", 1},   {"night\n", "luma_daytime", 9},
+        {"daytime\n", "ok", 3},      {"daytime\n", "timeofday", 2},
+        {"daytime\n", "ok_luma", 9}, {"daytime\n", "luma_night", 1},
+    };
+    free(settings.root);
+    settings.use = "bdd100k";
+    settings.root = xasprintf("%s/bdd100k", data_folder);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        size_t n = 0;
+        settings.timeofday = (char *)rows[i].timeofday;
+        assert_int_equal(judged(), ERR_OK);
+        for (size_t k = 0; k < curation.walk.found.count; k++)
+            n += strcmp(curation.walk.found.items[k].reason, rows[i].reason) == 0;
+        if (n != rows[i].count)
+            fail_msg("%s%s: %zu, not %zu", rows[i].timeofday, rows[i].reason, n, rows[i].count);
+        assert_non_null(heard_with("5 have a label and 10 have none; 1 labels are of pictures"));
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(brightness_agrees_with_what_is_seen),
         CASE(brightness_agrees_with_the_labels),
+        CASE(the_real_labels_sort_the_real_pictures),
     };
     char cwd[200];
     if (!getcwd(cwd, sizeof cwd))
