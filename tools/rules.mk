@@ -81,7 +81,7 @@ fuzz_targets: $(foreach f,$(FUZZ),$(BUILD)/bin/fuzz_$(firstword $(subst :, ,$(f)
 $(BUILD)/tests/trainer/test_ops $(BUILD)/tests/trainer/test_penalty: $(BUILD)/tests/trainer/reference_ops.o
 
 # The golden program judges trainer, pool and pictures alike.
-$(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/trainer/golden*.c)) \
+$(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/trainer/golden*.c tests/trainer/json*.c)) \
     $(BUILD)/pool/exchange.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
 $(BUILD)/tests/trainer/golden_pool.o: CFLAGS_trainer += -Ipool

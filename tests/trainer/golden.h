@@ -8,26 +8,41 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <yajl/yajl_tree.h>
+
+#include "json.h"
 
 // The judgement of one case.
 struct judge {
-    const char *name, *device, *winograd;
+    const char *name, *device, *dtype, *winograd;
     int failures;
     char skip[512]; // why; "" if it is in scope
 };
 
-void case_forward(struct judge *j, yajl_val c); // and backward
-void case_training(struct judge *j, yajl_val c);
-void case_adam(struct judge *j, yajl_val c);
-void case_lr(struct judge *j, yajl_val c);
-void case_gan_loss(struct judge *j, yajl_val c);
-void case_gradient_penalty(struct judge *j, yajl_val c);
-void case_patchnce(struct judge *j, yajl_val c);
-void case_init(struct judge *j, yajl_val c);
-void case_pool(struct judge *j, yajl_val c);
-void case_image(struct judge *j, yajl_val c);
-void judge_hash(struct judge *j, yajl_val hash_check);
+// A kind of case and what judges it; NULL: nothing here does. A list of them ends with a NULL name.
+struct golden_kind {
+    const char *name;
+    void (*run)(struct judge *j, const struct json *c);
+};
+
+struct golden_totals {
+    int passed, failed, skipped;
+};
+
+// Runs all cases of a tree of schema "golden-1"; prints what is skipped and what fails.
+void golden_run(const struct judge *how, const struct golden_kind *kinds, const struct json *file,
+                struct golden_totals *t);
+
+void case_forward(struct judge *j, const struct json *c); // and backward
+void case_training(struct judge *j, const struct json *c);
+void case_adam(struct judge *j, const struct json *c);
+void case_lr(struct judge *j, const struct json *c);
+void case_gan_loss(struct judge *j, const struct json *c);
+void case_gradient_penalty(struct judge *j, const struct json *c);
+void case_patchnce(struct judge *j, const struct json *c);
+void case_init(struct judge *j, const struct json *c);
+void case_pool(struct judge *j, const struct json *c);
+void case_image(struct judge *j, const struct json *c);
+void judge_hash(struct judge *j, const struct json *hash_check);
 
 // Out of scope; printf-like reason.
 void judge_skip(struct judge *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -45,22 +60,12 @@ void golden_fill_pictures(float *ret, const int nchw[4], uint32_t index);
 // [n,h,w,c] as doubles in [n,c,h,w].
 void golden_to_nchw(const float *x, const int nchw[4], double *ret);
 
-// Fields of an object: a fallback if absent.
-yajl_val json_get(yajl_val object, const char *key);
-double json_number(yajl_val object, const char *key, double fallback);
-long long json_int(yajl_val object, const char *key, long long fallback);
-bool json_bool(yajl_val object, const char *key);
-const char *json_text(yajl_val object, const char *key, const char *fallback);
-int json_count(yajl_val array); // 0 if it is none
-yajl_val json_at(yajl_val array, int i);
-double json_number_at(yajl_val array, int i);
-long long json_int_at(yajl_val array, int i);
-const char *json_text_at(yajl_val array, int i); // "" if it is no text
-
 // The checks of a case; each returns whether the answer is right and has complained if not.
 // `what` names the quantity.
-bool check_tensor(struct judge *j, const char *what, yajl_val check, const double *a, size_t n);
-bool check_floats(struct judge *j, const char *what, yajl_val check, const float *a, size_t n);
-bool check_scalar(struct judge *j, const char *what, yajl_val check, double value);
+bool check_tensor(struct judge *j, const char *what, const struct json *check, const double *a,
+                  size_t n);
+bool check_floats(struct judge *j, const char *what, const struct json *check, const float *a,
+                  size_t n);
+bool check_scalar(struct judge *j, const char *what, const struct json *check, double value);
 
 #endif

@@ -72,61 +72,6 @@ void golden_to_nchw(const float *x, const int s[4], double *ret) {
                     x[((size_t)n * (size_t)(s[2] * s[3]) + (size_t)p) * (size_t)s[1] + (size_t)c];
 }
 
-yajl_val json_get(yajl_val object, const char *key) {
-    return yajl_tree_get(object, (const char *[]){key, NULL}, yajl_t_any);
-}
-
-double json_number(yajl_val object, const char *key, double fallback) {
-    yajl_val v = json_get(object, key);
-
-    return v && YAJL_IS_NUMBER(v) ? YAJL_GET_DOUBLE(v) : fallback;
-}
-
-long long json_int(yajl_val object, const char *key, long long fallback) {
-    yajl_val v = json_get(object, key);
-
-    return v && YAJL_IS_INTEGER(v) ? YAJL_GET_INTEGER(v) : fallback;
-}
-
-bool json_bool(yajl_val object, const char *key) {
-    yajl_val v = json_get(object, key);
-
-    return v && (YAJL_IS_TRUE(v) || (YAJL_IS_NUMBER(v) && YAJL_GET_DOUBLE(v) != 0));
-}
-
-const char *json_text(yajl_val object, const char *key, const char *fallback) {
-    yajl_val v = json_get(object, key);
-
-    return v && YAJL_IS_STRING(v) ? YAJL_GET_STRING(v) : fallback;
-}
-
-int json_count(yajl_val array) {
-    return array && YAJL_IS_ARRAY(array) ? (int)YAJL_GET_ARRAY(array)->len : 0;
-}
-
-yajl_val json_at(yajl_val array, int i) {
-    return i < json_count(array) ? YAJL_GET_ARRAY(array)->values[i] : NULL;
-}
-
-double json_number_at(yajl_val array, int i) {
-    yajl_val v = json_at(array, i);
-
-    return v && YAJL_IS_NUMBER(v) ? YAJL_GET_DOUBLE(v) : NAN;
-}
-
-long long json_int_at(yajl_val array, int i) {
-    yajl_val v = json_at(array, i);
-
-    return v && YAJL_IS_INTEGER(v) ? YAJL_GET_INTEGER(v) : -1;
-}
-
-const char *json_text_at(yajl_val array, int i) {
-    yajl_val v = json_at(array, i);
-    const char *text = v ? YAJL_GET_STRING(v) : NULL;
-
-    return text ? text : "";
-}
-
 // One figure of a check; `field` is its key, e.g. "abssum".
 static bool figure(struct judge *j, const char *what, const char *field, double got, double want,
                    double tolerance) {
@@ -139,8 +84,8 @@ static bool figure(struct judge *j, const char *what, const char *field, double 
     return false;
 }
 
-static size_t shape_count(yajl_val check) {
-    yajl_val shape = json_get(check, "shape");
+static size_t shape_count(const struct json *check) {
+    const struct json *shape = json_get(check, "shape");
     size_t count = 1;
 
     for (int i = 0; i < json_count(shape); i++)
@@ -148,9 +93,9 @@ static size_t shape_count(yajl_val check) {
     return count;
 }
 
-static bool check_values(struct judge *j, const char *what, yajl_val check, const double *a,
-                         size_t n) {
-    yajl_val idx = json_get(check, "idx"), val = json_get(check, "val");
+static bool check_values(struct judge *j, const char *what, const struct json *check,
+                         const double *a, size_t n) {
+    const struct json *idx = json_get(check, "idx"), *val = json_get(check, "val");
     double tolerance = json_number(check, "tol_val", NAN);
     bool right = true;
 
@@ -163,7 +108,8 @@ static bool check_values(struct judge *j, const char *what, yajl_val check, cons
     return right;
 }
 
-bool check_tensor(struct judge *j, const char *what, yajl_val check, const double *a, size_t n) {
+bool check_tensor(struct judge *j, const char *what, const struct json *check, const double *a,
+                  size_t n) {
     double sum = 0, abssum = 0, squares = 0, proj = 0;
     double rms = json_number(check, "tol_rms", NAN), root = sqrt((double)n);
     bool right = true;
@@ -185,7 +131,8 @@ bool check_tensor(struct judge *j, const char *what, yajl_val check, const doubl
     return check_values(j, what, check, a, n) && right;
 }
 
-bool check_floats(struct judge *j, const char *what, yajl_val check, const float *a, size_t n) {
+bool check_floats(struct judge *j, const char *what, const struct json *check, const float *a,
+                  size_t n) {
     double *copy = xcalloc(n + 1, sizeof *copy);
     bool right;
 
@@ -196,7 +143,7 @@ bool check_floats(struct judge *j, const char *what, yajl_val check, const float
     return right;
 }
 
-bool check_scalar(struct judge *j, const char *what, yajl_val check, double value) {
+bool check_scalar(struct judge *j, const char *what, const struct json *check, double value) {
     return figure(j, what, "value", value, json_number(check, "value", NAN),
                   json_number(check, "tol", NAN));
 }

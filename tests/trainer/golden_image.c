@@ -9,7 +9,7 @@
 #include "image.h"
 #include "util.h"
 
-static void source(yajl_val src, struct image *ret_image) {
+static void source(const struct json *src, struct image *ret_image) {
     uint32_t index = (uint32_t)json_int(src, "index", 0);
     int w = (int)json_int(src, "w", 1), h = (int)json_int(src, "h", 1);
     int c = (int)json_int(src, "c", 3);
@@ -26,8 +26,8 @@ static void source(yajl_val src, struct image *ret_image) {
             }
 }
 
-static void check_shape(struct judge *j, yajl_val check, const int *shape, int rank) {
-    yajl_val want = json_get(check, "shape");
+static void check_shape(struct judge *j, const struct json *check, const int *shape, int rank) {
+    const struct json *want = json_get(check, "shape");
 
     if (json_count(want) != rank)
         judge_complain(j, "rank %d, the file has %d", rank, json_count(want));
@@ -36,8 +36,8 @@ static void check_shape(struct judge *j, yajl_val check, const int *shape, int r
             judge_fail(j, "shape", shape[i], (double)json_int_at(want, i), 0);
 }
 
-static void check_bytes(struct judge *j, yajl_val check, const uint8_t *a, size_t n) {
-    yajl_val first = json_get(check, "first"), idx = json_get(check, "idx");
+static void check_bytes(struct judge *j, const struct json *check, const uint8_t *a, size_t n) {
+    const struct json *first = json_get(check, "first"), *idx = json_get(check, "idx");
     double sum = 0;
     uLong crc = crc32(0, a, (uInt)n);
 
@@ -58,15 +58,15 @@ static void check_bytes(struct judge *j, yajl_val check, const uint8_t *a, size_
         judge_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
 }
 
-static void check_picture(struct judge *j, yajl_val check, const struct image *im) {
+static void check_picture(struct judge *j, const struct json *check, const struct image *im) {
     int shape[3] = {im->h, im->w, im->c};
 
     check_shape(j, check, shape, json_count(json_get(check, "shape")) == 2 && im->c == 1 ? 2 : 3);
     check_bytes(j, check, im->pixels, (size_t)im->h * (size_t)im->w * (size_t)im->c);
 }
 
-static void check_f32(struct judge *j, yajl_val check, const float *a, size_t n) {
-    yajl_val idx = json_get(check, "idx");
+static void check_f32(struct judge *j, const struct json *check, const float *a, size_t n) {
+    const struct json *idx = json_get(check, "idx");
     double sum = 0, want = json_number(check, "sum", NAN);
     uLong crc = crc32(0, (const Bytef *)a, (uInt)(n * sizeof *a));
 
@@ -84,8 +84,9 @@ static void check_f32(struct judge *j, yajl_val check, const float *a, size_t n)
         judge_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
 }
 
-static void op_preprocess(struct judge *j, yajl_val c, yajl_val check, const struct image *im) {
-    yajl_val pos = json_get(c, "crop_pos");
+static void op_preprocess(struct judge *j, const struct json *c, const struct json *check,
+                          const struct image *im) {
+    const struct json *pos = json_get(c, "crop_pos");
     struct image gray, out;
     enum preprocess p;
     float *x;
@@ -111,7 +112,8 @@ static void op_preprocess(struct judge *j, yajl_val c, yajl_val check, const str
 }
 
 // The ops that turn a source picture into another.
-static void picture_op(struct judge *j, yajl_val c, yajl_val check, const char *op) {
+static void picture_op(struct judge *j, const struct json *c, const struct json *check,
+                       const char *op) {
     int size = (int)json_int(c, "size", 1);
     struct image im, out = {0};
 
@@ -132,7 +134,7 @@ static void picture_op(struct judge *j, yajl_val c, yajl_val check, const char *
     image_fini(&im);
 }
 
-static void op_roundtrip(struct judge *j, yajl_val check) {
+static void op_roundtrip(struct judge *j, const struct json *check) {
     uint8_t bytes[256];
     int differ = 0;
 
@@ -145,8 +147,8 @@ static void op_roundtrip(struct judge *j, yajl_val check) {
         judge_fail(j, "differ", differ, json_number(check, "differ", NAN), 0);
 }
 
-static void op_tensor2im(struct judge *j, yajl_val c, yajl_val check) {
-    yajl_val shape = json_get(c, "shape");
+static void op_tensor2im(struct judge *j, const struct json *c, const struct json *check) {
+    const struct json *shape = json_get(c, "shape");
     int ch = (int)json_int_at(shape, 1), h = (int)json_int_at(shape, 2);
     int w = (int)json_int_at(shape, 3);
     struct image im;
@@ -161,22 +163,22 @@ static void op_tensor2im(struct judge *j, yajl_val c, yajl_val check) {
     image_fini(&im);
 }
 
-static void op_make_power(struct judge *j, yajl_val c, yajl_val check) {
-    yajl_val pairs = json_get(check, "pairs");
+static void op_make_power(struct judge *j, const struct json *c, const struct json *check) {
+    const struct json *pairs = json_get(check, "pairs");
 
     for (int i = 0; i < json_count(pairs); i++) {
-        yajl_val pair = json_at(pairs, i);
+        const struct json *pair = json_at(pairs, i);
         int got = image_make_power((int)json_int_at(pair, 0), (int)json_int(c, "base", 4));
         if (got != json_int_at(pair, 1))
             judge_fail(j, "pairs", got, (double)json_int_at(pair, 1), 0);
     }
 }
 
-static void op_scale_width(struct judge *j, yajl_val c, yajl_val check) {
-    yajl_val sizes = json_get(check, "sizes");
+static void op_scale_width(struct judge *j, const struct json *c, const struct json *check) {
+    const struct json *sizes = json_get(check, "sizes");
 
     for (int i = 0; i < json_count(sizes); i++) {
-        yajl_val s = json_at(sizes, i);
+        const struct json *s = json_at(sizes, i);
         int w, h;
         image_scale_width((int)json_int_at(s, 0), (int)json_int_at(s, 1),
                           (int)json_int(c, "load_size", 286), (int)json_int(c, "crop_size", 256),
@@ -187,10 +189,10 @@ static void op_scale_width(struct judge *j, yajl_val c, yajl_val check) {
     }
 }
 
-void case_image(struct judge *j, yajl_val c) {
+void case_image(struct judge *j, const struct json *c) {
     static const char *const pictures[] = {"resize", "gray", "crop", "flip", "preprocess"};
     const char *op = json_text(c, "op", "");
-    yajl_val check = json_at(json_get(c, "check"), 0);
+    const struct json *check = json_at(json_get(c, "check"), 0);
 
     for (unsigned i = 0; i < COUNT(pictures); i++)
         if (strcmp(op, pictures[i]) == 0) {

@@ -24,7 +24,7 @@ struct rig {
     int x, y, r;
 };
 
-int golden_net_new(yajl_val net, struct net **ret_net) {
+int golden_net_new(const struct json *net, struct net **ret_net) {
     struct net_options options = {
         .arch = json_text(net, "arch", ""),
         .in_nc = (int)json_int(net, "in_nc", 3),
@@ -68,14 +68,14 @@ static void fill_param(struct model_param *p, uint32_t index, double scale) {
     }
 }
 
-void golden_net_fill(yajl_val net, int n_params, struct model_param *params) {
+void golden_net_fill(const struct json *net, int n_params, struct model_param *params) {
     uint32_t base = (uint32_t)json_int(net, "base", 0);
 
     for (int i = 0; i < n_params; i++)
         fill_param(&params[i], base + (uint32_t)i, json_number(net, "wscale", 0.1));
 }
 
-void golden_check_buffer(struct judge *j, yajl_val check, int n_params,
+void golden_check_buffer(struct judge *j, const struct json *check, int n_params,
                          const struct model_param *params) {
     const char *key = json_text(check, "key", "");
 
@@ -92,8 +92,9 @@ void golden_check_buffer(struct judge *j, yajl_val check, int n_params,
     judge_complain(j, "there is no parameter %s", key);
 }
 
-static int rig_open(struct rig *r, const struct judge *j, yajl_val net) {
-    struct device_options options = {.name = j->device, .threads = 2, .winograd = j->winograd};
+static int rig_open(struct rig *r, const struct judge *j, const struct json *net) {
+    struct device_options options = {
+        .name = j->device, .threads = 2, .winograd = j->winograd, .dtype = j->dtype};
     size_t size = 0;
     int err = golden_net_new(net, &r->net);
 
@@ -201,7 +202,7 @@ static int rig_build(struct rig *r, bool backward, enum net_mode mode) {
     return rig_push(r);
 }
 
-static int run_pass(struct rig *r, yajl_val c, yajl_val pass) {
+static int run_pass(struct rig *r, const struct json *c, const struct json *pass) {
     bool eval = strcmp(json_text(pass, "mode", ""), "eval") == 0;
     int err;
 
@@ -215,8 +216,8 @@ static int run_pass(struct rig *r, yajl_val c, yajl_val pass) {
     return err ? err : rig_go(r);
 }
 
-static int rig_run(struct rig *r, yajl_val c) {
-    yajl_val passes = json_get(c, "passes");
+static int rig_run(struct rig *r, const struct json *c) {
+    const struct json *passes = json_get(c, "passes");
     int err = ERR_OK;
 
     for (int i = 0; i < json_count(passes) && !err; i++)
@@ -224,8 +225,8 @@ static int rig_run(struct rig *r, yajl_val c) {
     return err;
 }
 
-static void check_pictures(struct judge *j, const char *what, yajl_val check, struct rig *r,
-                           int tensor) {
+static void check_pictures(struct judge *j, const char *what, const struct json *check,
+                           struct rig *r, int tensor) {
     struct graph_size s = graph_size(r->graph, tensor);
     size_t count = graph_count(r->graph, tensor);
     double *a = xcalloc(count, sizeof *a);
@@ -237,7 +238,7 @@ static void check_pictures(struct judge *j, const char *what, yajl_val check, st
     free(x);
 }
 
-static void check_gradient(struct judge *j, struct rig *r, yajl_val check) {
+static void check_gradient(struct judge *j, struct rig *r, const struct json *check) {
     const char *key = json_text(check, "key", "");
     struct model_param *params = net_params(r->net);
 
@@ -254,7 +255,7 @@ static void check_gradient(struct judge *j, struct rig *r, yajl_val check) {
     judge_complain(j, "there is no parameter %s", key);
 }
 
-static void check_net(struct judge *j, struct rig *r, yajl_val check) {
+static void check_net(struct judge *j, struct rig *r, const struct json *check) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "out") == 0)
@@ -269,9 +270,9 @@ static void check_net(struct judge *j, struct rig *r, yajl_val check) {
         judge_complain(j, "unknown quantity \"%s\"", q);
 }
 
-void case_forward(struct judge *j, yajl_val c) {
+void case_forward(struct judge *j, const struct json *c) {
     struct rig r = {0};
-    yajl_val checks = json_get(c, "check");
+    const struct json *checks = json_get(c, "check");
     int err = rig_open(&r, j, json_get(c, "net"));
 
     if (err == ERR_CONFIG || err == ERR_DEVICE) {
@@ -290,7 +291,7 @@ void case_forward(struct judge *j, yajl_val c) {
     rig_close(&r);
 }
 
-static void check_gram(struct judge *j, yajl_val check, const float *w) {
+static void check_gram(struct judge *j, const struct json *check, const float *w) {
     int rows = (int)json_int(check, "rows", 0), cols = (int)json_int(check, "cols", 0);
     double gain = json_number(check, "gain", 1), worst = 0;
     int count = MIN(rows, cols), length = MAX(rows, cols);
@@ -307,7 +308,8 @@ static void check_gram(struct judge *j, yajl_val check, const float *w) {
         judge_fail(j, "Gram matrix", worst, 0, 1e-5 * gain * gain);
 }
 
-static void check_statistics(struct judge *j, yajl_val check, const float *w, size_t count) {
+static void check_statistics(struct judge *j, const struct json *check, const float *w,
+                             size_t count) {
     const char *key = json_text(check, "key", "");
     double sum = 0, squares = 0, mean = json_number(check, "mean", NAN);
 
@@ -331,7 +333,7 @@ static void check_statistics(struct judge *j, yajl_val check, const float *w, si
         check_gram(j, check, w);
 }
 
-static void check_init(struct judge *j, struct rig *r, yajl_val check) {
+static void check_init(struct judge *j, struct rig *r, const struct json *check) {
     const char *key = json_text(check, "key", "");
     struct model_param *params = net_params(r->net);
 
@@ -343,9 +345,9 @@ static void check_init(struct judge *j, struct rig *r, yajl_val check) {
     judge_complain(j, "there is no parameter %s", key);
 }
 
-void case_init(struct judge *j, yajl_val c) {
+void case_init(struct judge *j, const struct json *c) {
     struct rig r = {0};
-    yajl_val checks = json_get(c, "check");
+    const struct json *checks = json_get(c, "check");
     struct init_args args = {.gain = json_number(c, "init_gain", 0.02), .seed = 1};
     int err = init_type_parse(json_text(c, "init_type", ""), &args.type);
 
@@ -367,7 +369,7 @@ void case_init(struct judge *j, yajl_val c) {
 }
 
 // x, mixed of the two inputs as the case says.
-static int write_mixed(struct rig *r, yajl_val c) {
+static int write_mixed(struct rig *r, const struct json *c) {
     size_t picture = (size_t)r->shape[1] * (size_t)r->shape[2] * (size_t)r->shape[3];
     size_t count = picture * (size_t)r->shape[0];
     float *x = xcalloc(count, sizeof *x), *fake = xcalloc(count, sizeof *fake);
@@ -388,7 +390,7 @@ static int write_mixed(struct rig *r, yajl_val c) {
     return err;
 }
 
-static void check_norms(struct judge *j, struct rig *r, yajl_val check) {
+static void check_norms(struct judge *j, struct rig *r, const struct json *check) {
     size_t n = (size_t)r->shape[0];
     size_t picture = (size_t)r->shape[1] * (size_t)r->shape[2] * (size_t)r->shape[3];
     float *g = rig_read(j, r, r->y);
@@ -403,7 +405,7 @@ static void check_norms(struct judge *j, struct rig *r, yajl_val check) {
     free(g);
 }
 
-static int penalty_rig_run(struct rig *r, yajl_val c, double *ret_loss) {
+static int penalty_rig_run(struct rig *r, const struct json *c, double *ret_loss) {
     r->graph = graph_new(r->device);
     r->x = graph_input(r->graph, r->shape[0], r->shape[2], r->shape[3], r->shape[1]);
     int err =
@@ -418,7 +420,7 @@ static int penalty_rig_run(struct rig *r, yajl_val c, double *ret_loss) {
     return err ? err : rig_go(r);
 }
 
-static void check_penalty(struct judge *j, struct rig *r, yajl_val check, double loss) {
+static void check_penalty(struct judge *j, struct rig *r, const struct json *check, double loss) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "value") == 0)
@@ -433,9 +435,9 @@ static void check_penalty(struct judge *j, struct rig *r, yajl_val check, double
         judge_complain(j, "unknown quantity \"%s\"", q);
 }
 
-void case_gradient_penalty(struct judge *j, yajl_val c) {
+void case_gradient_penalty(struct judge *j, const struct json *c) {
     struct rig r = {0};
-    yajl_val checks = json_get(c, "check");
+    const struct json *checks = json_get(c, "check");
     void *loss = NULL;
     int err = rig_open(&r, j, json_get(c, "net"));
 

@@ -9,13 +9,13 @@
 struct test_table {
     uint64_t capacity, filled;
     long long *slots;
-    yajl_val draws;
+    const struct json *draws;
     int drawn;
 };
 
 static long long pass(struct test_table *t, long long id) {
     bool full = t->filled == t->capacity && t->capacity > 0;
-    yajl_val draw = full ? json_at(t->draws, t->drawn++) : NULL;
+    const struct json *draw = full ? json_at(t->draws, t->drawn++) : NULL;
     long long position = full ? json_int_at(draw, 1) : 0;
     struct exchange_action a =
         exchange_rule(t->capacity, t->filled, full ? json_number_at(draw, 0) : 0,
@@ -30,8 +30,8 @@ static long long pass(struct test_table *t, long long id) {
     return back;
 }
 
-static void check_ids(struct judge *j, const char *what, yajl_val want, const long long *got,
-                      int count) {
+static void check_ids(struct judge *j, const char *what, const struct json *want,
+                      const long long *got, int count) {
     if (json_count(want) != count)
         judge_complain(j, "%s: %d numbers, the file has %d", what, count, json_count(want));
     for (int i = 0; i < count && i < json_count(want); i++)
@@ -39,8 +39,8 @@ static void check_ids(struct judge *j, const char *what, yajl_val want, const lo
             judge_fail(j, what, (double)got[i], (double)json_int_at(want, i), 0);
 }
 
-static yajl_val find_check(yajl_val c, const char *q) {
-    yajl_val checks = json_get(c, "check");
+static const struct json *find_check(const struct json *c, const char *q) {
+    const struct json *checks = json_get(c, "check");
 
     for (int i = 0; i < json_count(checks); i++)
         if (strcmp(json_text(json_at(checks, i), "q", ""), q) == 0)
@@ -48,11 +48,11 @@ static yajl_val find_check(yajl_val c, const char *q) {
     return NULL;
 }
 
-void case_pool(struct judge *j, yajl_val c) {
+void case_pool(struct judge *j, const struct json *c) {
     struct test_table t = {.capacity = (uint64_t)json_int(c, "size", 0),
                            .draws = json_get(c, "draws")};
-    yajl_val in = json_get(c, "ids_in"), out = json_get(find_check(c, "ids_out"), "ids");
-    yajl_val checks = json_get(c, "check");
+    const struct json *in = json_get(c, "ids_in"), *out = json_get(find_check(c, "ids_out"), "ids");
+    const struct json *checks = json_get(c, "check");
 
     for (int i = 0; i < json_count(checks); i++) {
         const char *q = json_text(json_at(checks, i), "q", "");

@@ -6,13 +6,13 @@
 #include "nets.h"
 
 // Fails with ERR_CONFIG (the case is out of scope).
-int golden_net_new(yajl_val net, struct net **ret_net);
+int golden_net_new(const struct json *net, struct net **ret_net);
 
 // Fills parameters in state-dict order by the net's `base` and `wscale`.
-void golden_net_fill(yajl_val net, int n_params, struct model_param *params);
+void golden_net_fill(const struct json *net, int n_params, struct model_param *params);
 
 // Check `buffer`: a running statistic.
-void golden_check_buffer(struct judge *j, yajl_val check, int n_params,
+void golden_check_buffer(struct judge *j, const struct json *check, int n_params,
                          const struct model_param *params);
 
 #endif

@@ -11,8 +11,9 @@
 #include "schedule.h"
 #include "util.h"
 
-void judge_hash(struct judge *j, yajl_val h) {
-    yajl_val v0 = json_get(h, "V_index0_scale01"), bn = json_get(h, "V_index0_bn_weight");
+void judge_hash(struct judge *j, const struct json *h) {
+    const struct json *v0 = json_get(h, "V_index0_scale01"),
+                      *bn = json_get(h, "V_index0_bn_weight");
     double proj = 0;
 
     for (int i = 0; i < json_count(json_get(h, "H_index0")); i++)
@@ -39,7 +40,7 @@ void judge_hash(struct judge *j, yajl_val h) {
 
 // The device, or a skip.
 static struct device *open_device(struct judge *j) {
-    struct device_options options = {.name = j->device, .threads = 2};
+    struct device_options options = {.name = j->device, .threads = 2, .dtype = j->dtype};
     struct device *device = NULL;
 
     if (device_open(&options, &device))
@@ -47,7 +48,7 @@ static struct device *open_device(struct judge *j) {
     return device;
 }
 
-static void check_adam(struct judge *j, yajl_val check, const struct optimizer *o,
+static void check_adam(struct judge *j, const struct json *check, const struct optimizer *o,
                        const float *before) {
     const char *q = json_text(check, "q", "");
     double *a = xcalloc(o->count, sizeof *a);
@@ -85,8 +86,10 @@ static int step_adam(struct optimizer *o, const float *g, double lr) {
     return err ? err : optimizer_pull(o);
 }
 
-static void run_adam(struct judge *j, yajl_val c, struct optimizer *o, const float *before) {
-    yajl_val lr = json_get(c, "lr"), scale = json_get(c, "g_scale"), checks = json_get(c, "check");
+static void run_adam(struct judge *j, const struct json *c, struct optimizer *o,
+                     const float *before) {
+    const struct json *lr = json_get(c, "lr"), *scale = json_get(c, "g_scale"),
+                      *checks = json_get(c, "check");
     float *g = xcalloc(o->count, sizeof *g);
 
     for (int t = 0; t < json_count(lr); t++) {
@@ -101,7 +104,7 @@ static void run_adam(struct judge *j, yajl_val c, struct optimizer *o, const flo
     free(g);
 }
 
-void case_adam(struct judge *j, yajl_val c) {
+void case_adam(struct judge *j, const struct json *c) {
     struct device *device = open_device(j);
     size_t n = (size_t)json_int(c, "n", 0);
     struct optimizer o;
@@ -122,7 +125,7 @@ void case_adam(struct judge *j, yajl_val c) {
     device_close(device);
 }
 
-void case_lr(struct judge *j, yajl_val c) {
+void case_lr(struct judge *j, const struct json *c) {
     struct schedule s = {
         .n_epochs = (int)json_int(c, "n_epochs", 0),
         .n_epochs_decay = (int)json_int(c, "n_epochs_decay", 0),
@@ -130,7 +133,8 @@ void case_lr(struct judge *j, yajl_val c) {
         .lr_decay_iters = (int)json_int(c, "lr_decay_iters", 50),
         .lr = json_number(c, "lr", NAN),
     };
-    yajl_val check = json_at(json_get(c, "check"), 0), values = json_get(check, "values");
+    const struct json *check = json_at(json_get(c, "check"), 0),
+                      *values = json_get(check, "values");
     int first = (int)json_int(check, "first_epoch", 1);
     double tolerance = json_number(check, "tol", NAN);
 
@@ -187,8 +191,8 @@ static void *new_tensor(struct judge *j, struct device *d, const struct tensor_s
     return tensor;
 }
 
-static void check_tensor_of(struct judge *j, const char *q, yajl_val check, struct device *d,
-                            const struct tensor_shape *s, const void *tensor) {
+static void check_tensor_of(struct judge *j, const char *q, const struct json *check,
+                            struct device *d, const struct tensor_shape *s, const void *tensor) {
     size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
     float *x = new_shared(d, count * sizeof *x);
 
@@ -199,7 +203,7 @@ static void check_tensor_of(struct judge *j, const char *q, yajl_val check, stru
 }
 
 // The case's map, its shape [n,c,h,w] taken as [n h,w] of one channel, as the fill rule counts.
-static struct tensor_shape map_of(yajl_val shape) {
+static struct tensor_shape map_of(const struct json *shape) {
     struct tensor_shape s = {1, 1, 1, 1};
 
     for (int i = 0; i < json_count(shape); i++)
@@ -207,9 +211,9 @@ static struct tensor_shape map_of(yajl_val shape) {
     return s;
 }
 
-void case_gan_loss(struct judge *j, yajl_val c) {
+void case_gan_loss(struct judge *j, const struct json *c) {
     struct device *device = open_device(j);
-    yajl_val checks = json_get(c, "check");
+    const struct json *checks = json_get(c, "check");
     struct gan_args args = {.shape = map_of(json_get(c, "shape")),
                             .scale = 1,
                             .target_real = json_bool(c, "target_real")};
@@ -227,7 +231,7 @@ void case_gan_loss(struct judge *j, yajl_val c) {
     if (device->backend->gan(device, &args, x, grad, loss) || device_wait(device))
         judge_complain(j, "%s", err_text());
     for (int i = 0; i < json_count(checks); i++) {
-        yajl_val check = json_at(checks, i);
+        const struct json *check = json_at(checks, i);
         const char *q = json_text(check, "q", "");
         if (strcmp(q, "value") == 0)
             (void)check_scalar(j, q, check, *loss);
@@ -250,7 +254,8 @@ struct nce_case {
     double *loss;
 };
 
-static void nce_case_open(struct judge *j, struct nce_case *n, struct device *d, yajl_val c) {
+static void nce_case_open(struct judge *j, struct nce_case *n, struct device *d,
+                          const struct json *c) {
     n->args = (struct nce_args){.n = (int)json_int(c, "batch", 1),
                                 .patches = (int)json_int(c, "patches", 1),
                                 .dim = (int)json_int(c, "dim", 1),
@@ -274,7 +279,7 @@ static void nce_case_close(struct nce_case *n, struct device *d) {
     d->backend->shared_free(d, n->loss);
 }
 
-static void check_each(struct judge *j, yajl_val check, const struct nce_case *n,
+static void check_each(struct judge *j, const struct json *check, const struct nce_case *n,
                        struct device *d) {
     size_t count = (size_t)(n->args.n * n->args.patches);
     float *each = xcalloc(count, sizeof *each);
@@ -285,7 +290,8 @@ static void check_each(struct judge *j, yajl_val check, const struct nce_case *n
     free(each);
 }
 
-static void check_nce(struct judge *j, yajl_val check, const struct nce_case *n, struct device *d) {
+static void check_nce(struct judge *j, const struct json *check, const struct nce_case *n,
+                      struct device *d) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "value") == 0)
@@ -298,9 +304,9 @@ static void check_nce(struct judge *j, yajl_val check, const struct nce_case *n,
         judge_complain(j, "unknown quantity \"%s\"", q);
 }
 
-void case_patchnce(struct judge *j, yajl_val c) {
+void case_patchnce(struct judge *j, const struct json *c) {
     struct device *device = open_device(j);
-    yajl_val checks = json_get(c, "check");
+    const struct json *checks = json_get(c, "check");
     struct nce_case n;
 
     if (!device)

@@ -13,25 +13,25 @@
 // picture with slot id if p > 0.5.
 struct test_pool {
     int size, count, drawn;
-    yajl_val draws;
+    const struct json *draws;
     size_t picture; // floats
     float *slots;
 };
 
 struct training {
     struct judge *judge;
-    yajl_val c;
+    const struct json *c;
     struct model *model;
-    int n, step;       // step counts from 1
-    int shape[2][4];   // of this step's A and B, N,C,H,W
-    yajl_val input[2]; // by enum model_domain
-    float *initial[4]; // all parameters of a net at the start, in state-dict order
+    int n, step;                 // step counts from 1
+    int shape[2][4];             // of this step's A and B, N,C,H,W
+    const struct json *input[2]; // by enum model_domain
+    float *initial[4];           // all parameters of a net at the start, in state-dict order
     struct test_pool pool[2];
     float *pooled[2];
 };
 
-static yajl_val find_net(yajl_val c, const char *name) {
-    yajl_val nets = json_get(c, "nets");
+static const struct json *find_net(const struct json *c, const char *name) {
+    const struct json *nets = json_get(c, "nets");
 
     for (int i = 0; i < json_count(nets); i++)
         if (strcmp(json_text(json_at(nets, i), "name", ""), name) == 0)
@@ -40,7 +40,7 @@ static yajl_val find_net(yajl_val c, const char *name) {
 }
 
 // [0,4,8] as "0,4,8".
-static void layers_text(yajl_val layers, char *ret, size_t size) {
+static void layers_text(const struct json *layers, char *ret, size_t size) {
     size_t at = 0;
 
     ret[0] = 0;
@@ -49,16 +49,17 @@ static void layers_text(yajl_val layers, char *ret, size_t size) {
 }
 
 static int new_model(struct training *t) {
-    yajl_val c = t->c, nets = json_get(c, "nets");
+    const struct json *c = t->c, *nets = json_get(c, "nets");
     const char *kind = json_text(c, "kind", ""), *gan_mode = json_text(c, "gan_mode", "");
     bool cycle = strcmp(kind, "cycle_gan") == 0;
-    yajl_val g = json_at(nets, 0), d = json_at(nets, cycle ? 2 : 1);
+    const struct json *g = json_at(nets, 0), *d = json_at(nets, cycle ? 2 : 1);
     char layers[64];
 
     layers_text(json_get(c, "nce_layers"), layers, sizeof layers);
     struct model_options options = {
         .model = kind,
         .device = t->judge->device,
+        .dtype = t->judge->dtype,
         .winograd = t->judge->winograd,
         .netG = json_text(g, "arch", ""),
         .netD = json_text(d, "arch", ""),
@@ -112,7 +113,7 @@ static void fill_nets(struct training *t) {
 
 // Which input is A: direction BtoA exchanges them.
 static void find_inputs(struct training *t) {
-    yajl_val inputs = json_get(t->c, "inputs");
+    const struct json *inputs = json_get(t->c, "inputs");
     bool swap = strcmp(json_text(t->c, "direction", "AtoB"), "BtoA") == 0;
 
     for (int i = 0; i < json_count(inputs); i++) {
@@ -120,7 +121,7 @@ static void find_inputs(struct training *t) {
         t->input[is_a != swap ? MODEL_A : MODEL_B] = json_at(inputs, i);
     }
     for (int d = 0; d < 2; d++) {
-        yajl_val shape = json_get(t->input[d], "shape");
+        const struct json *shape = json_get(t->input[d], "shape");
         struct test_pool *pool = &t->pool[d];
         for (int k = 0; k < 3; k++)
             t->shape[d][k + 1] = (int)json_int_at(shape, k);
@@ -133,7 +134,7 @@ static void find_inputs(struct training *t) {
 
 static void exchange(struct test_pool *p, const float *in, float *out) {
     size_t bytes = p->picture * sizeof(float);
-    yajl_val draw;
+    const struct json *draw;
 
     memcpy(out, in, bytes);
     if (p->size == 0)
@@ -163,12 +164,12 @@ static void exchange_batch(struct training *t, enum model_domain d) {
 
 // The file's patches and flip; the caller frees the patches.
 static void take_draws(struct training *t, struct model_draws *ret) {
-    yajl_val calls = json_at(json_get(t->c, "patch_ids"), t->step - 1);
+    const struct json *calls = json_at(json_get(t->c, "patch_ids"), t->step - 1);
 
     *ret = (struct model_draws){.flip = json_int_at(json_get(t->c, "flips"), t->step - 1) == 1};
     for (int call = 0; call < json_count(calls); call++)
         for (int l = 0; l < json_count(json_at(calls, call)); l++) {
-            yajl_val ids = json_at(json_at(calls, call), l);
+            const struct json *ids = json_at(json_at(calls, call), l);
             int *patches = xcalloc((size_t)json_count(ids), sizeof *patches);
             for (int i = 0; i < json_count(ids); i++)
                 patches[i] = (int)json_int_at(ids, i);
@@ -224,8 +225,8 @@ static int run_step(struct training *t) {
     return err ? err : model_pull(t->model);
 }
 
-static bool excluded(yajl_val c, const char *net, const char *key) {
-    yajl_val keys = json_get(json_get(c, "excluded"), net);
+static bool excluded(const struct json *c, const char *net, const char *key) {
+    const struct json *keys = json_get(json_get(c, "excluded"), net);
 
     for (int i = 0; i < json_count(keys); i++)
         if (strcmp(json_text_at(keys, i), key) == 0)
@@ -243,7 +244,7 @@ static void append(const char *what, const struct model_param *p, const float *i
 }
 
 // `what` is delta, m or v; of one key, or of all parameters that are not excluded if key is NULL.
-static void check_parameters(struct training *t, yajl_val check, const char *what,
+static void check_parameters(struct training *t, const struct json *check, const char *what,
                              const char *key) {
     const char *name = json_text(check, "net", "");
     size_t n = 0, at = 0, size = 0;
@@ -272,7 +273,7 @@ static void check_parameters(struct training *t, yajl_val check, const char *wha
     judge_complain(t->judge, "there is no net \"%s\"", name);
 }
 
-static void check_buffer(struct training *t, yajl_val check) {
+static void check_buffer(struct training *t, const struct json *check) {
     for (int i = 0; i < model_n_nets(t->model); i++) {
         const struct model_net *net = model_net(t->model, i);
         if (strcmp(net->name, json_text(check, "net", "")) == 0)
@@ -280,7 +281,7 @@ static void check_buffer(struct training *t, yajl_val check) {
     }
 }
 
-static void check_loss(struct training *t, yajl_val check) {
+static void check_loss(struct training *t, const struct json *check) {
     const char *name = json_text(check, "name", "");
     char label[64];
 
@@ -294,7 +295,7 @@ static void check_loss(struct training *t, yajl_val check) {
 }
 
 // Pictures of a step: fake_B, rec_A, idt_B, pooled_A, ...
-static void check_pictures(struct training *t, yajl_val check, const char *q) {
+static void check_pictures(struct training *t, const struct json *check, const char *q) {
     enum model_domain d = q[strlen(q) - 1] == 'A' ? MODEL_A : MODEL_B;
     bool idt = strncmp(q, "idt_", 4) == 0;
     // idt_A is a picture of B's reals, made by G_A.
@@ -320,7 +321,7 @@ static void check_pictures(struct training *t, yajl_val check, const char *q) {
     free(a);
 }
 
-static void check_step(struct training *t, yajl_val check) {
+static void check_step(struct training *t, const struct json *check) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "loss") == 0)
@@ -336,7 +337,7 @@ static void check_step(struct training *t, yajl_val check) {
 }
 
 static void train(struct training *t) {
-    yajl_val checks = json_get(t->c, "check");
+    const struct json *checks = json_get(t->c, "check");
     int steps = (int)json_int(t->c, "steps", 0);
 
     for (t->step = 1; t->step <= steps; t->step++) {
@@ -352,7 +353,7 @@ static void train(struct training *t) {
     }
 }
 
-void case_training(struct judge *j, yajl_val c) {
+void case_training(struct judge *j, const struct json *c) {
     struct training t = {.judge = j, .c = c};
 
     if (new_model(&t)) {
