@@ -15,7 +15,8 @@
 // Arithmetic is float whatever the element; sums are taken in an order that the shape fixes: same
 // inputs, same bits, on every device and in every run with the same `limits`.
 //
-// All return cudaErrorInvalidValue for a shape they do not take (more than 65535 pictures) and what
+// All return cudaErrorInvalidValue for a shape they do not take (more than 65535
+// pictures, more than 2^34 numbers) and what
 // the launch returned otherwise. Pointers are to device memory unless they say otherwise; nothing
 // aliases unless an op says so.
 #ifndef CUDA_KERNELS_H
@@ -146,7 +147,7 @@ cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *
 // Weights. A master [a,b,r,r] in the state dict's layout (of a plain convolution [k,c,r,r], of a
 // transposed one [c,k,r,r]) has one derived copy, elements [A,r,r,B] with A, B = cuda_channels(a,
 // b) and zeros in the surplus: cuDNN's filter KRSC of the plain convolution, or of the plain
-// convolution whose data gradient the transposed one is.
+// convolution whose data gradient the transposed one is. r <= 16.
 struct cuda_weight {
     const float *master;
     void *derived;

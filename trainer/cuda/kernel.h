@@ -55,6 +55,9 @@ static inline cudaError_t launch_kernel(const void *kernel, dim3 grid, dim3 bloc
 #define LAUNCH_PLAIN(l, name, grid, block, shared, args)                                           \
     LAUNCH_ONE(name##_plain, grid, block, shared, (l)->stream, args)
 
+// The most groups of a tensor that kernels count in 32 bits (32 GiB of bfloat16).
+#define GROUPS_MAX ((size_t)1 << 31)
+
 // Blocks of `threads` for `count` things.
 static inline unsigned blocks_for(size_t count, unsigned threads) {
     return (unsigned)((count + threads - 1) / threads);

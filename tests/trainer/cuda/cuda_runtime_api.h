@@ -26,6 +26,9 @@ extern "C" {
 //   seed 1  blocks and threads backwards; a stream's work runs as late as possible
 //   others  all shuffled; streams wait and advance at random
 void cuda_host_order(uint64_t seed);
+// Of a larger grid run only `blocks`, among them the first and the last; 0: all. For addresses at
+// sizes that would take too long.
+void cuda_host_sample(unsigned blocks);
 // The device that the functions below describe; 0: the compute capability of the newest.
 void cuda_host_device(int major, int minor);
 // Kernels launched since the start, replays counted.

@@ -232,7 +232,9 @@ cudaError_t cudaRuntimeGetVersion(int *ret) {
     return cudaSuccess;
 }
 
-// Memory: each allocation ends at a page that nobody may touch.
+// Memory: each allocation ends at a page that nobody may touch. Of large ones only the ends are
+// poison, the rest zeros that the system has not made yet.
+enum { POISON_WHOLE = 64 << 20, POISON_EDGE = 1 << 20 };
 
 static cudaError_t area_new(void **ret, size_t bytes, bool pinned) {
     size_t page = 4096, size = (bytes + 15) & ~(size_t)15, whole = (size + page - 1) / page * page;
@@ -256,7 +258,12 @@ static cudaError_t area_new(void **ret, size_t bytes, bool pinned) {
     a->next = host.areas;
     host.areas = a;
     host.used += pinned ? 0 : bytes;
-    memset(a->start, 0xff, size);
+    if (size > POISON_WHOLE) {
+        memset(a->start, 0xff, POISON_EDGE);
+        memset(a->start + size - POISON_EDGE, 0xff, POISON_EDGE);
+    } else {
+        memset(a->start, 0xff, size);
+    }
     *ret = a->start;
     return cudaSuccess;
 }

@@ -52,6 +52,7 @@ static struct {
     struct thread thread[THREADS_MAX];
     struct warp warp[THREADS_MAX / WARP];
     struct thread scheduler;
+    unsigned sample;
     char *stacks;
     void *shared; // one page behind its end is not accessible
     size_t shared_bytes;
@@ -320,6 +321,10 @@ static void prepare(void) {
 #endif
 }
 
+void cuda_host_sample(unsigned blocks) {
+    block.sample = blocks;
+}
+
 void cuda_host_run(const struct cuda_host_grid *g, uint64_t seed) {
     struct cuda_host_now *now = &cuda_host_now;
     size_t blocks = (size_t)g->grid.x * g->grid.y * g->grid.z;
@@ -344,7 +349,9 @@ void cuda_host_run(const struct cuda_host_grid *g, uint64_t seed) {
                 break;
         }
     }
-    for (size_t k = 0; k < blocks; k++) {
+    size_t runs = block.sample > 1 && block.sample < blocks ? block.sample : blocks;
+    for (size_t r = 0; r < runs; r++) {
+        size_t k = runs == blocks ? r : r * (blocks - 1) / (runs - 1);
         size_t i = seed == 1 ? blocks - 1 - k : (k * step + at) % blocks;
         now->block =
             (struct uint3){(unsigned)(i % g->grid.x), (unsigned)(i / g->grid.x % g->grid.y),
