@@ -79,8 +79,15 @@ $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 	$(CC) $(LDFLAGS) -shared -o $@ $^ -lstdc++ -lm
 -include $(wildcard $(BUILD)/cuda_host/*/*.d $(BUILD)/cuda_host/*/*/*.d)
 
+# A program looks for plugins in ../lib from where it lies.
+$(BUILD)/tests/lib:
+	@mkdir -p $(@D)
+	@ln -sfn ../lib $@
+$(BUILD)/tests/trainer/test_cuda_backend $(BUILD)/tests/golden: | $(BUILD)/lib/device_cuda-host.so \
+    $(BUILD)/tests/lib
+
 # Tests of kernels, in the program itself; tests of the backend load the plugin.
-$(BUILD)/tests/trainer/test_cuda_%: LIBS_trainer += -lstdc++
+$(BUILD)/tests/trainer/test_cuda_%: LIBS_trainer += -lstdc++ -ldl
 $(BUILD)/tests/trainer/test_cuda_%.o: CFLAGS_trainer += -I$(CUDA_HOST) -Itrainer/cuda
 $(patsubst tests/trainer/%.c,$(BUILD)/tests/trainer/%,$(wildcard tests/trainer/test_cuda_kernels*.c)): \
     $(BUILD)/libcuda_host.a $(BUILD)/tests/trainer/reference_ops.o

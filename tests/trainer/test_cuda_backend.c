@@ -1,0 +1,286 @@
+// The whole CUDA backend on its emulation: device "cuda-host", the real sources of backend and
+// kernels, with plain loops in place of cuDNN. What its numbers are is judged by the golden cases;
+// here: that recorded steps are the issued ones, that no order which the lanes allow changes a bit,
+// that nothing is allocated on the way, and what is refused.
+#include <dlfcn.h>
+
+#include "model_test.h"
+#include "util.h"
+
+#include "backend.h"
+#include "fs.h"
+
+#define PLANS "cuda_plans.test"
+
+static const struct sizes sizes = {2, 32, 32};
+
+static struct model_options options_of(const char *model) {
+    return (struct model_options){
+        .model = model,
+        .device = "cuda-host",
+        .netG = "resnet_6blocks",
+        .netD = "n_layers",
+        .norm = strcmp(model, "pix2pix") == 0 ? "batch" : "instance",
+        .gan_mode = strcmp(model, "pix2pix") == 0 ? "vanilla" : "lsgan",
+        .dropout = strcmp(model, "pix2pix") == 0,
+        .seed = 5,
+        .input_nc = 3,
+        .output_nc = 3,
+        .ngf = 4,
+        .ndf = 4,
+        .n_layers_D = 2,
+        .beta1 = 0.5,
+        .beta2 = 0.999,
+        .lambda_A = 10,
+        .lambda_B = 7,
+        .lambda_identity = 0.5,
+        .lambda_L1 = 100,
+        .cut = {.lambda_GAN = 1,
+                .lambda_NCE = 1,
+                .nce_T = 0.07,
+                .nce_layers = "0,4,8",
+                .netF_nc = 8,
+                .num_patches = 16,
+                .nce_idt = true,
+                .no_antialias = true,
+                .no_antialias_up = true},
+        .threads = 2,
+        .shapes = 2,
+    };
+}
+
+static const char *const recipes[] = {"cycle_gan", "pix2pix", "cut"};
+
+// Where plugins lie, as tests/run says.
+static char *lib(const char *file) {
+    return xasprintf("%s/lib/%s", getenv("BUILD") ? getenv("BUILD") : "build", file);
+}
+
+// A function of the emulation's own; the plugin stays loaded.
+static void *emulation(const char *name) {
+    char *path = lib("device_cuda-host.so");
+    void *plugin = dlopen(path, RTLD_NOW), *function;
+
+    if (!plugin)
+        fail_msg("%s", dlerror());
+    function = dlsym(plugin, name);
+    assert_non_null(function);
+    free(path);
+    return function;
+}
+
+// The emulation's ways of taking turns, see cuda_runtime_api.h there.
+static void take_turns(uint64_t seed) {
+    void (*order)(uint64_t);
+
+    *(void **)&order = emulation("cuda_host_order");
+    order(seed);
+}
+
+static struct model *trained(const struct model_options *o, int steps) {
+    struct model *m = open_model(o);
+
+    for (int i = 0; i < steps; i++)
+        train(m, o, sizes, (uint64_t)i);
+    assert_int_equal(model_pull(m), ERR_OK);
+    return m;
+}
+
+static void assert_same(struct model *a, struct model *b) {
+    for (int i = 0; i < model_n_losses(a); i++) {
+        double x = model_loss(a, i), y = model_loss(b, i);
+        if (memcmp(&x, &y, sizeof x))
+            fail_msg("%s is %.17g and %.17g", model_loss_name(a, i), x, y);
+    }
+    for (int i = 0; i < model_n_nets(a); i++) {
+        const struct model_net *p = model_net(a, i), *q = model_net(b, i);
+        for (int k = 0; k < p->n_params; k++)
+            if (p->params[k].w)
+                assert_memory_equal(p->params[k].w, q->params[k].w,
+                                    p->params[k].count * sizeof(float));
+    }
+}
+
+static void recorded_steps_are_the_issued_ones(void **state) {
+    for (size_t i = 0; i < COUNT(recipes); i++) {
+        struct model_options o = options_of(recipes[i]);
+        struct model *recorded = trained(&o, 5);
+        assert_int_equal(setenv("CUDA_EAGER", "1", 1), 0);
+        struct model *issued = trained(&o, 5);
+        assert_int_equal(unsetenv("CUDA_EAGER"), 0);
+        assert_same(recorded, issued);
+        model_free(recorded);
+        model_free(issued);
+    }
+}
+
+static void no_order_that_the_lanes_allow_changes_a_bit(void **state) {
+    static const char *const dtypes[] = {"fp32", "bf16"};
+
+    for (size_t i = 0; i < COUNT(recipes); i++)
+        for (size_t d = 0; d < COUNT(dtypes); d++) {
+            struct model_options o = options_of(recipes[i]);
+            o.dtype = dtypes[d];
+            take_turns(0);
+            struct model *in_order = trained(&o, 4);
+            for (uint64_t seed = 1; seed < 4; seed++) {
+                take_turns(seed);
+                struct model *other = trained(&o, 4);
+                assert_same(in_order, other);
+                model_free(other);
+            }
+            take_turns(0);
+            model_free(in_order);
+        }
+}
+
+static void it_computes_what_the_cpu_does(void **state) {
+    for (size_t i = 0; i < COUNT(recipes); i++) {
+        struct model_options o = options_of(recipes[i]), cpu = o, narrow = o;
+        cpu.device = "cpu";
+        narrow.dtype = "bf16";
+        struct model *a = trained(&o, 2), *b = trained(&cpu, 2), *c = trained(&narrow, 2);
+        for (int k = 0; k < model_n_losses(a); k++) {
+            double want = model_loss(b, k), size = fabs(want) + 0.1;
+            // Rounding, after two of Adam's steps, which act on signs; bfloat16 has 8 bits, and NCE
+            // divides by a temperature of 0.07.
+            if (!(fabs(model_loss(a, k) - want) <= 2e-4 * size) ||
+                !(fabs(model_loss(c, k) - want) <= 0.1 * size))
+                fail_msg("%s %s: CPU %.9g, fp32 %.9g, bf16 %.9g", recipes[i], model_loss_name(a, k),
+                         want, model_loss(a, k), model_loss(c, k));
+        }
+        model_free(a);
+        model_free(b);
+        model_free(c);
+    }
+}
+
+// What a checkpoint keeps of the nets.
+static void copy_state(struct model *from, struct model *to) {
+    for (int i = 0; i < model_n_nets(from); i++) {
+        struct model_net *p = model_net(from, i), *q = model_net(to, i);
+        *q->adam_steps = *p->adam_steps;
+        for (int k = 0; k < p->n_params; k++) {
+            size_t bytes = p->params[k].count * sizeof(float);
+            if (p->params[k].batches)
+                *q->params[k].batches = *p->params[k].batches;
+            if (p->params[k].w)
+                memcpy(q->params[k].w, p->params[k].w, bytes);
+            if (p->params[k].m) {
+                memcpy(q->params[k].m, p->params[k].m, bytes);
+                memcpy(q->params[k].v, p->params[k].v, bytes);
+            }
+        }
+    }
+}
+
+static void ten_steps_and_ten_are_twenty(void **state) {
+    struct model_options o = options_of("cycle_gan");
+    struct model *whole = trained(&o, 20), *half = trained(&o, 10);
+
+    assert_true(model_has_plans(half));
+    assert_int_equal(model_plans_save(half, PLANS), ERR_OK);
+    o.plans = PLANS;
+    struct model *rest = open_model(&o);
+    copy_state(half, rest);
+    assert_int_equal(model_weights_changed(rest), ERR_OK);
+    for (uint64_t i = 10; i < 20; i++)
+        train(rest, &o, sizes, i);
+    assert_int_equal(model_pull(rest), ERR_OK);
+    assert_same(whole, rest);
+    model_free(whole);
+    model_free(half);
+    model_free(rest);
+    assert_int_equal(remove(PLANS), 0);
+}
+
+static void nothing_is_allocated_after_the_first_step(void **state) {
+    struct model_options o = options_of("cycle_gan");
+    struct model *m = trained(&o, 1);
+    size_t peak = model_device_memory_peak(m);
+
+    assert_true(peak > 0);
+    for (uint64_t i = 1; i < 6; i++)
+        train(m, &o, sizes, i);
+    assert_int_equal(model_device_memory_peak(m), peak);
+    model_free(m);
+}
+
+static void assert_refused(const struct device_options *o, int code, const char *why) {
+    struct device *d;
+
+    assert_int_equal(device_open(o, &d), code);
+    if (!strstr(err_text(), why))
+        fail_msg("'%s' does not say '%s'", err_text(), why);
+}
+
+static void what_cannot_work_is_refused_by_name(void **state) {
+    static const char other[] = "cuDNN plans 1\ncudnn 91900\ndevice 9.0 132 NVIDIA H200\n";
+    struct device_options o = {.name = "cuda-host", .threads = 1, .gpu = 7};
+
+    assert_refused(&o, ERR_DEVICE, "gpu = 7: there are 1 GPUs");
+    o.gpu = 0;
+    o.dtype = "fp16";
+    assert_refused(&o, ERR_CONFIG, "dtype = \"fp16\"");
+    o.dtype = NULL;
+    o.plans = "no such file";
+    assert_refused(&o, ERR_IO, "no such file");
+    o.plans = PLANS;
+    assert_int_equal(fs_write_atomic(PLANS, other, strlen(other)), ERR_OK);
+    assert_refused(&o, ERR_FORMAT, PLANS ":4: the file of cuDNN plans ends too early");
+    assert_int_equal(remove(PLANS), 0);
+}
+
+static void an_old_gpu_is_refused_by_name(void **state) {
+    struct device_options o = {.name = "cuda-host", .threads = 1};
+    void (*describe)(int, int);
+
+    *(void **)&describe = emulation("cuda_host_device");
+    describe(7, 5);
+    assert_refused(&o, ERR_DEVICE, "compute capability 7.5; needed is at least 8.0");
+    describe(0, 0);
+}
+
+// The real plugin, where it is built and there is no GPU; without it the loader says so.
+static void a_machine_without_a_gpu_says_so(void **state) {
+    struct device_options o = {.name = "cuda", .threads = 1};
+    char *plugin = lib("device_cuda.so");
+    struct device *d;
+
+    if (device_open(&o, &d) == ERR_OK) {
+        device_close(d);
+        print_message("SKIP a machine without a GPU: here is one\n");
+        skip();
+    }
+    assert_refused(&o, ERR_DEVICE, fs_exists(plugin) ? "NVIDIA driver" : "has no CUDA");
+    free(plugin);
+    assert_non_null(strstr(err_text(), "\"auto\""));
+}
+
+static void it_says_what_it_is(void **state) {
+    struct device_options o = {.name = "cuda-host", .threads = 1};
+    struct device *d;
+    char text[200];
+
+    assert_int_equal(device_open(&o, &d), ERR_OK);
+    assert_string_equal(d->dtype, "tf32");
+    d->backend->describe(d, text, sizeof text);
+    assert_non_null(strstr(text, "driver for CUDA"));
+    device_close(d);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_says_what_it_is),
+        cmocka_unit_test(recorded_steps_are_the_issued_ones),
+        cmocka_unit_test(it_computes_what_the_cpu_does),
+        cmocka_unit_test(ten_steps_and_ten_are_twenty),
+        cmocka_unit_test(nothing_is_allocated_after_the_first_step),
+        cmocka_unit_test(no_order_that_the_lanes_allow_changes_a_bit),
+        cmocka_unit_test(what_cannot_work_is_refused_by_name),
+        cmocka_unit_test(an_old_gpu_is_refused_by_name),
+        cmocka_unit_test(a_machine_without_a_gpu_says_so),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
