@@ -6,19 +6,10 @@
 
 #include "util.h"
 
-#define NONE SIZE_MAX
-
-// A table of slots, one per key, that are also a list from the most to the least recently used.
-struct slot {
-    struct image image; // pixels NULL: not kept
-    size_t newer, older;
-};
-
 struct cache {
     pthread_mutex_t lock;
     size_t budget, bytes, entries;
-    size_t newest, oldest;
-    struct slot *slots;
+    struct image *images; // by key; pixels NULL: not kept. What is kept never changes.
 };
 
 struct cache *cache_new(size_t budget_bytes, size_t entries) {
@@ -26,8 +17,7 @@ struct cache *cache_new(size_t budget_bytes, size_t entries) {
     (void)pthread_mutex_init(&c->lock, NULL); // cannot fail with default attributes
     c->budget = budget_bytes;
     c->entries = entries;
-    c->newest = c->oldest = NONE;
-    c->slots = xcalloc(entries, sizeof *c->slots);
+    c->images = xcalloc(entries, sizeof *c->images);
     return c;
 }
 
@@ -35,8 +25,8 @@ void cache_free(struct cache *c) {
     if (!c)
         return;
     for (size_t i = 0; i < c->entries; i++)
-        image_fini(&c->slots[i].image);
-    free(c->slots);
+        image_fini(&c->images[i]);
+    free(c->images);
     (void)pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -51,50 +41,25 @@ static void image_copy(const struct image *im, struct image *ret_image) {
     memcpy(ret_image->pixels, im->pixels, image_bytes(im));
 }
 
-static void list_remove(struct cache *c, size_t key) {
-    struct slot *s = &c->slots[key];
-    *(s->newer == NONE ? &c->newest : &c->slots[s->newer].older) = s->older;
-    *(s->older == NONE ? &c->oldest : &c->slots[s->older].newer) = s->newer;
-}
-
-static void list_push(struct cache *c, size_t key) {
-    struct slot *s = &c->slots[key];
-    s->newer = NONE;
-    s->older = c->newest;
-    *(c->newest == NONE ? &c->oldest : &c->slots[c->newest].newer) = key;
-    c->newest = key;
-}
-
-static void drop(struct cache *c, size_t key) {
-    list_remove(c, key);
-    c->bytes -= image_bytes(&c->slots[key].image);
-    image_fini(&c->slots[key].image);
-}
-
 bool cache_get(struct cache *c, size_t key, struct image *ret_image) {
+    struct image found = {0};
     (void)pthread_mutex_lock(&c->lock);
-    bool found = key < c->entries && c->slots[key].image.pixels;
-    if (found) {
-        image_copy(&c->slots[key].image, ret_image);
-        list_remove(c, key);
-        list_push(c, key);
-    }
+    if (key < c->entries)
+        found = c->images[key];
     (void)pthread_mutex_unlock(&c->lock);
-    return found;
+    if (!found.pixels)
+        return false;
+    image_copy(&found, ret_image); // without the lock: it stays
+    return true;
 }
 
 void cache_put(struct cache *c, size_t key, const struct image *im) {
     size_t size = image_bytes(im);
-    if (key >= c->entries || size > c->budget)
-        return;
     (void)pthread_mutex_lock(&c->lock);
-    if (c->slots[key].image.pixels)
-        drop(c, key);
-    while (c->bytes + size > c->budget)
-        drop(c, c->oldest);
-    image_copy(im, &c->slots[key].image);
-    c->bytes += size;
-    list_push(c, key);
+    if (key < c->entries && !c->images[key].pixels && size <= c->budget - c->bytes) {
+        image_copy(im, &c->images[key]);
+        c->bytes += size;
+    }
     (void)pthread_mutex_unlock(&c->lock);
 }
 

@@ -1,5 +1,7 @@
-// cache - decoded and resized pictures, at most so many bytes of pixels, least recently used out.
-// Any thread may call it.
+// cache - decoded and resized pictures, at most so many bytes of pixels. What is in stays in: an
+// epoch takes every picture once in a new order, and of such a sequence a cache that holds a share
+// f of the set serves f by keeping what it has, but only f + (1 - f) ln(1 - f) by dropping the
+// least recently used (a half: 0.50 against 0.15). Any thread may call it.
 #ifndef CACHE_H
 #define CACHE_H
 
@@ -18,7 +20,7 @@ void cache_free(struct cache *c);
 // A copy of the picture into ret_image (owned by the caller); false if it is not there.
 bool cache_get(struct cache *c, size_t key, struct image *ret_image);
 
-// Keeps a copy, pushing others out; a picture larger than the budget is not kept.
+// Keeps a copy if there is room for it; a key that is there already stays as it is.
 void cache_put(struct cache *c, size_t key, const struct image *im);
 
 size_t cache_bytes(struct cache *c);

@@ -282,6 +282,7 @@ out:
 
 int main(int argc, char **argv) {
     struct proc proc = {0};
+    work_keep_memory();
     int err = proc_start(argc, argv, "loader", help, &proc);
     if (err)
         return proc_end(&proc, err);

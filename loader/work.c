@@ -1,5 +1,6 @@
 #include "work.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +112,12 @@ static void *thread_main(void *context) {
     }
     (void)pthread_mutex_unlock(&w->lock);
     return NULL;
+}
+
+void work_keep_memory(void) {
+    // Both refuse only values that are out of range.
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 128 << 20);
 }
 
 struct work *work_new(struct source *source, int threads, int slots) {

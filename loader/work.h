@@ -25,6 +25,11 @@ struct work_batch {
     uint64_t session;                      // given back, see work_begin
 };
 
+// For a process that makes batches for long: freed memory is kept for the next picture (up to 128
+// MiB for each of malloc's arenas) and not given back and faulted in again, page by page, every
+// time.
+void work_keep_memory(void);
+
 struct work *work_new(struct source *source, int threads, int slots);
 void work_free(struct work *w); // waits for the pictures under way
 

@@ -142,21 +142,38 @@ static void batches_do_not_depend_on_threads_or_cache(void **state) {
     assert_int_equal(cache_bytes(f->source.cache), 0);
 }
 
-static void the_cache_stays_within_its_budget_and_drops_the_oldest(void **state) {
-    struct image im = drawn(10, 10, 0), out;
-    struct cache *c = cache_new(2 * 300, 4);
+static void the_cache_stays_within_its_budget_and_keeps_what_it_has(void **state) {
+    struct image im = drawn(10, 10, 0), other = drawn(10, 10, 1), small = drawn(5, 5, 2), out;
+    struct cache *c = cache_new(2 * 300 + 74, 5);
     cache_put(c, 0, &im);
-    cache_put(c, 1, &im);
-    assert_true(cache_get(c, 0, &out)); // 1 is now the oldest
-    image_fini(&out);
-    cache_put(c, 2, &im);
+    cache_put(c, 1, &other);
+    cache_put(c, 2, &im);    // no room
+    cache_put(c, 3, &small); // a byte too many
+    cache_put(c, 0, &other); // it is there
     assert_int_equal(cache_bytes(c), 600);
-    assert_false(cache_get(c, 1, &out));
+    assert_false(cache_get(c, 2, &out));
+    assert_false(cache_get(c, 3, &out));
+    assert_false(cache_get(c, 99, &out));
     assert_true(cache_get(c, 0, &out));
     assert_memory_equal(out.pixels, im.pixels, 300);
     image_fini(&out);
     cache_free(c);
     image_fini(&im);
+    image_fini(&other);
+    image_fini(&small);
+}
+
+// Whatever pictures come, and from whichever thread, pixels kept never pass the budget.
+static void a_small_budget_holds_in_many_threads(void **state) {
+    struct fixture *f = *state;
+    char small[65], large[65];
+    digest_of_two_epochs(f, 2, large);
+    size_t one = 20 * 20 * 3;
+    cache_free(f->source.cache);
+    f->source.cache = cache_new(3 * one + one / 2, 2 * PICTURES);
+    digest_of_two_epochs(f, 4, small);
+    assert_string_equal(small, large);
+    assert_int_equal(cache_bytes(f->source.cache), 3 * one);
 }
 
 static void overwrite(const char *name, const char *text) {
@@ -215,7 +232,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(batches_do_not_depend_on_threads_or_cache, set_up,
                                         tear_down),
-        cmocka_unit_test(the_cache_stays_within_its_budget_and_drops_the_oldest),
+        cmocka_unit_test(the_cache_stays_within_its_budget_and_keeps_what_it_has),
+        cmocka_unit_test_setup_teardown(a_small_budget_holds_in_many_threads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_picture_is_replaced_by_the_next, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_domain_without_a_usable_picture_is_an_error, set_up,
