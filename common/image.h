@@ -46,8 +46,8 @@ struct image_how {
     bool apply_exif;     // turn and mirror as the camera noted (ImageOps.exif_transpose)
     bool alpha_on_white; // blend with white; else the alpha channel is dropped
     bool keep_truncated; // of a file that ends early or is damaged later on, what decodes
-    int fit_w, fit_h;    // JPEG: decode at n/8 of its size, the smallest n that stays at least as
-                         // wide and high as this; 0: in full
+    int fit_w, fit_h;    // JPEG: decode at 1/2, 1/4 or 1/8 of its size, the smallest that is
+                         // at least as wide and high as this; 0: in full
 };
 
 // A picture of zero bytes. Sizes >= 1, c = 1 or 3.

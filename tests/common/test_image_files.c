@@ -137,8 +137,8 @@ static double mean_difference(const struct image *a, const struct image *b) {
 static void a_jpeg_is_decoded_just_large_enough(void **state) {
     static const struct {
         int fit_w, fit_h, w, h;
-    } rows[] = {{0, 0, 160, 120},  {160, 120, 160, 120}, {161, 1, 160, 120}, {80, 60, 80, 60},
-                {81, 60, 100, 75}, {80, 61, 100, 75},    {1, 1, 20, 15},     {20, 16, 40, 30}};
+    } rows[] = {{0, 0, 160, 120},   {160, 120, 160, 120}, {161, 1, 160, 120}, {80, 60, 80, 60},
+                {81, 60, 160, 120}, {80, 61, 160, 120},   {1, 1, 20, 15},     {20, 16, 40, 30}};
     struct image small, im;
     small = drawn(20, 15, 3);
     image_resize(&small, 160, 120, &im); // smooth: of a noise, sizes have little in common

@@ -176,6 +176,51 @@ static void a_small_budget_holds_in_many_threads(void **state) {
     assert_int_equal(cache_bytes(f->source.cache), 3 * one);
 }
 
+// Record 0 of A as a JPEG of 160x120.
+static void put_jpeg(struct fixture *f) {
+    struct manifest_record *r = &f->manifest[0]->records[0];
+    struct image small = drawn(20, 15, 7), im;
+    char path[128];
+    image_resize(&small, 160, 120, &im);
+    (void)snprintf(path, sizeof path, "%s/A0.jpg", folder);
+    assert_int_equal(image_save_jpeg(path, &im, 90), ERR_OK);
+    assert_int_equal(digest_file(path, r->sha256, &r->size), ERR_OK);
+    free(r->path);
+    r->path = xstrdup("A0.jpg");
+    r->w = 160;
+    r->h = 120;
+    image_fini(&small);
+    image_fini(&im);
+}
+
+static struct image got(struct fixture *f, bool exact) {
+    struct item item = {.augment = true}; // no cropping range: load_size is 20, crop_size 16
+    struct source_times times = {0};
+    struct image im;
+    uint64_t record;
+    cache_free(f->source.cache);
+    f->source.cache = cache_new(0, 2 * PICTURES);
+    f->source.exact = exact;
+    assert_int_equal(source_get(&f->source, &item, 0, &im, &record, &times), ERR_OK);
+    assert_int_equal(record, 0);
+    return im;
+}
+
+static void a_smaller_decoding_is_nearly_the_exact_one(void **state) {
+    struct fixture *f = *state;
+    put_jpeg(f);
+    struct image exact = got(f, true), scaled = got(f, false);
+    int n = 16 * 16 * 3, sum = 0;
+    assert_int_equal(scaled.w, exact.w);
+    assert_int_equal(scaled.h, exact.h);
+    for (int i = 0; i < n; i++)
+        sum += abs(exact.pixels[i] - scaled.pixels[i]);
+    assert_true(sum > 0);     // it was decoded smaller
+    assert_true(sum / n < 6); // than its grain, which has a deviation of some 70
+    image_fini(&exact);
+    image_fini(&scaled);
+}
+
 static void overwrite(const char *name, const char *text) {
     char path[128];
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -234,6 +279,8 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test(the_cache_stays_within_its_budget_and_keeps_what_it_has),
         cmocka_unit_test_setup_teardown(a_small_budget_holds_in_many_threads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_smaller_decoding_is_nearly_the_exact_one, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_changed_picture_is_replaced_by_the_next, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_domain_without_a_usable_picture_is_an_error, set_up,
