@@ -101,3 +101,35 @@ ifeq ($(CUDA),1)
 $(CUDA_DESCRIBED).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
 $(CUDA_DESCRIBED): LIBS_trainer += -L$(CUDA_LIB) -Wl,-rpath,$(CUDA_LIB) -lcudnn -lcudart
 endif
+
+# ---- gpu-check: needs gcc, nvcc, cuDNN and gpu-pack/ alone ----
+
+GPU_PACK := gpu-pack
+GPU_TRAINER := backend plugin text graph graph_backward graph_cut graph_order graph_penalty \
+    graph_place graph_run model model_average model_cut model_cyclegan model_pix2pix model_step \
+    model_translate nets optimizer init penalty plateau schedule
+GPU_TESTS := golden_check golden_nets golden_run golden_small golden_training json reference_ops
+GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs rng util) \
+    $(patsubst %,$(BUILD)/gpu/trainer/%.o,$(GPU_TRAINER)) \
+    $(patsubst %,$(BUILD)/gpu/tests/trainer/%.o,$(GPU_TESTS)) \
+    $(patsubst %.c,$(BUILD)/gpu/%.o,$(wildcard tests/gpu/*.c))
+$(BUILD)/gpu/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -O3 -fopenmp -Itests/gpu -Itests/trainer -Itrainer -Icommon -I$(BUILD) \
+	    -isystem $(GPU_PACK)/include -c $< -o $@
+$(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -rdynamic -fopenmp -ldl -lm
+-include $(wildcard $(BUILD)/gpu/*/*.d $(BUILD)/gpu/*/*/*.d)
+
+DEVICE ?= cuda
+.PHONY: gpu-pack gpu-check
+gpu-pack: $(BUILD)/tests/golden
+	@mkdir -p $(GPU_PACK)/include
+	@cp -r /usr/include/Random123 $(GPU_PACK)/include/
+	@if [ -e ../shared/golden/cases.json ]; then \
+	    $(BUILD)/tests/golden --pack $(GPU_PACK)/golden.bin ../shared/golden/cases.json; \
+	else echo 'gpu-pack: there are no golden cases to pack'; fi
+	@du -sh $(GPU_PACK)
+gpu-check: $(BUILD)/bin/gpu_check $(BUILD)/lib/device_$(DEVICE).so
+	@tests/gpu/check $(BUILD) $(DEVICE) $(GPU_PACK)/golden.bin

@@ -26,6 +26,7 @@ struct golden_kind {
 
 struct golden_totals {
     int passed, failed, skipped;
+    int apart; // of kinds that nothing here judges
 };
 
 // Runs all cases of a tree of schema "golden-1"; prints what is skipped and what fails.
