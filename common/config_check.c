@@ -275,6 +275,7 @@ static void check_run(struct config_draft *d) {
 void config_check(struct config_draft *d) {
     struct config *c = d->config;
     make_absolute(&c->top.dataroot);
+    make_absolute(&c->trainer.init_from);
     for (int domain = 0; domain < 2; domain++) {
         struct config_curator *k = &c->curator[domain];
         make_absolute(&k->root);

@@ -243,11 +243,25 @@ out:
     return err;
 }
 
+// `import` has made it of weights alone: there is no training to go on with.
+static int check_imported(const char *dir) {
+    char *path = xasprintf("%s/imported", dir);
+    int err = fs_exists(path) ? err_set(ERR_MISMATCH,
+                                        "'%s' holds imported weights and no training; begin a run "
+                                        "of another name with them: --set trainer.init_from=%s",
+                                        dir, dir)
+                              : ERR_OK;
+    free(path);
+    return err;
+}
+
 int run_prepare(struct config *c, const struct ctl_options *o, enum run_state *ret_state) {
     char *source = xasprintf("%s/%s", o->runs, c->top.name);
     char *dir = xasprintf("%s/%s", o->runs, o->fork ? o->fork : c->top.name);
     enum run_state state = RUN_READY;
     int err = fs_mkdirs(dir, 0700);
+    if (!err && !o->fresh)
+        err = check_imported(source);
     if (err)
         goto out;
     if (o->fork) {

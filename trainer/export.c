@@ -26,7 +26,8 @@ static const char help[] =
     "  --run DIR         folder of the run (runs/NAME)\n"
     "  --step S          of a checkpoint; default: the latest\n"
     "  --direction D     AtoB or BtoA: that generator; default: the run's direction\n"
-    "  --net NAME        another net: D_A, D_B, ... (safetensors only)\n"
+    "  --net NAME        another net: D_A, D_B, ... (safetensors only), or G_A where the run has\n"
+    "                    an average G_A_ema, which is taken otherwise\n"
     "  --weights FILE    a .pth or .safetensors in place of a run\n"
     "  --format F        safetensors: the reference's modules load it with strict=True;\n"
     "                    onnx: a generator, opset 17, batch, height and width free\n"
@@ -121,7 +122,8 @@ static int find_folder(const struct request *r, char ret[CHECKPOINT_PATH]) {
     return ERR_OK;
 }
 
-// G_A translates in the run's direction, whichever that is.
+// G_A translates in the run's direction, whichever that is. As translate does, its average if there
+// is one.
 static int generator_of(const struct request *r, const char **ret_net) {
     struct config *config;
     char *conf = xasprintf("%s/pipeline.conf", r->run);
@@ -135,6 +137,15 @@ static int generator_of(const struct request *r, const char **ret_net) {
     return ERR_OK;
 }
 
+// ERR_AGAIN: there is none.
+static int find_average(const char *folder, const char *net, char ret[SOURCES_PATH]) {
+    char name[16];
+    (void)snprintf(name, sizeof name, "%s" MODEL_AVERAGE, net); // fits
+    int err = sources_find(folder, name, ret);
+    return err == ERR_AGAIN && !strcmp(net, "G_A") ? sources_find(folder, "G" MODEL_AVERAGE, ret)
+                                                   : err;
+}
+
 static int find_file(const struct request *r, char ret[SOURCES_PATH]) {
     char folder[CHECKPOINT_PATH];
     const char *net = r->net;
@@ -143,6 +154,8 @@ static int find_file(const struct request *r, char ret[SOURCES_PATH]) {
         err = generator_of(r, &net);
     if (err)
         return err;
+    if (!r->net && !find_average(folder, net, ret))
+        return ERR_OK;
     err = sources_find(folder, net, ret);
     return err == ERR_AGAIN ? err_set(ERR_IO, "there is no %s in '%s'", net, folder) : err;
 }

@@ -62,6 +62,12 @@ static void write_best(FILE *out, const struct best *b) {
                 b->metric, (unsigned long long)b->step, b->value);
 }
 
+static void write_init(FILE *out, const struct state *s) {
+    for (int i = 0; i < s->n_init; i++)
+        fprintf(out, "%s\"%s\": \"%s\"%s", i ? ", " : "  \"init\": {", s->init[i].net,
+                s->init[i].digest, i + 1 == s->n_init ? "},\n" : "");
+}
+
 int state_save(const struct state *s, const char *path) {
     char *text = NULL;
     size_t size = 0;
@@ -76,6 +82,7 @@ int state_save(const struct state *s, const char *path) {
             (unsigned long long)s->threads);
     write_plateau(out, &s->plateau);
     write_best(out, &s->best);
+    write_init(out, s);
     fputs("  \"manifests\": {\n", out);
     write_manifest(out, "A", &s->manifest[0]);
     fputs(",\n", out);
@@ -187,6 +194,27 @@ static void read_best(struct reader *r, struct best *ret) {
     text(r, find(r, "best", "metric", NULL), "best", ret->metric, sizeof ret->metric);
 }
 
+static void read_init(struct reader *r, struct state *s) {
+    yajl_val v = find(r, "init", NULL, NULL);
+
+    if (!v)
+        return;
+    if (!YAJL_IS_OBJECT(v) || YAJL_GET_OBJECT(v)->len > STATE_INIT_MAX) {
+        r->wrong = "init";
+        return;
+    }
+    for (size_t i = 0; i < YAJL_GET_OBJECT(v)->len; i++) {
+        struct state_init *init = &s->init[s->n_init];
+
+        if (!text_copy(init->net, sizeof init->net, YAJL_GET_OBJECT(v)->keys[i]))
+            r->wrong = "init";
+        text(r, YAJL_GET_OBJECT(v)->values[i], "init", init->digest, sizeof init->digest);
+        if (!is_digest(init->digest))
+            r->wrong = "init";
+        s->n_init++;
+    }
+}
+
 static void read_state(struct reader *r, struct state *s) {
     if (number(r, "format", NULL, NULL) != 1)
         r->wrong = "format";
@@ -199,6 +227,7 @@ static void read_state(struct reader *r, struct state *s) {
     text(r, find(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
     read_plateau(r, &s->plateau);
     read_best(r, &s->best);
+    read_init(r, s);
     read_manifest(r, "A", &s->manifest[0]);
     read_manifest(r, "B", &s->manifest[1]);
     read_files(r, s);

@@ -6,6 +6,7 @@
 //    "device": "cpu", "threads": 2,
 //    "plateau": {"values": 0, "sum": 0, "epochs": 7, "best": 2.5, "bad": 1, "drops": 0},
 //    "best": {"metric": "judge/score", "step": 11000, "value": 0.61},
+//    "init": {"G_A": "<SHA-256 of the file that its first weights were in>"},
 //    "manifests": {"A": {"digest": "...", "count": 1100, "held_out": 58}, "B": {...}},
 //    "files": {"D_A.safetensors": "<SHA-256>", ...}}
 #ifndef STATE_H
@@ -29,6 +30,13 @@ struct state_file {
     char digest[65];
 };
 
+#define STATE_INIT_MAX 8
+
+struct state_init {
+    char net[16];
+    char digest[65];
+};
+
 struct state {
     uint64_t step;         // steps done
     uint64_t epoch, batch; // the next batch to train on: epoch from 1, batch from 0
@@ -38,6 +46,8 @@ struct state {
     uint64_t threads;
     struct plateau plateau; // all zero, and not in the file, unless the rate follows a metric
     struct best best;       // likewise, until there is a best checkpoint
+    int n_init; // nets that began with weights from elsewhere; not in the file if there are none
+    struct state_init init[STATE_INIT_MAX];
     struct state_manifest manifest[2];
     int n_files;
     struct state_file files[STATE_FILES_MAX];

@@ -11,6 +11,7 @@
 #include "fork.h"
 #include "fs.h"
 #include "guard.h"
+#include "init_from.h"
 #include "judge.h"
 #include "kernels.h"
 #include "log.h"
@@ -175,11 +176,33 @@ static int load(struct training *t) {
     return ERR_OK;
 }
 
-static int fill_weights(struct training *t) {
+static void tell_init(void *context, const struct state_init *init, const char *path) {
+    struct training *t = context;
+    char key[40];
+    log_line("%s begins with %s", init->net, path);
+    (void)snprintf(key, sizeof key, "init_from.%s", init->net); // fits
+    points_param(t->points, key, "%s %s", init->digest, path);
+    points_event(t->points, "info", "init_from", 0, "%s begins with %s", init->net, path);
+}
+
+static int first_weights(struct training *t) {
     const struct config *c = t->config;
-    int err = t->state.step ? load(t)
-                            : model_init(t->model, c->trainer.init_type, c->trainer.init_gain,
-                                         (uint64_t)c->top.seed);
+    int err =
+        model_init(t->model, c->trainer.init_type, c->trainer.init_gain, (uint64_t)c->top.seed);
+    if (err || !*c->trainer.init_from)
+        return err;
+    err = init_from_load(c->trainer.init_from, t->nets, t->n_nets, &t->state, tell_init, t);
+    if (!err && model_n_averages(t->model))
+        model_average_start(t->model);
+    return err;
+}
+
+static int fill_weights(struct training *t) {
+    const char *from = t->config->trainer.init_from;
+    int err =
+        t->state.step && *from ? init_from_check(from, t->nets, t->n_nets, &t->state) : ERR_OK;
+    if (!err)
+        err = t->state.step ? load(t) : first_weights(t);
     return err ? err : model_weights_changed(t->model);
 }
 
