@@ -123,7 +123,8 @@ $(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
 -include $(wildcard $(BUILD)/gpu/*/*.d $(BUILD)/gpu/*/*/*.d)
 
 DEVICE ?= cuda
-.PHONY: gpu-pack gpu-check
+SHAPE ?= resnet_9blocks,128,1
+.PHONY: gpu-pack gpu-check gpu-peers
 gpu-pack: $(BUILD)/tests/golden
 	@mkdir -p $(GPU_PACK)/include
 	@cp -r /usr/include/Random123 $(GPU_PACK)/include/
@@ -133,3 +134,5 @@ gpu-pack: $(BUILD)/tests/golden
 	@du -sh $(GPU_PACK)
 gpu-check: $(BUILD)/bin/gpu_check $(BUILD)/lib/device_$(DEVICE).so
 	@tests/gpu/check $(BUILD) $(DEVICE) $(GPU_PACK)/golden.bin
+gpu-peers: $(BUILD)/bin/gpu_check $(BUILD)/lib/device_$(DEVICE).so
+	@tests/peers/gpu.sh $(BUILD) $(DEVICE) $(SHAPE)

@@ -2,6 +2,7 @@
 // it; it needs gcc, nvcc, cuDNN and what `make gpu-pack` put into gpu-pack/.
 //
 //   gpu_check [--device cuda] [--golden FILE] [--small] [--only ops|golden|bits|speed]
+//            [--shape ARCH,SIZE,BATCH]
 //
 // Exit status 0 if every check held, 1 if one failed, 77 if there is no GPU.
 #include <stdarg.h>
@@ -70,7 +71,7 @@ static bool greet(const struct gpu_check *g) {
 
 static int usage(void) {
     (void)fprintf(stderr, "gpu_check [--device cuda] [--golden FILE] [--small] "
-                          "[--only ops|golden|bits|speed]\n");
+                          "[--only ops|golden|bits|speed] [--shape ARCH,SIZE,BATCH]\n");
     return 2;
 }
 
@@ -86,6 +87,8 @@ int main(int argc, char **argv) {
             g.golden = argv[++i];
         else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
             only = argv[++i];
+        else if (strcmp(argv[i], "--shape") == 0 && i + 1 < argc)
+            g.shape = argv[++i];
         else if (strcmp(argv[i], "--small") == 0)
             g.small = true;
         else

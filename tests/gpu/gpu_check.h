@@ -9,6 +9,7 @@
 struct gpu_check {
     const char *device; // "cuda", or "cuda-host" to try the program itself
     const char *golden; // packed cases; NULL: none
+    const char *shape;  // "resnet_9blocks,128,1": gpu_speed times this one alone; NULL: all
     bool small;         // small nets only: for the emulation, for compute-sanitizer
     int checks, failures, not_run;
 };

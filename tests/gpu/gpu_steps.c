@@ -180,7 +180,25 @@ static void time_one(struct gpu_check *g, const struct timed *t, const char *dty
     free(seconds);
 }
 
+// The table's GFLOP are those of the widths above.
+static void time_shape(struct gpu_check *g) {
+    for (unsigned i = 0; i < COUNT(timed); i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "%s,%d,%d", timed[i].arch, timed[i].size, timed[i].batch);
+        if (strcmp(text, g->shape) != 0)
+            continue;
+        time_one(g, &timed[i], "bf16");
+        time_one(g, &timed[i], "tf32");
+        return;
+    }
+    gpu_expect(g, false, "--shape %s: none of those that are timed", g->shape);
+}
+
 void gpu_speed(struct gpu_check *g) {
+    if (g->shape) {
+        time_shape(g);
+        return;
+    }
     for (unsigned i = 0; i < COUNT(timed); i++)
         if (!g->small || i == 0)
             time_one(g, &timed[i], "bf16");
