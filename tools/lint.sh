@@ -26,7 +26,7 @@ check() { # name command...
 
 mapfile -t code < <(git ls-files '*.c' '*.h')
 mapfile -t sources < <(git ls-files '*.c')
-mapfile -t scripts < <(git ls-files '*.sh' pipeline tests/run tests/run_bench tests/fuzz/run .ci/run)
+mapfile -t scripts < <(git ls-files '*.sh' pipeline tests/run tests/run_bench tests/fuzz/run tests/gpu/check .ci/run)
 
 tidy() {
     local folder files failed=0
