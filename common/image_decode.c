@@ -156,7 +156,7 @@ void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb) {
 
 // The picture in the channels and the orientation wanted; takes `im`.
 static void deliver(struct image im, int channels, int orientation, struct image *ret_image) {
-    struct image next;
+    struct image next = {0};
     if (im.c != channels) {
         (channels == 1 ? image_gray : image_rgb)(&im, &next);
         image_fini(&im);

@@ -245,7 +245,7 @@ static void a_changed_picture_is_replaced_by_the_next(void **state) {
 
 static void a_domain_without_a_usable_picture_is_an_error(void **state) {
     struct fixture *f = *state;
-    char name[16];
+    char name[24];
     for (int i = 0; i < PICTURES - 1; i++) {
         (void)snprintf(name, sizeof name, "B%d.png", i);
         overwrite(name, "gone");
