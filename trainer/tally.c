@@ -63,7 +63,8 @@ static void show(struct tally *t) {
     int64_t now = now_us();
     char rest[32];
 
-    if (t->quiet || now - t->told_us < (t->terminal ? BAR_US : LINE_US) || done <= 0)
+    if (t->quiet || now - t->told_us < (t->terminal ? BAR_US : LINE_US) || done <= 0 ||
+        t->ended == t->total)
         return;
     t->told_us = now;
     rest_text(seconds(t) / done * (t->total - done), rest);

@@ -16,11 +16,14 @@
 #include "fs.h"
 #include "init.h"
 #include "memory.h"
+#include "onnx.h"
+#include "recognise.h"
 #include "rng.h"
 #include "safetensors.h"
 #include "threads.h"
 #include "translator.h"
 #include "util.h"
+#include "weights.h"
 
 static const char help[] =
     "bench_translate - a generator's pictures per second, beside PyTorch and OpenCV's dnn\n"
@@ -31,7 +34,7 @@ static const char help[] =
     "  --threads T      (2)             --rounds K      measured rounds (5)\n"
     "  --winograd auto|off|f2|f4        --kernels       also prints ours\n"
     "  --peers LIST     of torch,opencv (both); none: ours alone\n"
-    "  --onnx FILE      for OpenCV; default: one that PyTorch writes\n"
+    "  --onnx FILE      for OpenCV; default: what export makes of the same weights\n"
     "\n"
     "In a round each runs once, one after the other, after a round that does not count; random\n"
     "weights, the same for all. A JSON line for each size and program: bench, who, netG, ngf,\n"
@@ -199,6 +202,21 @@ static double ask(const struct peer *p, const char *question) {
 
 // ---- ours ----
 
+static int save_onnx(const struct bench *b, const char *from) {
+    struct weights *w = NULL;
+    struct recognised found;
+    char *path = path_in(b, "G.onnx");
+    int err = weights_open(from, &w);
+
+    if (!err)
+        err = recognise(w, &found);
+    if (!err)
+        err = onnx_write(w, &found, false, path);
+    weights_close(w);
+    free(path);
+    return err;
+}
+
 static int save_weights(const struct bench *b, struct translator *t) {
     const struct model_net *net = translator_params(t);
     struct safetensor *tensors = xcalloc((size_t)net->n_params, sizeof *tensors);
@@ -211,6 +229,8 @@ static int save_weights(const struct bench *b, struct translator *t) {
         memcpy(tensors[i].dims, p->dims, sizeof p->dims);
     }
     int err = safetensors_write(path, tensors, net->n_params);
+    if (!err)
+        err = save_onnx(b, path);
     free(path);
     free(tensors);
     return err;

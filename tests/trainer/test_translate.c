@@ -334,7 +334,7 @@ static void memory_is_bounded(void **state) {
     make_picture("in/large.png", 2000, 1500, 3);
     char *whole[] = {"translate", "--run", "run", "--quiet", "in/large.png", "whole.png", NULL};
     char *bands[] = {"translate", "--run",        "run",       "--quiet", "--memory",
-                     "108 MiB",    "in/large.png", "bands.png", NULL};
+                     "108 MiB",   "in/large.png", "bands.png", NULL};
     size_t free_peak = peak_of(whole), peak = peak_of(bands);
     if (free_peak <= bound) // else the bound would show nothing
         fail_msg("whole it takes only %zu MiB", free_peak >> 20);

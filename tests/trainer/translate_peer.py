@@ -5,8 +5,7 @@
 SPEC as torch_nets.make has it. Then a line in, a line out:
   once N H W IN OUT   one batch from a file of floats [N,3,H,W] to another: its seconds
   peak                most KiB that were resident
-OpenCV reads ONNX; if there is none, PyTorch's module is written as such for each size. The first
-run of a size prepares it."""
+OpenCV reads ONNX and prepares itself for a size at its first run."""
 import json
 import os
 import struct
@@ -45,36 +44,20 @@ def torch_runner(spec, weights, onnx, threads):
     return run
 
 
-def write_onnx(spec, weights, threads, shape, path):
-    """In a process of its own: its memory is none of OpenCV's."""
-    if os.fork() == 0:
-        import warnings
-        import torch
-        warnings.simplefilter("ignore")
-        net = torch_net(spec, weights, threads)
-        torch.onnx.export(net, torch.zeros(shape), path, opset_version=13)
-        os._exit(0)
-    os.wait()
-
-
 def opencv_runner(spec, weights, onnx, threads):
     import cv2
     cv2.setNumThreads(threads)
     nets = {}
 
-    def net_of(shape):
-        path = onnx
-        if not os.path.exists(path):  # PyTorch's is good for one size
-            path += "x".join(map(str, shape))
-            write_onnx(spec, weights, threads, shape, path)
-        net = cv2.dnn.readNetFromONNX(path)
+    def net_of():
+        net = cv2.dnn.readNetFromONNX(onnx)
         net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
         return net
 
     def run(x):
         if x.shape not in nets:
             nets.clear()
-            nets[x.shape] = net_of(x.shape)
+            nets[x.shape] = net_of()
         nets[x.shape].setInput(x)
         return nets[x.shape].forward()
     return run
