@@ -43,3 +43,6 @@ FUZZ_plans := cuda/trainer/cuda/cuda_plans.o cuda/trainer/cuda/cuda_site.o train
 CFLAGS_trainer := -fopenmp $(if $(SAN),,-O3)
 
 include tools/rules.mk
+
+# Loops over every pixel of a data set.
+$(BUILD)/common/stats.o: CFLAGS_common += $(if $(SAN),,-O3)

@@ -131,6 +131,10 @@ static void check_curator(struct config_draft *d, int domain) {
     if (c->min_side > c->max_side)
         config_blame(d, where_of(d, key), "curator.%c: min_side %lld is above max_side %lld",
                      letter, (long long)c->min_side, (long long)c->max_side);
+    if (c->quick && c->min_sharpness > 0)
+        config_blame(d, where_of(d, key),
+                     "curator.%c: min_sharpness needs whole pictures, quick does not decode them",
+                     letter);
     snprintf(key, sizeof key, "curator.%c.command", letter);
     if (strcmp(c->use, "exec") == 0 && access(c->command, X_OK) != 0)
         config_blame(d, where_of(d, key), "%s: '%s' is no executable file", key, c->command);
@@ -151,15 +155,10 @@ static void check_same(struct config_draft *d, const char *name) {
 }
 
 static void check_pairs(struct config_draft *d) {
-    static const char *const same[] = {"limit",
-                                       "limit_by",
-                                       "hold_out",
-                                       "min_side",
-                                       "max_side",
-                                       "max_pixels",
-                                       "max_pixels_per_byte",
-                                       "drop_duplicates",
-                                       "near_duplicates"};
+    static const char *const same[] = {
+        "limit",           "limit_by",       "hold_out",   "min_side",
+        "max_side",        "quick",          "max_pixels", "max_pixels_per_byte",
+        "drop_duplicates", "near_duplicates"};
     const struct config *c = d->config;
     int paired = 0;
     for (int i = 0; i < 2; i++)

@@ -23,7 +23,8 @@ enum rng_stream {
     RNG_HOLD_OUT,   // curation: index = first 8 bytes of the picture's digest
     RNG_PATCH,      // CUT's patch positions: index = step << 9 | call << 8 | layer; 255: flip
     RNG_PENALTY,    // wgangp: index = step, sub = domain << 16 | picture of the batch
-    RNG_JITTER,  // index = epoch << 32 | item, sub = domain * 8 + (kind; 4: their order)
+    RNG_JITTER,     // index = epoch << 32 | item, sub = domain * 8 + (kind; 4: their order)
+    RNG_DEAL,       // curation: into which group a bit of a perceptual hash goes; index 0
 };
 
 struct rng_block {

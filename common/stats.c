@@ -1,6 +1,7 @@
 #include "stats.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util.h"
@@ -15,36 +16,60 @@ static double deviation(double sum, double square, double n) {
 
 // ---- levels ----
 
-// How often each level occurs, of red, green, blue and luma.
+enum { BANKS = 2, CHROMA_ROWS = 4 };
+
+// How often each level occurs, of red, green, blue and luma. Neighbouring pixels are counted in
+// different banks: one counter twice in a row makes the processor wait.
 struct levels {
     uint64_t n;
-    uint64_t chroma; // sum of the differences of the largest and the smallest channel
-    uint32_t count[STATS_CHANNELS][LEVELS];
+    double chroma;
+    uint32_t count[BANKS][STATS_CHANNELS][LEVELS];
 };
+
+static void count_gray(const struct image *gray, struct levels *l) {
+    for (size_t i = 0; i < l->n; i++)
+        l->count[i % BANKS][3][gray->pixels[i]]++;
+}
+
+static void count_colours(const struct image *im, struct levels *l) {
+    for (size_t i = 0; i < l->n; i++)
+        for (int k = 0; k < 3; k++)
+            l->count[i % BANKS][k][im->pixels[3 * i + (size_t)k]]++;
+}
+
+// Half the sum of the three differences is the largest minus the smallest.
+static uint64_t row_chroma(const uint8_t *row, int w) {
+    uint64_t sum = 0;
+    for (int x = 0; x < w; x++, row += 3)
+        sum += (uint32_t)(abs(row[0] - row[1]) + abs(row[1] - row[2]) + abs(row[0] - row[2])) / 2;
+    return sum;
+}
+
+static double chroma_of(const struct image *im) {
+    uint64_t sum = 0, rows = 0;
+    for (int y = 0; y < im->h && im->c == 3; y += CHROMA_ROWS, rows++)
+        sum += row_chroma(im->pixels + (size_t)y * (size_t)im->w * 3, im->w);
+    return rows ? (double)sum / ((double)rows * im->w) : 0;
+}
 
 static void count_levels(const struct image *im, const struct image *gray, struct levels *l) {
     l->n = (uint64_t)im->w * (uint64_t)im->h;
-    for (size_t i = 0; i < l->n; i++)
-        l->count[3][gray->pixels[i]]++;
-    if (im->c == 1) {
-        for (int k = 0; k < 3; k++)
-            memcpy(l->count[k], l->count[3], sizeof l->count[k]);
-        return;
-    }
-    for (size_t i = 0; i < l->n; i++) {
-        const uint8_t *p = im->pixels + 3 * i;
-        uint8_t low = MIN(p[0], p[1]), high = MAX(p[0], p[1]);
-        for (int k = 0; k < 3; k++)
-            l->count[k][p[k]]++;
-        l->chroma += (uint64_t)(MAX(high, p[2]) - MIN(low, p[2]));
-    }
+    l->chroma = chroma_of(im);
+    count_gray(gray, l);
+    if (im->c == 3)
+        count_colours(im, l);
+    for (int k = 0; k < STATS_CHANNELS; k++)
+        for (int v = 0; v < LEVELS; v++)
+            l->count[0][k][v] += l->count[1][k][v];
+    for (int k = 0; k < 3 && im->c == 1; k++)
+        memcpy(l->count[0][k], l->count[0][3], sizeof l->count[0][k]);
 }
 
 static void mean_of_levels(const struct levels *l, int k, double *ret_mean, double *ret_std) {
     uint64_t sum = 0, square = 0; // exact: 1 Gpx of 255^2 are below 2^46
     for (uint64_t v = 0; v < LEVELS; v++) {
-        sum += v * l->count[k][v];
-        square += v * v * l->count[k][v];
+        sum += v * l->count[0][k][v];
+        square += v * v * l->count[0][k][v];
     }
     *ret_mean = (double)sum / (double)l->n;
     *ret_std = deviation((double)sum, (double)square, (double)l->n);
@@ -53,7 +78,7 @@ static void mean_of_levels(const struct levels *l, int k, double *ret_mean, doub
 static double entropy_of_levels(const struct levels *l) {
     double bits = 0;
     for (int v = 0; v < LEVELS; v++) {
-        double share = (double)l->count[3][v] / (double)l->n;
+        double share = (double)l->count[0][3][v] / (double)l->n;
         if (share > 0)
             bits -= share * log2(share);
     }
@@ -65,7 +90,7 @@ static void histogram_of_levels(const struct levels *l, struct image_histogram *
         for (int b = 0; b < STATS_BINS; b++) {
             uint64_t n = 0;
             for (int v = 0; v < LEVELS / STATS_BINS; v++)
-                n += l->count[k][b * (LEVELS / STATS_BINS) + v];
+                n += l->count[0][k][b * (LEVELS / STATS_BINS) + v];
             ret->bins[k][b] = (uint16_t)((n * STATS_WHOLE + l->n / 2) / l->n);
         }
 }
@@ -88,6 +113,19 @@ void stats_reduce(const struct image *gray, struct image *ret_image) {
     *ret_image = out;
 }
 
+enum { STRIP = 1024 };
+
+static void add_laplacian(const uint8_t *at, int w, int n, int64_t *sum, int64_t *square) {
+    int32_t strip_sum = 0, strip_square = 0;
+    for (int x = 0; x < n; x++) {
+        int v = at[x - 1] + at[x + 1] + at[x - w] + at[x + w] - 4 * at[x];
+        strip_sum += v;
+        strip_square += v * v;
+    }
+    *sum += strip_sum;
+    *square += strip_square;
+}
+
 static double laplacian_variance(const struct image *gray) {
     int w = gray->w, h = gray->h;
     if (w < 3 || h < 3)
@@ -95,19 +133,8 @@ static double laplacian_variance(const struct image *gray) {
     int64_t sum = 0, square = 0;
     for (int y = 1; y < h - 1; y++) {
         const uint8_t *row = gray->pixels + (size_t)y * (size_t)w;
-        int32_t row_sum = 0, row_square = 0; // flushed before they could pass 2^31
-        for (int x = 1; x < w - 1; x++) {
-            int v = row[x - 1] + row[x + 1] + row[x - w] + row[x + w] - 4 * row[x];
-            row_sum += v;
-            row_square += v * v;
-            if (x % 1024 == 0) {
-                sum += row_sum;
-                square += row_square;
-                row_sum = row_square = 0;
-            }
-        }
-        sum += row_sum;
-        square += row_square;
+        for (int x = 1; x < w - 1; x += STRIP) // sums of a strip stay below 2^31
+            add_laplacian(row + x, w, MIN(STRIP, w - 1 - x), &sum, &square);
     }
     double n = (double)(w - 2) * (h - 2), d = deviation((double)sum, (double)square, n);
     return d * d;
@@ -132,7 +159,7 @@ void image_stats(const struct image *im, const struct image *gray, struct image_
         mean_of_levels(&levels, k, &s.mean[k], &s.std[k]);
     mean_of_levels(&levels, 3, &s.luma, &s.contrast);
     s.entropy = entropy_of_levels(&levels);
-    s.chroma = (double)levels.chroma / (double)levels.n;
+    s.chroma = levels.chroma;
     s.sharpness = sharpness_of(gray);
     *ret_stats = s;
     if (ret_histogram)

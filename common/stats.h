@@ -15,7 +15,8 @@ struct image_stats {
     double contrast;        // standard deviation of image_gray
     double sharpness; // variance of the 4-neighbour Laplacian of stats_reduce; 0 below 3 pixels
     double entropy;   // of image_gray's 256 levels, 0..8 bits: 0 is one plain colour
-    double chroma;    // mean of the largest minus the smallest channel, 0..255; gray: 0
+    double chroma;    // mean of the largest minus the smallest channel, 0..255; gray: 0. Of every
+                      // fourth row
 };
 
 // The share of the pixels in each bin, in units of 1 / STATS_WHOLE.

@@ -244,8 +244,8 @@ struct cache {
 static void cache_init(struct cache *ret, const struct curation *c, const char *path) {
     uint8_t digest[32];
     char *reading = reading_text(c);
-    char *text = xasprintf("judge %d %d %lld %lld %s", JUDGE_VERSION, c->half,
-                           (long long)c->settings->max_pixels,
+    char *text = xasprintf("judge %d %d %d %lld %lld %s", JUDGE_VERSION, c->half,
+                           c->settings->quick, (long long)c->settings->max_pixels,
                            (long long)c->settings->max_pixels_per_byte, reading);
     *ret = (struct cache){.path = path};
     digest_bytes(text, strlen(text), digest);

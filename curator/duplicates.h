@@ -5,7 +5,7 @@
 #include "curators.h"
 
 // How far above near_duplicates a picture's twin is still noted, as borderline.
-#define DUPLICATES_BORDER 2
+#define DUPLICATES_BORDER 1
 
 // Goes through the pictures in this order and rejects a good one
 //   drop_duplicates, near_duplicates   as `duplicate` if one before it has the same bytes,

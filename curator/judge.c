@@ -44,11 +44,10 @@ static void look_at_half(const struct image *im, const struct image *gray, enum 
 }
 
 // One decoding serves all: that the file is whole, its looks, its hash.
-static void look_at(const struct image *im, enum image_half half, struct picture *p) {
+static void look_at(const struct judge_how *how, const struct image *im, struct picture *p) {
     struct image gray;
+    enum image_half half = how->half;
     image_gray(im, &gray);
-    p->w = half ? im->w / 2 : im->w;
-    p->h = im->h;
     p->histogram = xcalloc(1, sizeof *p->histogram);
     if (half) {
         enum image_half opposite = half == IMAGE_LEFT ? IMAGE_RIGHT : IMAGE_LEFT;
@@ -57,6 +56,8 @@ static void look_at(const struct image *im, enum image_half half, struct picture
     } else {
         image_stats(im, &gray, &p->stats, p->histogram);
     }
+    if (how->quick)
+        p->stats.sharpness = 0; // of blocks it says nothing
     dhash_of(&gray, &p->hash);
     image_fini(&gray);
     p->known = true;
@@ -105,7 +106,9 @@ static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t
         return;
     }
     digest_bytes(bytes, size, p->sha256);
-    look_at(&im, how->half, p);
+    p->w = how->quick ? info.w : how->half ? im.w / 2 : im.w;
+    p->h = how->quick ? info.h : im.h;
+    look_at(how, &im, p);
     image_fini(&im);
 }
 
@@ -163,7 +166,10 @@ static int thread_count(const struct judge_job *job) {
 
 int judge_all(const struct judge_job *job, size_t *ret_read) {
     struct image_how decode = image_settings_how(job->reading, job->settings->max_pixels);
-    struct shared s = {.job = job, .how = {job->root, decode, job->half}};
+    bool quick = job->settings->quick && !job->half && !decode.apply_exif;
+    if (quick)
+        decode.fit_w = decode.fit_h = JUDGE_QUICK_SIDE;
+    struct shared s = {.job = job, .how = {job->root, decode, job->half, quick}};
     if (job->settings->max_pixels_per_byte)
         s.how.decode.limits.max_pixels_per_byte = job->settings->max_pixels_per_byte;
     int helpers = 0, n = MAX(thread_count(job), 1);

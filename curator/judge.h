@@ -14,10 +14,16 @@
 #include "image.h"
 #include "picture.h"
 
+// `quick` decodes a JPEG at the smallest n/8 that leaves JUDGE_QUICK_SIDE pixels a side. All of its
+// coded data is read all the same: what damages a picture is found there, not in turning
+// coefficients into pixels.
+#define JUDGE_QUICK_SIDE 16
+
 struct judge_how {
     const char *root;
     struct image_how decode;
     enum image_half half; // what of the file is the picture
+    bool quick;           // not of a half, nor with apply_exif
 };
 
 // Reads root/path, takes its SHA-256, decodes it in full, once, and measures: `known`, or rejected.

@@ -1,12 +1,13 @@
 // near - finds, among hashes seen before, one within a Hamming distance, without comparing all.
 //
-// Exact: nothing is missed. The bits are dealt into distance + 1 groups; two hashes that differ in
-// at most `distance` bits agree in all bits of at least one group (pigeon-holes; M. Norouzi et al.,
-// "Fast Exact Search in Hamming Space with Multi-Index Hashing", 2014, with radius 0). So only
-// those are compared that share a group's bits. Neighbouring bits of a hash are alike, so bit i is
-// dealt into group i mod (distance + 1).
+// Exact: nothing is missed. The bits are dealt into g groups, g = int(distance / 2) + 1; of two
+// hashes that differ in at most `distance` < 2 g bits, one group at least differs in at most one
+// bit (pigeon-holes; M. Norouzi et al., "Fast Exact Search in Hamming Space with Multi-Index
+// Hashing", 2014). So for every group those are looked up that have its bits, and those that have
+// them but for one: 128 + g look-ups, however many hashes there are. Neighbouring bits of a hash
+// are alike, so bit i is dealt into group i mod g.
 //
-// Memory: 32 + 4 (distance + 1) bytes an item of the capacity, and twice the latter again.
+// Memory: 32 + 4 g bytes an item of the capacity, and 6 to 12 g again.
 #ifndef NEAR_H
 #define NEAR_H
 

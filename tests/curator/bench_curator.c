@@ -42,6 +42,13 @@ static const char help[] =
     "             judge: 2000 made 178x218 JPEGs are read, hashed, decoded, measured; one thread a "
     "core\n"
     "             cached: the same, known from the cache\n"
+    "             quick: the same as judge, under quick = true\n"
+    "             hash: 2000 such JPEGs in memory are decoded at 1/8 in gray and hashed; one\n"
+    "             thread, its processor time\n"
+    "             duplicates: of 200000 hashes, a tenth of them within 6 bits of another, those\n"
+    "             are kept that are more than 6 bits apart; one thread, its processor time;\n"
+    "             5000 of them are checked by comparing all pairs\n"
+    "             duplicates_of_faces: the same where half of the bits are the same in all\n"
     "  count      rows, frames or pictures\n"
     "  median_s, min_s, max_s, per_s (of the median); peak_rss_mib of the process that reads\n";
 
@@ -65,18 +72,23 @@ static void print_more(const char *what, int count, double seconds[REPEATS], con
     (void)vprintf(more, args);
     va_end(args);
     (void)printf("}\n");
+    (void)fflush(stdout); // it is shown as it comes
 }
 
 static void print(const char *what, int count, double seconds[REPEATS]) {
     print_more(what, count, seconds, "%s", "");
 }
 
+static void draw_picture(uint64_t index, struct image *ret_image) {
+    image_init(ret_image, 178, 218, 3);
+    for (int i = 0; i < 178 * 218 * 3; i++) // soft waves and some grain, as a photo
+        ret_image->pixels[i] = (uint8_t)(128 + (i / 534 * (int)(index % 7) + i % 534 / 3) % 100 +
+                                         (int)(((unsigned)i * 2654435761U) >> 29));
+}
+
 static void draw(const char *path, uint64_t index) {
     struct image im;
-    image_init(&im, 178, 218, 3);
-    for (int i = 0; i < 178 * 218 * 3; i++) // soft waves and some grain, as a photo
-        im.pixels[i] = (uint8_t)(128 + (i / 534 * (int)(index % 7) + i % 534 / 3) % 100 +
-                                 (int)(((unsigned)i * 2654435761U) >> 29));
+    draw_picture(index, &im);
     if (image_save_jpeg(path, &im, 90))
         BUG("%s", err_text());
     image_fini(&im);
@@ -95,6 +107,8 @@ static double judge_once(const struct config_curator *settings, const char *cach
     curation_fini(&c);
     return seconds;
 }
+
+#include "bench_hashes.h"
 
 // ---- tables: each run in a process of its own, whose peak memory is told ----
 
@@ -243,6 +257,10 @@ static void bench_judge(const char *folder) {
     for (int i = 0; i < REPEATS; i++)
         seconds[i] = judge_once(&settings, cache);
     print("cached", PICTURES, seconds);
+    settings.quick = true;
+    for (int i = 0; i < REPEATS; i++)
+        seconds[i] = judge_once(&settings, NULL);
+    print("quick", PICTURES, seconds);
     free(settings.root);
     free(cache);
 }
@@ -273,7 +291,13 @@ int main(int argc, char **argv) {
         bench_rows(folder, "attributes", made_attributes, read_attributes);
     if (wanted(what, "labels"))
         bench_labels(folder, megabytes);
-    if (wanted(what, "judge") || wanted(what, "cached"))
+    if (wanted(what, "judge") || wanted(what, "cached") || wanted(what, "quick"))
         bench_judge(folder);
+    if (wanted(what, "hash"))
+        bench_hash();
+    if (wanted(what, "duplicates"))
+        bench_duplicates("duplicates", false);
+    if (wanted(what, "duplicates_of_faces"))
+        bench_duplicates("duplicates_of_faces", true);
     return fs_remove_tree(folder) ? 1 : 0;
 }
