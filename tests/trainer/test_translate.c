@@ -355,6 +355,8 @@ static void too_small_a_bound_says_what_would_do(void **state) {
     SAYS("'in/large.png' of 2000x1500 needs at least --memory \"");
     RUNS(2, "--run run --memory lots in/large.png out.png");
     SAYS("--memory is a size like \"1 GiB\"");
+    if (strstr(program, "-san")) // which takes more than this bound by itself
+        return;
     RUNS(1, "--run run --memory '108 MiB' --scratch gone in/large.png out.png");
     SAYS("gone");
 }
