@@ -92,6 +92,8 @@ int model_new(const struct model_options *options, struct model **ret_model) {
         err = optimizer_new(m, &m->optimizer_d, m->recipe->n_with_g, m->recipe->n_nets);
     if (!err)
         err = model_average_new(m);
+    if (!err)
+        err = model_gather_new(m);
     if (err)
         goto fail;
     *ret_model = m;
@@ -122,6 +124,7 @@ void model_free(struct model *m) {
     for (int i = 0; i < NETS_MAX; i++)
         net_free(m->nets[i]);
     model_average_fini(m);
+    model_gather_fini(m);
     optimizer_fini(&m->optimizer_g);
     optimizer_fini(&m->optimizer_d);
     if (m->device) {
@@ -304,7 +307,8 @@ int model_n_generators(const struct model *m) {
 
 size_t model_memory_bytes(const struct model *m) {
     size_t bytes = m->arena_bytes + m->translation_arena_bytes + optimizer_bytes(&m->optimizer_g) +
-                   optimizer_bytes(&m->optimizer_d) + optimizer_bytes(&m->average);
+                   optimizer_bytes(&m->optimizer_d) + optimizer_bytes(&m->average) +
+                   model_gather_bytes(m);
 
     for (int i = 0; i < m->recipe->n_nets; i++)
         bytes += net_bytes(m->nets[i]);

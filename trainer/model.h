@@ -56,7 +56,8 @@ struct model_options {
     bool dropout;         // in the generators
     uint64_t seed;        // of dropout
     int input_nc, output_nc, ngf, ndf, n_layers_D;
-    double ema; // of the generators' weights, an average that is used in their place; 0: none
+    double ema;     // of the generators' weights, an average that is used in their place; 0: none
+    int accumulate; // batches that make one update at most; 0 or 1: each its own
     double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1, lambda_gp;
     struct model_cut_options cut;
     int threads;         // fixed for the run: sums depend on it
@@ -140,6 +141,11 @@ int model_feed_floats(struct model *m, enum model_domain domain, const float *pi
 // Says which step comes, counted from 0: what dropout, patches and flips draw is a function of it
 // and of the seed.
 void model_set_step(struct model *m, uint64_t step);
+
+// Says that the next batch is number i of n whose gradients make one update, their mean: only
+// behind the last of them do model_update_g and _d change weights. n <= options.accumulate; 0 of 1
+// at first. Steps, and so draws, count batches. Losses are those of each batch.
+void model_set_share(struct model *m, int i, int n);
 
 // What the next model_generate takes instead of its own draws; lent until then. patches[0][l] are
 // the positions y w + x of layer l for real_A and fake_B, patches[1][l] for real_B and idt_B.

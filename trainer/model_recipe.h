@@ -53,6 +53,20 @@ struct translation {
     float *host; // shared memory for y; NULL where the device is not apart
 };
 
+// Number i of the n batches that make one update.
+struct share {
+    int i, n;
+};
+
+// The gradients of the batches of an update; see model_gather.c.
+enum gather_section { GATHER_FIRST, GATHER_MORE, GATHER_LAST, GATHER_SECTIONS };
+struct gather {
+    struct optimizer *optimizer; // NULL: not used
+    float *sum;
+    int n; // that GATHER_LAST divides by
+    struct device_section *section[GATHER_SECTIONS];
+};
+
 // What differs between the recipes. Nets [0, n_with_g) have one optimizer, the others another.
 struct recipe {
     const char *name;
@@ -83,9 +97,12 @@ struct model {
     struct optimizer optimizer_g, optimizer_d;
     struct net *nets[NETS_MAX];
     struct model_net public_nets[NETS_MAX + GENERATORS_MAX]; // the averages behind the others
-    // Averages of the generators' weights, laid out as in optimizer_g. Without options.ema: nothing.
+    // Averages of the generators' weights, laid out as in optimizer_g. Without options.ema:
+    // nothing.
     struct optimizer average;
     struct net *averages[GENERATORS_MAX];
+    struct share share;
+    struct gather gather_g, gather_d;
     bool average_moved; // since what the device derives from it was made
     int n_tapes;
     struct tape **tapes; // options.shapes of them at most
@@ -114,6 +131,16 @@ struct model_run {
 };
 int model_run_part(struct model *m, struct model_part *part, struct model_run *run);
 void model_drop_part(struct model *m, struct model_part *part);
+
+// model_gather.c: updates by the gradients of several batches, with options.accumulate above 1.
+int model_gather_new(struct model *m);
+void model_gather_fini(struct model *m);
+size_t model_gather_bytes(const struct model *m);
+bool model_gathers(const struct model *m);
+// Behind a tape's part that has left an optimizer's gradients: the update, if it is the last batch.
+int model_gather(struct model *m, struct optimizer *o, double lr);
+// Adam and what follows from it. Ops of the section under way. ERR_DEVICE_LOST.
+int model_update(struct model *m, struct optimizer *o);
 
 // model_average.c: the averaged generators. Between model_new and model_free; nothing without
 // options.ema.

@@ -21,9 +21,13 @@ void model_drop_part(struct model *m, struct model_part *part) {
 static int issue(struct model *m, const struct model_part *part, const struct model_run *r) {
     int err = graph_run(r->graph, r->arena, part->begin, part->end, &m->hook);
 
-    if (!err && r->optimizer)
-        err = optimizer_update(r->optimizer);
-    return err || r->optimizer != &m->optimizer_g ? err : model_average_move(m);
+    return err || !r->optimizer ? err : model_update(m, r->optimizer);
+}
+
+int model_update(struct model *m, struct optimizer *o) {
+    int err = optimizer_update(o);
+
+    return err || o != &m->optimizer_g ? err : model_average_move(m);
 }
 
 int model_run_part(struct model *m, struct model_part *part, struct model_run *r) {
@@ -48,9 +52,10 @@ static int run(struct model *m, struct model_part *part, struct optimizer *optim
     struct model_run r = {.graph = m->tape->graph,
                           .arena = m->arena,
                           .values = {.lr = lr, .seed = m->options.seed, .step = m->step},
-                          .optimizer = optimizer};
+                          .optimizer = model_gathers(m) ? NULL : optimizer};
+    int err = model_run_part(m, part, &r);
 
-    return model_run_part(m, part, &r);
+    return err || r.optimizer || !optimizer ? err : model_gather(m, optimizer, lr);
 }
 
 void model_step_fini(struct model *m, struct tape *t) {
