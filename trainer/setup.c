@@ -75,6 +75,7 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
         .ndf = (int)t->ndf,
         .n_layers_D = (int)t->n_layers_D,
         .ema = t->ema,
+        .accumulate = (int)t->accumulate,
         .beta1 = t->beta1,
         .beta2 = t->beta2,
         .lambda_A = t->lambda_A,

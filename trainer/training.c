@@ -353,11 +353,41 @@ static int render(struct training *t) {
     return samples_page(t->title);
 }
 
+// ---- updates by several batches: trainer.accumulate ----
+
+static uint64_t batches_an_update(const struct training *t) {
+    return (uint64_t)MAX(t->config->trainer.accumulate, 1);
+}
+
+// Which of the batches of an update the next one is; the last of an epoch are those that are left.
+static void choose_share(const struct training *t, int *ret_i, int *ret_n) {
+    uint64_t most = batches_an_update(t), i = t->state.batch % most;
+    uint64_t n = MIN(most, t->progress.epoch_batches - (t->state.batch - i));
+    *ret_i = (int)i;
+    *ret_n = (int)MIN(n, i + t->last_step - t->state.step);
+}
+
+// Gradients have been summed up that no checkpoint would hold.
+static bool is_amid_an_update(const struct training *t) {
+    return t->state.batch % batches_an_update(t) && t->state.step < t->last_step;
+}
+
+// Of the update that has just ended.
+static uint64_t batches_of_last_update(const struct training *t) {
+    uint64_t most = batches_an_update(t), rest = t->progress.epoch_batches % most;
+    return t->state.batch || !rest ? most : rest;
+}
+
+// Due since the last update but one: a checkpoint waits for the end of its update.
 static bool is_save_due(const struct training *t) {
-    int64_t every = t->config->trainer.save_every_steps;
-    if (t->state.step >= t->last_step)
+    uint64_t every = (uint64_t)t->config->trainer.save_every_steps, step = t->state.step;
+    if (step >= t->last_step)
         return true;
-    return every ? t->state.step % (uint64_t)every == 0 : t->state.batch == 0;
+    if (is_amid_an_update(t))
+        return false;
+    if (!every || !step)
+        return t->state.batch == 0;
+    return step / every != (step - MIN(step, batches_of_last_update(t))) / every;
 }
 
 static bool is_render_due(const struct training *t) {
@@ -442,7 +472,7 @@ static int after_step(struct training *t) {
         err = render(t);
     if (!err && is_save_due(t))
         err = judge_nets(t);
-    if (!err && (is_save_due(t) || is_time_to_save(t)))
+    if (!err && (is_save_due(t) || (is_time_to_save(t) && !is_amid_an_update(t))))
         err = save(t);
     return err;
 }
@@ -456,6 +486,9 @@ static int load_batch(struct training *t) {
     int err = model_shape(t->model, b->n, b->h[0], b->w[0], b->h[1], b->w[1]);
     if (err)
         return err;
+    int share, shares;
+    choose_share(t, &share, &shares);
+    model_set_share(t->model, share, shares);
     model_set_step(t->model, t->state.step);
     memcpy(t->shape, shape, sizeof shape);
     if (is_new)
@@ -659,11 +692,11 @@ static int train(struct training *t) {
     int err = begin_data(t);
     if (!err)
         err = begin_steps(t);
-    while (!err && !t->proc->stop && t->state.step < t->last_step)
+    while (!err && (!t->proc->stop || is_amid_an_update(t)) && t->state.step < t->last_step)
         err = step(t);
     if (err == ERR_STOPPED)
         err = ERR_OK;
-    if (!err && t->state.step != t->saved_step)
+    if (!err && t->state.step != t->saved_step && !is_amid_an_update(t))
         err = save(t);
     return err;
 }
