@@ -114,6 +114,54 @@ static void recorded_steps_are_the_issued_ones(void **state) {
     }
 }
 
+// Five batches: an update by three, one by two, recorded ones among them.
+static struct model *gathered(const char *device, bool eager) {
+    static const int share[5][2] = {{0, 3}, {1, 3}, {2, 3}, {0, 2}, {1, 2}};
+    struct model_options o = options_of("cycle_gan");
+
+    o.device = device;
+    o.accumulate = 3;
+    o.ema = 0.75;
+    o.dtype = "fp32";
+    if (eager)
+        assert_int_equal(setenv("CUDA_EAGER", "1", 1), 0);
+    struct model *m = open_model(&o);
+    for (int i = 0; i < 10; i++) {
+        model_set_share(m, share[i % 5][0], share[i % 5][1]);
+        train(m, &o, sizes, (uint64_t)i);
+    }
+    assert_int_equal(unsetenv("CUDA_EAGER"), 0);
+    assert_int_equal(model_pull(m), ERR_OK);
+    return m;
+}
+
+static double furthest(struct model *a, struct model *b) {
+    double worst = 0;
+
+    for (int i = 0; i < model_n_nets(a); i++)
+        for (int k = 0; k < model_net(a, i)->n_params; k++) {
+            const struct model_param *p = &model_net(a, i)->params[k];
+            const struct model_param *q = &model_net(b, i)->params[k];
+            for (size_t j = 0; j < p->count; j++)
+                worst = fmax(worst, fabs((double)p->w[j] - q->w[j]));
+        }
+    return worst;
+}
+
+static void averages_and_updates_by_several_batches(void **state) {
+    struct model *cpu = gathered("cpu", false), *gpu = gathered("cuda-host", false);
+    struct model *issued = gathered("cuda-host", true);
+
+    assert_same(gpu, issued);
+    assert_int_equal(*model_net(gpu, 0)->adam_steps, 4);
+    assert_int_equal(model_n_nets(gpu), 6);
+    // Adam moves a weight by about the rate, 2e-4, an update, whatever its gradient.
+    assert_true(furthest(cpu, gpu) < 4 * 2e-4);
+    model_free(cpu);
+    model_free(gpu);
+    model_free(issued);
+}
+
 static void no_order_that_the_lanes_allow_changes_a_bit(void **state) {
     static const char *const dtypes[] = {"fp32", "bf16"};
 
@@ -273,6 +321,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_says_what_it_is),
         cmocka_unit_test(recorded_steps_are_the_issued_ones),
+        cmocka_unit_test(averages_and_updates_by_several_batches),
         cmocka_unit_test(it_computes_what_the_cpu_does),
         cmocka_unit_test(ten_steps_and_ten_are_twenty),
         cmocka_unit_test(nothing_is_allocated_after_the_first_step),

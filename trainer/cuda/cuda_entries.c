@@ -137,6 +137,11 @@ static int adam(struct device *d, const struct adam_args *args, const float *g, 
     return issued("Adam", cuda_adam(launch(d), &a, g, p, m, v));
 }
 
+static int blend(struct device *d, size_t count, double a, const float *x, double b, float *y) {
+    return issued("an average of weights or gradients",
+                  cuda_blend(launch(d), count, (float)a, x, (float)b, y));
+}
+
 static int all_finite(struct device *d, size_t count, const float *x, int *ret_bad) {
     return issued("the look for numbers that are not finite",
                   cuda_finite(launch(d), count, x, ret_bad));
@@ -163,5 +168,6 @@ void cuda_entries(struct backend *b) {
     b->nce_workspace_bytes = nce_workspace_bytes;
     b->nce = nce;
     b->adam = adam;
+    b->blend = blend;
     b->finite = all_finite;
 }

@@ -141,6 +141,9 @@ struct cuda_adam {
 cudaError_t cuda_adam(const struct cuda_launch *l, const struct cuda_adam *a, const float *g,
                       float *p, float *m, float *v);
 
+// y = a x + b y, float x, y [count].
+cudaError_t cuda_blend(const struct cuda_launch *l, size_t count, float a, const float *x, float b,
+                       float *y);
 // *ret_bad = 1 if one of float x [count] is not finite; else it stays as it is.
 cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *x, int *ret_bad);
 

@@ -86,6 +86,28 @@ cudaError_t cuda_adam(const struct cuda_launch *l, const struct cuda_adam *a, co
     return LAUNCH_PLAIN(l, adam, flat_blocks(l, a->count), THREADS, 0, args);
 }
 
+struct blend_args {
+    size_t count;
+    float a, b;
+    const float *x;
+    float *y;
+};
+
+INLINE void blend(const struct blend_args &a) {
+    size_t threads = (size_t)gridDim.x * THREADS;
+
+    for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < a.count; i += threads)
+        a.y[i] = a.a * a.x[i] + a.b * a.y[i];
+}
+KERNEL_PLAIN(blend, THREADS, blend_args)
+
+cudaError_t cuda_blend(const struct cuda_launch *l, size_t count, float a, const float *x, float b,
+                       float *y) {
+    struct blend_args args = {count, a, b, x, y};
+
+    return LAUNCH_PLAIN(l, blend, flat_blocks(l, count), THREADS, 0, args);
+}
+
 struct finite_args {
     size_t count;
     const float *x;
