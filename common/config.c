@@ -154,6 +154,12 @@ int config_resolve(const char *file, const char *presets, const char *const *set
     return draft_end(&d, ret_config);
 }
 
+// What was settled before there was a choice computed with fp32.
+static void settle_dtype(struct config *c) {
+    if (strcmp(c->trainer.device, "cpu") == 0 && strcmp(c->trainer.dtype, "auto") == 0)
+        config_set_text(&c->trainer.dtype, "fp32");
+}
+
 int config_load_effective(const char *path, struct config **ret_config) {
     struct config_problems problems;
     struct config_draft d;
@@ -163,6 +169,8 @@ int config_load_effective(const char *path, struct config **ret_config) {
     config_read_layer(&d, path, 2);
     int err = draft_end(&d, ret_config);
     config_problems_fini(&problems);
+    if (!err)
+        settle_dtype(*ret_config);
     return err;
 }
 

@@ -6,12 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "err.h"
 #include "fs.h"
+#include "plugin_path.h"
 #include "util.h"
-
-#ifndef WITH_CUDA
-#define WITH_CUDA 0
-#endif
 
 static const struct config_origin *origin_of(struct config_draft *d, const char *path) {
     int domain;
@@ -250,6 +248,12 @@ static void check_pool(struct config_draft *d) {
                  channels, bytes / 1048576, budget);
 }
 
+// Whether this build has the plugin; whether it works here, only opening it tells.
+static bool has_cuda(void) {
+    char path[PATH_MAX];
+    return plugin_path("cuda", path) == ERR_OK && fs_exists(path);
+}
+
 static void check_run(struct config_draft *d) {
     const struct config *c = d->config;
     const struct config_trainer *t = &c->trainer;
@@ -265,10 +269,14 @@ static void check_run(struct config_draft *d) {
         config_blame(d, where_of(d, "trainer.n_epochs"),
                      "nothing to train: n_epochs + "
                      "n_epochs_decay is 0 and so is max_steps");
-    if (!WITH_CUDA && strcmp(t->device, "cuda") == 0)
+    if (strcmp(t->device, "cuda") == 0 && !has_cuda())
         config_blame(d, where_of(d, "trainer.device"),
                      "trainer.device: this build has no CUDA; "
                      "use \"cpu\" or \"auto\"");
+    if (strcmp(t->device, "cpu") == 0 && strcmp(t->dtype, "auto") != 0 &&
+        strcmp(t->dtype, "fp32") != 0)
+        config_blame(d, where_of(d, "trainer.dtype"),
+                     "trainer.dtype: the CPU computes with fp32; use \"auto\" or \"fp32\"");
 }
 
 void config_check(struct config_draft *d) {

@@ -44,9 +44,15 @@ enum run_state {
     RUN_FINISHED, // nothing is left to do
 };
 
-// Makes runs/NAME/ ready for `c` (changes its name for --fork, fills in device and threads) and
-// writes pipeline.conf there. ERR_MISMATCH lists what differs from the run that is there.
+// Makes runs/NAME/ ready for `c` (changes its name for --fork, fills in device, dtype and threads)
+// and writes pipeline.conf there. ERR_MISMATCH lists what differs from the run that is there.
 int run_prepare(struct config *c, const struct ctl_options *o, enum run_state *ret_state);
+
+// ---- ctl_device ----
+
+// Puts what device and dtype stand for on this machine into the settings; says on stderr why "auto"
+// is the CPU. ERR_DEVICE if the device does not work.
+int device_settle(struct config_trainer *t);
 
 // ---- ctl_disk ----
 

@@ -100,11 +100,17 @@ static int cores(void) {
 }
 
 // What "auto" means is decided when a run starts and kept.
-static void settle(struct config *c, const struct config *saved) {
-    if (c->trainer.threads == 0)
-        c->trainer.threads = saved ? saved->trainer.threads : cores();
-    if (strcmp(c->trainer.device, "auto") == 0)
-        config_set_text(&c->trainer.device, saved ? saved->trainer.device : "cpu");
+static int settle(struct config *c, const struct config *saved) {
+    struct config_trainer *t = &c->trainer;
+    if (t->threads == 0)
+        t->threads = saved ? saved->trainer.threads : cores();
+    if (!saved)
+        return device_settle(t);
+    if (strcmp(t->device, "auto") == 0)
+        config_set_text(&t->device, saved->trainer.device);
+    if (strcmp(t->dtype, "auto") == 0)
+        config_set_text(&t->dtype, saved->trainer.dtype);
+    return ERR_OK;
 }
 
 // ---- a run that is there ----
@@ -140,8 +146,8 @@ static int continue_run(struct config *c, const char *dir, enum run_state *ret_s
         err = config_load_effective(conf, &saved);
     if (err)
         goto out;
-    settle(c, saved);
-    if (saved)
+    err = settle(c, saved);
+    if (!err && saved)
         err = compare(saved, c, dir);
     if (err)
         goto out;
@@ -210,6 +216,18 @@ static int mark_fork(const char *dir, const char *name) {
     return err;
 }
 
+// As the checkpoint's training was settled.
+static int settle_as(struct config *c, const char *checkpoint) {
+    char *path = xasprintf("%s/pipeline.conf", checkpoint);
+    struct config *saved = NULL;
+    int err = fs_exists(path) ? config_load_effective(path, &saved) : ERR_OK;
+    if (!err)
+        err = settle(c, saved);
+    config_free(saved);
+    free(path);
+    return err;
+}
+
 static int fork_run(struct config *c, const struct ctl_options *o, const char *source,
                     const char *dir) {
     char step[64] = "latest", resolved[64];
@@ -235,7 +253,8 @@ static int fork_run(struct config *c, const struct ctl_options *o, const char *s
     free(to);
     if (!err)
         err = mark_fork(dir, resolved);
-    settle(c, NULL);
+    if (!err)
+        err = settle_as(c, from);
 
 out:
     free(from);

@@ -3,9 +3,14 @@
 //   ROUTER  binds    ipc://s/trainer   tickets    peer: loaders
 //   DEALER  connects ipc://s/pool      exchange   peer: pool (replay.h)
 //   DEALER  connects ipc://s/monitor   points     peer: monitor (points.h)
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "err.h"
 #include "link.h"
 #include "proc.h"
+#include "setup.h"
 #include "threads.h"
 #include "training.h"
 
@@ -20,7 +25,12 @@ static const char help[] =
     "Started by ./pipeline up. Settings: section trainer of DIR/pipeline.conf. Goes on from the\n"
     "newest checkpoint in DIR/checkpoints. Ends with 0 when the training is finished or after\n"
     "SIGTERM (then with a checkpoint), 65 when a number is not finite, 78 when settings or data\n"
-    "cannot work.\n";
+    "cannot work.\n"
+    "\n"
+    "  trainer --which-device DEVICE DTYPE GPU\n"
+    "\n"
+    "Prints the device and the dtype that these settings, which may be auto, stand for on this\n"
+    "machine. Ends with 78 if it does not work.\n";
 
 static struct link_options link_options(const struct proc *p, const char *endpoint) {
     return (struct link_options){
@@ -72,7 +82,22 @@ static int run(struct proc *p) {
     return err;
 }
 
+static int which_device(char **words) {
+    struct setup_device device;
+    int err = setup_try_device(words[0], words[1], atoi(words[2]), &device);
+    if (err) {
+        fprintf(stderr, "%s\n", err_text());
+        return err_exit_code(err);
+    }
+    if (device.why[0])
+        fprintf(stderr, "device = \"auto\" is the CPU: %s\n", device.why);
+    printf("%s %s\n", device.name, device.dtype);
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    if (argc == 5 && strcmp(argv[1], "--which-device") == 0)
+        return which_device(argv + 2);
     threads_wait_briefly(argv);
     struct proc proc = {0};
     int err = proc_start(argc, argv, "trainer", help, &proc);

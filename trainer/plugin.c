@@ -1,30 +1,13 @@
 #include "plugin.h"
 
 #include <dlfcn.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "err.h"
 #include "fs.h"
-#include "util.h"
+#include "plugin_path.h"
 
 #define INSTEAD "; or set device = \"cpu\" or \"auto\""
-
-// The plugin's file. It may not fit.
-static int find(const char *name, char ret_path[PATH_MAX]) {
-    char program[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-
-    if (n < 0)
-        return err_set(ERR_IO, "cannot tell where this program lies");
-    program[n] = 0;
-    *strrchr(program, '/') = 0; // an absolute path
-    n = snprintf(ret_path, PATH_MAX, "%s/../lib/device_%s.so", program, name);
-    return n < PATH_MAX ? ERR_OK
-                        : err_set(ERR_DEVICE, "device = \"%.40s...\": no such device", name);
-}
 
 static int missing(const char *name, const char *path) {
     if (strcmp(name, "cuda") != 0)
@@ -51,9 +34,7 @@ int plugin_open(const struct device_options *options, struct device **ret_device
     char path[PATH_MAX];
     int err;
 
-    if (options->name[strspn(options->name, "abcdefghijklmnopqrstuvwxyz0123456789-")])
-        return missing(options->name, "");
-    err = find(options->name, path);
+    err = plugin_path(options->name, path);
     if (err)
         return err;
     if (!fs_exists(path))

@@ -13,31 +13,50 @@ static void set_text(char **field, const char *text) {
     *field = xstrdup(text);
 }
 
-static bool has_cuda(void) {
-    struct device_options options = {.name = "cuda", .threads = 1};
+static int try_device(const char *name, const char *dtype, int gpu, struct setup_device *ret) {
+    struct device_options options = {.name = name, .threads = 1, .dtype = dtype, .gpu = gpu};
     struct device *device;
-    if (device_open(&options, &device))
-        return false;
+    int err = device_open(&options, &device);
+    if (err)
+        return err;
+    ret->name = name;
+    (void)text_copy(ret->dtype, sizeof ret->dtype, device->dtype); // fits
     device_close(device);
-    return true;
+    return ERR_OK;
+}
+
+int setup_try_device(const char *name, const char *dtype, int gpu,
+                     struct setup_device *ret_device) {
+    *ret_device = (struct setup_device){0};
+    if (strcmp(name, "auto") != 0)
+        return try_device(name, dtype, gpu, ret_device);
+    int err = try_device("cuda", dtype, gpu, ret_device);
+    if (err != ERR_DEVICE)
+        return err;
+    (void)text_copy(ret_device->why, sizeof ret_device->why, err_text()); // may be cut
+    return try_device("cpu", dtype, gpu, ret_device);
+}
+
+const char *setup_device(const char *name) {
+    struct setup_device device;
+    return strcmp(name, "auto") != 0 || setup_try_device(name, "auto", 0, &device) ? name
+                                                                                   : device.name;
 }
 
 static int resolve_from_state(struct config_trainer *t, const struct state *s) {
     if (strcmp(t->device, "auto") != 0 && strcmp(t->device, s->device) != 0)
         return err_set(ERR_MISMATCH, "trainer.device is \"%s\", the checkpoint was made on \"%s\"",
                        t->device, s->device);
+    if (strcmp(t->dtype, "auto") != 0 && strcmp(t->dtype, s->dtype) != 0)
+        return err_set(ERR_MISMATCH, "trainer.dtype is \"%s\", the checkpoint was made with \"%s\"",
+                       t->dtype, s->dtype);
     if (t->threads && (uint64_t)t->threads != s->threads)
         return err_set(ERR_MISMATCH, "trainer.threads is %lld, the checkpoint was made with %llu",
                        (long long)t->threads, (unsigned long long)s->threads);
     set_text(&t->device, s->device);
+    set_text(&t->dtype, s->dtype);
     t->threads = (int64_t)s->threads;
     return ERR_OK;
-}
-
-const char *setup_device(const char *name) {
-    if (strcmp(name, "auto") != 0)
-        return name;
-    return has_cuda() ? "cuda" : "cpu";
 }
 
 int setup_threads(void) {
@@ -48,10 +67,16 @@ int setup_resolve(struct config *c, const struct state *state) {
     struct config_trainer *t = &c->trainer;
     if (state->step)
         return resolve_from_state(t, state);
-    if (!strcmp(t->device, "auto"))
-        set_text(&t->device, setup_device(t->device));
     if (!t->threads)
         t->threads = setup_threads();
+    if (strcmp(t->device, "auto") != 0 && strcmp(t->dtype, "auto") != 0)
+        return ERR_OK;
+    struct setup_device device;
+    int err = setup_try_device(t->device, t->dtype, (int)t->gpu, &device);
+    if (err)
+        return err;
+    set_text(&t->device, device.name);
+    set_text(&t->dtype, device.dtype);
     return ERR_OK;
 }
 
@@ -61,6 +86,8 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
     return (struct model_options){
         .model = t->model,
         .device = t->device,
+        .dtype = t->dtype,
+        .gpu = (int)t->gpu,
         .netG = t->netG,
         .upsample = t->upsample,
         .netD = t->netD,

@@ -8,12 +8,21 @@
 #include "schedule.h"
 #include "state.h"
 
-// Puts what `device = "auto"` and `threads = 0` stand for into the settings: the checkpoint's
-// choice if there is one (state->step > 0), else what this machine has. ERR_MISMATCH if the
-// settings name something else than the checkpoint was made with; ERR_DEVICE.
+// Puts what `device = "auto"`, `dtype = "auto"` and `threads = 0` stand for into the settings: the
+// checkpoint's choice if there is one (state->step > 0), else what this machine has. ERR_MISMATCH
+// if the settings name something else than the checkpoint was made with; ERR_DEVICE.
 int setup_resolve(struct config *c, const struct state *state);
 
-// What "auto" stands for on this machine; any other name is returned as it is.
+// A device with what "auto" stood for.
+struct setup_device {
+    const char *name;
+    char dtype[8];
+    char why[1024]; // "auto" is the CPU because of that; else ""
+};
+// Opens the device for a moment; "auto" is the GPU if there is one that works. ERR_DEVICE,
+// ERR_CONFIG.
+int setup_try_device(const char *name, const char *dtype, int gpu, struct setup_device *ret_device);
+// What device "auto" stands for on this machine; any other name is returned as it is.
 const char *setup_device(const char *name);
 // One per core.
 int setup_threads(void);

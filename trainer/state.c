@@ -78,8 +78,10 @@ int state_save(const struct state *s, const char *path) {
     fprintf(out, "  \"batch\": %llu,\n  \"images\": %llu,\n", (unsigned long long)s->batch,
             (unsigned long long)s->images);
     fprintf(out, "  \"scheduled\": %llu,\n", (unsigned long long)s->scheduled);
-    fprintf(out, "  \"device\": \"%s\",\n  \"threads\": %llu,\n", s->device,
-            (unsigned long long)s->threads);
+    fprintf(out, "  \"device\": \"%s\",\n", s->device);
+    if (s->dtype[0] && strcmp(s->dtype, "fp32") != 0)
+        fprintf(out, "  \"dtype\": \"%s\",\n", s->dtype);
+    fprintf(out, "  \"threads\": %llu,\n", (unsigned long long)s->threads);
     write_plateau(out, &s->plateau);
     write_best(out, &s->best);
     write_init(out, s);
@@ -225,6 +227,9 @@ static void read_state(struct reader *r, struct state *s) {
     s->scheduled = number(r, "scheduled", NULL, NULL);
     s->threads = number(r, "threads", NULL, NULL);
     text(r, find(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
+    (void)text_copy(s->dtype, sizeof s->dtype, "fp32"); // fits
+    if (find(r, "dtype", NULL, NULL))
+        text(r, find(r, "dtype", NULL, NULL), "dtype", s->dtype, sizeof s->dtype);
     read_plateau(r, &s->plateau);
     read_best(r, &s->best);
     read_init(r, s);

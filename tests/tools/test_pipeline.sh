@@ -114,7 +114,16 @@ ok 'a problem says its key once' \
     eval 'refuses larger "loader = { load_size = 64; };" && ! says "loader.crop_size: loader.crop_size"'
 ok 'a crop above the load size is refused' refuses 'larger than loader.load_size' \
     'loader = { load_size = 64; crop_size = 128; };'
-ok 'a device that is not built in is refused' refuses 'no CUDA' 'trainer = { device = "cuda"; };'
+if [ -e "${CTL%/bin/ctl}/lib/device_cuda.so" ]; then # what works here, up finds out
+    no_gpu() { # CUDA_VISIBLE_DEVICES hides one that is there
+        CUDA_VISIBLE_DEVICES='' exits 78 ./pipeline up --conf "$WORK/good.conf" \
+            --runs "$WORK/no_gpu" --set trainer.device=cuda && says 'device = "cuda"'
+    }
+    ok 'a device that does not work is refused' no_gpu
+else
+    ok 'a device that is not built in is refused' refuses 'no CUDA' 'trainer = { device = "cuda"; };'
+fi
+ok 'the CPU computes in fp32' refuses 'trainer.dtype' 'trainer = { device = "cpu"; dtype = "bf16"; };'
 command_is_absolute() { # of this folder, without a slash
     exits 78 ./pipeline check --conf "$WORK/good.conf" --set curator.A.use=exec \
         --set curator.A.command=gone --set curator.A.root="$WORK/data" &&

@@ -1,0 +1,66 @@
+// What device = "auto" and dtype = "auto" stand for. Only the trainer can open a device.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "err.h"
+#include "fs.h"
+#include "plugin_path.h"
+#include "script.h"
+#include "util.h"
+
+#define TRY_US 120000000 // a driver that loads takes seconds
+
+struct answer {
+    char device[16], dtype[8];
+};
+
+static int take(void *context, const char *line) {
+    struct answer *a = context;
+
+    if (sscanf(line, "%15s %7s", a->device, a->dtype) != 2)
+        return err_set(ERR_DEVICE, "the trainer says \"%.80s\" of the device", line);
+    return ERR_OK;
+}
+
+static void complain(void *context, const char *line) {
+    fprintf(stderr, "%s\n", line);
+}
+
+static int ask(const struct config_trainer *t, struct answer *ret) {
+    char program[PATH_MAX], gpu[24];
+    int err = plugin_sibling("trainer", program);
+    if (err)
+        return err;
+    (void)snprintf(gpu, sizeof gpu, "%lld", (long long)t->gpu); // fits
+    const char *argv[] = {program, "--which-device", t->device, t->dtype, gpu, NULL};
+    struct script_job job = {.command = "trainer --which-device",
+                             .argv = argv,
+                             .timeout_us = TRY_US,
+                             .timeout_name = "two minutes",
+                             .context = ret,
+                             .take = take,
+                             .complain = complain};
+    err = script_run(&job);
+    return err == ERR_DATA ? err_set(ERR_DEVICE, "%s", err_text()) : err;
+}
+
+int device_settle(struct config_trainer *t) {
+    char plugin[PATH_MAX];
+    struct answer a = {"cpu", "fp32"};
+    bool open = strcmp(t->device, "auto") == 0;
+
+    int err = plugin_path("cuda", plugin);
+    if (err)
+        return err;
+    if (strcmp(t->device, "cpu") != 0 && fs_exists(plugin))
+        err = ask(t, &a);
+    else if (open)
+        fprintf(stderr, "device = \"auto\" is the CPU: this build has no CUDA\n");
+    if (err)
+        return err;
+    config_set_text(&t->device, a.device);
+    config_set_text(&t->dtype, a.dtype);
+    return ERR_OK;
+}
