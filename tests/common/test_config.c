@@ -16,6 +16,7 @@
 #include "config.h"
 #include "err.h"
 #include "fs.h"
+#include "plugin_path.h"
 #include "util.h"
 
 static char folder[64];
@@ -262,7 +263,16 @@ static void there_has_to_be_something_to_train(void **state) {
 }
 
 static void a_device_that_was_not_built_in_is_refused(void **state) {
+    char plugin[PATH_MAX];
+
+    assert_int_equal(plugin_path("cuda", plugin), ERR_OK);
+    if (fs_exists(plugin))
+        skip();
     refused("trainer = { device = \"cuda\"; };", NULL, "run.conf:1", "cpu");
+}
+
+static void the_cpu_computes_in_fp32(void **state) {
+    refused("trainer = { device = \"cpu\"; dtype = \"tf32\"; };", NULL, "run.conf:1", "fp32");
 }
 
 static void a_name_has_to_name_a_folder(void **state) {
@@ -544,6 +554,7 @@ int main(void) {
         cmocka_unit_test(the_pool_has_to_fit_its_budget),
         cmocka_unit_test(there_has_to_be_something_to_train),
         cmocka_unit_test(a_device_that_was_not_built_in_is_refused),
+        cmocka_unit_test(the_cpu_computes_in_fp32),
         cmocka_unit_test(a_name_has_to_name_a_folder),
         cmocka_unit_test(sizes_are_read_with_their_units),
         cmocka_unit_test(every_number_is_taken_up_to_its_boundary_and_not_beyond),
