@@ -7,6 +7,8 @@
 
 #include "host_threads.h"
 
+#define DEVICE_BYTES ((size_t)16 << 30)
+
 enum kind { WORK_KERNEL, WORK_CALL, WORK_COPY, WORK_SET, WORK_RECORD, WORK_WAIT, WORK_GRAPH };
 
 // Something that a stream does. Its arguments are a copy.
@@ -176,7 +178,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret, int device) {
     if (device)
         return failed(cudaErrorInvalidDevice);
     *ret = (struct cudaDeviceProp){.name = "emulation on the host",
-                                   .totalGlobalMem = (size_t)8 << 30,
+                                   .totalGlobalMem = DEVICE_BYTES,
                                    .sharedMemPerBlock = 49152,
                                    .sharedMemPerBlockOptin = cuda_host_shared_limit(),
                                    .sharedMemPerMultiprocessor = cuda_host_shared_limit() + 1024,
@@ -245,7 +247,7 @@ static cudaError_t area_new(void **ret, size_t bytes, bool pinned) {
     *ret = NULL;
     if (bytes == 0)
         return cudaSuccess;
-    if (!pinned && host.used + bytes > (size_t)8 << 30)
+    if (!pinned && host.used + bytes > DEVICE_BYTES)
         return failed(cudaErrorMemoryAllocation);
     a = take(sizeof *a);
     a->map_bytes = whole + 2 * page;
@@ -311,7 +313,7 @@ cudaError_t cudaHostGetDevicePointer(void **ret, void *memory, unsigned flags) {
 }
 
 cudaError_t cudaMemGetInfo(size_t *ret_free, size_t *ret_total) {
-    *ret_total = (size_t)8 << 30;
+    *ret_total = DEVICE_BYTES;
     *ret_free = *ret_total - host.used;
     return cudaSuccess;
 }
