@@ -4,16 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "border.h"
+#include "check.h"
 #include "image_settings.h"
 #include "report.h"
 #include "sheet.h"
 #include "util.h"
 
-enum { MAX_ROWS = 16, CELL = 128 };
+enum { MAX_ROWS = 20, CELL = 128 };
 
 struct row {
     char label[96];
     const struct picture *cells[CONTACT_COLUMNS];
+    char notes[CONTACT_COLUMNS][64]; // "": the picture's name
     int count;
 };
 
@@ -64,7 +67,66 @@ static void add_ranks(struct rows *rows, const struct curation *c, const char *l
     }
 }
 
+// ---- borderline ----
+
+struct close {
+    const struct curation *c;
+    bool kept;
+};
+
+static bool is_close(const struct picture *p, const void *key) {
+    const struct close *k = key;
+    const char *setting = border_of(k->c, p);
+    bool by_rank = k->c->curator->keep_name && strcmp(setting, k->c->curator->keep_name) == 0;
+    return *setting && !by_rank && (p->verdict != VERDICT_REJECT) == k->kept; // ranks have own rows
+}
+
+// "luma 61.2, 60 a.jpg": what it has, the bound, its name.
+static void note_border(const struct curation *c, const struct picture *p, char ret[64]) {
+    double margin;
+    const struct check *k = check_nearest(c->settings, p, &margin);
+    if (strcmp(border_of(c, p), "near_duplicates") == 0)
+        (void)snprintf(ret, 64, "%d of %lld bits", p->twin_bits,
+                       (long long)c->settings->near_duplicates); // fits
+    else if (k)
+        (void)snprintf(ret, 64, "%.3s %.4g/%g %.20s", k->value_name, k->value(p, &p->stats),
+                       k->bound(c->settings), picture_name(p->path)); // may be cut
+}
+
+static void add_close(struct rows *rows, const struct curation *c, bool kept, const char *label) {
+    int before = rows->count;
+    add_spread(rows, c, label, is_close, &(struct close){c, kept});
+    struct row *row = &rows->items[before];
+    for (int i = 0; rows->count > before && i < row->count; i++)
+        note_border(c, row->cells[i], row->notes[i]);
+}
+
+// Of duplicates: the one that was kept, then the one that was not.
+static void show_twins(struct row *row) {
+    const struct picture *found[CONTACT_COLUMNS];
+    int n = MIN(row->count, CONTACT_COLUMNS / 2);
+    memcpy(found, row->cells, sizeof found);
+    for (int i = 0; i < n; i++) {
+        const struct picture *p = found[i * row->count / n];
+        row->cells[2 * i] = p->twin;
+        row->cells[2 * i + 1] = p;
+        (void)snprintf(row->notes[2 * i], sizeof row->notes[0], "kept: %.40s",
+                       picture_name(p->twin->path)); // may be cut
+    }
+    row->count = 2 * n;
+}
+
+static void add_reason(struct rows *rows, const struct curation *c, const char *reason) {
+    int before = rows->count;
+    add_spread(rows, c, reason, is_rejected_for, reason);
+    struct row *row = &rows->items[before];
+    if (rows->count > before && row->cells[0]->twin && strstr(reason, "duplicate"))
+        show_twins(row);
+}
+
 static void add_border(struct rows *rows, const struct curation *c) {
+    add_close(rows, c, true, "just kept");
+    add_close(rows, c, false, "just left out");
     size_t keep = c->curator->rank ? c->curator->keep(c->settings) : 0;
     if (!keep || keep >= c->ranked)
         return;
@@ -80,15 +142,16 @@ static void collect(struct rows *rows, const struct curation *c) {
     add_spread(rows, c, "held out", has_verdict, &hold_out);
     add_border(rows, c);
     for (size_t i = 0; i < n; i++)
-        add_spread(rows, c, reasons[i].reason, is_rejected_for, reasons[i].reason);
+        add_reason(rows, c, reasons[i].reason);
     free(reasons);
 }
 
 static void put_cell(struct sheet *s, const struct curation *c, int column, int row,
-                     const struct picture *p) {
+                     const struct row *r) {
+    const struct picture *p = r->cells[column];
     struct image im;
     char *full = xasprintf("%s/%s", c->root, p->path);
-    sheet_note(s, column, row, picture_name(p->path));
+    sheet_note(s, column, row, *r->notes[column] ? r->notes[column] : picture_name(p->path));
     struct image_how how = image_settings_how(c->reading, image_default_limits.max_pixels);
     if (image_load_how(full, &how, 3, &im) == 0) {
         struct image part;
@@ -113,7 +176,7 @@ void contact_image(const struct curation *c, struct image *ret_image) {
         sheet_label(s, y, rows.items[y].label);
         for (int x = 0; x < rows.items[y].count; x++)
             if (rows.items[y].cells[x])
-                put_cell(s, c, x, y, rows.items[y].cells[x]);
+                put_cell(s, c, x, y, &rows.items[y]);
     }
     sheet_image(s, ret_image);
     sheet_free(s);

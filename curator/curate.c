@@ -3,8 +3,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "contact.h"
+#include "domain.h"
 #include "err.h"
 #include "explain.h"
 #include "fs.h"
@@ -66,6 +68,34 @@ static int save(const struct curation *c, const struct manifest *m) {
     return manifest_save(m, path);
 }
 
+static void path_of(char letter, const char *extension, char ret[64]) {
+    (void)snprintf(ret, 64, "manifest/%c.%s", letter, extension); // fits
+}
+
+// The other domain's curator may be at work too: each writes its own file before it looks for the
+// other's, so that at least one sees both. An old one of ours is gone since the beginning.
+static void compare(const struct curation *c, const struct manifest *m, struct points *points) {
+    char own_path[64], other_path[64];
+    struct domain own, other;
+    bool is_a = c->domain[0] == 'A';
+    path_of(c->domain[0], "domain", own_path);
+    path_of(is_a ? 'B' : 'A', "domain", other_path);
+    domain_of(c, m->digest, &own);
+    report_domain(c, &own, points);
+    if (domain_save(&own, own_path))
+        curation_say(c, "warn", "domain", "no distance between the domains: %s", err_text());
+    else if (fs_exists(other_path) && domain_load(other_path, &other))
+        curation_say(c, "warn", "domain", "no distance between the domains: %s", err_text());
+    else if (fs_exists(other_path))
+        report_distance(c, is_a ? &own : &other, is_a ? &other : &own, points);
+}
+
+static void forget_domain(const struct curation *c) {
+    char path[64];
+    path_of(c->domain[0], "domain", path);
+    (void)unlink(path); // there may be none
+}
+
 // Last: it vouches for everything before.
 static int save_settings(const struct curation *c, const char *state) {
     char path[64];
@@ -83,6 +113,7 @@ static void tell(const struct curation *c, const struct manifest *m, struct poin
     report_few(c);
     report_verdicts(c, points);
     report_params(c, points);
+    compare(c, m, points);
     (void)snprintf(key, sizeof key, "manifest.%s.digest", c->domain); // fits
     points_param(points, key, "%s", m->digest);
     (void)snprintf(key, sizeof key, "data.%s.summary", c->domain);
@@ -94,6 +125,7 @@ static int make(struct curation *c, const char *state, struct points *points,
                 struct manifest **ret_manifest) {
     char cache[64];
     (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
+    forget_domain(c);
     int err = curation_judge(c, cache);
     if (err == ERR_DATA && curation_is_decided(c))
         report_verdicts(c, points); // all of them rejected: the reasons are worth a query

@@ -3,6 +3,7 @@
 //   manifest/A.manifest         the result (manifest.h)
 //   manifest/A.settings         curation_state it was made from, and the summary; written last
 //   manifest/A.cache            what is known of unchanged files (cache.h)
+//   manifest/A.domain           what the kept pictures look like together (domain.h)
 //   samples/curation_A.png      contact sheet
 #ifndef CURATE_H
 #define CURATE_H
@@ -10,9 +11,10 @@
 #include "curation.h"
 #include "points.h"
 
-// The whole of it: finds, judges and writes the files above; verdicts, params and the sheet go to
-// `points` (may be NULL). When nothing has changed since the files were written, the manifest is
-// taken from there and nothing is judged or said again.
+// The whole of it: finds, judges and writes the files above; verdicts, looks, params and the sheet
+// go to `points` (may be NULL). Who ends last of the two domains' curators tells how far they lie
+// apart. When nothing has changed since the files were written, the manifest is taken from there
+// and nothing is judged or said again.
 //   c  after curation_init; the caller ends it
 // The caller frees *ret_manifest; c->summary is set. ERR_DATA, ERR_IO, ERR_SPACE, ERR_STOPPED.
 int curate(struct curation *c, struct points *points, struct manifest **ret_manifest);

@@ -30,6 +30,7 @@ struct curation {
     const struct config_loader *reading; // exif, alpha, truncated; NULL: as the reference
     const struct curator *curator;
     const atomic_bool *cancel; // NULL: cannot be stopped
+    double warn_distance;      // of the colours of the two domains; 0: never
 
     // Tells a person: level is "info" or "warn", code short and stable. Never NULL.
     void (*say)(void *context, const char *level, const char *code, const char *text);

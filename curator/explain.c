@@ -1,9 +1,12 @@
 #include "explain.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "border.h"
+#include "check.h"
 #include "digest.h"
 #include "err.h"
 #include "util.h"
@@ -48,6 +51,40 @@ static const struct picture *find(const struct curation *c, const char *file) {
     return p;
 }
 
+static void print_check(const struct check *k, const struct config_curator *settings,
+                        const struct picture *p, const struct image_stats *stats, FILE *out) {
+    double value = k->value(p, stats), bound = k->bound(settings);
+    bool holds = bound == 0 || (k->is_max ? value <= bound : value >= bound);
+    (void)fprintf(out, "    %-13s %10.5g   %-13s ", k->value_name, value, k->setting);
+    if (bound == 0)
+        (void)fprintf(out, "no bound\n");
+    else
+        (void)fprintf(out, "%-8g %s, %.3g %% from it\n", bound, holds ? "holds" : "FAILS",
+                      100 * fabs(value - bound) / bound);
+}
+
+// All scores beside all bounds.
+static void print_known(const struct curation *c, const struct picture *p, FILE *out) {
+    char hex[65];
+    digest_hex(p->sha256, hex);
+    (void)fprintf(out, "  picture   %dx%d, luma %.1f, contrast %.1f\n", p->w, p->h, p->stats.luma,
+                  p->stats.contrast);
+    (void)fprintf(out, "  file      %llu bytes, sha256 %s\n", (unsigned long long)p->size, hex);
+    (void)fprintf(out, "  hash      %016" PRIx64 "%016" PRIx64 "\n", p->hash.rows, p->hash.columns);
+    if (p->twin)
+        (void)fprintf(out, "  twin      %s, %d bits differ, near_duplicates is %lld\n",
+                      p->twin->path, p->twin_bits, (long long)c->settings->near_duplicates);
+    (void)fprintf(out, "  checks\n");
+    for (int i = 0; i < check_count; i++)
+        print_check(&checks[i], c->settings, p, &p->stats, out);
+    if (c->half)
+        (void)fprintf(out, "  checks of the other half\n");
+    for (int i = 0; c->half && i < check_count; i++)
+        print_check(&checks[i], c->other, p, &p->opposite, out);
+    if (*border_of(c, p))
+        (void)fprintf(out, "  borderline: %s\n", border_of(c, p));
+}
+
 int explain(const struct curation *c, const char *file, FILE *out) {
     const struct picture *p = find(c, file);
     if (!p)
@@ -55,8 +92,6 @@ int explain(const struct curation *c, const char *file, FILE *out) {
                        "'%s' was no candidate of domain %s: it is not under '%s', hidden, behind a "
                        "link to a folder, or not named *.jpg .jpeg .png .webp",
                        file, c->domain, c->settings->root);
-    char hex[65];
-    digest_hex(p->sha256, hex);
     (void)fprintf(out, "%s/%s\n  verdict   %s (%s)\n", c->root, p->path, verdict_name(p->verdict),
                   p->reason); // a closed stdout is the reader's wish
     if (p->detail)
@@ -73,10 +108,6 @@ int explain(const struct curation *c, const char *file, FILE *out) {
     if (p->later)
         (void)fprintf(out, "  picture   not read: better ranks sufficed\n");
     if (p->known)
-        (void)fprintf(out,
-                      "  picture   %dx%d, luma %.1f, contrast %.1f\n  file      %llu bytes, "
-                      "sha256 %s\n",
-                      p->w, p->h, p->stats.luma, p->stats.contrast, (unsigned long long)p->size,
-                      hex);
+        print_known(c, p, out);
     return ERR_OK;
 }

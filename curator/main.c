@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "curate.h"
+#include "domain.h"
 #include "err.h"
 #include "fs.h"
 #include "link.h"
 #include "log.h"
 #include "proc.h"
+#include "report.h"
 #include "serve.h"
 #include "util.h"
 
@@ -71,6 +73,7 @@ static void set_curation(const struct config *config, char domain, struct curati
     ret->domain[0] = domain;
     ret->seed = (uint64_t)config->top.seed;
     ret->note = config->top.note;
+    ret->warn_distance = config->top.warn_distance;
     ret->settings = &config->curator[domain == 'B'];
     ret->other = &config->curator[domain != 'B'];
     ret->reading = &config->loader;
@@ -226,6 +229,16 @@ static int run(struct proc *p) {
     return err ? err_set(err, "%s", text) : ERR_OK;
 }
 
+// Of the two domains, as far as both have been curated.
+static void print_distance(void) {
+    struct domain a, b;
+    if (domain_load("manifest/A.domain", &a) || domain_load("manifest/B.domain", &b))
+        return;
+    char *text = report_distance_text(&a, &b);
+    (void)printf("%s\n", text);
+    free(text);
+}
+
 static int once(struct proc *p) {
     struct job *job = xcalloc(1, sizeof *job);
     int err = job_start(p, job);
@@ -241,6 +254,8 @@ static int once(struct proc *p) {
                      "contact sheet: samples/curation_%s.png\n",
                      job->curation.summary, job->curation.domain, job->manifest->count,
                      job->manifest->held_out, job->manifest->digest, job->curation.domain);
+    if (!err)
+        print_distance();
     char text[1024];
     (void)text_copy(text, sizeof text, err_text()); // as above
     job_end(job);

@@ -1,10 +1,12 @@
 #include "report.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "border.h"
 #include "curation.h"
 #include "spread.h"
 #include "text.h"
@@ -110,6 +112,25 @@ void report_few(const struct curation *c) {
 
 // ---- database ----
 
+static void put_looks(const struct curation *c, const struct picture *p, struct points *points) {
+    struct msg m = {.type = MSG_looks};
+    struct msg_looks *l = &m.looks;
+    (void)text_copy(l->domain, sizeof l->domain, c->domain); // fits
+    (void)text_copy(l->path, sizeof l->path, p->path);       // may be cut, as the verdict's is
+    (void)snprintf(l->hash, sizeof l->hash, "%016" PRIx64 "%016" PRIx64, p->hash.rows,
+                   p->hash.columns); // fits
+    l->w = (uint64_t)p->w;
+    l->h = (uint64_t)p->h;
+    l->luma = p->stats.luma;
+    l->contrast = p->stats.contrast;
+    l->entropy = p->stats.entropy;
+    l->chroma = p->stats.chroma;
+    l->sharpness = p->stats.sharpness;
+    l->twin_bits = p->twin ? p->twin_bits : NAN;
+    (void)text_copy(l->borderline, sizeof l->borderline, border_of(c, p)); // fits
+    points_put(points, &m);
+}
+
 void report_verdicts(const struct curation *c, struct points *points) {
     struct msg m = {.type = MSG_verdicts_begin};
     (void)text_copy(m.verdicts_begin.domain, sizeof m.verdicts_begin.domain, c->domain); // 1 letter
@@ -126,6 +147,8 @@ void report_verdicts(const struct curation *c, struct points *points) {
         (void)text_copy(v->detail, sizeof v->detail, p->detail ? p->detail : "");
         v->score = p->score;
         points_put(points, &m);
+        if (p->known)
+            put_looks(c, p, points);
     }
 }
 
@@ -144,23 +167,77 @@ static void put_number(const struct curation *c, struct points *p, const char *n
 }
 
 void report_params(const struct curation *c, struct points *p) {
-    struct image_stats mean, std;
-    struct spread sides;
-    spread_init(&sides, c, kept_side);
-    sum_looks(c, &mean, &std);
     put_number(c, p, "files", (double)c->walk.found.count);
+    put_number(c, p, "read", (double)c->files_read);
     put_number(c, p, "kept", (double)count_verdict(c, VERDICT_KEEP));
     put_number(c, p, "held_out", (double)count_verdict(c, VERDICT_HOLD_OUT));
     put_number(c, p, "rejected", (double)count_verdict(c, VERDICT_REJECT));
-    put_triple(c, p, "mean", mean.mean);
-    put_triple(c, p, "std", mean.std);
-    put_triple(c, p, "mean_spread", std.mean); // over the pictures
-    put_number(c, p, "luma", mean.luma);
-    put_number(c, p, "luma_spread", std.luma);
-    put_number(c, p, "contrast", mean.contrast);
-    put_number(c, p, "sharpness", mean.sharpness);
-    put_number(c, p, "side_min", spread_quantile(&sides, 0));
-    put_number(c, p, "side_median", spread_quantile(&sides, 0.5));
-    put_number(c, p, "side_max", spread_quantile(&sides, 1));
-    spread_fini(&sides);
+}
+
+static const char *const channels[STATS_CHANNELS] = {"red", "green", "blue", "luma"};
+
+// data.DOMAIN.histogram_red and so on: the share of each bin.
+static void put_shares(const struct curation *c, struct points *p, const struct domain *d) {
+    for (int k = 0; k < STATS_CHANNELS; k++) {
+        char key[64], text[STATS_BINS * 8] = "";
+        size_t used = 0;
+        for (int b = 0; b < STATS_BINS; b++)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%.4f", b ? " " : "",
+                                     d->shares[k][b]); // at most 7 bytes a bin
+        (void)snprintf(key, sizeof key, "data.%s.histogram_%s", c->domain, channels[k]); // short
+        points_param(p, key, "%s", text);
+    }
+}
+
+void report_domain(const struct curation *c, const struct domain *d, struct points *p) {
+    const struct image_stats *mean = &d->mean, *spread = &d->spread;
+    put_triple(c, p, "mean", mean->mean);
+    put_triple(c, p, "std", mean->std);
+    put_triple(c, p, "mean_spread", spread->mean); // over the pictures
+    put_number(c, p, "luma", mean->luma);
+    put_number(c, p, "luma_spread", spread->luma);
+    put_number(c, p, "contrast", mean->contrast);
+    put_number(c, p, "entropy", mean->entropy);
+    put_number(c, p, "chroma", mean->chroma);
+    put_number(c, p, "sharpness", mean->sharpness);
+    put_number(c, p, "side_min", d->sides[0]);
+    put_number(c, p, "side_median", d->sides[1]);
+    put_number(c, p, "side_max", d->sides[2]);
+    put_number(c, p, "aspect_min", d->aspects[0]);
+    put_number(c, p, "aspect_median", d->aspects[1]);
+    put_number(c, p, "aspect_max", d->aspects[2]);
+    put_shares(c, p, d);
+}
+
+// ---- two domains ----
+
+char *report_distance_text(const struct domain *a, const struct domain *b) {
+    struct domain_distance d;
+    domain_distance(a, b, &d);
+    return xasprintf("the colours of A and B lie %.1f levels apart (earth mover's distance: red "
+                     "%.1f, green %.1f, blue %.1f; luma %.1f; Frechet: red %.1f, green %.1f, blue "
+                     "%.1f, luma %.1f)",
+                     d.colours, d.earth[0], d.earth[1], d.earth[2], d.earth[3], d.frechet[0],
+                     d.frechet[1], d.frechet[2], d.frechet[3]);
+}
+
+static void put_channels(struct points *p, const char *key, const double v[STATS_CHANNELS]) {
+    points_param(p, key, "%.2f %.2f %.2f %.2f", v[0], v[1], v[2], v[3]);
+}
+
+void report_distance(const struct curation *c, const struct domain *a, const struct domain *b,
+                     struct points *p) {
+    struct domain_distance d;
+    domain_distance(a, b, &d);
+    char *text = report_distance_text(a, b);
+    curation_say(c, "info", "distance", "%s", text);
+    free(text);
+    if (c->warn_distance > 0 && d.colours > c->warn_distance)
+        curation_say(c, "warn", "domains_far_apart",
+                     "the colours of A and B lie %.1f levels apart, warn_distance is %g: are these "
+                     "the right pictures? Nets then learn to change colours first of all",
+                     d.colours, c->warn_distance);
+    points_param(p, "data.distance.colours", "%.2f", d.colours);
+    put_channels(p, "data.distance.earth", d.earth);
+    put_channels(p, "data.distance.frechet", d.frechet);
 }

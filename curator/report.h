@@ -3,6 +3,7 @@
 #define REPORT_H
 
 #include "curators.h"
+#include "domain.h"
 #include "points.h"
 
 // How often a reason for rejecting occurs.
@@ -26,10 +27,22 @@ char *report_line(const struct curation *c);
 // malloc'ed.
 char *report_looks(const struct curation *c);
 
-// verdicts_begin and a verdict for every picture; data.A.* as params; warns of fewer than
+// verdicts_begin, a verdict for every picture and the looks of those that are known; data.A.* as
+// params; warns of fewer than
 // CURATION_FEW pictures. p may be NULL.
 void report_verdicts(const struct curation *c, struct points *p);
 void report_params(const struct curation *c, struct points *p);
 void report_few(const struct curation *c);
+
+// What the domain's pictures look like together: mean, shares and so on, as params data.A.*.
+void report_domain(const struct curation *c, const struct domain *d, struct points *p);
+
+// Says how far the domains lie apart, with a warning above c->warn_distance; data.distance.* as
+// params.
+void report_distance(const struct curation *c, const struct domain *a, const struct domain *b,
+                     struct points *p);
+
+// "colours of A and B lie 34.2 levels apart (red 30.1, ...)". malloc'ed.
+char *report_distance_text(const struct domain *a, const struct domain *b);
 
 #endif

@@ -18,6 +18,9 @@ static const char *const texts[ROWS_STATEMENTS] = {
     [ROWS_SAMPLE] = "INSERT OR IGNORE INTO sample VALUES (?1, ?2, ?3, ?4)",
     [ROWS_VERDICT] = "INSERT OR REPLACE INTO curation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [ROWS_VERDICTS_BEGIN] = "DELETE FROM curation WHERE run_id = ?1 AND domain = ?2",
+    [ROWS_LOOKS] = "INSERT OR REPLACE INTO looks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "
+                   "?11, ?12, ?13)",
+    [ROWS_LOOKS_BEGIN] = "DELETE FROM looks WHERE run_id = ?1 AND domain = ?2",
     [ROWS_EVENT] = "INSERT INTO event VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [ROWS_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?1, ?2, ?3, ?4)",
     [ROWS_PROCESS_START] =
@@ -158,7 +161,24 @@ static int put_verdict(struct rows *r, const struct msg_verdict *m) {
 
 static int put_verdicts_begin(struct rows *r, const struct msg_verdicts_begin *m) {
     text(r->statements[ROWS_VERDICTS_BEGIN], 2, m->domain);
-    return run(r, ROWS_VERDICTS_BEGIN);
+    text(r->statements[ROWS_LOOKS_BEGIN], 2, m->domain);
+    int err = run(r, ROWS_VERDICTS_BEGIN);
+    return err ? err : run(r, ROWS_LOOKS_BEGIN);
+}
+
+static int put_looks(struct rows *r, const struct msg_looks *m) {
+    const double numbers[] = {m->luma, m->contrast, m->entropy, m->chroma, m->sharpness};
+    sqlite3_stmt *s = r->statements[ROWS_LOOKS];
+    text(s, 2, m->domain);
+    text(s, 3, m->path);
+    number(s, 4, m->w);
+    number(s, 5, m->h);
+    for (int i = 0; i < (int)COUNT(numbers); i++)
+        (void)sqlite3_bind_double(s, 6 + i, isnan(numbers[i]) ? 0 : numbers[i]);
+    text(s, 11, m->hash);
+    (void)sqlite3_bind_double(s, 12, m->twin_bits); // NaN becomes NULL
+    text(s, 13, m->borderline);
+    return run(r, ROWS_LOOKS);
 }
 
 static int put_event(struct rows *r, const struct msg_peer *from, const struct msg_event *m) {
@@ -237,6 +257,8 @@ int rows_put(struct rows *r, const struct msg_peer *from, const struct msg *m) {
         return put_verdict(r, &m->verdict);
     case MSG_verdicts_begin:
         return put_verdicts_begin(r, &m->verdicts_begin);
+    case MSG_looks:
+        return put_looks(r, &m->looks);
     case MSG_event:
         return put_event(r, from, &m->event);
     case MSG_checkpoint:

@@ -9,9 +9,10 @@
 #include "util.h"
 
 EMBED(schema_sql, "schema.sql");
+EMBED(schema_2_sql, "schema_2.sql");
 
 // migrations[n] leads from version n to n + 1.
-static const char *const migrations[SCHEMA_VERSION] = {schema_sql};
+static const char *const migrations[SCHEMA_VERSION] = {schema_sql, schema_2_sql};
 
 #define TEXT_OF_(x) #x
 #define TEXT_OF(x) TEXT_OF_(x)

@@ -1,4 +1,4 @@
-// schema - metrics.sqlite: its tables and views (schema.sql), made and brought up to date.
+// schema - metrics.sqlite: its tables and views (schema.sql, schema_2.sql), made and brought up to date.
 //
 // SQLITE_APPLICATION is written into the file's header; PRAGMA user_version counts the versions. A
 // file of an older version is copied to PATH.bak-vN and then migrated in one transaction; one of a
@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #define SCHEMA_APPLICATION 0x43474e50 // "CGNP"
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define SCHEMA_BUSY_MS 200 // how long a statement waits for another monitor
 
 // Opens for writing, makes what is missing: WAL, synchronous = NORMAL (a killed process loses

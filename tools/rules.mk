@@ -88,7 +88,7 @@ $(BUILD)/tests/trainer/golden_pool.o: CFLAGS_trainer += -Ipool
 
 # What .incbin takes in, -MMD does not see.
 $(BUILD)/monitor/page.o: monitor/page.html monitor/page.css monitor/page.js
-$(BUILD)/monitor/schema.o: monitor/schema.sql
+$(BUILD)/monitor/schema.o: $(wildcard monitor/schema*.sql)
 
 # Rebuild everything when the flags change.
 $(BUILD)/flags: FORCE

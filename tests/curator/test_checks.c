@@ -4,7 +4,10 @@
 
 #include <math.h>
 
+#include "border.h"
 #include "check.h"
+#include "contact.h"
+#include "explain.h"
 #include "near.h"
 
 // ---- pictures of a known look ----
@@ -188,6 +191,73 @@ static void quick_judging_measures_nearly_the_same(void **state) {
     assert_true(fabs(p->stats.luma - full.stats.luma) <
                 1); // a block's mean is its first coefficient
     assert_in_range(dhash_distance(p->hash, full.hash), 0, 3);
+}
+
+// ---- what is shown ----
+
+static void what_was_decided_by_little_is_borderline(void **state) {
+    draw_blocks("data/far.png", 64, 64, 180, 255);
+    draw_blocks("data/just.png", 64, 64, 100, 134);
+    draw_blocks("data/nearly.png", 64, 64, 90, 128);
+    draw_blocks("data/never.png", 64, 64, 0, 30);
+    settings.min_luma = 113;
+    assert_int_equal(judged(), ERR_OK);
+    assert_reason("just.png", "ok");
+    assert_reason("nearly.png", "dark");
+    assert_string_equal(border_of(&curation, picture("far.png")), "");
+    assert_string_equal(border_of(&curation, picture("just.png")), "min_luma");
+    assert_string_equal(border_of(&curation, picture("nearly.png")), "min_luma");
+    assert_string_equal(border_of(&curation, picture("never.png")), "");
+}
+
+static char *explained(const char *name) {
+    static char text[8192];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    assert_non_null(out);
+    assert_int_equal(explain(&curation, name, out), ERR_OK);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void an_explanation_has_every_score_beside_its_bound(void **state) {
+    struct image im;
+    blocks(&im, 64, 64, 8, 0, 60);
+    save("data/a.png", &im, 0);
+    save("data/b.jpg", &im, 80);
+    image_fini(&im);
+    draw_blocks("data/c.png", 64, 64, 0, 255);
+    settings.min_luma = 25;
+    settings.near_duplicates = 6;
+    assert_int_equal(judged(), ERR_OK);
+    const char *text = explained("b.jpg");
+    assert_non_null(strstr(text, "reject (near_duplicate)"));
+    assert_non_null(strstr(text, "from 'a.png', near_duplicates is 6"));
+    assert_non_null(strstr(text, "twin      a.png"));
+    for (int i = 0; i < check_count; i++)
+        assert_non_null(strstr(text, checks[i].setting));
+    assert_non_null(strstr(text, "min_luma      25       holds"));
+}
+
+static void a_sheet_has_a_row_for_each_outcome(void **state) {
+    struct image im, sheet;
+    assert_int_equal(judged(), ERR_DATA); // nothing there yet
+    blocks(&im, 64, 64, 8, 0, 255);
+    save("data/a.png", &im, 0);
+    save("data/b.jpg", &im, 80);
+    image_fini(&im);
+    draw_blocks("data/c.png", 64, 64, 0, 255);
+    settings.hold_out = 0;
+    settings.near_duplicates = 6;
+    assert_int_equal(judged(), ERR_OK);
+    contact_image(&curation, &sheet);
+    int two_rows = sheet.h;
+    image_fini(&sheet);
+    draw_blocks("data/d.png", 64, 64, 0, 30);
+    settings.min_luma = 60;
+    assert_int_equal(judged(), ERR_OK);
+    contact_image(&curation, &sheet);
+    assert_in_range(sheet.h - two_rows, 128, 160); // one more: dark
+    image_fini(&sheet);
 }
 
 // ---- duplicates ----
@@ -443,6 +513,9 @@ int main(void) {
         CASE(a_bomb_is_refused_by_its_header),
         CASE(quick_judging_finds_the_same_damage),
         CASE(quick_judging_measures_nearly_the_same),
+        CASE(what_was_decided_by_little_is_borderline),
+        CASE(an_explanation_has_every_score_beside_its_bound),
+        CASE(a_sheet_has_a_row_for_each_outcome),
         CASE(of_equal_files_the_first_by_path_is_kept),
         CASE(of_near_duplicates_the_largest_is_kept),
         CASE(a_ranked_curator_keeps_the_better_one_of_duplicates),

@@ -284,6 +284,53 @@ static void verdicts_begin_replaces_those_of_the_domain(void **state) {
     assert_string_equal(sql("select count(*) from rejects"), "0");
 }
 
+static void looks_belong_to_their_verdicts(void **state) {
+    struct msg begin = {.type = MSG_verdicts_begin, .verdicts_begin = {.domain = "A"}};
+    struct msg looks = {.type = MSG_looks,
+                        .looks = {.domain = "A",
+                                  .path = "x.jpg",
+                                  .w = 64,
+                                  .h = 48,
+                                  .luma = 59.5,
+                                  .twin_bits = NAN,
+                                  .borderline = "min_luma"}};
+    verdict(1, "A", "x.jpg", "dark");
+    send_one(&curator, 2, &looks);
+    commit();
+    assert_string_equal(sql("select setting || ' ' || verdict || ' ' || luma || ' ' || w || 'x' || "
+                            "h || ' ' || (twin_bits is null) from borderline"),
+                        "min_luma reject 59.5 64x48 1");
+    send_one(&curator, 3, &begin);
+    commit();
+    assert_string_equal(sql("select count(*) from looks"), "0");
+}
+
+static void the_domains_stand_beside_each_other(void **state) {
+    static const char *const params[][2] = {
+        {"data.A.mean", "1.5 2 3"},
+        {"data.A.kept", "700"},
+        {"data.A.luma", "2.25"},
+        {"data.A.summary", "folder: no list"},
+        {"data.B.mean", "9 8 7"},
+        {"data.B.side_median", "128"},
+        {"data.distance.earth", "5 6 7 8"},
+        {"data.distance.colours", "6"},
+        {"data.B.odd", "[ no json"},
+    };
+    for (size_t i = 0; i < sizeof params / sizeof *params; i++) {
+        struct msg m = {.type = MSG_param};
+        strcpy(m.param.key, params[i][0]);
+        strcpy(m.param.value, params[i][1]);
+        send_one(&curator, i + 1, &m);
+    }
+    commit();
+    assert_string_equal(sql("select group_concat(domain || ' ' || red || ' ' || "
+                            "coalesce(luma, '-') || ' ' || coalesce(pictures, '-') || ' ' || "
+                            "coalesce(side_median, '-') || ' ' || coalesce(colours, '-'), ', ') "
+                            "from (select * from domains where run = 'one' order by domain)"),
+                        "A 1.5 2.25 700 - -, B 9 - - 128.0 -, distance 5 8 - - 6.0");
+}
+
 static void settings_and_facts_are_params(void **state) {
     struct msg m = {.type = MSG_param, .param = {.key = "data.A.mean", .value = "1 2 3"}};
     send_one(&curator, 1, &m);
@@ -470,6 +517,27 @@ static void a_newer_file_is_refused_with_its_version(void **state) {
     assert_non_null(strstr(err_text(), "99"));
 }
 
+// What version 1 had is still there, also as a copy.
+static void a_file_of_version_1_is_brought_up_to_date(void **state) {
+    static const char old[] =
+        "drop view borderline; drop view domains; drop view data_param; drop table looks;"
+        "insert into run (name, status, started_us, conf_text, code_version, seed)"
+        " values ('was', 'finished', 1, '', '', 1); pragma user_version = 1";
+    sqlite3 *d = NULL;
+    char *problem = NULL;
+    assert_int_equal(schema_open("old.sqlite", &d), ERR_OK);
+    assert_int_equal(sqlite3_exec(d, old, NULL, NULL, &problem), SQLITE_OK);
+    assert_int_equal(sqlite3_close(d), SQLITE_OK);
+    assert_int_equal(schema_open("old.sqlite", &d), ERR_OK);
+    assert_int_equal(sqlite3_exec(d,
+                                  "select run from domains; select path from looks; select 1 / "
+                                  "(select count(*) from run where name = 'was')",
+                                  NULL, NULL, &problem),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(d), SQLITE_OK);
+    assert_int_equal(access("old.sqlite.bak-v1", R_OK), 0);
+}
+
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -483,6 +551,8 @@ int main(void) {
         CASE(a_repeated_step_overwrites_its_row),
         CASE(values_that_are_not_finite_survive),
         CASE(verdicts_begin_replaces_those_of_the_domain),
+        CASE(looks_belong_to_their_verdicts),
+        CASE(the_domains_stand_beside_each_other),
         CASE(settings_and_facts_are_params),
         CASE(a_run_state_changes_the_run),
         CASE(a_process_has_a_row_per_life),
@@ -492,6 +562,7 @@ int main(void) {
         CASE(two_runs_share_a_file_and_are_compared),
         CASE(a_file_of_another_program_is_refused),
         CASE(a_newer_file_is_refused_with_its_version),
+        CASE(a_file_of_version_1_is_brought_up_to_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
