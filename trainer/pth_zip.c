@@ -13,7 +13,7 @@
 #include "util.h"
 #include "zip_end.h"
 
-#define INFLATED_MAX 16 // times the file, and so much besides:
+#define INFLATED_MAX 4 // times the file (weights hardly shrink), and so much besides:
 #define INFLATED_BESIDES (64 << 10)
 #define SKIP 4096
 
@@ -134,8 +134,11 @@ static int read_small(const struct archive *a, const zip_stat_t *s, size_t max, 
         return err;
     uint8_t *bytes = xmalloc(s->size + 1);
     err = read_exactly(a, f, s->name, bytes, s->size);
-    if (!err && zip_fread(f, &more, 1) != 0) // also where the check sum is compared
+    zip_int64_t left = err ? 0 : zip_fread(f, &more, 1); // also where the check sum is compared
+    if (left < 0)
         err = failed_entry(a, f, s->name);
+    if (left > 0)
+        err = err_set(ERR_FORMAT, "'%s': %.100s is longer than it says", a->path, s->name);
     (void)zip_fclose(f); // only read from
     if (err) {
         free(bytes);

@@ -2,7 +2,8 @@
 
   torch_exchange.py write DIR     state dicts in both containers, inputs, and what PyTorch answers
   torch_exchange.py check DIR     what `export` has made of them, run by PyTorch and by OpenCV
-  torch_exchange.py odd DIR       files that are unusual, or none of ours
+  torch_exchange.py odd DIR [F]   files that are unusual, or none of ours; of width F
+  torch_exchange.py hostile DIR   files made to harm
 """
 import json
 import os
@@ -232,9 +233,9 @@ def as_safetensors(path, state):
     open(path, "wb").write(struct.pack("<Q", len(text)) + text + data)
 
 
-def odd(folder):
-    state = torch_nets.make("resnet:6,f=4").state_dict()
-    batch = torch_nets.make("resnet:6,f=4,norm=batch").state_dict()
+def odd(folder, f="4"):
+    state = torch_nets.make("resnet:6,f=" + f).state_dict()
+    batch = torch_nets.make(f"resnet:6,f={f},norm=batch").state_dict()
     save(state, f"{folder}/plain.pth", True)
     save(state, f"{folder}/plain.legacy.pth", False)
     old_pickles(folder, state)
@@ -281,7 +282,7 @@ def odd(folder):
                 stale[norm + ".num_batches_tracked"] = torch.tensor(5)
         put(stale, "stale")
         # refused
-        put(torch_nets.make("resnet:6,f=4"), "module_object")
+        put(torch_nets.make("resnet:6,f=" + f), "module_object")
         put({k: v.expand(2, *v.shape)[0].expand_as(v) if v.dim() != 1 else
              v[:1].expand(v.shape) for k, v in state.items()}, "expanded")
         put({**state, "model.1.weight": state["model.1.weight"] * float("nan")}, "nan")
@@ -294,12 +295,110 @@ def odd(folder):
         put({"epoch": 3}, "no_tensors")
 
 
+# ---- files made to harm ----
+
+
+def archive(path, pickled, data, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", method) as z:
+        z.writestr("archive/data.pkl", pickled)
+        for key, values in data.items():
+            z.writestr(f"archive/data/{key}", values)
+
+
+def tensor(key, shape, count, strides=None, offset=0):
+    """A tensor's instructions."""
+    if strides is None:
+        strides = [int(np.prod(shape[i + 1:])) for i in range(len(shape))]
+    big = lambda n: b"\x8a\x08" + struct.pack("<q", n)
+    many = lambda values: b"(" + b"".join(map(big, values)) + b"t"
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n((" + short("storage") + b"ctorch\nFloatStorage\n" +
+            short(key) + short("cpu") + big(count) + b"tQ" + big(offset) + many(shape) +
+            many(strides) + b"\x89)tR")
+
+
+def state_of(entries):
+    return b"\x80\x02}(" + b"".join(short(k) + v for k, v in entries) + b"u."
+
+
+def generator_state(spec, wide):
+    """Every tensor of a generator on one storage of `wide` floats that is not there as often."""
+    net = torch_nets.make(spec)
+    return state_of((k, tensor("0", list(v.shape), wide)) for k, v in net.state_dict().items())
+
+
+def with_lie(path, source, find, give, last=True):
+    """A copy with the bytes behind a mark overwritten."""
+    data = bytearray(open(source, "rb").read())
+    mark, offset = find
+    at = (data.rfind(mark) if last else data.find(mark)) + offset
+    data[at:at + len(give)] = give
+    open(path, "wb").write(data)
+
+
+def hostile(folder):
+    put = lambda name, pickled, data=None, **more: archive(
+        f"{folder}/{name}.pth", pickled, {} if data is None else data, **more)
+    one = state_of([("a", tensor("0", [64], 64))])
+    floats = np.zeros(64, "<f4").tobytes()
+    put("any", one, {"0": floats})  # none of ours, and the source of others
+    put("bomb", state_of([("a", tensor("0", [25 << 20], 25 << 20))]),
+        {"0": bytes(100 << 20)}, method=zipfile.ZIP_DEFLATED)
+    put("bomb_in_pickle", b"\x80\x02" + b"N" * (64 << 20), method=zipfile.ZIP_DEFLATED)
+    put("pickle_of_256_KiB", b"\x80\x02" + b"}" * 262000 + b".")
+    put("pickle_deflated", b"\x80\x02" + b"N" * 3000 + b".", method=zipfile.ZIP_DEFLATED)
+    put("deep", b"\x80\x02" + b"(" * 100000 + b"t" * 100000 + b".")
+    put("deep_lists", b"\x80\x02" + b"]" * 4000 + b"a" * 3999 + b".")
+    put("itself", b"\x80\x02}q\x00" + b"".join(short(str(i)) + b"h\x00s" for i in range(3000)) + b".")
+    doubled = b"\x80\x02}(" + short("0") + b"}q\x00" + b"".join(
+        short(str(i)) + b"}q" + bytes([i]) + short("a") + b"h" + bytes([i - 1]) + b"s" +
+        short("b") + b"h" + bytes([i - 1]) + b"s" for i in range(1, 200))
+    put("memo_bomb", doubled + b"u.")
+    put("memo_far", b"\x80\x02}r\xff\xff\xff\x7f.")
+    put("huge_storage", state_of([("a", tensor("0", [1 << 40], 1 << 40))]), {"0": floats})
+    put("huge_count", state_of([("a", tensor("0", [64], (1 << 62)))]), {"0": floats})
+    put("overflow", state_of([("a", tensor("0", [1 << 31, 1 << 31, 4], 64))]), {"0": floats})
+    put("stride_0", state_of([("a", tensor("0", [1 << 40], 64, [0]))]), {"0": floats})
+    put("beyond", state_of([("a", tensor("0", [64], 64, None, 1))]), {"0": floats})
+    put("far", state_of([("a", tensor("0", [64], 64, None, (1 << 63) - 1))]), {"0": floats})
+    wide = 9 * 256 * 256  # the largest tensor
+    put("shared", generator_state("resnet:9,f=64", wide), {"0": bytes(4 * wide)})
+    put("shared_deflated", generator_state("resnet:9,f=64", wide), {"0": bytes(4 * wide)},
+        method=zipfile.ZIP_DEFLATED)
+    put("many_tensors", state_of((f"t{i}", tensor("0", [1], 64)) for i in range(1500)),
+        {"0": floats})
+    put("many_entries", one, {str(i): b"" for i in range(60000)})
+    put("entries_2000", one, {str(i): b"" for i in range(2000)})
+    put("wide_net", state_of([("model.1.weight", tensor("0", [65536, 65536, 7, 7], 64))]),
+        {"0": floats})
+    put("os_system", b"\x80\x02cos\nsystem\n" + short("touch /tmp/harm") + b"\x85R.")
+    put("reduce_storage", b"\x80\x02ctorch\nFloatStorage\n)R.")
+    open(f"{folder}/any.legacy.pth", "wb").write(b"")
+    legacy_file(f"{folder}/any.legacy.pth", one, {"0": np.zeros(64, "<f4")})
+    with_lie(f"{folder}/legacy_count.pth", f"{folder}/any.legacy.pth", (b"a.", 2),
+             struct.pack("<q", 1 << 60))
+    any_zip = f"{folder}/any.pth"
+    for name, lie in (("entries_lie", (10, b"\xff\x07")), ("entries_lie_most", (8, b"\xff" * 4)),
+                      ("directory_size", (12, b"\xff" * 4)), ("directory_place", (16, b"\xff" * 4))):
+        with_lie(f"{folder}/{name}.pth", any_zip, (b"PK\5\6", lie[0]), lie[1])
+    with_lie(f"{folder}/sizes_lie.pth", any_zip, (b"PK\1\2", 20), b"\0\0\0\x7f" * 2)
+    with_lie(f"{folder}/inflates_to_more.pth", f"{folder}/pickle_deflated.pth",
+             (b"PK\1\2", 24), struct.pack("<I", 100))
+    header = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(4000)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    open(f"{folder}/header.safetensors", "wb").write(struct.pack("<Q", len(text)) + text)
+    nested = b'{"a":' * 50000
+    open(f"{folder}/nested.safetensors", "wb").write(struct.pack("<Q", len(nested)) + nested)
+    huge = b'{"a":{"dtype":"F32","shape":[4611686018427387903],"data_offsets":[0,4]}}'
+    open(f"{folder}/huge.safetensors", "wb").write(struct.pack("<Q", len(huge)) + huge + bytes(4))
+    open(f"{folder}/length.safetensors", "wb").write(struct.pack("<Q", (1 << 63)) + b"{}")
+
+
 def main():
-    command, folder = sys.argv[1:]
+    command, folder, *more = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)
     torch.set_num_threads(2)
     torch.backends.quantized  # loaded before any thread of ours
-    done = {"write": write, "check": check, "odd": odd}[command](folder)
+    done = {"write": write, "check": check, "odd": odd, "hostile": hostile}[command](folder, *more)
     sys.exit(0 if done is None or done else 1)
 
 
