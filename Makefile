@@ -35,8 +35,11 @@ LIBS_monitor := -lsqlite3 -lmicrohttpd
 LIBS_tools   := -lsqlite3
 # Fuzz targets, tests/fuzz/fuzz_NAME.c, NAME:FOLDER; of the trainer only the objects named here
 FUZZ := msg:common config:common manifest:common image:common ring:common landmarks:curator \
-        labels:curator lists:curator exec:curator safetensors:trainer state:trainer \
+        labels:curator lists:curator exec:curator safetensors:trainer weights:trainer state:trainer \
         options:tools plans:trainer
+FUZZ_weights := $(addprefix trainer/,$(addsuffix .o,weights weights_read weights_safetensors pth pth_zip \
+    pth_legacy pickle pickle_names zip_end safetensors text))
+FUZZ_LIBS_weights := -lzip
 FUZZ_safetensors := trainer/safetensors.o trainer/text.o
 FUZZ_state := trainer/state.o trainer/text.o
 FUZZ_plans := cuda/trainer/cuda/cuda_plans.o cuda/trainer/cuda/cuda_site.o trainer/text.o

@@ -68,7 +68,7 @@ $$(BUILD)/tests/fuzz/fuzz_$(1).o: tests/fuzz/fuzz_$(1).c $$(BUILD)/flags
 $$(BUILD)/bin/fuzz_$(1): $$(BUILD)/tests/fuzz/fuzz_$(1).o $$(BUILD)/tests/fuzz/fuzz.o \
     $$(addprefix $$(BUILD)/,$$(or $$(FUZZ_$(1)),lib$(2).a)) $$(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_common)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(FUZZ_LIBS_$(1)) $$(LIBS_common)
 endef
 $(foreach f,$(FUZZ),$(eval $(call fuzz_rules,$(firstword $(subst :, ,$(f))),$(lastword $(subst :, ,$(f))))))
 $(BUILD)/tests/fuzz/fuzz.o: tests/fuzz/fuzz.c $(BUILD)/flags

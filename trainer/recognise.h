@@ -15,7 +15,7 @@ enum recognised_role { RECOGNISED_GENERATOR, RECOGNISED_DISCRIMINATOR };
 
 struct recognised {
     enum recognised_role role;
-    char arch[24];              // "resnet_9blocks", "unet_256", "basic", "n_layers", "pixel"
+    char arch[32];              // "resnet_9blocks", "unet_256", "basic", "n_layers", "pixel"
     struct net_options options; // .arch points to arch; fix it with recognised_options after a copy
 };
 

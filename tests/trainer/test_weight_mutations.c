@@ -102,6 +102,12 @@ static size_t below(struct mutant *m, size_t n) {
     return n ? (size_t)rng_below(12, RNG_TEST, m->index, (uint32_t)m->draws++, n) : 0;
 }
 
+// 1 to n, and at most `limit`.
+static size_t length(struct mutant *m, size_t n, size_t limit) {
+    size_t drawn = 1 + below(m, n); // MIN would draw twice
+    return MIN(drawn, limit);
+}
+
 // Mostly where files say what they are: at the beginning and at the end.
 static size_t place(struct mutant *m) {
     size_t edge = MIN(m->size, (size_t)6000);
@@ -133,14 +139,14 @@ static void put_number(struct mutant *m, size_t at) {
                                 INT32_MAX, UINT32_MAX, (uint64_t)1 << 40, 0x10000,
                                 0xffff,    m->size,    m->size + 1,       below(m, m->size)};
     uint64_t number = numbers[below(m, COUNT(numbers))];
-    size_t bytes = MIN((size_t)1 << below(m, 4), m->size - at);
+    size_t width = (size_t)1 << below(m, 4), bytes = MIN(width, m->size - at);
     replace(m, at, bytes, &number, bytes);
 }
 
 static void damage(struct mutant *m) {
     static const char instructions[] = "().NKMJGXTUabcehjqrstu}]QR\x80\x85\x86\x87\x88\x89\x8a"
                                        "0123456789{}[],:\"";
-    size_t at = place(m), left = m->size - at, part = MIN(1 + below(m, 40), left);
+    size_t at = place(m), left = m->size - at, part = length(m, 40, left);
     uint8_t byte;
     switch (below(m, 9)) {
     case 0:
@@ -163,7 +169,7 @@ static void damage(struct mutant *m) {
         replace(m, at, part, "", 0);
         break;
     case 6: { // a piece of itself
-        size_t from = place(m), size = MIN(1 + below(m, 400), m->size - from);
+        size_t from = place(m), size = length(m, 400, m->size - from);
         uint8_t *piece = xmalloc(size + 1);
         memcpy(piece, m->bytes + from, size);
         replace(m, at, below(m, 2) ? MIN(size, left) : 0, piece, size);
