@@ -24,7 +24,7 @@ static const char help[] =
     "  export --weights FILE --format safetensors|onnx [options] OUT\n"
     "\n"
     "  --run DIR         folder of the run (runs/NAME)\n"
-    "  --step S          of a checkpoint; default: the latest\n"
+    "  --step S          of a checkpoint, or best; default: the latest\n"
     "  --direction D     AtoB or BtoA: that generator; default: the run's direction\n"
     "  --net NAME        another net: D_A, D_B, ... (safetensors only), or G_A where the run has\n"
     "                    an average G_A_ema, which is taken otherwise\n"
@@ -109,12 +109,12 @@ static int find_folder(const struct request *r, char ret[CHECKPOINT_PATH]) {
     char root[CHECKPOINT_PATH - 64], *end;
     if (snprintf(root, sizeof root, "%s/checkpoints", r->run) >= (int)sizeof root)
         return err_set(ERR_USAGE, "the path '%s' is too long", r->run);
-    if (!r->step) {
-        (void)snprintf(ret, CHECKPOINT_PATH, "%s/latest", root); // fits
+    if (!r->step || !strcmp(r->step, "best")) {
+        (void)snprintf(ret, CHECKPOINT_PATH, "%s/%s", root, r->step ? "best" : "latest"); // fits
     } else {
         unsigned long long step = strtoull(r->step, &end, 10);
         if (r->step[0] < '0' || r->step[0] > '9' || *end)
-            return err_set(ERR_USAGE, "--step is a number, not '%s'", r->step);
+            return err_set(ERR_USAGE, "--step is a number or best, not '%s'", r->step);
         checkpoint_path(root, step, ret);
     }
     if (!fs_is_dir(ret))

@@ -40,6 +40,7 @@ ok 'its weights are exported' ./pipeline export "${RUNS[@]}" --run source --form
 ok 'as they are' cmp "$LAST/G_A.safetensors" "$WORK/G_A.safetensors"
 ok 'the other generator too' ./pipeline export "${RUNS[@]}" --run source --direction BtoA --format safetensors "$WORK/G_B.safetensors"
 ok 'as they are' cmp "$LAST/G_B.safetensors" "$WORK/G_B.safetensors"
+ok 'of the best checkpoint too' ./pipeline export "${RUNS[@]}" --run source --step best --format safetensors "$WORK/best.safetensors"
 ok 'and as ONNX' ./pipeline export "${RUNS[@]}" --run source --format onnx "$WORK/G_A.onnx"
 ok 'a run that is not there is refused' refused 3 'no run nobody' ./pipeline export "${RUNS[@]}" --run nobody --format onnx "$WORK/x"
 ok 'a step that is not there is refused' refused 1 'no checkpoint' ./pipeline export "${RUNS[@]}" --run source --step 3 --format onnx "$WORK/x"
