@@ -461,8 +461,8 @@ static int check_digest(const char *folder, const struct state_file *f) {
         return err;
     digest_hex(digest, hex);
     if (strcmp(hex, f->digest) != 0)
-        return err_set(ERR_FORMAT, "%s has been changed or damaged: its digest does not hold",
-                       f->name);
+        return err_set(ERR_FORMAT, "'%s' has been changed or damaged: its digest does not hold",
+                       path);
     return ERR_OK;
 }
 

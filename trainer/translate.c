@@ -303,10 +303,16 @@ static int translate_listing(const struct request *r, const struct listing *list
     return err;
 }
 
+// Weights that cannot be read fail as a whole, not as some of the pictures do.
+static int open_origin(const struct request *r, struct origin *ret) {
+    int err = origin_open(&r->origin, ret);
+    return err == ERR_IO || err == ERR_FORMAT ? ERR_CONFIG : err;
+}
+
 static int run(struct request *r) {
     struct listing listing = {0};
     struct origin origin = {0};
-    int err = origin_open(&r->origin, &origin);
+    int err = open_origin(r, &origin);
     if (!err) {
         take_settings(origin.config, r);
         err = listing_make(&r->listing, &listing);

@@ -81,17 +81,19 @@ static int translate_unbounded(struct translator *t, const struct group *g) {
 
 // ---- with a bound ----
 
-// What the bound leaves for the net's maps.
-static size_t left(const struct translation_options *o, const struct conveyor_job *j) {
-    size_t taken = o->resident + OTHERS + MAX(o->in_flight, j->bytes);
+// What the net's maps cannot have.
+static size_t taken(const struct translation_options *o, const struct conveyor_job *j) {
+    return o->resident + OTHERS + MAX(o->in_flight, j->bytes);
+}
 
-    return o->memory > taken ? o->memory - taken : 0;
+static size_t without(size_t bytes, size_t taken) {
+    return bytes > taken ? bytes - taken : 0;
 }
 
 // Whether the group may go whole. Tapes are built only where they may.
 static int fits(const struct translation_options *o, const struct group *g, bool *ret) {
     struct translator *t = o->translator;
-    size_t room = left(o, g->jobs[0]), need;
+    size_t room = without(o->memory, taken(o, g->jobs[0])), need;
     int err;
 
     *ret = false;
@@ -117,10 +119,19 @@ static void say_scratch(const struct translation_options *o, const struct convey
     free(text);
 }
 
+// The smallest bound that does: of a bound, an eighth is for pictures in flight, up to a limit.
+static size_t least_memory(const struct translation_options *o, const struct conveyor_job *j,
+                           size_t bands) {
+    size_t others = o->resident + OTHERS + net_bytes(translator_net(o->translator)) + bands;
+    size_t in_flight = o->in_flight < o->memory / 8 ? o->in_flight : others / 7;
+
+    return others + MAX(in_flight, j->bytes);
+}
+
 static int translate_in_bands(const struct translation_options *o, struct conveyor_job *j) {
-    size_t room = left(o, j), packed = net_bytes(translator_net(o->translator));
+    size_t others = taken(o, j) + net_bytes(translator_net(o->translator));
     struct bands_options bands = {.translator = o->translator,
-                                  .memory = room > packed ? room - packed : 0,
+                                  .memory = without(o->memory, others),
                                   .scratch = o->scratch,
                                   .part = tell,
                                   .context = o->tally};
@@ -130,9 +141,9 @@ static int translate_in_bands(const struct translation_options *o, struct convey
     if (err)
         return err;
     if (need.least > bands.memory)
-        return err_set(
-            ERR_LIMIT, "'%s' of %dx%d needs at least --memory \"%zu MiB\", even in bands",
-            j->item->in, j->in.w, j->in.h, ((o->memory - bands.memory + need.least) >> 20) + 1);
+        return err_set(ERR_LIMIT,
+                       "'%s' of %dx%d needs at least --memory \"%zu MiB\", even in bands",
+                       j->item->in, j->in.w, j->in.h, (least_memory(o, j, need.least) >> 20) + 1);
     if (need.scratch)
         say_scratch(o, j, need.scratch);
     translator_trim(o->translator);
