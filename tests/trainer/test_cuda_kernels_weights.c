@@ -1,5 +1,5 @@
-// CUDA's Adam, flags and derived weights, on the host; see cuda_test.h. And the launches of the
-// largest shapes.
+// CUDA's Adam, blends, flags and derived weights, on the host; see cuda_test.h. And the launches of
+// the largest shapes.
 #include "cuda_test.h"
 #include "reference_ops.h"
 
@@ -93,35 +93,46 @@ static void adam_goes_over_all_of_many_parameters(void **state) {
 struct blend_case {
     struct rig rig;
     struct tensor *x, *y, *before;
+    float a, b;
 };
 
 static cudaError_t run_blend(struct rig *r, void *context) {
     struct blend_case *c = context;
 
-    return cuda_blend(&r->launch, c->x->pixels, 0.25f, c->x->memory, 0.75f, c->y->memory);
+    return cuda_blend(&r->launch, c->x->pixels, c->a, c->x->memory, c->b, c->y->memory);
 }
 
-static void restore_blend(struct rig *r, void *context) {
+static void restore_y(struct rig *r, void *context) {
     struct blend_case *c = context;
 
     memcpy(c->y->memory, c->before->memory, c->y->bytes);
 }
 
-static void blend_is_the_definition(void **state) {
-    static const size_t counts[] = {1, 517, 4096};
+static void check_blend(size_t count, float a, float b) {
+    struct blend_case c = {.a = a, .b = b};
+
+    rig_init(&c.rig, CUDA_F32, &LIMITS[1]);
+    c.x = tensor_in(&c.rig, FLOATS, count, 1);
+    c.before = tensor_in(&c.rig, FLOATS, count, 1);
+    c.y = tensor_out(&c.rig, FLOATS, count, 1);
+    run_in_all_orders(&c.rig, run_blend, restore_y, &c);
+    for (size_t i = 0; i < count; i++) {
+        float of_x = a * (float)c.x->d[i], of_y = b * (float)c.before->d[i];
+        c.y->d[i] = of_x + of_y;
+    }
+    tensor_check(c.y, 0, "blend");
+    rig_fini(&c.rig);
+}
+
+static void blend_is_the_weighted_sum_in_float(void **state) {
+    // The last: more than all blocks take at a time.
+    static const size_t counts[] = {1, 3, 257, 517, 1023, 4096, 28 * 8 * 1024 + 77};
 
     for (unsigned i = 0; i < COUNT(counts); i++) {
-        struct blend_case c;
-        memset(&c, 0, sizeof c);
-        rig_init(&c.rig, CUDA_F32, &LIMITS[0]);
-        c.x = tensor_in(&c.rig, FLOATS, counts[i], 1);
-        c.before = tensor_in(&c.rig, FLOATS, counts[i], 1);
-        c.y = tensor_out(&c.rig, FLOATS, counts[i], 1);
-        run_in_all_orders(&c.rig, run_blend, restore_blend, &c);
-        for (size_t k = 0; k < counts[i]; k++)
-            c.y->d[k] = 0.25 * c.x->d[k] + 0.75 * c.before->d[k];
-        tensor_check(c.y, 1e-6, "blend");
-        rig_fini(&c.rig);
+        check_blend(counts[i], 0.001f, 0.999f); // an average's step
+        check_blend(counts[i], 1, 0);           // a sum of gradients begins,
+        check_blend(counts[i], 1, 1);           // goes on
+        check_blend(counts[i], 1 / 3.0f, 0);    // and becomes a mean
     }
 }
 
@@ -239,53 +250,120 @@ static void weights_go_to_the_filters_layout_and_back(void **state) {
     check_weights(CUDA_BF16);
 }
 
-// Largest shapes: the first, the last and some blocks between of every launch; an index that
-// overflows or a grid too small leaves its memory or the poison behind.
+// Largest shapes: the first, the last and some blocks between of every launch. x and the gradient
+// are zeros but for ones that the ends of y and of dx come from: an index that overflows, on the
+// way in or out, or a grid too small leaves something else there.
 
-// Zeros behind the poison of the ends, most of which no one touches.
-static void *large_zeros(size_t bytes) {
+static void zero_ends(void *memory, size_t bytes) {
     size_t edge = bytes > (size_t)64 << 20 ? (size_t)1 << 20 : bytes; // as the emulation poisons
-    char *p;
 
-    succeed(cudaMalloc((void **)&p, bytes));
-    memset(p, 0, edge);
-    memset(p + bytes - edge, 0, edge);
-    return p;
+    memset(memory, 0, edge);
+    memset((char *)memory + bytes - edge, 0, edge);
 }
 
-static void assert_ends_are_zero(const void *memory, size_t bytes) {
-    const char *p = memory;
+// Poison at the ends or zeros; of channels that the judge has no copy of.
+static struct tensor large_new(const struct rig *r, size_t pixels, int c, bool zero) {
+    struct tensor t = {.place = ELEMENTS,
+                       .pixels = pixels,
+                       .stride = cuda_channels(c),
+                       .element = r->launch.element};
 
-    uint16_t first, last;
-
-    memcpy(&first, p, 2);
-    memcpy(&last, p + bytes - 2, 2);
-    if (first || last)
-        fail_msg("first %x last %x of %zu", first, last, bytes);
+    t.bytes = pixels * (size_t)t.stride * element_bytes(&t);
+    succeed(cudaMalloc(&t.memory, t.bytes));
+    if (zero)
+        zero_ends(t.memory, t.bytes);
+    return t;
 }
 
-static void check_large_norm(struct rig *r, const struct norm_shape *s) {
-    size_t pixel = (size_t)cuda_channels(s->c) * cuda_element_bytes(r->launch.element);
-    size_t inside = (size_t)s->n * (size_t)s->h * (size_t)s->w * pixel;
-    size_t whole = (size_t)s->n * (size_t)(s->h + 2 * s->pad) * (size_t)(s->w + 2 * s->pad) * pixel;
-    void *x = large_zeros(inside), *g = large_zeros(whole), *y, *dx;
-    void *workspace = large_zeros(cuda_norm_workspace_bytes(&r->launch, s));
-    float *stats = large_zeros(sizeof(float) * 2 * (size_t)s->n * (size_t)s->c);
-    struct norm_tensors f = {.x = x, .ret_stats = stats};
-    struct norm_gradients b = {.x = x, .stats = stats, .dy = {1, {{g, s->pad, 0, s->n}}}};
+static size_t pixels_of(const struct norm_shape *s, int pad) {
+    return (size_t)s->n * (size_t)(s->h + 2 * pad) * (size_t)(s->w + 2 * pad);
+}
 
-    succeed(cudaMalloc(&y, whole));
-    succeed(cudaMalloc(&dx, inside));
-    f.ret_y = y;
-    b.ret_dx = dx;
+// Ones `in` pixels inwards of the first and of the last corner of [n,h,w,c] with a border.
+static void mark(struct tensor *t, const struct norm_shape *s, int pad, int in) {
+    size_t at = (size_t)(pad + in) * (size_t)(s->w + 2 * pad) + (size_t)(pad + in);
+
+    tensor_write(t, at, 0, 1);
+    tensor_write(t, t->pixels - 1 - at, s->c - 1, 1);
+}
+
+static void assert_near(double got, double want, double bound, const char *what) {
+    if (!(fabs(got - want) <= bound * fabs(want)))
+        fail_msg("%s is %.9g, not %.9g", what, got, want);
+}
+
+// Pixels that a mean is over.
+static double pixels_of_mean(const struct norm_shape *s) {
+    return (double)s->h * s->w * (s->norm == NORM_BATCH ? s->n : 1);
+}
+
+static void check_large_forward(struct rig *r, const struct norm_shape *s, const struct tensor *x,
+                                float *stats, void *workspace) {
+    struct tensor y = large_new(r, pixels_of(s, s->pad), s->c, false);
+    struct norm_tensors f = {.x = x->memory, .ret_stats = stats, .ret_y = y.memory};
+    int rows = s->norm == NORM_INSTANCE ? s->n : 1;
+
     succeed(cuda_norm_forward(&r->launch, s, &f, NULL, workspace));
-    assert_ends_are_zero(y, whole);
-    memset(stats, 0, sizeof(float) * 2 * (size_t)s->n * (size_t)s->c);
+    succeed(cudaStreamSynchronize(r->launch.stream));
+    for (int end = 0; end < 2; end++) {
+        int channel = end ? s->c - 1 : 0, at = (end ? rows - 1 : 0) * s->c + channel;
+        double mean = 0, rstd = 1;
+        if (s->norm != NORM_NONE) {
+            mean = stats[at];
+            rstd = stats[rows * s->c + at];
+            double marks = mean * pixels_of_mean(s); // one of two may lie in a tile left out
+            assert_true(marks > 0.999 && marks < 2.001);
+            assert_near(rstd, 1 / sqrt(mean * (1 - mean) + 1e-5), 1e-5, "rstd");
+        }
+        assert_near(tensor_read(&y, end ? y.pixels - 1 : 0, channel), (1 - mean) * rstd,
+                    bound_of(r, false), end ? "end of y" : "start of y");
+    }
+    succeed(cudaFree(y.memory));
+}
+
+static void check_large_backward(struct rig *r, const struct norm_shape *s, const struct tensor *x,
+                                 float *stats, void *workspace) {
+    struct tensor g = large_new(r, pixels_of(s, s->pad), s->c, true);
+    struct tensor dx = large_new(r, x->pixels, s->c, false);
+    struct norm_gradients b = {.x = x->memory,
+                               .stats = stats,
+                               .dy = {1, {{g.memory, s->pad, 0, s->n}}},
+                               .ret_dx = dx.memory};
+    int half = (s->norm == NORM_INSTANCE ? s->n : 1) * s->c;
+    double want = s->norm == NORM_NONE ? 1 : 1 - 2 / pixels_of_mean(s); // u = xhat = 1
+
+    for (int i = 0; i < half; i++) {
+        stats[i] = 0;
+        stats[half + i] = 1;
+    }
+    mark(&g, s, s->pad, 0);
     succeed(cuda_norm_backward(&r->launch, s, &b, NULL, workspace));
-    assert_ends_are_zero(dx, inside);
-    void *all[] = {x, y, g, dx, stats, workspace};
-    for (unsigned i = 0; i < COUNT(all); i++)
-        succeed(cudaFree(all[i]));
+    succeed(cudaStreamSynchronize(r->launch.stream));
+    assert_near(tensor_read(&dx, 0, 0), want, bound_of(r, true), "start of dx");
+    assert_near(tensor_read(&dx, dx.pixels - 1, s->c - 1), want, bound_of(r, true), "end of dx");
+    succeed(cudaFree(g.memory));
+    succeed(cudaFree(dx.memory));
+}
+
+// y is gone before the gradients come, so that three large tensors are held at most.
+static void check_large_norm(struct rig *r, const struct norm_shape *s) {
+    struct tensor x = large_new(r, pixels_of(s, 0), s->c, true);
+    size_t stats_bytes = sizeof(float) * 2 * (size_t)s->n * (size_t)s->c;
+    size_t workspace_bytes = cuda_norm_workspace_bytes(&r->launch, s);
+    void *stats, *workspace;
+
+    succeed(cudaMalloc(&stats, stats_bytes));
+    succeed(cudaMalloc(&workspace, workspace_bytes));
+    memset(stats, 0, stats_bytes); // of blocks left out
+    memset(workspace, 0, workspace_bytes);
+    mark(&x, s, 0, 0);
+    mark(&x, s, 0, s->pad); // what the border's corners mirror
+    check_large_forward(r, s, &x, stats, workspace);
+    memset(workspace, 0, workspace_bytes);
+    check_large_backward(r, s, &x, stats, workspace);
+    succeed(cudaFree(x.memory));
+    succeed(cudaFree(stats));
+    succeed(cudaFree(workspace));
 }
 
 static void largest_shapes_stay_inside_their_memory(void **state) {
@@ -293,7 +371,7 @@ static void largest_shapes_stay_inside_their_memory(void **state) {
         {.n = 6, .h = 512, .w = 512, .c = 64, .pad = 3, .norm = NORM_INSTANCE, .act = ACT_RELU},
         {.n = 12, .h = 512, .w = 512, .c = 64, .norm = NORM_BATCH, .act = ACT_RELU},
         {.n = 16, .h = 32, .w = 32, .c = 512, .pad = 1, .norm = NORM_INSTANCE, .act = ACT_RELU},
-        {.n = 66, .h = 512, .w = 512, .c = 64, .norm = NORM_NONE}, // more than 2^31 bytes
+        {.n = 70, .h = 512, .w = 512, .c = 64, .norm = NORM_NONE, .act = ACT_LEAKY}, // > 2^31 bytes
     };
 
     cuda_host_sample(24);
@@ -310,7 +388,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_is_the_definition),
         cmocka_unit_test(adam_goes_over_all_of_many_parameters),
-        cmocka_unit_test(blend_is_the_definition),
+        cmocka_unit_test(blend_is_the_weighted_sum_in_float),
         cmocka_unit_test(one_number_that_is_not_finite_is_found),
         cmocka_unit_test(weights_go_to_the_filters_layout_and_back),
         cmocka_unit_test(largest_shapes_stay_inside_their_memory),

@@ -93,11 +93,12 @@ struct blend_args {
     float *y;
 };
 
+// Each operation rounded, as on the CPU: nothing fused.
 INLINE void blend(const struct blend_args &a) {
     size_t threads = (size_t)gridDim.x * THREADS;
 
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < a.count; i += threads)
-        a.y[i] = a.a * a.x[i] + a.b * a.y[i];
+        a.y[i] = __fadd_rn(__fmul_rn(a.a, a.x[i]), __fmul_rn(a.b, a.y[i]));
 }
 KERNEL_PLAIN(blend, THREADS, blend_args)
 
