@@ -11,42 +11,33 @@ struct resample_args {
 };
 
 // What one output row (or column) sums up; a tap that falls outside has weight 0.
-struct taps {
-    int at[TAPS_MAX];
-    float weight[TAPS_MAX];
+struct tap {
+    int at;
+    float weight;
 };
 
-INLINE void tap(struct taps *t, int i, int at, int size, float weight) {
-    bool inside = at >= 0 && at < size;
+// Tap `i` of output `to`; the input has `size` rows, the output `to_size`. cpu_resample.h has the
+// formulas.
+INLINE tap tap_of(enum resample_kind kind, int i, int to, int size, int to_size) {
+    tap t = {-1, 0};
 
-    t->at[i] = inside ? at : 0;
-    t->weight[i] = inside ? weight : 0;
-}
-
-// Of output `to`; the input has `size` rows, the output `to_size`. cpu_resample.h has the formulas.
-INLINE taps taps_of(enum resample_kind kind, int to, int size, int to_size) {
-    taps t;
-
-#pragma unroll
-    for (int i = 0; i < TAPS_MAX; i++)
-        tap(&t, i, -1, size, 0);
     if (kind == RESAMPLE_BLUR) {
-        tap(&t, 0, 2 * to, size, 0.25f);
-        tap(&t, 1, 2 * to + 1, size, 0.5f);
-        tap(&t, 2, 2 * to + 2, size, 0.25f);
+        t.at = i < 3 ? 2 * to + i : -1;
+        t.weight = i == 1 ? 0.5f : 0.25f;
     } else if (kind == RESAMPLE_BLUR_ADJOINT) {
-        tap(&t, 0, to / 2, size, to % 2 ? 0.5f : 0.25f);
-        tap(&t, 1, to % 2 ? -1 : to / 2 - 1, size, 0.25f);
+        t.at = i == 0 ? to / 2 : i == 1 && to % 2 == 0 ? to / 2 - 1 : -1;
+        t.weight = to % 2 ? 0.5f : 0.25f;
     } else if (kind == RESAMPLE_UP) {
         int other = to % 2 ? to / 2 + 1 : to / 2 - 1;
-        tap(&t, 0, to / 2, size, 0.75f);
-        tap(&t, 1, min(max(other, 0), size - 1), size, 0.25f);
+        t.at = i == 0 ? to / 2 : i == 1 ? min(max(other, 0), size - 1) : -1;
+        t.weight = i == 0 ? 0.75f : 0.25f;
     } else { // at the edges the clamped quarter is the pixel's own
-        tap(&t, 0, 2 * to, size, to == 0 ? 1.0f : 0.75f);
-        tap(&t, 1, 2 * to + 1, size, to == to_size - 1 ? 1.0f : 0.75f);
-        tap(&t, 2, 2 * to - 1, size, 0.25f);
-        tap(&t, 3, 2 * to + 2, size, 0.25f);
+        bool edge = i == 0 ? to == 0 : to == to_size - 1;
+        t.at = 2 * to + (i < 2 ? i : i == 2 ? -1 : 2);
+        t.weight = i >= 2 ? 0.25f : edge ? 1.0f : 0.75f;
     }
+    if (t.at < 0 || t.at >= size)
+        return {0, 0};
     return t;
 }
 
@@ -58,23 +49,27 @@ INLINE void resample(const struct resample_args &a, const bool bf16) {
 
     if (column >= s->to_w)
         return;
-    taps rows = taps_of(s->kind, row, s->h, s->to_h);
-    taps columns = taps_of(s->kind, column, s->w, s->to_w);
+    tap columns[TAPS_MAX];
     float sum[8], v[8];
-    zero8(sum);
 #pragma unroll
-    for (int k = 0; k < TAPS_MAX; k++)
+    for (int m = 0; m < TAPS_MAX; m++)
+        columns[m] = tap_of(s->kind, m, column, s->w, s->to_w);
+    zero8(sum);
+#pragma unroll 1
+    for (int k = 0; k < TAPS_MAX; k++) {
+        tap of_row = tap_of(s->kind, k, row, s->h, s->to_h);
+        size_t line = ((size_t)n * s->h + of_row.at) * s->w;
 #pragma unroll
         for (int m = 0; m < TAPS_MAX; m++) {
-            float weight = rows.weight[k] * columns.weight[m];
+            float weight = of_row.weight * columns[m].weight;
             if (weight == 0)
                 continue;
-            fetch8(a.x, (((size_t)n * s->h + rows.at[k]) * s->w + columns.at[m]) * a.groups + group,
-                   bf16, v);
+            fetch8(a.x, (line + columns[m].at) * a.groups + group, bf16, v);
 #pragma unroll
             for (int j = 0; j < 8; j++)
                 sum[j] += weight * v[j];
         }
+    }
     write8(a.y, (((size_t)n * s->to_h + row) * s->to_w + column) * a.groups + group, bf16, sum);
 }
 KERNEL(resample, THREADS, resample_args)
@@ -136,6 +131,7 @@ INLINE void scatter(const struct sample_args &a, const bool bf16) {
     if (patch >= s->n * s->count)
         return;
     int own = patch % s->count, first = patch - own, id = __ldg(s->ids + patch);
+#pragma unroll 1
     for (int k = 0; k < own; k++)
         if (__ldg(s->ids + first + k) == id)
             return;
@@ -143,6 +139,7 @@ INLINE void scatter(const struct sample_args &a, const bool bf16) {
     unpack8(read_raw(a.y, at, bf16), bf16, sum);
     if (!a.accumulate)
         zero8(sum);
+#pragma unroll 1
     for (int k = own; k < s->count; k++)
         if (__ldg(s->ids + first + k) == id) {
             fetch8(a.x, (size_t)(first + k) * a.groups + group, bf16, v);
