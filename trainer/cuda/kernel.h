@@ -228,7 +228,7 @@ INLINE void block_sum8(float *scratch, int groups, int lanes, int group, float v
 #pragma unroll
     for (int i = 0; i < 8; i++)
         v[i] = total[group * 8 + i];
-    __syncthreads(); // before the scratch is used again
+    // No barrier: in the next sum `total` is written behind two of them.
 }
 
 // The sum over a block of at most 1024 threads; scratch: 32 doubles in shared memory. Every thread
