@@ -94,9 +94,11 @@ static int read_arguments(int argc, char **argv, struct request *r) {
         err = read_option(option, optarg, r);
     if (err)
         return err;
-    if (!r->run == !r->weights || !r->format || argc - optind != 1)
-        return err_set(ERR_USAGE,
-                       "--run or --weights, --format and OUT are needed; see export --help");
+    if (!r->run == !r->weights || !r->format || argc - optind != 1) {
+        (void)err_set(ERR_USAGE,
+                      "--run or --weights, --format and OUT are needed; see export --help");
+        return ERR_USAGE;
+    }
     if (r->weights && (r->step || r->direction || r->net))
         return err_set(ERR_USAGE, "--step, --direction and --net are of a run");
     r->out = argv[optind];

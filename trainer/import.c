@@ -373,7 +373,7 @@ int main(int argc, char **argv) {
     else if (!err && m.run)
         printf("run %s: use it with `translate --run NAME`, or begin with it: `up --set "
                "trainer.init_from=%s`\n",
-               m.config->top.name, m.run);
+               run_name(&m), m.run);
     import_fini(&m);
     return err_exit_code(err);
 }

@@ -31,8 +31,9 @@ struct pickle {
 #define NOTHING UINT32_MAX // kind of a memo slot that was never put
 
 static int refuse(const struct pickle *p, const char *why) {
-    return err_set(ERR_FORMAT, "%s: %s (%s at byte %u)", p->what, why,
-                   pickle_opcode_name(p->text[p->op]), p->op);
+    (void)err_set(ERR_FORMAT, "%s: %s (%s at byte %u)", p->what, why,
+                  pickle_opcode_name(p->text[p->op]), p->op);
+    return ERR_FORMAT;
 }
 
 static int too_large(const struct pickle *p, const char *what, uint32_t max) {

@@ -137,9 +137,11 @@ static bool span_of(const struct weights_entry *e, uint64_t *ret_span) {
         return true;
     }
     for (int round = 0; round < e->tensor.rank; round++) { // by growing stride
-        int k = -1;
-        for (int i = 0; i < e->tensor.rank; i++)
-            if (!done[i] && (k < 0 || e->strides[i] < e->strides[k]))
+        int k = 0;
+        while (done[k])
+            k++;
+        for (int i = k + 1; i < e->tensor.rank; i++)
+            if (!done[i] && e->strides[i] < e->strides[k])
                 k = i;
         done[k] = true;
         uint64_t further;

@@ -39,9 +39,9 @@ static const char *norm_of(const struct weights *w, const char *prefix, int conv
     return find(w, "%s%d.bias", prefix, conv) ? "instance" : "none";
 }
 
-static void set_arch(struct recognised *r, enum recognised_role role, const char *format, int n) {
+static void set_arch(struct recognised *r, enum recognised_role role, const char *arch) {
     r->role = role;
-    (void)snprintf(r->arch, sizeof r->arch, format, n); // fits
+    (void)text_copy(r->arch, sizeof r->arch, arch); // fits
 }
 
 // ---- families ----
@@ -64,6 +64,7 @@ static bool is_block(const struct weights *w, int i) {
 
 static bool look_at_resnet(const struct weights *w, struct recognised *r) {
     const struct weights_tensor *first = find(w, "model.1.weight"), *last;
+    char arch[32];
     int blocks = 0, at;
     if (!is_filter(first, 7))
         return false;
@@ -73,7 +74,8 @@ static bool look_at_resnet(const struct weights *w, struct recognised *r) {
         blocks++;
     if (!blocks)
         return false;
-    set_arch(r, RECOGNISED_GENERATOR, "resnet_%dblocks", blocks);
+    (void)snprintf(arch, sizeof arch, "resnet_%dblocks", blocks); // fits
+    set_arch(r, RECOGNISED_GENERATOR, arch);
     r->options.dropout = is_filter(find(w, "model.%d.conv_block.6.weight", at), 3);
     last = find(w, "model.%d.weight", look_at_ups(w, r, at + blocks));
     r->options.in_nc = (int)first->dims[1];
@@ -86,7 +88,7 @@ static bool look_at_resnet(const struct weights *w, struct recognised *r) {
 static bool look_at_unet(const struct weights *w, struct recognised *r) {
     const struct weights_tensor *first = find(w, "model.model.0.weight");
     const struct weights_tensor *last = find(w, "model.model.3.weight");
-    char prefix[160] = "model.model.1.model.";
+    char arch[32], prefix[160] = "model.model.1.model.";
     int levels = 1;
     if (!is_filter(first, 4) || !is_filter(last, 4))
         return false;
@@ -94,7 +96,8 @@ static bool look_at_unet(const struct weights *w, struct recognised *r) {
         levels++;
         (void)strcat(prefix, "3.model."); // 20 and 9 times 8 fit
     }
-    set_arch(r, RECOGNISED_GENERATOR, "unet_%d", 1 << levels);
+    (void)snprintf(arch, sizeof arch, "unet_%d", 1 << levels); // fits
+    set_arch(r, RECOGNISED_GENERATOR, arch);
     r->options.in_nc = (int)first->dims[1];
     r->options.out_nc = (int)last->dims[1];
     r->options.nf = (int)first->dims[0];
@@ -114,7 +117,7 @@ static bool look_at_patch(const struct weights *w, struct recognised *r) {
     r->options.in_nc = (int)first->dims[1];
     r->options.nf = (int)first->dims[0];
     r->options.n_layers = n;
-    set_arch(r, RECOGNISED_DISCRIMINATOR, n == 3 ? "basic" : "n_layers", n);
+    set_arch(r, RECOGNISED_DISCRIMINATOR, n == 3 ? "basic" : "n_layers");
     return true;
 }
 
@@ -125,7 +128,7 @@ static bool look_at_pixel(const struct weights *w, struct recognised *r) {
     r->options.in_nc = (int)first->dims[1];
     r->options.nf = (int)first->dims[0];
     r->options.norm = norm_of(w, "net.", 2);
-    set_arch(r, RECOGNISED_DISCRIMINATOR, "pixel", 0);
+    set_arch(r, RECOGNISED_DISCRIMINATOR, "pixel");
     return true;
 }
 
