@@ -36,7 +36,7 @@ LIBS_tools   := -lsqlite3
 # Fuzz targets, tests/fuzz/fuzz_NAME.c, NAME:FOLDER; of the trainer only the objects named here
 FUZZ := msg:common config:common manifest:common image:common ring:common landmarks:curator \
         labels:curator lists:curator exec:curator safetensors:trainer weights:trainer state:trainer \
-        options:tools plans:trainer
+        options:tools plans:trainer cache:curator
 FUZZ_weights := $(addprefix trainer/,$(addsuffix .o,weights weights_read weights_safetensors pth pth_zip \
     pth_legacy pickle pickle_names zip_end safetensors text))
 FUZZ_LIBS_weights := -lzip

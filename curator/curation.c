@@ -19,6 +19,7 @@
 
 // Of the way judge.c looks at a picture; an old cache is not used.
 #define JUDGE_VERSION 3
+#define CACHE_EVERY_US (60 * 1000000LL)
 
 void curation_init(struct curation *c) {
     c->curator = curator_find(c->settings->use);
@@ -238,7 +239,6 @@ void curation_state(const struct curation *c, char ret[65]) {
 struct cache {
     const char *path; // NULL: none
     char key[65];     // what an entry depends on besides the file
-    size_t hits;
 };
 
 static void cache_init(struct cache *ret, const struct curation *c, const char *path) {
@@ -254,20 +254,31 @@ static void cache_init(struct cache *ret, const struct curation *c, const char *
     free(reading);
 }
 
-static int judge_known_and_new(struct curation *c, const struct judge_job *job,
-                               struct cache *cache) {
-    size_t hits = 0, read = 0;
+static void save_cache(const struct curation *c, const struct cache *cache) {
+    if (cache->path && cache_save(cache->path, cache->key, &c->walk.found))
+        curation_say(c, "warn", "cache", "the next start will read all pictures again: %s",
+                     err_text());
+}
+
+// What was found out is written now and then, and when it is stopped: the next start goes on there.
+static int judge_known_and_new(struct curation *c, struct judge_job *job, struct cache *cache) {
+    struct judge_done done;
+    int err;
+    size_t hits;
     if (cache->path && cache_apply(cache->path, cache->key, &c->walk.found, &hits))
         curation_say(c, "warn", "cache", "all pictures are read again: %s", err_text());
-    cache->hits += hits;
-    int err = judge_all(job, &read);
-    c->files_read += read;
+    do {
+        job->until_us = cache->path ? now_us() + CACHE_EVERY_US : 0;
+        err = judge_all(job, &done);
+        c->files_read += done.read;
+        if (done.read)
+            save_cache(c, cache);
+    } while (!err && !done.all);
     return err;
 }
 
 // Reads as many of the best as may be kept, then as many more as were bad, until it is enough.
-static int judge_best(struct curation *c, const struct judge_job *job, struct cache *cache,
-                      size_t keep) {
+static int judge_best(struct curation *c, struct judge_job *job, struct cache *cache, size_t keep) {
     size_t count, taken = 0, good = 0;
     struct picture **ranked = select_ranked(c, &count);
     int err = ERR_OK;
@@ -300,12 +311,7 @@ static int judge_files(struct curation *c, const char *cache_path) {
         .context = c->context,
     };
     size_t keep = c->curator->ranks_unread ? c->curator->keep(c->settings) : 0;
-    int err = keep ? judge_best(c, &job, &cache, keep) : judge_known_and_new(c, &job, &cache);
-    if (!err && cache_path && cache.hits < c->walk.found.count &&
-        cache_save(cache_path, cache.key, &c->walk.found))
-        curation_say(c, "warn", "cache", "the next start will read all pictures again: %s",
-                     err_text());
-    return err;
+    return keep ? judge_best(c, &job, &cache, keep) : judge_known_and_new(c, &job, &cache);
 }
 
 static int judge_partner(struct curation *c, const char *cache) {

@@ -131,6 +131,7 @@ struct shared {
     const struct judge_job *job;
     struct judge_how how;
     atomic_size_t next, done, read;
+    atomic_bool late;
 };
 
 // Pictures are taken one by one; each is judged by itself, so who takes which does not matter.
@@ -141,6 +142,10 @@ static void *work(void *argument) {
     while ((i = atomic_fetch_add(&s->next, 1)) < job->pictures->count) {
         if (job->cancel && atomic_load(job->cancel))
             break;
+        if (job->until_us && now_us() >= job->until_us) {
+            atomic_store(&s->late, true);
+            break;
+        }
         struct picture *p = &job->pictures->items[i];
         bool wanted = p->verdict == VERDICT_OPEN && !p->later;
         if (wanted && !p->known) {
@@ -164,7 +169,7 @@ static int thread_count(const struct judge_job *job) {
     return (int)MIN(n, (long long)(job->pictures->count + 63) / 64); // a few pictures need no help
 }
 
-int judge_all(const struct judge_job *job, size_t *ret_read) {
+int judge_all(const struct judge_job *job, struct judge_done *ret_done) {
     struct image_how decode = image_settings_how(job->reading, job->settings->max_pixels);
     bool quick = job->settings->quick && !job->half && !decode.apply_exif;
     if (quick)
@@ -180,8 +185,8 @@ int judge_all(const struct judge_job *job, size_t *ret_read) {
     for (int i = 0; i < helpers; i++)
         (void)pthread_join(threads[i], NULL); // fails for no thread that was made
     free(threads);
+    *ret_done = (struct judge_done){atomic_load(&s.read), !atomic_load(&s.late)};
     if (job->cancel && atomic_load(job->cancel))
         return err_set(ERR_STOPPED, "stopped while pictures were judged");
-    *ret_read = atomic_load(&s.read);
     return ERR_OK;
 }

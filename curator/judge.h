@@ -38,13 +38,18 @@ struct judge_job {
     const struct config_curator *other;    // of a half: the other domain's; else not looked at
     struct pictures *pictures;             // those OPEN, not `known`, not `later` are read
     const atomic_bool *cancel;             // NULL: cannot be stopped
+    int64_t until_us;                      // by now_us: no picture is begun after it; 0: none
     // NULL, or called now and then from any thread.
     void (*progress)(void *context, size_t done, size_t total);
     void *context;
 };
 
-// ERR_STOPPED if *cancel became true.
-//   ret_read  how many files were read
-int judge_all(const struct judge_job *job, size_t *ret_read);
+struct judge_done {
+    size_t read; // files
+    bool all;    // false: the time was up
+};
+
+// ERR_STOPPED if *cancel became true. *ret_done is written in any case.
+int judge_all(const struct judge_job *job, struct judge_done *ret_done);
 
 #endif

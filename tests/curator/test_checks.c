@@ -334,6 +334,71 @@ static void a_ranked_curator_keeps_the_better_one_of_duplicates(void **state) {
     assert_int_equal(curation.files_read, 4);
 }
 
+// Of pairs both pictures have to be alike, and both curators come to the same.
+static void judge_side(const char *letter) {
+    begin();
+    memcpy(curation.domain, letter, 2);
+    curation.other = &settings;
+    assert_int_equal(curation_find(&curation), ERR_OK);
+    assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+}
+
+static void a_pair_is_a_duplicate_if_both_its_pictures_are(void **state) {
+    struct image face, small;
+    blocks(&face, 64, 64, 8, 0, 255);
+    image_resize(&face, 48, 48, &small);
+    assert_int_equal(fs_mkdirs(in_folder("data/trainA"), 0755), ERR_OK);
+    assert_int_equal(fs_mkdirs(in_folder("data/trainB"), 0755), ERR_OK);
+    save("data/trainA/1.png", &small,
+         0); // smaller on one side only: the first is kept all the same
+    save("data/trainA/2.png", &face, 0);
+    save("data/trainA/3.png", &face, 0);
+    save("data/trainB/1.png", &face, 0);
+    save("data/trainB/2.png", &small, 0);
+    draw_blocks("data/trainB/3.png", 64, 64, 0, 255); // alike in A, not in B
+    image_fini(&face);
+    image_fini(&small);
+    settings.use = "paired";
+    settings.near_duplicates = 6;
+    settings.hold_out = 0;
+    for (int side = 0; side < 2; side++) {
+        judge_side(side ? "B" : "A");
+        assert_int_equal(curation.walk.found.count, 3);
+        assert_string_equal(curation.walk.found.items[0].reason, "ok");
+        assert_string_equal(curation.walk.found.items[1].reason, "near_duplicate");
+        assert_string_equal(curation.walk.found.items[2].reason, "ok");
+    }
+}
+
+// A file that holds both: each half has its own domain's bounds, and both curators leave it out.
+static void a_bad_half_leaves_out_the_pair_on_both_sides(void **state) {
+    struct config_curator b = settings;
+    struct image im;
+    assert_int_equal(fs_mkdirs(in_folder("data/train"), 0755), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+        blocks(&im, 64, 32, 4, 100, 255);
+        for (int y = 0; i == 1 && y < 32; y++) // dark on the right
+            memset(im.pixels + (size_t)(y * 64 + 32) * 3, 10, 32 * 3);
+        (void)snprintf(name, sizeof name, "data/train/%d.png", i);
+        save(name, &im, 0);
+        image_fini(&im);
+    }
+    settings.use = b.use = "paired";
+    settings.hold_out = b.hold_out = 0;
+    b.min_luma = 50; // of B only
+    for (int side = 0; side < 2; side++) {
+        begin();
+        curation.domain[0] = side ? 'B' : 'A';
+        curation.settings = side ? &b : &settings;
+        curation.other = side ? &settings : &b;
+        assert_int_equal(curation_find(&curation), ERR_OK);
+        assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+        assert_int_equal(count_of(VERDICT_KEEP), 2);
+        assert_reason("1.png", side ? "dark" : "partner_dark");
+    }
+}
+
 // ---- the index against all pairs ----
 
 enum { HASHES = 2000 };
@@ -459,6 +524,33 @@ static void duplicates_and_bounds_do_not_depend_on_threads_or_the_cache(void **s
     free(first);
 }
 
+static atomic_bool cancel;
+
+static void stop_halfway(void *context, size_t done, size_t total) {
+    atomic_store(&cancel, done >= 128);
+}
+
+static void what_was_stopped_goes_on_where_it_was(void **state) {
+    make_similar_data();
+    settings.threads = 2;
+    atomic_store(&cancel, false);
+    begin();
+    curation.cancel = &cancel;
+    curation.progress = stop_halfway;
+    assert_int_equal(curation_find(&curation), ERR_OK);
+    assert_int_equal(curation_judge(&curation, "A.cache"), ERR_STOPPED);
+    size_t before = curation.files_read;
+    assert_in_range(before, 100, 180);
+    assert_int_equal(judge_all_with("A.cache"), ERR_OK);
+    assert_int_equal(curation.files_read, curation.walk.found.count - before);
+    char *resumed = everything();
+    assert_int_equal(judged(), ERR_OK);
+    char *cold = everything();
+    assert_string_equal(resumed, cold);
+    free(resumed);
+    free(cold);
+}
+
 static void only_what_is_new_or_changed_is_read(void **state) {
     make_similar_data();
     assert_int_equal(judge_all_with("A.cache"), ERR_OK);
@@ -519,8 +611,11 @@ int main(void) {
         CASE(of_equal_files_the_first_by_path_is_kept),
         CASE(of_near_duplicates_the_largest_is_kept),
         CASE(a_ranked_curator_keeps_the_better_one_of_duplicates),
+        CASE(a_pair_is_a_duplicate_if_both_its_pictures_are),
+        CASE(a_bad_half_leaves_out_the_pair_on_both_sides),
         CASE(the_index_finds_what_comparing_all_finds),
         CASE(duplicates_and_bounds_do_not_depend_on_threads_or_the_cache),
+        CASE(what_was_stopped_goes_on_where_it_was),
         CASE(only_what_is_new_or_changed_is_read),
         CASE(a_mutated_cache_is_refused_with_a_reason),
     };
