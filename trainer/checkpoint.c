@@ -237,6 +237,8 @@ int checkpoint_write(const char *path, const struct checkpoint_content *content,
         err = write_optimizer(path, content, s);
     if (!err && content->pool_digest)
         state_add_file(s, POOL_FILE, content->pool_digest);
+    if (!err && content->plans)
+        err = add_digest(path, CHECKPOINT_PLANS, s);
     if (!err)
         err = write_text(path, "kernels.txt", content->kernels, s);
     if (!err)

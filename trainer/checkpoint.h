@@ -4,6 +4,7 @@
 //                             ...              reference's state dicts
 //                             optimizer.safetensors  adam.m.NET.KEY, adam.v.NET.KEY, adam.t.NET
 //                             pool.bin         the pool's state (unless there is no pool)
+//                             plans.txt        of a device that has plans: see device_options
 //                             kernels.txt      every kernel this training has used, sorted
 //                             pipeline.conf    the settings that decide the bits, and no other:
 //                                              no name, path, process count or interval
@@ -18,6 +19,7 @@
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +28,7 @@
 #include "state.h"
 
 #define CHECKPOINT_PATH 512
+#define CHECKPOINT_PLANS "plans.txt"
 
 // "ROOT/step_00012000"
 void checkpoint_path(const char *root, uint64_t step, char ret_path[CHECKPOINT_PATH]);
@@ -40,6 +43,7 @@ struct checkpoint_content {
     int n_nets;
     const struct config *config; // device and threads already resolved
     const char *kernels;         // lines; "" if there are none
+    bool plans;                  // CHECKPOINT_PLANS is in the folder already
     const char *pool_digest;     // of pool.bin, SHA-256 in hex; NULL: there is no pool
 };
 

@@ -1,5 +1,6 @@
 #include "kernels.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,4 +45,30 @@ char *kernels_merge(char *old, const char *more) {
     free(copy);
     free(old);
     return ret;
+}
+
+// The first line of `text` that begins with the `length` bytes at `start`; NULL: none.
+static const char *line_of(const char *text, const char *start, size_t length) {
+    for (const char *line = text; *line; line += *line == '\n') {
+        if (strncmp(line, start, length) == 0)
+            return line;
+        line += strcspn(line, "\n");
+    }
+    return NULL;
+}
+
+char *kernels_changed(const char *old, const char *now) {
+    for (const char *line = now; *line; line += *line == '\n') {
+        size_t length = strcspn(line, "\n");
+        const char *colon = memchr(line, ':', length);
+        char *whole = xasprintf("%.*s\n", (int)length, line);
+        bool changed = colon && line_of(old, line, (size_t)(colon - line) + 1) &&
+                       !line_of(old, whole, length + 1);
+        whole[length] = 0;
+        if (changed)
+            return whole;
+        free(whole);
+        line += length;
+    }
+    return NULL;
 }

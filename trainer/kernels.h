@@ -8,4 +8,8 @@
 // All lines of both texts. `old` is freed and may be NULL; the result is the caller's.
 char *kernels_merge(char *old, const char *more);
 
+// A line of `now` whose convolution (what is before ": ") has lines in `old`, but none of them is
+// this one. NULL: there is none. Caller frees.
+char *kernels_changed(const char *old, const char *now);
+
 #endif

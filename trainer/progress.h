@@ -14,14 +14,15 @@ struct progress {
 };
 
 struct progress_step {
-    const struct state *state; // after the step
-    uint64_t epoch, batch;     // of the step
-    int n;                     // pictures of each domain
+    uint64_t step;         // steps done with it
+    uint64_t epoch, batch; // of the step
+    int n;                 // pictures of each domain
     double lr;
     int64_t step_us, wait_us; // in all; waiting for batches and the pool
 };
 
-// Records loss/NAME, lr, epoch (replayable), time/step_ms, time/wait_ms, rate/img_per_s.
+// Records loss/NAME, lr, epoch (replayable), time/step_ms, time/wait_ms, rate/img_per_s and, of a
+// device with memory of its own, memory/device_peak_mb.
 void progress_step(struct progress *p, const struct model *m, const struct progress_step *s);
 
 #endif

@@ -26,6 +26,13 @@
 #define GOODBYE_US 1000000 // for peers to take the fin
 #define KERNELS_BYTES_MAX (1 << 20)
 
+// A step that the device has been given, and whose outcome nobody has looked at.
+struct under_way {
+    struct progress_step progress;
+    struct feed_batch batch; // without its pixels; n 0: there is no such step
+    int64_t begun_us;
+};
+
 struct training {
     struct wait *wait;
     struct proc *proc;
@@ -44,12 +51,13 @@ struct training {
     int shape[5];                       // n, hA, wA, hB, wB of the last step
     int pool_shape[5];                  // of the first one, which the pool's slots have
     struct feed_batch batch;            // of the next step, or empty
-    uint64_t split, index;              // what batch_is_there looks for
+    struct under_way under_way;
+    uint64_t split, index; // what batch_is_there looks for
     uint64_t last_step, saved_step;
     bool judged;              // after the last step
     bool forked;              // state is another run's
     bool changed, empty_pool; // and its data or mathematics are not ours; so its pool is not either
-    int64_t saved_us, goodbye_us;
+    int64_t saved_us, goodbye_us, looked_us; // looked_us: at a step's outcome
 };
 
 // ---- what is waited for ----
@@ -107,9 +115,30 @@ static int find_checkpoint(struct training *t) {
     return err == ERR_FORMAT ? err_set(ERR_DATA, "%s; up --fresh begins anew", err_text()) : err;
 }
 
-static int make_model(struct training *t) {
+// On the device that made the checkpoint, the plans that it used. A fork may be on another device,
+// which cannot follow them.
+static int open_model(struct training *t) {
     struct model_options options = setup_model(t->config, wait_between_ops, t->wait);
+    char path[CHECKPOINT_PATH + 16];
+    bool has_plans = t->state.step && state_digest(&t->state, CHECKPOINT_PLANS) &&
+                     strcmp(t->config->trainer.device, "cpu") != 0;
+    (void)snprintf(path, sizeof path, "%s/%s", t->resumed_from, CHECKPOINT_PLANS); // fits
+    options.plans = has_plans ? path : NULL;
     int err = model_new(&options, &t->model);
+    if (err == ERR_MISMATCH && has_plans && t->forked) {
+        points_event(t->points, "warn", "plans_changed", t->state.step, "%s", err_text());
+        options.plans = NULL;
+        err = model_new(&options, &t->model);
+    }
+    if (!err && model_has_plans(t->model) && t->state.step && !t->forked && !has_plans)
+        err = err_set(ERR_MISMATCH,
+                      "%s has no %s, which tells what the device used; up --fork goes on without",
+                      t->resumed_from, CHECKPOINT_PLANS);
+    return err;
+}
+
+static int make_model(struct training *t) {
+    int err = open_model(t);
     if (err)
         return err;
     t->n_nets = model_n_nets(t->model);
@@ -218,7 +247,11 @@ static void tell_status(struct training *t, const char *status) {
 
 static void tell_facts(struct training *t) {
     tell_status(t, "running");
+    char device[256];
+    model_describe_device(t->model, device, sizeof device);
     points_param(t->points, "trainer.device.used", "%s", t->state.device);
+    points_param(t->points, "trainer.device.name", "%s", device);
+    points_param(t->points, "trainer.dtype.used", "%s", t->state.dtype);
     points_param(t->points, "trainer.threads.used", "%llu", (unsigned long long)t->state.threads);
     for (int i = 0; i < t->n_nets; i++) {
         char key[97];
@@ -260,6 +293,7 @@ static int begin(struct training *t, struct config *config) {
     if (err)
         return err;
     (void)text_copy(t->state.device, sizeof t->state.device, config->trainer.device); // fits
+    (void)text_copy(t->state.dtype, sizeof t->state.dtype, config->trainer.dtype);    // fits
     t->state.threads = (uint64_t)config->trainer.threads;
     t->saved_step = t->state.step;
     err = make_model(t);
@@ -296,6 +330,7 @@ void training_free(struct training *t) {
     if (!t)
         return;
     feed_batch_fini(&t->batch);
+    feed_batch_fini(&t->under_way.batch);
     held_out_fini(&t->held);
     model_free(t->model);
     free(t->kernels);
@@ -405,14 +440,31 @@ static int save_pool(struct training *t, const char *folder) {
     return wait_for(t->wait, pool_is_done, t, "the pool's snapshot");
 }
 
+// Tells if a convolution has other kernels than when the checkpoint was made, or before.
 static void note_kernels(struct training *t) {
-    char *now = model_kernels(t->model);
+    char *now = model_kernels(t->model), *changed = kernels_changed(t->kernels, now);
+    if (changed) {
+        log_line("other kernels than in the checkpoint: %s", changed);
+        points_event(t->points, "warn", "kernels_changed", t->state.step,
+                     "the numbers will differ in their last bits from those of an undisturbed "
+                     "training: now %s",
+                     changed);
+    }
+    free(changed);
     t->kernels = kernels_merge(t->kernels, now);
     free(now);
 }
 
+static int save_plans(const struct training *t, const char *folder) {
+    char path[CHECKPOINT_PATH + 16];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, CHECKPOINT_PLANS); // fits
+    return model_has_plans(t->model) ? model_plans_save(t->model, path) : ERR_OK;
+}
+
 static int write_files(struct training *t, const char *folder) {
     int err = model_pull(t->model);
+    if (!err)
+        err = save_plans(t, folder);
     if (err)
         return err;
     note_kernels(t);
@@ -421,6 +473,7 @@ static int write_files(struct training *t, const char *folder) {
                                          .n_nets = t->n_nets,
                                          .config = t->config,
                                          .kernels = t->kernels,
+                                         .plans = model_has_plans(t->model),
                                          .pool_digest = replay_saved_digest(t->wait->replay)};
     return checkpoint_write(folder, &content, &t->state);
 }
@@ -477,13 +530,49 @@ static int after_step(struct training *t) {
     return err;
 }
 
+// ---- a step's outcome ----
+
+static int check_finite(struct training *t) {
+    const struct under_way *u = &t->under_way;
+    bool swapped = strcmp(t->config->top.direction, "BtoA") == 0;
+    struct guard guard = {.step = u->progress.step,
+                          .saved_step = t->saved_step,
+                          .batch = &u->batch,
+                          .manifests = t->state.manifest,
+                          .domains = swapped ? "BA" : "AB"};
+    return tell_not_finite(t, guard_step(t->model, &guard), guard.step);
+}
+
+// Waits for the step that is under way, if one is, and looks at it.
+static int look(struct training *t) {
+    struct under_way *u = &t->under_way;
+    if (!u->batch.n)
+        return ERR_OK;
+    int err = model_wait(t->model);
+    if (!err)
+        err = check_finite(t);
+    if (err)
+        return err;
+    follow_losses(t);
+    int64_t now = now_us();
+    u->progress.step_us = MAX(now - MAX(u->begun_us, t->looked_us), 1);
+    t->looked_us = now;
+    progress_step(&t->progress, t->model, &u->progress);
+    feed_batch_fini(&u->batch);
+    return ERR_OK;
+}
+
 // ---- a step ----
 
+// A step that is under way had its outcome in the tape of its shape.
 static int load_batch(struct training *t) {
     const struct feed_batch *b = &t->batch;
     int shape[5] = {b->n, b->h[0], b->w[0], b->h[1], b->w[1]};
     bool is_new = memcmp(shape, t->shape, sizeof shape) != 0;
-    int err = model_shape(t->model, b->n, b->h[0], b->w[0], b->h[1], b->w[1]);
+    int err = is_new ? look(t) : ERR_OK;
+    if (err)
+        return err;
+    err = model_shape(t->model, b->n, b->h[0], b->w[0], b->h[1], b->w[1]);
     if (err)
         return err;
     int share, shares;
@@ -498,9 +587,15 @@ static int load_batch(struct training *t) {
     return err;
 }
 
+// While the device generates, there is time to look at the step before.
+static int generate(struct training *t) {
+    int err = model_generate(t->model);
+    return err ? err : look(t);
+}
+
 // Without a pool, and D before G.
 static int compute_d_first(struct training *t, double lr) {
-    int err = model_generate(t->model);
+    int err = generate(t);
     if (!err)
         err = model_update_d(t->model, lr, NULL, NULL);
     return err ? err : model_update_g(t->model, lr);
@@ -519,20 +614,34 @@ static int check_pool_fits(const struct training *t) {
                    slot[0], slot[3], slot[2]);
 }
 
-// The pool's exchange hides behind G's update.
+static int send_fakes(struct training *t) {
+    const float *fakes[REPLAY_TABLES] = {model_fake(t->model, MODEL_A),
+                                         model_fake(t->model, MODEL_B)};
+    replay_exchange(t->wait->replay, t->state.step + 1, (uint64_t)t->batch.n, fakes);
+    return wait_pump(t->wait); // they go to the pool now
+}
+
+// The pool's exchange hides behind G's update. A device apart is given that first: the fakes leave
+// it meanwhile.
+static int update_g_and_exchange(struct training *t, double lr) {
+    bool apart = model_is_apart(t->model);
+    int err = apart ? model_send_fakes(t->model) : send_fakes(t);
+    if (!err)
+        err = model_update_g(t->model, lr);
+    return err || !apart ? err : send_fakes(t);
+}
+
 static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     struct replay *r = t->wait->replay;
     int err = check_pool_fits(t);
     if (!err)
-        err = model_generate(t->model);
-    if (err)
-        return err;
-    const float *fakes[REPLAY_TABLES] = {model_fake(t->model, MODEL_A),
-                                         model_fake(t->model, MODEL_B)};
-    replay_exchange(r, t->state.step + 1, (uint64_t)t->batch.n, fakes);
-    err = wait_pump(t->wait); // the fakes go to the pool now
-    if (!err)
+        err = generate(t);
+    if (!err && !t->config->pool.pool_size) {
         err = model_update_g(t->model, lr);
+        return err ? err : model_update_d(t->model, lr, NULL, NULL);
+    }
+    if (!err)
+        err = update_g_and_exchange(t, lr);
     int64_t begun_us = now_us();
     if (!err)
         err = wait_for(t->wait, pool_is_done, t, "the pool");
@@ -540,16 +649,6 @@ static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     return err ? err
                : model_update_d(t->model, lr, replay_pooled(r, REPLAY_FAKE_A),
                                 replay_pooled(r, REPLAY_FAKE_B));
-}
-
-static int check_finite(struct training *t) {
-    bool swapped = strcmp(t->config->top.direction, "BtoA") == 0;
-    struct guard guard = {.step = t->state.step + 1,
-                          .saved_step = t->saved_step,
-                          .batch = &t->batch,
-                          .manifests = t->state.manifest,
-                          .domains = swapped ? "BA" : "AB"};
-    return tell_not_finite(t, guard_step(t->model, &guard), guard.step);
 }
 
 static void count_step(struct training *t) {
@@ -562,32 +661,49 @@ static void count_step(struct training *t) {
     }
 }
 
+// The batch's pixels are with the model; its numbers may have to be told.
+static void keep_numbers(struct training *t) {
+    struct feed_batch *b = &t->batch;
+    t->under_way.batch =
+        (struct feed_batch){.split = b->split, .epoch = b->epoch, .index = b->index, .n = b->n};
+    for (int i = 0; i < 2; i++) {
+        t->under_way.batch.records[i] = b->records[i];
+        b->records[i] = NULL;
+    }
+    feed_batch_fini(b);
+}
+
+// Whether something has to know how this step ended before the next one begins.
+static bool is_awaited(const struct training *t) {
+    return !model_is_apart(t->model) || t->state.batch == 0 || is_render_due(t) || is_save_due(t) ||
+           is_time_to_save(t);
+}
+
 static int step(struct training *t) {
-    struct progress_step s = {.state = &t->state, .epoch = t->state.epoch, .batch = t->state.batch};
+    struct progress_step s = {.epoch = t->state.epoch, .batch = t->state.batch};
     int64_t begun_us = now_us();
     int err = take_batch(t, 0, t->state.batch);
     s.wait_us = now_us() - begun_us;
     if (!err)
         err = load_batch(t);
+    if (err)
+        return err;
     if (t->state.batch == 0)
         plateau_end_epoch(&t->state.plateau);
     s.lr = schedule_lr(&t->schedule, (int)t->state.epoch, t->state.plateau.drops);
-    if (!err)
-        err = model_d_first(t->model) ? compute_d_first(t, s.lr)
-                                      : compute_pooled(t, s.lr, &s.wait_us);
-    if (!err)
-        err = model_wait(t->model);
-    if (!err)
-        err = check_finite(t);
+    err = model_d_first(t->model) ? compute_d_first(t, s.lr) : compute_pooled(t, s.lr, &s.wait_us);
     if (err)
         return err;
-    count_step(t);
-    follow_losses(t);
     s.n = t->batch.n;
-    s.step_us = MAX(now_us() - begun_us, 1);
-    progress_step(&t->progress, t->model, &s);
-    feed_batch_fini(&t->batch);
-    return after_step(t);
+    count_step(t);
+    s.step = t->state.step;
+    keep_numbers(t);
+    t->under_way.progress = s;
+    t->under_way.begun_us = begun_us;
+    if (!is_awaited(t))
+        return ERR_OK;
+    err = look(t);
+    return err ? err : after_step(t);
 }
 
 // ---- the whole ----
@@ -696,6 +812,8 @@ static int train(struct training *t) {
         err = step(t);
     if (err == ERR_STOPPED)
         err = ERR_OK;
+    if (!err)
+        err = look(t);
     if (!err && t->state.step != t->saved_step && !is_amid_an_update(t))
         err = save(t);
     return err;
