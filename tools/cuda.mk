@@ -106,10 +106,10 @@ endif
 
 GPU_PACK := gpu-pack
 GPU_TRAINER := backend plugin text graph graph_backward graph_cut graph_order graph_penalty \
-    graph_place graph_run model model_average model_cut model_cyclegan model_pix2pix model_step \
-    model_translate nets optimizer init penalty plateau schedule
+    graph_place graph_run model model_average model_cut model_cyclegan model_gather model_pix2pix \
+    model_step model_translate nets optimizer init penalty plateau schedule
 GPU_TESTS := golden_check golden_nets golden_run golden_small golden_training json reference_ops
-GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs rng util) \
+GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs plugin_path rng util) \
     $(patsubst %,$(BUILD)/gpu/trainer/%.o,$(GPU_TRAINER)) \
     $(patsubst %,$(BUILD)/gpu/tests/trainer/%.o,$(GPU_TESTS)) \
     $(patsubst %.c,$(BUILD)/gpu/%.o,$(wildcard tests/gpu/*.c))
