@@ -107,7 +107,8 @@ endif
 GPU_PACK := gpu-pack
 GPU_TRAINER := backend plugin text graph graph_backward graph_cut graph_order graph_penalty \
     graph_place graph_run model model_average model_cut model_cyclegan model_gather model_pix2pix \
-    model_step model_translate nets optimizer init penalty plateau schedule
+    model_step model_translate nets net_forward net_layers net_params optimizer init penalty \
+    plateau schedule
 GPU_TESTS := golden_check golden_nets golden_run golden_small golden_training json reference_ops
 GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs plugin_path rng util) \
     $(patsubst %,$(BUILD)/gpu/trainer/%.o,$(GPU_TRAINER)) \
