@@ -38,7 +38,7 @@ FUZZ := msg:common config:common manifest:common image:common ring:common landma
         labels:curator lists:curator exec:curator safetensors:trainer weights:trainer state:trainer \
         options:tools plans:trainer cache:curator
 FUZZ_weights := $(addprefix trainer/,$(addsuffix .o,weights weights_read weights_safetensors pth pth_zip \
-    pth_legacy pickle pickle_names zip_end safetensors text))
+    pth_legacy pickle pickle_calls pickle_machine pickle_names pickle_run zip_end safetensors text))
 FUZZ_LIBS_weights := -lzip
 FUZZ_safetensors := trainer/safetensors.o trainer/text.o
 FUZZ_state := trainer/state.o trainer/text.o
