@@ -96,13 +96,20 @@ static void place(const struct graph *g, struct buffer **placed, int count, stru
     placed[at] = b;
 }
 
+// No two tensors share a line of a cache, and libraries may ask for as much of their scratch.
+static size_t aligned(size_t bytes) {
+    enum { ALIGNMENT = 256 };
+
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
 void graph_place(struct graph *g, bool apart) {
     struct buffer **order = xcalloc((size_t)g->n_buffers + 1, sizeof(struct buffer *));
     struct buffer **placed = xcalloc((size_t)g->n_buffers + 1, sizeof(struct buffer *));
 
     find_lives(g, apart);
     for (int i = 0; i < g->n_buffers; i++) {
-        g->buffers[i].bytes = (g->buffers[i].bytes + 63) / 64 * 64;
+        g->buffers[i].bytes = aligned(g->buffers[i].bytes);
         order[i] = &g->buffers[i];
     }
     qsort(order, (size_t)g->n_buffers, sizeof(struct buffer *), by_size);
@@ -112,7 +119,7 @@ void graph_place(struct graph *g, bool apart) {
         place(g, placed, i, order[i]);
         g->workspace_offset = MAX(g->workspace_offset, order[i]->offset + order[i]->bytes);
     }
-    g->workspace_bytes = (g->workspace_bytes + 63) / 64 * 64;
+    g->workspace_bytes = aligned(g->workspace_bytes);
     g->arena_bytes = g->workspace_offset + (size_t)g->device->lanes * g->workspace_bytes;
     free(placed);
     free(order);

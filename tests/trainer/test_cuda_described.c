@@ -20,6 +20,7 @@
 
 #ifdef WITH_CUDNN
 #include "cuda_conv.h"
+#include "cuda_engine.h"
 #endif
 
 #define SHAPES 4096
@@ -164,18 +165,24 @@ struct tally {
     size_t largest_workspace;
 };
 
-static struct cuda_convs *open_described(const char *name, enum cuda_math math) {
+static char *description(const char *name) {
     char *path = xasprintf("tests/trainer/devices/%s.json", name);
-    struct cuda_convs *convs;
     uint8_t *json;
     size_t size;
 
     assert_int_equal(fs_read(path, 1 << 16, &json, &size), ERR_OK);
-    struct cuda_convs_options o = {.math = math, .described = (char *)json};
+    free(path);
+    return (char *)json;
+}
+
+static struct cuda_convs *open_described(const char *name, enum cuda_math math) {
+    char *json = description(name);
+    struct cuda_convs *convs;
+    struct cuda_convs_options o = {.math = math, .described = json};
+
     if (cuda_convs_open(&o, &convs))
         fail_msg("%s", err_text());
     free(json);
-    free(path);
     return convs;
 }
 
@@ -241,6 +248,68 @@ static void an_rtx_4090_has_plans(void **state) {
     (void)look_at_all("rtx4090", MATH_FP32);
 }
 
+// cuDNN's own description of an execution plan. Caller frees.
+static char *json_of(const struct cuda_built *b) {
+    enum { SIZE = 1 << 16 };
+    char *json = xcalloc(1, SIZE);
+    int64_t count;
+
+    assert_int_equal(cudnnBackendGetAttribute(b->object,
+                                              CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
+                                              CUDNN_TYPE_CHAR, SIZE - 1, &count, json),
+                     CUDNN_STATUS_SUCCESS);
+    assert_true(count > 100);
+    return json;
+}
+
+static void assert_made_again(const struct cuda_problem *p, const struct cuda_target *target,
+                              const struct cuda_built *b) {
+    struct cuda_built again;
+
+    if (cuda_plan_build(p, target, &b->plan, &again))
+        fail_msg("%s", err_text());
+    char *first = json_of(b), *second = json_of(&again);
+    assert_string_equal(first, second);
+    assert_int_equal(again.workspace_bytes, b->workspace_bytes);
+    assert_int_equal(again.tensor_core, b->tensor_core);
+    free(first);
+    free(second);
+    cuda_built_fini(&again);
+}
+
+static int make_again(const struct cuda_target *target, const struct cuda_site *site) {
+    struct cuda_built built[12];
+    struct cuda_problem p;
+
+    assert_int_equal(cuda_problem_init(&p, site, target), ERR_OK);
+    int count = cuda_candidates(&p, target, (int)COUNT(built), built);
+    for (int i = 0; i < count; i++) {
+        assert_made_again(&p, target, &built[i]);
+        cuda_built_fini(&built[i]);
+    }
+    cuda_problem_fini(&p);
+    return count;
+}
+
+// What a plan file says, and what the lanes but the first use: engine and knobs are the whole plan.
+static void every_candidate_is_made_again_from_its_engine_and_knobs(void **state) {
+    char *json = description("h200");
+    struct cuda_target target;
+    int count = 0;
+
+    assert_int_equal(cuda_target_open(json, &target), ERR_OK);
+    for (int i = 0; i < n_shapes; i += 7)
+        for (int k = 0; k < 9; k++) {
+            struct cuda_site site =
+                cuda_site_of(&shapes[i], (enum cuda_pass)(k % 3), (enum cuda_math)(k / 3));
+            count += make_again(&target, &site);
+        }
+    print_message("%d candidates of %d convolutions\n", count, (n_shapes + 6) / 7 * 9);
+    assert_true(count > n_shapes);
+    cuda_target_close(&target);
+    free(json);
+}
+
 #else
 
 static void cudnn_is_here(void **state) {
@@ -259,6 +328,7 @@ int main(void) {
         cmocka_unit_test(an_h200_has_deterministic_plans_in_fp32),
         cmocka_unit_test(an_rtx_3060_has_plans),
         cmocka_unit_test(an_rtx_4090_has_plans),
+        cmocka_unit_test(every_candidate_is_made_again_from_its_engine_and_knobs),
 #else
         cmocka_unit_test(cudnn_is_here),
 #endif

@@ -56,18 +56,18 @@ static bool finish(cudnn_object object) {
     return ok(cudnnBackendFinalize(object));
 }
 
+static bool describe(const char *json, cudnn_object *ret) {
+    return make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, ret) &&
+           put(*ret, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+               (int64_t)strlen(json), json) &&
+           finish(*ret);
+}
+
 int cuda_target_open(const char *json, struct cuda_target *ret_target) {
     struct cuda_target t = {0};
-    bool good = make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &t.device);
-    int device = 0;
+    bool good = json ? describe(json, &t.device) : ok(cudnnCreate(&t.handle));
 
-    if (good && json)
-        good = put(t.device, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
-                   (int64_t)strlen(json), json);
-    else if (good)
-        good = cudaGetDevice(&device) == cudaSuccess && ok(cudnnCreate(&t.handle)) &&
-               put(t.device, CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32, 1, &device);
-    if (good && finish(t.device)) {
+    if (good) {
         *ret_target = t;
         return ERR_OK;
     }
@@ -377,7 +377,8 @@ static int offered(const struct cuda_problem *p, const struct cuda_target *targe
     bool good = make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heuristics) &&
                 put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, p->graph) &&
                 put(heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) &&
-                put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, target->device) &&
+                (target->handle ||
+                 put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, target->device)) &&
                 finish(heuristics) && make_all(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, OFFERED, list) &&
                 get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                     OFFERED, &n, list);

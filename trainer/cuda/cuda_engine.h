@@ -14,8 +14,8 @@ typedef cudnnBackendDescriptor_t cudnn_object; // cuDNN's own type is a typedef 
 
 // Where plans are made for.
 struct cuda_target {
-    cudnnHandle_t handle; // NULL: a described device
-    cudnn_object device;  // its properties
+    cudnnHandle_t handle; // of the current device; NULL: a described one
+    cudnn_object device;  // the described one's properties; NULL with a handle
 };
 
 // Of the current device, or of `json`. Fails with ERR_DEVICE.

@@ -46,13 +46,14 @@ static int open_values(struct cuda_device *d) {
     return ERR_OK;
 }
 
-// Lane 2 computes what nobody waits for.
-static int open_stream(int lane, cudaStream_t *ret) {
+// The filters' lane computes what nobody waits for. Somebody waits for everything else: what leaves
+// does so between the blocks of a lane that fills the device.
+static int open_stream(bool awaited, cudaStream_t *ret) {
     int least, greatest;
 
     CUDA(ERR_DEVICE, cudaDeviceGetStreamPriorityRange(&least, &greatest));
     CUDA(ERR_DEVICE,
-         cudaStreamCreateWithPriority(ret, cudaStreamNonBlocking, lane == 2 ? least : greatest));
+         cudaStreamCreateWithPriority(ret, cudaStreamNonBlocking, awaited ? greatest : least));
     return ERR_OK;
 }
 
@@ -62,15 +63,17 @@ int cuda_lanes_open(struct cuda_device *d) {
     for (int i = 0; i < DEVICE_LANES; i++) {
         struct cuda_launch *l = &d->launches[i];
         *l = (struct cuda_launch){.element = element, .limits = &d->limits};
-        int err = open_stream(i, &l->stream);
+        int err = open_stream(i < DEVICE_LANES - 1, &l->stream);
         if (!err)
             err = cuda_entry_memory_new(&d->base, CUDA_SCRATCH_BYTES, &l->scratch);
         if (err)
             return err;
     }
-    CUDA(ERR_DEVICE, cudaStreamCreateWithFlags(&d->in, cudaStreamNonBlocking));
-    CUDA(ERR_DEVICE, cudaStreamCreateWithFlags(&d->out, cudaStreamNonBlocking));
-    int err = open_events(d);
+    int err = open_stream(true, &d->in);
+    if (!err)
+        err = open_stream(true, &d->out);
+    if (!err)
+        err = open_events(d);
     return err ? err : open_values(d);
 }
 
@@ -199,7 +202,7 @@ static int record(struct device_section *s) {
 
     d->is_capturing = false;
     if (!err && code == cudaSuccess)
-        code = cudaGraphInstantiate(&s->graph, graph, 0);
+        code = cudaGraphInstantiate(&s->graph, graph, cudaGraphInstantiateFlagUseNodePriority);
     if (graph)
         (void)cudaGraphDestroy(graph); // what is launched is a copy
     if (err)

@@ -11,8 +11,10 @@
 
 #define INNER 5                   // executions a repetition
 #define REPETITIONS 9             // of which the median counts
-#define HOPELESS 1.5f             // a first repetition that much slower ends the trial
-#define PATTERN ((size_t)1 << 20) // random numbers, repeated over a tensor
+#define FIRST 2                   // that are made of every plan
+#define HOPELESS 1.5f             // first repetitions that much slower end the trial
+#define WARM_US 20000             // of work before anything is measured
+#define PATTERN ((size_t)1 << 18) // bytes of random numbers, repeated over the tensors
 #define ALIGNMENT ((size_t)256)
 
 // The buffers of a trial, and a stream to try on.
@@ -21,7 +23,7 @@ struct trial {
     cudaStream_t stream;
     void *memory;
     cudnn_object pack;
-    cudaEvent_t from, to;
+    cudaEvent_t between[REPETITIONS + 1]; // repetitions
 };
 
 static size_t aligned(size_t bytes) {
@@ -30,28 +32,36 @@ static size_t aligned(size_t bytes) {
 
 // Numbers in [-1,1) of the element's type.
 static void *random_pattern(enum cuda_math math) {
-    float *numbers = xmalloc(PATTERN);
-    uint16_t *narrow = (uint16_t *)numbers;
+    size_t element = cuda_math_bytes(math);
+    char *numbers = xmalloc(PATTERN);
 
-    for (size_t i = 0; i < PATTERN / sizeof *numbers; i++)
-        numbers[i] = (float)(2 * rng_uniform(1, RNG_TEST, i, 0) - 1);
-    if (math == MATH_BF16)
-        for (size_t i = 0; i < PATTERN / sizeof *narrow; i++) {
-            float x = (float)(2 * rng_uniform(1, RNG_TEST, i, 1) - 1);
-            uint32_t bits;
-            memcpy(&bits, &x, sizeof bits);
-            narrow[i] = (uint16_t)(bits >> 16);
-        }
+    for (size_t i = 0; i < PATTERN / element; i++) {
+        float x = (float)(2 * rng_uniform(1, RNG_TEST, i, 0) - 1);
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        uint16_t high = (uint16_t)(bits >> 16);
+        memcpy(numbers + i * element, math == MATH_BF16 ? (void *)&high : (void *)&x, element);
+    }
     return numbers;
 }
 
-static int fill(struct trial *t, enum cuda_math math, size_t bytes) {
-    char *pattern = random_pattern(math);
-    cudaError_t code = cudaSuccess;
+// On the trial's stream: what runs there later finds it.
+static cudaError_t fill_from(const struct trial *t, const char *pattern, size_t bytes) {
+    char *memory = t->memory;
+    size_t done = MIN(PATTERN, bytes), more;
+    cudaError_t code = cudaMemcpyAsync(memory, pattern, done, cudaMemcpyHostToDevice, t->stream);
 
-    for (size_t at = 0; at < bytes && code == cudaSuccess; at += PATTERN)
-        code = cudaMemcpy((char *)t->memory + at, pattern, MIN(PATTERN, bytes - at),
-                          cudaMemcpyHostToDevice);
+    for (; done < bytes && code == cudaSuccess; done += more) {
+        more = MIN(done, bytes - done);
+        code = cudaMemcpyAsync(memory + done, memory, more, cudaMemcpyDeviceToDevice, t->stream);
+    }
+    return code == cudaSuccess ? cudaStreamSynchronize(t->stream) : code;
+}
+
+static int fill(const struct trial *t, enum cuda_math math, size_t bytes) {
+    char *pattern = random_pattern(math);
+    cudaError_t code = fill_from(t, pattern, bytes);
+
     free(pattern);
     return code == cudaSuccess ? ERR_OK : cuda_error(ERR_DEVICE, "filling a trial's memory", code);
 }
@@ -92,8 +102,8 @@ static int trial_init(struct trial *t, const struct cuda_problem *p, size_t work
     int err = fill(t, p->site.math, at);
     if (err)
         return err;
-    CUDA(ERR_DEVICE, cudaEventCreate(&t->from));
-    CUDA(ERR_DEVICE, cudaEventCreate(&t->to));
+    for (int i = 0; i <= REPETITIONS; i++)
+        CUDA(ERR_DEVICE, cudaEventCreate(&t->between[i]));
     operands[0] = t->memory;
     operands[1] = operands[0] + aligned(sizes[0] * element);
     operands[2] = operands[1] + aligned(sizes[1] * element);
@@ -104,10 +114,9 @@ static int trial_init(struct trial *t, const struct cuda_problem *p, size_t work
 static void trial_fini(struct trial *t) {
     if (t->pack)
         (void)cudnnBackendDestroyDescriptor(t->pack);
-    if (t->from)
-        (void)cudaEventDestroy(t->from);
-    if (t->to)
-        (void)cudaEventDestroy(t->to);
+    for (int i = 0; i <= REPETITIONS; i++)
+        if (t->between[i])
+            (void)cudaEventDestroy(t->between[i]);
     (void)cudaFree(t->memory);
 }
 
@@ -118,8 +127,10 @@ static int record(const struct trial *t, const struct cuda_built *plan, cudaGrap
 
     *ret = NULL;
     // Once outside: modules are loaded at their first use.
-    if (cudnnBackendExecute(t->target->handle, plan->object, t->pack) != CUDNN_STATUS_SUCCESS)
+    if (cudnnBackendExecute(t->target->handle, plan->object, t->pack) != CUDNN_STATUS_SUCCESS) {
+        (void)cudaGetLastError(); // another engine will do
         return ERR_OK;
+    }
     CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
     CUDA(ERR_DEVICE, cudaStreamBeginCapture(t->stream, cudaStreamCaptureModeThreadLocal));
     good = true;
@@ -135,15 +146,31 @@ static int record(const struct trial *t, const struct cuda_built *plan, cudaGrap
     return ERR_OK;
 }
 
-static int repeat(const struct trial *t, cudaGraphExec_t graph, float *ret_ms) {
-    float ms;
+// A device that had nothing to do runs slowly at first.
+static int warm(const struct trial *t, cudaGraphExec_t graph) {
+    int64_t end_us = now_us() + WARM_US;
 
-    CUDA(ERR_DEVICE, cudaEventRecord(t->from, t->stream));
+    while (now_us() < end_us) {
+        CUDA(ERR_DEVICE, cudaGraphLaunch(graph, t->stream));
+        CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
+    }
+    return ERR_OK;
+}
+
+// `count` repetitions, behind one that does not count: a graph's first launch carries it to the
+// device, and while that one runs the others are issued, so that none waits for the host.
+static int repeat(const struct trial *t, cudaGraphExec_t graph, int count, float *ret_ms) {
     CUDA(ERR_DEVICE, cudaGraphLaunch(graph, t->stream));
-    CUDA(ERR_DEVICE, cudaEventRecord(t->to, t->stream));
-    CUDA(ERR_DEVICE, cudaEventSynchronize(t->to));
-    CUDA(ERR_DEVICE, cudaEventElapsedTime(&ms, t->from, t->to));
-    *ret_ms = ms / INNER;
+    CUDA(ERR_DEVICE, cudaEventRecord(t->between[0], t->stream));
+    for (int i = 0; i < count; i++) {
+        CUDA(ERR_DEVICE, cudaGraphLaunch(graph, t->stream));
+        CUDA(ERR_DEVICE, cudaEventRecord(t->between[i + 1], t->stream));
+    }
+    CUDA(ERR_DEVICE, cudaEventSynchronize(t->between[count]));
+    for (int i = 0; i < count; i++) {
+        CUDA(ERR_DEVICE, cudaEventElapsedTime(&ret_ms[i], t->between[i], t->between[i + 1]));
+        ret_ms[i] /= INNER;
+    }
     return ERR_OK;
 }
 
@@ -153,23 +180,30 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+static float median(int count, float *ms) {
+    qsort(ms, (size_t)count, sizeof *ms, by_value);
+    return ms[count / 2];
+}
+
 // INFINITY for what is left out; trials that are slower than `best` may end early.
 static int measure(const struct trial *t, const struct cuda_built *plan, float best,
                    float *ret_ms) {
-    float ms[REPETITIONS], first = 0;
+    float ms[REPETITIONS];
     cudaGraphExec_t graph;
     int err = record(t, plan, &graph);
 
     *ret_ms = INFINITY;
     if (err || !graph)
         return err;
-    err = repeat(t, graph, &first);
-    for (int i = 0; i < REPETITIONS && !err && first < HOPELESS * best; i++)
-        err = repeat(t, graph, &ms[i]);
-    if (!err && first < HOPELESS * best) {
-        qsort(ms, REPETITIONS, sizeof *ms, by_value);
-        *ret_ms = ms[REPETITIONS / 2];
-    }
+    if (isinf(best))
+        err = warm(t, graph);
+    if (!err)
+        err = repeat(t, graph, FIRST, ms);
+    bool hopeless = !err && MIN(ms[0], ms[FIRST - 1]) >= HOPELESS * best;
+    if (!err && !hopeless)
+        err = repeat(t, graph, REPETITIONS, ms);
+    if (!err && !hopeless)
+        *ret_ms = median(REPETITIONS, ms);
     (void)cudaGraphExecDestroy(graph); // it has run
     return err;
 }
