@@ -309,10 +309,79 @@ static void capture_that_leaves_work_behind_is_refused(void **state) {
     streams_open(&s);
     succeed(cudaStreamBeginCapture(s.a, cudaStreamCaptureModeThreadLocal));
     issue(&s, true); // b is not joined
-    assert_int_equal(cudaStreamSynchronize(s.a), cudaErrorStreamCaptureUnsupported);
     assert_int_equal(cudaStreamEndCapture(s.a, &graph), cudaErrorStreamCaptureUnjoined);
     (void)cudaGetLastError(); // as expected
     streams_close(&s);
+}
+
+static void waiting_in_a_capture_ends_it(void **state) {
+    struct streams s;
+    cudaGraph_t graph;
+
+    streams_open(&s);
+    succeed(cudaStreamBeginCapture(s.a, cudaStreamCaptureModeThreadLocal));
+    assert_int_equal(cudaStreamSynchronize(s.a), cudaErrorStreamCaptureUnsupported);
+    assert_int_equal(cudaStreamEndCapture(s.a, &graph), cudaErrorStreamCaptureInvalidated);
+    (void)cudaGetLastError(); // as expected
+    streams_close(&s);
+}
+
+static void faults_come_when_they_are_asked_for(void **state) {
+    int objects = cuda_host_objects();
+    void *memory;
+    size_t unused, total;
+
+    cuda_host_machine("gpu 8.6 2 small\nothers 0.5\nfail cudaMalloc 2 2");
+    succeed(cudaMalloc(&memory, 1 << 20));
+    assert_int_equal(cuda_host_objects(), objects + 1);
+    succeed(cudaFree(memory));
+    assert_int_equal(cudaMalloc(&memory, 1), cudaErrorMemoryAllocation);
+    assert_string_equal(cuda_host_failed_call(), "cudaMalloc");
+    assert_int_equal(cudaMalloc(&memory, 2 << 20), cudaErrorMemoryAllocation); // others have some
+    succeed(cudaMemGetInfo(&unused, &total));
+    assert_int_equal(total - unused, 1 << 19);
+    succeed(cudaMalloc(&memory, 1 << 20));
+    cuda_host_machine("fail kernel 1 719");
+    succeed(cudaMemset(memory, 1, 1 << 20));
+    assert_null(cuda_host_failed_call());
+    assert_int_equal(cuda_host_calls(), 1);
+    cuda_host_machine("fail any 2 700 stays");
+    succeed(cudaMemset(memory, 1, 1 << 20));
+    assert_int_equal(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
+    assert_int_equal(cudaMemset(memory, 1, 1 << 20), cudaErrorIllegalAddress);
+    assert_int_equal(cudaFree(memory), cudaErrorIllegalAddress);
+    assert_int_equal(cuda_host_objects(), objects);
+    cuda_host_machine(NULL);
+    succeed(cudaDeviceSynchronize());
+}
+
+static void environment_chooses_devices(void **state) {
+    static const struct {
+        const char *list;
+        int count;
+        const char *first;
+    } cases[] = {{"1,0", 2, "b"}, {"2", 1, "c"},    {"0,7,1", 1, "a"}, {"", 0, NULL},
+                 {"-1", 0, NULL}, {"1,1", 0, NULL}, {"0,1,2", 3, "a"}};
+    struct cudaDeviceProp p;
+    int count;
+
+    cuda_host_machine("driver 13000\ngpu 8.0 1 a\ngpu 8.9 1 b\ngpu 9.0 1 c");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", cases[i].list, 1), 0);
+        assert_int_equal(cudaGetDeviceCount(&count), cases[i].count ? 0 : cudaErrorNoDevice);
+        assert_int_equal(count, cases[i].count);
+        assert_int_equal(cudaSetDevice(count), cudaErrorInvalidDevice);
+        if (cases[i].first) {
+            succeed(cudaGetDeviceProperties(&p, 0));
+            assert_string_equal(p.name, cases[i].first);
+        }
+    }
+    assert_int_equal(unsetenv("CUDA_VISIBLE_DEVICES"), 0);
+    cuda_host_machine("driver 12090");
+    assert_int_equal(cudaGetDeviceCount(&count), cudaErrorInsufficientDriver);
+    cuda_host_machine(NULL);
+    succeed(cudaGetDeviceCount(&count));
+    (void)cudaGetLastError(); // as expected
 }
 
 int main(void) {
@@ -326,6 +395,9 @@ int main(void) {
         cmocka_unit_test(missing_wait_shows_in_other_orders),
         cmocka_unit_test(graph_keeps_the_captured_order),
         cmocka_unit_test(capture_that_leaves_work_behind_is_refused),
+        cmocka_unit_test(waiting_in_a_capture_ends_it),
+        cmocka_unit_test(faults_come_when_they_are_asked_for),
+        cmocka_unit_test(environment_chooses_devices),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 // meaning; what is not here is not used. Misuse that a device would let pass or punish later ends
 // the process with a text: divergence at a barrier, a wait that nothing ends, accesses out of
 // bounds (guard pages), a copy that leaves its allocation, an operation on a stream whose capture
-// has to see it. Fresh memory is poison: every byte 0xff, a NaN in float, double and bfloat16.
+// has to see it, a stream destroyed in a capture. Fresh memory is poison: every byte 0xff, a NaN in float, double and bfloat16.
 #ifndef CUDA_RUNTIME_API_H
 #define CUDA_RUNTIME_API_H
 
@@ -31,6 +31,22 @@ void cuda_host_order(uint64_t seed);
 void cuda_host_sample(unsigned blocks);
 // The device that the functions below describe; 0: the compute capability of the newest.
 void cuda_host_device(int major, int minor);
+// The whole machine, one thing a line; NULL is the first two lines. A text without a gpu and
+// without a driver gets the usual one. It heals what was lost, and begins to count anew. In another
+// process: the text of the file that CUDA_HOST_MACHINE in the environment names.
+//   driver 13000                   the newest CUDA that the driver knows; 0: there is none
+//   gpu 9.0 16384 NAME             compute capability, MiB of memory; in this order from 0 on
+//   others 512                     MiB of the gpu's memory that others hold
+//   fail cudaGraphLaunch 3 719 stays   the third call of that function returns 719; `stays`: and
+//                                  all calls after it, as with a context that is lost. "any": any
+//                                  function; "kernel": the third kernel that runs, heard of later
+//   then FILE                      when that has happened, FILE takes the place of the text's file
+void cuda_host_machine(const char *text);
+// Calls since then of functions that can fail; the one that was made to fail, NULL if none was.
+uint64_t cuda_host_calls(void);
+const char *cuda_host_failed_call(void);
+// Allocations, streams, events and graphs that were not given back.
+int cuda_host_objects(void);
 // Kernels launched since the start, replays counted.
 uint64_t cuda_host_launches(void);
 // For kernels that are not CUDA's: `run` with a copy of `args`, in the order of the stream,
@@ -55,6 +71,7 @@ enum {
     cudaErrorStreamCaptureUnsupported = 900,
     cudaErrorStreamCaptureInvalidated = 901,
     cudaErrorStreamCaptureUnjoined = 904,
+    cudaErrorCapturedEvent = 907,
     cudaErrorUnknown = 999,
 };
 const char *cudaGetErrorString(cudaError_t error);

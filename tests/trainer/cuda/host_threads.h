@@ -41,7 +41,7 @@ cudaError_t cuda_host_launch(const char *name, void (*run)(const void *args), co
                              size_t bytes, struct dim3 grid, struct dim3 block, size_t shared_bytes,
                              cudaStream_t stream);
 
-// Of host_runtime.c: `shuffle` is cuda_host_order's seed. Runs the whole grid now.
+// Of the runtime (host_runtime.h): `seed` is cuda_host_order's seed. Runs the whole grid now.
 struct cuda_host_grid {
     const char *name;
     void (*run)(const void *args);
