@@ -451,18 +451,16 @@ int checkpoint_retain(const char *root, const struct state *s, int keep, int kee
 
 // ---- finding ----
 
-static int check_digest(const char *folder, const struct state_file *f) {
-    char path[CHECKPOINT_PATH], hex[65];
+static int check_digest(const char *path, const char *want) {
+    char hex[65];
     uint8_t digest[32];
     uint64_t size;
-    int err;
+    int err = digest_file(path, digest, &size);
 
-    join(path, folder, f->name);
-    err = digest_file(path, digest, &size);
     if (err)
         return err;
     digest_hex(digest, hex);
-    if (strcmp(hex, f->digest) != 0)
+    if (strcmp(hex, want) != 0)
         return err_set(ERR_FORMAT, "'%s' has been changed or damaged: its digest does not hold",
                        path);
     return ERR_OK;
@@ -482,7 +480,8 @@ static int check_whole(const char *folder, uint64_t step, struct state *ret_stat
     if (!state_digest(&s, OPTIMIZER_FILE))
         return err_set(ERR_FORMAT, "state.json does not name " OPTIMIZER_FILE);
     for (int i = 0; i < s.n_files; i++) {
-        err = check_digest(folder, &s.files[i]);
+        join(path, folder, s.files[i].name);
+        err = check_digest(path, s.files[i].digest);
         if (err)
             return err;
     }
@@ -605,34 +604,36 @@ int checkpoint_load(const char *path, struct model_net *const *nets, int n_nets)
     return err;
 }
 
-static int check_net_digest(const char *folder, const char *name) {
-    char path[CHECKPOINT_PATH];
-    struct state_file f = {0};
+static int check_beside(const char *path, const char *name, const char *state_path) {
     struct state s;
-    const char *digest;
-    int err;
+    int err = state_load(state_path, &s);
 
-    join(path, folder, "state.json");
-    if (!fs_exists(path))
-        return ERR_OK;
-    err = state_load(path, &s);
     if (err)
         return err;
-    digest = state_digest(&s, name);
-    if (!digest)
-        return err_set(ERR_FORMAT, "'%s' does not name %s", path, name);
-    (void)text_copy(f.name, sizeof f.name, name);       // fits
-    (void)text_copy(f.digest, sizeof f.digest, digest); // fits
-    return check_digest(folder, &f);
+    const char *digest = state_digest(&s, name);
+    return digest ? check_digest(path, digest)
+                  : err_set(ERR_FORMAT, "'%s' does not name %s", state_path, name);
+}
+
+int checkpoint_check_file(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? xasprintf("%.*s", (int)(name - path), path) : xstrdup("./");
+    char *beside = xasprintf("%sstate.json", folder);
+    int err = fs_exists(beside) ? check_beside(path, name, beside) : ERR_OK;
+
+    free(folder);
+    free(beside);
+    return err;
 }
 
 int checkpoint_load_net(const char *path, struct model_net *net) {
     struct file_of_tensors *file = xcalloc(1, sizeof *file);
-    char name[64];
+    char name[64], whole[CHECKPOINT_PATH];
     int err;
 
     net_file(net, name);
-    err = check_net_digest(path, name);
+    join(whole, path, name);
+    err = checkpoint_check_file(whole);
     want_net(net, file);
     if (!err)
         err = open_file(path, name, file);

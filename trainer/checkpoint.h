@@ -79,7 +79,11 @@ int checkpoint_find(const char *root, const struct checkpoint_refusals *refusals
 // ERR_MISMATCH names what differs in another architecture; ERR_IO, ERR_FORMAT.
 int checkpoint_load(const char *path, struct model_net *const *nets, int n_nets);
 
-// The weights of one net, its file's digest checked if state.json is there.
+// Compares a file with its digest in the state.json beside it; where there is none, the file is of
+// imported weights or somebody else's, and good. ERR_IO; ERR_FORMAT: it differs, or is not named.
+int checkpoint_check_file(const char *path);
+
+// The weights of one net, its file checked so.
 int checkpoint_load_net(const char *path, struct model_net *net);
 
 #endif

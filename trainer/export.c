@@ -20,10 +20,10 @@
 static const char help[] =
     "export - a trained net as a file for other programs\n"
     "\n"
-    "  export --run DIR --format safetensors|onnx [options] OUT\n"
+    "  export --run RUN --format safetensors|onnx [options] OUT\n"
     "  export --weights FILE --format safetensors|onnx [options] OUT\n"
     "\n"
-    "  --run DIR         folder of the run (runs/NAME)\n"
+    "  --run RUN         the run: its NAME through ./pipeline, else its folder (runs/NAME)\n"
     "  --step S          of a checkpoint, or best; default: the latest\n"
     "  --direction D     AtoB or BtoA: that generator; default: the run's direction\n"
     "  --net NAME        another net: D_A, D_B, ... (safetensors only), or G_A where the run has\n"
@@ -107,38 +107,6 @@ static int read_arguments(int argc, char **argv, struct request *r) {
 
 // ---- which file ----
 
-static int find_folder(const struct request *r, char ret[CHECKPOINT_PATH]) {
-    char root[CHECKPOINT_PATH - 64], *end;
-    if (snprintf(root, sizeof root, "%s/checkpoints", r->run) >= (int)sizeof root)
-        return err_set(ERR_USAGE, "the path '%s' is too long", r->run);
-    if (!r->step || !strcmp(r->step, "best")) {
-        (void)snprintf(ret, CHECKPOINT_PATH, "%s/%s", root, r->step ? "best" : "latest"); // fits
-    } else {
-        unsigned long long step = strtoull(r->step, &end, 10);
-        if (r->step[0] < '0' || r->step[0] > '9' || *end)
-            return err_set(ERR_USAGE, "--step is a number or best, not '%s'", r->step);
-        checkpoint_path(root, step, ret);
-    }
-    if (!fs_is_dir(ret))
-        return err_set(ERR_IO, "there is no checkpoint '%s'; trainer.keep says how many stay", ret);
-    return ERR_OK;
-}
-
-// G_A translates in the run's direction, whichever that is. As translate does, its average if there
-// is one.
-static int generator_of(const struct request *r, const char **ret_net) {
-    struct config *config;
-    char *conf = xasprintf("%s/pipeline.conf", r->run);
-    int err = config_load_effective(conf, &config);
-    free(conf);
-    if (err)
-        return err;
-    bool back = r->direction && strcmp(r->direction, config->top.direction) != 0;
-    *ret_net = back ? "G_B" : "G_A";
-    config_free(config);
-    return ERR_OK;
-}
-
 // ERR_AGAIN: there is none.
 static int find_average(const char *folder, const char *net, char ret[SOURCES_PATH]) {
     char name[16];
@@ -148,18 +116,33 @@ static int find_average(const char *folder, const char *net, char ret[SOURCES_PA
                                                    : err;
 }
 
-static int find_file(const struct request *r, char ret[SOURCES_PATH]) {
-    char folder[CHECKPOINT_PATH];
-    const char *net = r->net;
-    int err = find_folder(r, folder);
-    if (!err && !net)
-        err = generator_of(r, &net);
+// G_A translates in the run's direction, whichever that is. As translate does, its average if there
+// is one.
+static int find_generator(const struct request *r, const char *folder, char ret[SOURCES_PATH]) {
+    struct config *config;
+    char *conf = xasprintf("%s/pipeline.conf", r->run);
+    int err = config_load_effective(conf, &config);
+    free(conf);
     if (err)
         return err;
-    if (!r->net && !find_average(folder, net, ret))
-        return ERR_OK;
-    err = sources_find(folder, net, ret);
-    return err == ERR_AGAIN ? err_set(ERR_IO, "there is no %s in '%s'", net, folder) : err;
+    bool back = r->direction && strcmp(r->direction, config->top.direction) != 0;
+    const char *net = back ? "G_B" : "G_A";
+    err = find_average(folder, net, ret);
+    if (err == ERR_AGAIN)
+        err = sources_generator(folder, net, config->top.direction, ret);
+    config_free(config);
+    return err;
+}
+
+static int find_file(const struct request *r, char ret[SOURCES_PATH]) {
+    char folder[CHECKPOINT_PATH];
+    int err = sources_checkpoint(r->run, r->step, folder);
+    if (err)
+        return err;
+    if (!r->net)
+        return find_generator(r, folder, ret);
+    err = sources_find(folder, r->net, ret);
+    return err == ERR_AGAIN ? err_set(ERR_DATA, "there is no %s in '%s'", r->net, folder) : err;
 }
 
 // ---- the whole ----
@@ -169,13 +152,13 @@ static int write_out(const struct request *r, struct weights *w) {
     char text[200];
     int err = recognise(w, &net);
     if (err)
-        return err;
+        return weights_unusable(err);
     bool onnx = !strcmp(r->format, "onnx");
     if (onnx && net.role != RECOGNISED_GENERATOR)
         return err_set(ERR_USAGE, "--format onnx is for generators, not for '%s'", weights_path(w));
     err = onnx ? onnx_write(w, &net, r->running, r->out) : rewrite(w, &net, r->out);
-    if (err)
-        return err;
+    if (err) // one of format is of what was read
+        return err == ERR_FORMAT ? weights_unusable(err) : err;
     recognised_text(&net, text, sizeof text);
     printf("%s: %s\n", r->out, text);
     return ERR_OK;
@@ -184,11 +167,14 @@ static int write_out(const struct request *r, struct weights *w) {
 static int run(const struct request *r) {
     char path[SOURCES_PATH];
     struct weights *w;
+    const char *from = r->run ? path : r->weights;
     int err = r->run ? find_file(r, path) : ERR_OK;
     if (!err)
-        err = weights_open(r->run ? path : r->weights, &w);
+        err = checkpoint_check_file(from);
+    if (!err)
+        err = weights_open(from, &w);
     if (err)
-        return err;
+        return weights_unusable(err);
     err = write_out(r, w);
     weights_close(w);
     return err;

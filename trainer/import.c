@@ -27,9 +27,10 @@
 static const char help[] =
     "import - makes a run of weights that were trained elsewhere\n"
     "\n"
-    "  import --run DIR [NET=]FILE..    weights as a run that `translate` can use\n"
+    "  import --run RUN [NET=]FILE..    weights as a run that `translate` can use\n"
     "  import --look FILE..             only says what they are\n"
     "\n"
+    "  RUN       its NAME through ./pipeline, else the folder to make (runs/NAME)\n"
     "  NET       G_A, G_B, D_A or D_B; default: what the file's name says, or else G_A for a\n"
     "            generator and D_A for a discriminator\n"
     "  FILE      of torch.save or safetensors; FILE#NAME chooses one of several state dicts.\n"
@@ -92,15 +93,14 @@ static int take_folder(struct import *m, const char *folder) {
 
 // Where neither the caller nor the name says it.
 static int guess_net(const char *path, int *ret_net) {
-    struct weights *w;
+    struct weights *w = NULL;
     struct recognised r;
     int err = weights_open(path, &w);
-    if (err)
-        return err;
-    err = recognise(w, &r);
+    if (!err)
+        err = recognise(w, &r);
     weights_close(w);
     *ret_net = !err && r.role == RECOGNISED_DISCRIMINATOR ? D_A : G_A;
-    return err;
+    return weights_unusable(err);
 }
 
 // "NET=FILE", a folder, or a file.
@@ -139,14 +139,16 @@ static void say(const struct source *s, const char *name) {
 static int open_source(struct source *s) {
     uint8_t digest[32];
     uint64_t size;
-    int err = weights_open(s->path, &s->weights);
+    int err = checkpoint_check_file(s->path);
+    if (!err)
+        err = weights_open(s->path, &s->weights);
     if (!err)
         err = recognise(s->weights, &s->net);
     if (!err)
         err = digest_file(weights_path(s->weights), digest, &size);
     if (!err)
         digest_hex(digest, s->digest);
-    return err;
+    return weights_unusable(err);
 }
 
 static bool is_role(const struct source *s, int net) {
@@ -257,6 +259,8 @@ static int write_nets(struct import *m) {
         (void)snprintf(path, sizeof path, "%s/%s.safetensors", folder, own_name(m, i)); // fits
         err = rewrite(m->nets[i].weights, &m->nets[i].net, path);
     }
+    if (err == ERR_FORMAT) // of what was read
+        err = weights_unusable(err);
     return err ? err : checkpoint_commit(root, folder, 0);
 }
 
@@ -371,9 +375,9 @@ int main(int argc, char **argv) {
     if (err && err != ERR_STOPPED)
         log_line("%s", err_text());
     else if (!err && m.run)
-        printf("run %s: use it with `translate --run NAME`, or begin with it: `up --set "
+        printf("run %s: use it with `translate --run %s`, or begin with it: `up --set "
                "trainer.init_from=%s`\n",
-               run_name(&m), m.run);
+               run_name(&m), run_name(&m), m.run);
     import_fini(&m);
     return err_exit_code(err);
 }

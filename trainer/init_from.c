@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint.h"
 #include "digest.h"
 #include "err.h"
 #include "fs.h"
@@ -46,16 +47,17 @@ static int digest_of(const char *path, char ret[65]) {
 }
 
 static int load_net(const char *path, struct model_net *net, struct state_init *ret) {
-    struct weights *w;
-    int err = weights_open(path, &w);
-    if (err)
-        return err;
-    err = weights_load(w, net);
+    struct weights *w = NULL;
+    int err = checkpoint_check_file(path);
+    if (!err)
+        err = weights_open(path, &w);
+    if (!err)
+        err = weights_load(w, net);
     if (!err)
         err = digest_of(path, ret->digest);
     weights_close(w);
     (void)text_copy(ret->net, sizeof ret->net, net->name); // short
-    return err ? err_prefix(err, "trainer.init_from, %s", net->name) : ERR_OK;
+    return err ? err_prefix(weights_unusable(err), "trainer.init_from, %s", net->name) : ERR_OK;
 }
 
 int init_from_load(const char *where, struct model_net *const *nets, int n_nets, struct state *s,

@@ -11,8 +11,8 @@
 #include "state.h"
 
 // Fills the nets for which `where` has weights; s->init says which. `told` is called for each with
-// the file's path; may be NULL. ERR_DATA: there is none; ERR_MISMATCH names the file, the net and
-// the first tensor that differs; as weights_open and weights_load.
+// the file's path; may be NULL. ERR_DATA: there is none, or one that cannot be read or is not
+// as its checkpoint says; ERR_MISMATCH names the file, the net and the first tensor that differs.
 int init_from_load(const char *where, struct model_net *const *nets, int n_nets, struct state *s,
                    void (*told)(void *context, const struct state_init *init, const char *path),
                    void *context);

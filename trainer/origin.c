@@ -1,6 +1,5 @@
 #include "origin.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "fs.h"
 #include "recognise.h"
 #include "setup.h"
+#include "sources.h"
 #include "util.h"
 #include "weights.h"
 
@@ -34,31 +34,10 @@ static int make(const struct net_options *net, const struct config_trainer *c,
 
 // ---- of a run or a checkpoint ----
 
-static int step_folder(const struct origin_request *r, char ret[CHECKPOINT_PATH]) {
-    char root[CHECKPOINT_PATH - 64];
-    char *end;
-
-    if (!fs_is_dir(r->run))
-        return err_set(ERR_IO, "there is no run '%s'", r->run);
-    if (snprintf(root, sizeof root, "%s/checkpoints", r->run) >= (int)sizeof root)
-        return err_set(ERR_USAGE, "the path '%s' is too long", r->run);
-    if (!r->step || !strcmp(r->step, "best")) {
-        (void)snprintf(ret, CHECKPOINT_PATH, "%s/%s", root, r->step ? "best" : "latest"); // fits
-    } else {
-        errno = 0;
-        unsigned long long step = strtoull(r->step, &end, 10);
-        if (r->step[0] < '0' || r->step[0] > '9' || *end || errno)
-            return err_set(ERR_USAGE, "--step is a number or best, not '%s'", r->step);
-        checkpoint_path(root, step, ret);
-    }
-    if (!fs_is_dir(ret))
-        return err_set(ERR_IO, "there is no checkpoint '%s'; trainer.keep says how many stay", ret);
-    return ERR_OK;
-}
-
 static int folder_of(const struct origin_request *r, char ret[CHECKPOINT_PATH]) {
     if (r->run)
-        return step_folder(r, ret);
+        return fs_is_dir(r->run) ? sources_checkpoint(r->run, r->step, ret)
+                                 : err_set(ERR_IO, "there is no run '%s'", r->run);
     if (!text_copy(ret, CHECKPOINT_PATH, r->checkpoint))
         return err_set(ERR_USAGE, "the path '%s' is too long", r->checkpoint);
     if (!fs_is_dir(ret))
@@ -123,7 +102,7 @@ static int load_checkpoint(const char *folder, const char *name, bool raw, struc
 }
 
 static int open_checkpoint(const struct origin_request *r, struct origin *o) {
-    char folder[CHECKPOINT_PATH];
+    char folder[CHECKPOINT_PATH], path[SOURCES_PATH];
     const char *name = NULL;
     int err = folder_of(r, folder);
 
@@ -134,6 +113,8 @@ static int open_checkpoint(const struct origin_request *r, struct origin *o) {
     free(conf);
     if (!err)
         err = choose_net(r, o->config, &name);
+    if (!err)
+        err = sources_generator(folder, name, o->config->top.direction, path);
     if (!err)
         err = resolve(r, o->config);
     if (err)
@@ -185,7 +166,9 @@ static int open_file(const struct origin_request *r, struct origin *o) {
     if (r->direction)
         return err_set(ERR_USAGE, "--direction: a file of weights holds one generator, which goes "
                                   "the one way that it was trained for");
-    int err = weights_open(r->weights, &w);
+    int err = checkpoint_check_file(r->weights);
+    if (!err)
+        err = weights_open(r->weights, &w);
     if (!err)
         err = open_recognised(r, w, o);
     weights_close(w);

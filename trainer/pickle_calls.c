@@ -27,6 +27,12 @@ static bool is_printable(const char *text, size_t size) {
     return true;
 }
 
+// Whether the name that comes next is the type of what torch.save(net) was given: the first name of
+// all, or, before PyTorch 1.6, the one of a persistent ('module', type, source's path, source).
+static bool is_module_s(const struct pickle *p) {
+    return p->n_stack == 0 || pickle_is_text(p, p->stack[p->n_stack - 1], "module");
+}
+
 int machine_push_name(struct pickle *p) {
     const char *module = "", *name = "";
     size_t module_size = 0, name_size = 0;
@@ -42,11 +48,15 @@ int machine_push_name(struct pickle *p) {
         return machine_push(p, machine_value(PICKLE_NAME, (uint32_t)i));
     if (!is_printable(module, module_size) || !is_printable(name, name_size))
         return machine_refuse(p, "it asks for a name that is none");
+    bool whole = is_module_s(p);
     return err_set(ERR_FORMAT,
-                   "%s: it asks for %.*s.%.*s, which is not needed for weights and is not run "
-                   "(GLOBAL at byte %u)",
-                   p->what, (int)MIN(module_size, TEXT_SHOWN), module,
-                   (int)MIN(name_size, TEXT_SHOWN), name, p->op);
+                   "%s: it %s %.*s.%.*s, %s: load it where it was made, and save net.state_dict() "
+                   "alone (GLOBAL at byte %u)",
+                   p->what, whole ? "holds a module saved whole, a" : "asks for",
+                   (int)MIN(module_size, TEXT_SHOWN), module, (int)MIN(name_size, TEXT_SHOWN), name,
+                   whole ? "with code that is not run here"
+                         : "which is not needed for weights and is not run here",
+                   p->op);
 }
 
 // ---- calls ----
@@ -141,8 +151,8 @@ int machine_reduce(struct pickle *p) {
 static int check_storage(const struct pickle *p, struct pickle_value id) {
     uint32_t n = id.kind == PICKLE_TUPLE ? machine_tuple_size(p, id) : 0;
     if (n && pickle_is_text(p, machine_item(p, id, 0), "module"))
-        return machine_refuse(
-            p, "it holds a whole module with its code; save its state_dict() instead");
+        return machine_refuse(p, "it holds a module saved whole: load it where it was made, and "
+                                 "save net.state_dict() alone");
     if ((n != 5 && n != 6) || !pickle_is_text(p, machine_item(p, id, 0), "storage") ||
         machine_item(p, id, 1).kind != PICKLE_NAME ||
         pickle_names[machine_item(p, id, 1).at].role != PICKLE_STORAGE_TYPE ||

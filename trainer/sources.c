@@ -3,7 +3,9 @@
 #include <ctype.h>
 #include <errno.h>
 #include <glob.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
@@ -53,6 +55,39 @@ int sources_find(const char *folder, const char *net, char ret_path[SOURCES_PATH
     if (err == ERR_AGAIN && (!strcmp(net, "G_A") || !strcmp(net, "D_A")))
         return find_exactly(folder, net[0] == 'G' ? "G" : "D", ret_path);
     return err;
+}
+
+int sources_generator(const char *folder, const char *net, const char *direction,
+                      char ret_path[SOURCES_PATH]) {
+    char path[SOURCES_PATH];
+    const char *other = strcmp(net, "G_B") != 0 ? "G_B" : "G_A";
+    int err = sources_find(folder, net, ret_path);
+    if (err != ERR_AGAIN)
+        return err;
+    if (sources_find(folder, other, path))
+        return err_set(ERR_DATA, "there is no %s in '%s'", net, folder);
+    bool forward = !strcmp(other, "G_A") == !strcmp(direction, "AtoB");
+    return err_set(ERR_DATA, "this run has no %s; it translates %s only", net,
+                   forward ? "AtoB" : "BtoA");
+}
+
+int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOINT_PATH]) {
+    char root[CHECKPOINT_PATH - 64], *end;
+    if (snprintf(root, sizeof root, "%s/checkpoints", run) >= (int)sizeof root)
+        return err_set(ERR_USAGE, "the path '%s' is too long", run);
+    if (!step || !strcmp(step, "best")) {
+        (void)snprintf(ret_path, CHECKPOINT_PATH, "%s/%s", root, step ? "best" : "latest"); // fits
+    } else {
+        errno = 0;
+        unsigned long long number = strtoull(step, &end, 10);
+        if (step[0] < '0' || step[0] > '9' || *end || errno)
+            return err_set(ERR_USAGE, "--step is a number or best, not '%s'", step);
+        checkpoint_path(root, number, ret_path);
+    }
+    return fs_is_dir(ret_path)
+               ? ERR_OK
+               : err_set(ERR_DATA, "there is no checkpoint '%s'; trainer.keep says how many stay",
+                         ret_path);
 }
 
 // ---- names ----

@@ -2,7 +2,7 @@
 #ifndef SOURCES_H
 #define SOURCES_H
 
-#include <stdbool.h>
+#include "checkpoint.h"
 
 #define SOURCES_PATH 4096
 
@@ -11,6 +11,15 @@
 // G_A where there is no G_A, and the other way round; so does D. ERR_AGAIN: there is none; ERR_IO;
 // ERR_DATA: several *_net_NET.pth.
 int sources_find(const char *folder, const char *net, char ret_path[SOURCES_PATH]);
+
+// The same for a generator that is needed. `direction`: which way G_A goes, "AtoB" or "BtoA".
+// ERR_DATA: there is none; tells which way the one that is there goes.
+int sources_generator(const char *folder, const char *net, const char *direction,
+                      char ret_path[SOURCES_PATH]);
+
+// The folder of a run's checkpoint: of a step, "best", or NULL for the latest. ERR_USAGE: no step;
+// ERR_DATA: there is no such checkpoint.
+int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOINT_PATH]);
 
 // The net that a file's name tells: "G_A" of "latest_net_G_A.pth"; G_A of "latest_net_G.pth", D_A
 // of one with D. NULL if it does not tell.

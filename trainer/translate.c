@@ -19,6 +19,7 @@
 #include "translation.h"
 #include "util.h"
 #include "version_text.h"
+#include "weights.h"
 
 // What reading ahead and writing behind may hold.
 #define IN_FLIGHT ((size_t)256 << 20)
@@ -26,11 +27,11 @@
 static const char help[] =
     "translate - translates pictures with a trained generator\n"
     "\n"
-    "  translate --run DIR [--step S] [--direction AtoB|BtoA] [options] IN OUT\n"
+    "  translate --run RUN [--step S] [--direction AtoB|BtoA] [options] IN OUT\n"
     "  translate --checkpoint DIR [--direction AtoB|BtoA] [options] IN OUT\n"
     "  translate --weights FILE [options] IN OUT\n"
     "\n"
-    "  --run DIR         folder of the run (runs/NAME)\n"
+    "  --run RUN         the run: its NAME through ./pipeline, else its folder (runs/NAME)\n"
     "  --step S          of a checkpoint, or best; default: the latest\n"
     "  --raw             the weights as trained, where the run also kept their average\n"
     "  --checkpoint DIR  a checkpoint's folder, also without its run\n"
@@ -305,8 +306,7 @@ static int translate_listing(const struct request *r, const struct listing *list
 
 // Weights that cannot be read fail as a whole, not as some of the pictures do.
 static int open_origin(const struct request *r, struct origin *ret) {
-    int err = origin_open(&r->origin, ret);
-    return err == ERR_IO || err == ERR_FORMAT ? ERR_CONFIG : err;
+    return weights_unusable(origin_open(&r->origin, ret));
 }
 
 static int run(struct request *r) {

@@ -268,6 +268,11 @@ void weights_close(struct weights *w) {
     free(w);
 }
 
+int weights_unusable(int err) {
+    bool unusable = err == ERR_IO || err == ERR_FORMAT || err == ERR_SHAPE || err == ERR_LIMIT;
+    return unusable ? ERR_DATA : err;
+}
+
 // ---- looking ----
 
 const char *weights_path(const struct weights *w) {

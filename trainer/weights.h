@@ -46,6 +46,10 @@ struct weights;
 int weights_open(const char *path, struct weights **ret_weights);
 void weights_close(struct weights *w);
 
+// The error of a file that cannot be used, as one of data that cannot work: a program that was
+// given the file ends with 78. Others are passed on; the text stays.
+int weights_unusable(int err);
+
 const char *weights_path(const struct weights *w);
 int weights_count(const struct weights *w);
 // In the file's order. Lent until weights_close.

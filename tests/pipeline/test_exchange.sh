@@ -43,7 +43,7 @@ ok 'as they are' cmp "$LAST/G_B.safetensors" "$WORK/G_B.safetensors"
 ok 'of the best checkpoint too' ./pipeline export "${RUNS[@]}" --run source --step best --format safetensors "$WORK/best.safetensors"
 ok 'and as ONNX' ./pipeline export "${RUNS[@]}" --run source --format onnx "$WORK/G_A.onnx"
 ok 'a run that is not there is refused' refused 3 'no run nobody' ./pipeline export "${RUNS[@]}" --run nobody --format onnx "$WORK/x"
-ok 'a step that is not there is refused' refused 1 'no checkpoint' ./pipeline export "${RUNS[@]}" --run source --step 3 --format onnx "$WORK/x"
+ok 'a step that is not there is refused' refused 78 'no checkpoint' ./pipeline export "${RUNS[@]}" --run source --step 3 --format onnx "$WORK/x"
 ok 'a format that is none is refused' refused 2 'format is' ./pipeline export "${RUNS[@]}" --run source --format tiff "$WORK/x"
 
 ok 'weights become a run' ./pipeline import "${RUNS[@]}" --run brought "$WORK/G_A.safetensors" "$WORK/G_B.safetensors"
@@ -54,8 +54,32 @@ for direction in AtoB BtoA; do
     ok "both the same" cmp "$WORK/source-$direction.png" "$WORK/brought-$direction.png"
 done
 ok 'imported twice is refused' refused 78 'choose another name' ./pipeline import "${RUNS[@]}" --run brought "$WORK/G_A.safetensors"
-ok 'ONNX is not imported' refused 1 'ONNX' ./pipeline import "${RUNS[@]}" --run other "$WORK/G_A.onnx"
+ok 'ONNX is not imported' refused 78 'ONNX' ./pipeline import "${RUNS[@]}" --run other "$WORK/G_A.onnx"
 ok 'a refused import leaves nothing' test ! -e "$WORK/runs/other"
+ok 'one generator becomes a run' ./pipeline import "${RUNS[@]}" --run one "$WORK/G_A.safetensors"
+ONE_WAY='this run has no G_B; it translates AtoB only'
+ok 'it translates one way' refused 78 "$ONE_WAY" ./pipeline translate "${RUNS[@]}" --run one --direction BtoA "$PICTURE" "$WORK/x.png"
+ok 'and is exported one way' refused 78 "$ONE_WAY" ./pipeline export "${RUNS[@]}" --run one --direction BtoA --format onnx "$WORK/x"
+
+# Damaged files: 78 everywhere, from whoever reads them.
+cp -r "$WORK/runs/source" "$WORK/runs/damaged"
+DAMAGED=$WORK/runs/damaged/checkpoints/latest/G_A.safetensors
+printf 'x' | dd of="$DAMAGED" bs=1 seek=$(($(stat -c %s "$DAMAGED") - 2)) conv=notrunc status=none
+head -c 5000 "$WORK/G_A.safetensors" >"$WORK/cut.safetensors"
+for how in "export --run damaged --format onnx $WORK/x" "export --run damaged --format safetensors $WORK/x" \
+    "translate --run damaged $PICTURE $WORK/x.png" "import --run other $DAMAGED" \
+    "import --look $DAMAGED" "translate --weights $DAMAGED $PICTURE $WORK/x.png"; do
+    # Words without spaces.
+    # shellcheck disable=SC2086
+    ok "a changed checkpoint is refused: ${how%% "$WORK"*}" refused 78 'its digest does not hold' ./pipeline $how "${RUNS[@]}"
+done
+for how in "import --run other $WORK/cut.safetensors" "import --look $WORK/cut.safetensors" \
+    "translate --weights $WORK/cut.safetensors $PICTURE $WORK/x.png"; do
+    # shellcheck disable=SC2086
+    ok "a cut file is refused: ${how%% "$WORK"*}" refused 78 'cut.safetensors' ./pipeline $how "${RUNS[@]}"
+done
+ok 'a cut file is not exported' refused 78 'cut.safetensors' "$BUILD/bin/export" --weights "$WORK/cut.safetensors" --format onnx "$WORK/x"
+ok 'what is refused leaves nothing' test ! -e "$WORK/x" -a ! -e "$WORK/x.png" -a ! -e "$WORK/runs/other"
 small_conf brought
 ok 'an imported run is no training' refused 78 'trainer.init_from=' ./pipeline up --conf "$WORK/brought.conf" "${RUNS[@]}"
 
@@ -74,6 +98,8 @@ ok 'and no other net'\''s' test "$(sql "select group_concat(key) from param join
 small_conf wider
 ok 'what does not fit is refused with its first tensor' refused 78 'model.1.weight is [4,3,7,7] there and [6,3,7,7] here' \
     ./pipeline up --conf "$WORK/wider.conf" "${RUNS[@]}" --set trainer.ngf=6 --set "trainer.init_from=$WORK/G_A.safetensors"
+ok 'what is damaged is refused' refused 78 'its digest does not hold' \
+    ./pipeline up --conf "$WORK/wider.conf" "${RUNS[@]}" --set "trainer.init_from=$WORK/runs/damaged"
 ok 'what is not there is refused' refused 78 'no weights of G_A' \
     ./pipeline up --conf "$WORK/wider.conf" "${RUNS[@]}" --set "trainer.init_from=$WORK/data"
 

@@ -151,7 +151,10 @@ static void expect_refused(const char *name, const char *part) {
 
 static void refusals_say_what_is_wrong(void **state) {
     static const char *const cases[][2] = {
-        {"module_object", "torch_nets.Resnet"},
+        {"module_object", "a module saved whole, a torch_nets.Resnet"},
+        {"module_object", "save net.state_dict()"},
+        {"module_inside", "torch_nets.Resnet"},
+        {"module_inside", "save net.state_dict()"},
         {"expanded", "share a place"},
         {"nan", "element 0 of model.1.weight is not finite"},
         {"missing", "it has no model.7.weight"},

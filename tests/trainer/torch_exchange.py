@@ -283,6 +283,7 @@ def odd(folder, f="4"):
         put(stale, "stale")
         # refused
         put(torch_nets.make("resnet:6,f=" + f), "module_object")
+        put({"epoch": 3, "net": torch_nets.make("resnet:6,f=" + f)}, "module_inside")
         put({k: v.expand(2, *v.shape)[0].expand_as(v) if v.dim() != 1 else
              v[:1].expand(v.shape) for k, v in state.items()}, "expanded")
         put({**state, "model.1.weight": state["model.1.weight"] * float("nan")}, "nan")
