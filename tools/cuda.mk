@@ -2,18 +2,53 @@
 # made where nvcc and cuDNN are; and its emulation on the CPU for the tests, which needs neither.
 #
 #   make CUDA=0          no plugin            CUDA_HOME=DIR     where the toolkit is
-#   make CUDA_ARCHS=90   for sm_90 only       NVCC=FILE         its compiler
+#   make CUDA_ARCHS=90   for sm_90 only       CUDNN_HOME=DIR    where cuDNN is: DIR/include, DIR/lib
+#   NVCC=FILE            its compiler         PYTHON=FILE       whose wheel of cuDNN is looked for
+#
+# cuDNN is looked for in CUDA_HOME, /usr/local and /usr, then among python3's packages (the wheel
+# nvidia-cudnn-cu13, which PyTorch brings along).
 
-CUDA_ARCHS ?= 80 86 89 90
 NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
-CUDA_HOME ?= $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
-CUDA_LIB = $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
-CUDA_INCLUDE = -isystem $(CUDA_HOME)/include
-# The sanitizers know nothing of a GPU's memory.
-CUDA ?= $(if $(SAN),0,$(if $(NVCC),$(shell printf '\#include <cudnn.h>\n' | \
-    $(CC) -E $(CUDA_INCLUDE) - >/dev/null 2>&1 && echo 1 || echo 0),0))
+NVCC := $(NVCC)
+PYTHON ?= python3
+# The toolkit around nvcc, which may be called through a script or a link from elsewhere.
+CUDA_HOME ?= $(patsubst %/include/cuda_runtime_api.h,%,$(firstword $(wildcard $(addsuffix \
+    /include/cuda_runtime_api.h,$(patsubst %/bin/,%,$(dir $(realpath $(NVCC)))) /usr/local/cuda))))
+CUDA_HOME := $(CUDA_HOME)
+CUDA_LIB := $(firstword $(patsubst %/,%,$(dir $(wildcard $(addprefix $(CUDA_HOME)/,lib64/libcudart.so \
+    lib/libcudart.so targets/x86_64-linux/lib/libcudart.so)))))
 
-CUDA_OWN := -Itrainer/cuda -Itrainer -Icommon -I$(BUILD)
+# The folder of a cuDNN 9 below a home, and that of its header.
+cudnn_lib = $(firstword $(patsubst %/libcudnn.so.9,%,$(wildcard $(addsuffix /libcudnn.so.9,$1/lib64 \
+    $1/lib $1/lib/x86_64-linux-gnu $1/targets/x86_64-linux/lib))))
+cudnn_include = $(firstword $(patsubst %/cudnn.h,%,$(wildcard $(addsuffix /cudnn.h,$1/include \
+    $1/include/x86_64-linux-gnu $1/targets/x86_64-linux/include))))
+cudnn_in = $(firstword $(foreach h,$1,$(if $(call cudnn_lib,$h),$(if $(call cudnn_include,$h),$h))))
+cudnn_wheel = $(shell $(PYTHON) -c 'import importlib.util as i; \
+    print(*i.find_spec("nvidia.cudnn").submodule_search_locations)' 2>/dev/null)
+ifneq ($(NVCC),)
+CUDNN_HOME ?= $(or $(call cudnn_in,$(CUDA_HOME) /usr/local /usr),$(call cudnn_in,$(cudnn_wheel)))
+CUDNN_HOME := $(CUDNN_HOME)
+CUDNN_LIB := $(call cudnn_lib,$(CUDNN_HOME))
+CUDNN_INCLUDE := $(call cudnn_include,$(CUDNN_HOME))
+endif
+# gcc finds its own folders without being told, and in the right order only then.
+CUDA_INCLUDE = $(patsubst %,-isystem %,$(filter-out /usr/include /usr/local/include, \
+    $(CUDNN_INCLUDE) $(CUDA_HOME)/include))
+# cuDNN's parts lie beside it, where it looks for them. A wheel has no libcudnn.so.
+CUDA_LINK = -L$(CUDNN_LIB) -L$(CUDA_LIB) -Wl,-rpath,$(CUDNN_LIB) -Wl,-rpath,$(CUDA_LIB) \
+    -l:libcudnn.so.9 -lcudart
+# The sanitizers know nothing of a GPU's memory.
+CUDA ?= $(if $(SAN),0,$(if $(NVCC),$(if $(CUDA_LIB),$(if $(CUDNN_LIB),1,0),0),0))
+# On the machine that runs it, code for its own GPU suffices.
+CUDA_LOCAL := $(if $(filter gpu-check gpu-peers,$(MAKECMDGOALS)),$(filter-out 1_% 2_% 3_% 5_% 6_% 7_%, \
+    $(sort $(subst .,_,$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null)))))
+CUDA_ARCHS ?= $(or $(subst _,,$(CUDA_LOCAL)),80 86 89 90)
+
+# What `make gpu-pack` has put aside for a machine without Debian's packages.
+GPU_PACK := gpu-pack
+CUDA_OWN := -Itrainer/cuda -Itrainer -Icommon -I$(BUILD) \
+    $(if $(wildcard $(GPU_PACK)/include),-isystem $(GPU_PACK)/include)
 CUDA_KERNELS := $(wildcard trainer/cuda/*.cu)
 CUDA_SOURCES := $(wildcard trainer/cuda/*.c)
 # Where cuDNN has a stand-in.
@@ -35,21 +70,23 @@ NVCCFLAGS := -O3 -std=c++17 $(CUDA_GENCODE) -Xcompiler=-fPIC,-Wall,-Wextra,-Wno-
 $(BUILD)/cuda/%.o: %.cu $(BUILD)/cuda_flags
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) $(CUDA_OWN) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
-$(BUILD)/cuda/%.o: %.c $(BUILD)/flags
+$(BUILD)/cuda/%.o: %.c $(BUILD)/flags $(BUILD)/cuda_link
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fPIC $(CUDA_OWN) $(CUDA_INCLUDE) -c $< -o $@
-$(BUILD)/lib/device_cuda.so: $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS)
+$(BUILD)/lib/device_cuda.so: $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS) $(BUILD)/cuda_link
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -shared -o $@ $^ -L$(CUDA_LIB) -Wl,-rpath,$(CUDA_LIB) -lcudnn \
-	    -lcudart -lstdc++ -lm
+	$(CC) $(LDFLAGS) -shared -o $@ $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS) $(CUDA_LINK) -lstdc++ -lm
 -include $(wildcard $(BUILD)/cuda/*/*.d $(BUILD)/cuda/*/*/*.d)
 
 $(BUILD)/cuda_flags: FORCE
 	@mkdir -p $(BUILD)
 	@echo '$(NVCC) $(NVCCFLAGS)' | cmp -s - $@ || echo '$(NVCC) $(NVCCFLAGS)' > $@
+$(BUILD)/cuda_link: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(CUDA_INCLUDE) $(CUDA_LINK)' | cmp -s - $@ || echo '$(CUDA_INCLUDE) $(CUDA_LINK)' > $@
 $(BUILD)/no_cuda:
 	@mkdir -p $(BUILD)
-	@echo 'no nvcc or no cuDNN: build/lib/device_cuda.so is not built, device = "cuda" will not be there'
+	@echo 'no nvcc or no cuDNN 9: build/lib/device_cuda.so is not built, device = "cuda" will not be there'
 	@touch $@
 
 PLUGINS := $(if $(wildcard trainer/cuda/backend_cuda.c),$(if $(filter 1,$(CUDA)),$(BUILD)/lib/device_cuda.so,$(if $(filter command% environment%,$(origin CUDA))$(SAN),,$(BUILD)/no_cuda)))
@@ -99,16 +136,13 @@ $(CUDA_DESCRIBED): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer cuda_s
     $(if $(filter 1,$(CUDA)),cuda_conv cuda_engine cuda_error cuda_plans cuda_tune))
 ifeq ($(CUDA),1)
 $(CUDA_DESCRIBED).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
-$(CUDA_DESCRIBED): LIBS_trainer += -L$(CUDA_LIB) -Wl,-rpath,$(CUDA_LIB) -lcudnn -lcudart
+$(CUDA_DESCRIBED): LIBS_trainer += $(CUDA_LINK)
 endif
 
 # ---- gpu-check: needs gcc, nvcc, cuDNN and gpu-pack/ alone ----
 
-GPU_PACK := gpu-pack
-GPU_TRAINER := backend plugin text graph graph_backward graph_cut graph_order graph_penalty \
-    graph_place graph_run model model_average model_cut model_cyclegan model_gather model_pix2pix \
-    model_step model_translate nets net_forward net_layers net_params optimizer init penalty \
-    plateau schedule
+GPU_TRAINER := backend plugin text optimizer init penalty plateau schedule \
+    $(patsubst trainer/%.c,%,$(wildcard trainer/graph*.c trainer/model*.c trainer/net*.c))
 GPU_TESTS := golden_check golden_nets golden_run golden_small golden_training json reference_ops
 GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs plugin_path rng util) \
     $(patsubst %,$(BUILD)/gpu/trainer/%.o,$(GPU_TRAINER)) \
@@ -116,8 +150,7 @@ GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs plugin_path rng util)
     $(patsubst %.c,$(BUILD)/gpu/%.o,$(wildcard tests/gpu/*.c))
 $(BUILD)/gpu/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -O3 -fopenmp -Itests/gpu -Itests/trainer -Itrainer -Icommon -I$(BUILD) \
-	    -isystem $(GPU_PACK)/include -c $< -o $@
+	$(CC) $(CFLAGS) -O3 -fopenmp -Itests/gpu -Itests/trainer $(CUDA_OWN) -c $< -o $@
 $(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -rdynamic -fopenmp -ldl -lm
