@@ -1,8 +1,8 @@
 // gpu_check - numerics and speed of the engine on the local GPU. `make gpu-check` builds and runs
 // it; it needs gcc, nvcc, cuDNN and what `make gpu-pack` put into gpu-pack/.
 //
-//   gpu_check [--device cuda] [--golden FILE] [--small] [--only ops|golden|bits|speed]
-//            [--shape ARCH,SIZE,BATCH]
+//   gpu_check [--device cuda] [--golden FILE] [--small] [--only ops|golden|bits|speed|profile]
+//            [--shape ARCH,SIZE,BATCH] [--json FILE]
 //
 // Exit status 0 if every check held, 1 if one failed, 77 if there is no GPU.
 #include <stdarg.h>
@@ -51,6 +51,7 @@ static const struct {
     {"golden", "golden cases in fp32", gpu_golden},
     {"bits", "the same bits again", gpu_bits},
     {"speed", "steps: time, memory, rate", gpu_speed},
+    {"profile", "where a step's time goes", gpu_profile},
 };
 
 // Says which device it is; false if there is none.
@@ -71,7 +72,8 @@ static bool greet(const struct gpu_check *g) {
 
 static int usage(void) {
     (void)fprintf(stderr, "gpu_check [--device cuda] [--golden FILE] [--small] "
-                          "[--only ops|golden|bits|speed] [--shape ARCH,SIZE,BATCH]\n");
+                          "[--only ops|golden|bits|speed|profile] [--shape ARCH,SIZE,BATCH] "
+                          "[--json FILE]\n");
     return 2;
 }
 
@@ -89,6 +91,8 @@ int main(int argc, char **argv) {
             only = argv[++i];
         else if (strcmp(argv[i], "--shape") == 0 && i + 1 < argc)
             g.shape = argv[++i];
+        else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
+            g.json = argv[++i];
         else if (strcmp(argv[i], "--small") == 0)
             g.small = true;
         else

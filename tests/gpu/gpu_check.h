@@ -9,7 +9,8 @@
 struct gpu_check {
     const char *device; // "cuda", or "cuda-host" to try the program itself
     const char *golden; // packed cases; NULL: none
-    const char *shape;  // "resnet_9blocks,128,1": gpu_speed times this one alone; NULL: all
+    const char *shape;  // "resnet_9blocks,128,1": speed and profile of this one alone; NULL: of all
+    const char *json;   // gpu_speed's figures are appended to this file; NULL: nowhere
     bool small;         // small nets only: for the emulation, for compute-sanitizer
     int checks, failures, not_run;
 };
@@ -29,5 +30,7 @@ void gpu_golden(struct gpu_check *g);
 void gpu_bits(struct gpu_check *g);
 // Step time, memory and rate, the goals beside them.
 void gpu_speed(struct gpu_check *g);
+// The time of each op of a step beside what it could be.
+void gpu_profile(struct gpu_check *g);
 
 #endif

@@ -1,0 +1,154 @@
+// Where a step's time goes: each op by itself, beside what it could take at best.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "gpu_steps.h"
+#include "gpu_watch.h"
+#include "model_recipe.h"
+#include "util.h"
+
+#define TFLOPS 790.0 // of a large bf16 matrix product on an H200
+#define TBYTES 4.3   // a second, its memory
+#define STEPS 50
+#define ROWS 40 // of the table
+
+// The time of an op on a device that computes at TFLOPS and moves TBYTES, whichever takes longer.
+static double floor_us(const struct gpu_op *op) {
+    return MAX(op->flop / TFLOPS, op->bytes / TBYTES) * 1e-6;
+}
+
+static double total_us(const struct gpu_op *op) {
+    return op->calls * op->us;
+}
+
+static int by_total(const void *a, const void *b) {
+    double x = total_us(a), y = total_us(b);
+
+    return (x < y) - (x > y);
+}
+
+static void print_op(const struct gpu_op *op, double sum_us) {
+    double us = MAX(op->us, 1e-3);
+
+    printf("%-11s %-42s %5d %9.2f %9.3f %5.1f %%", op->name, op->shape, op->calls, op->us,
+           total_us(op) * 1e-3, 100 * total_us(op) / sum_us);
+    if (op->flop > 0)
+        printf("  %7.1f TFLOP/s %5.1f %%", op->flop / us * 1e-6, op->flop / us * 1e-4 / TFLOPS);
+    else
+        printf("  %7.1f GB/s    %5.1f %%", op->bytes / us * 1e-3, op->bytes / us * 1e-4 / TBYTES);
+    printf("  %8.2f\n", floor_us(op));
+}
+
+static void print_sums(const struct gpu_op *ops, int count) {
+    double us[2] = {0}, best[2] = {0};
+
+    for (int i = 0; i < count; i++) {
+        bool conv = ops[i].flop > 0;
+        us[conv] += total_us(&ops[i]);
+        best[conv] += ops[i].calls * floor_us(&ops[i]);
+    }
+    for (int conv = 1; conv >= 0; conv--)
+        printf("%-54s %25.3f ms, at best %.3f\n", conv ? "convolutions" : "own kernels and copies",
+               us[conv] * 1e-3, best[conv] * 1e-3);
+}
+
+static void print_table(struct gpu_op *ops, int count, double step_ms) {
+    double sum_us = 1e-9;
+    int calls = 0;
+
+    qsort(ops, (size_t)count, sizeof *ops, by_total);
+    for (int i = 0; i < count; i++) {
+        sum_us += total_us(&ops[i]);
+        calls += ops[i].calls;
+    }
+    printf("%-11s %-42s %5s %9s %9s %7s  %23s  %8s\n", "op", "shape", "calls", "us each", "ms",
+           "share", "rate, of the ceiling", "best us");
+    double rest_us = sum_us;
+    for (int i = 0; i < MIN(count, ROWS); i++) {
+        print_op(&ops[i], sum_us);
+        rest_us -= total_us(&ops[i]);
+    }
+    if (count > ROWS)
+        printf("%d kinds of ops more %62.3f %5.1f %%\n", count - ROWS, rest_us * 1e-3,
+               100 * rest_us / sum_us);
+    print_sums(ops, count);
+    printf("%d ops one after another: %.3f ms; the recorded step: %.3f ms; side by side the lanes "
+           "save %.0f %%\n",
+           calls, sum_us * 1e-3, step_ms, 100 * (1 - step_ms * 1e3 / sum_us));
+}
+
+// The step as it runs, in ms: the mean of STEPS that are issued ahead of the device.
+static int time_steps(struct model *m, const struct gpu_pictures *p, int steps, double *ret_ms) {
+    int err = ERR_OK;
+    int64_t begun = 0;
+
+    for (int i = -3; i < steps && !err; i++) {
+        if (i == 0)
+            err = model_wait(m);
+        if (i == 0)
+            begun = now_us();
+        if (!err)
+            err = gpu_step(m, p, i + 3);
+    }
+    if (!err)
+        err = model_wait(m);
+    *ret_ms = (double)(now_us() - begun) * 1e-3 / steps;
+    return err;
+}
+
+static int profile(const struct gpu_check *g, struct model *m, int n, int size) {
+    struct gpu_pictures p = gpu_pictures_new(n, size);
+    struct gpu_watch *w = gpu_watch_open(m->device, true, g->small ? 2 : 20);
+    const struct gpu_op *found;
+    double ms = 0;
+    int err = model_init(m, "normal", 0.02, 1);
+
+    if (!err)
+        err = model_shape(m, n, size, size, size, size);
+    if (!err)
+        err = gpu_step(m, &p, 0);
+    int count = gpu_watch_ops(w, &found);
+    struct gpu_op *ops = xcalloc((size_t)count + 1, sizeof *ops);
+    memcpy(ops, found, (size_t)count * sizeof *ops);
+    gpu_watch_close(w);
+    if (!err)
+        err = time_steps(m, &p, g->small ? 2 : STEPS, &ms);
+    if (!err)
+        print_table(ops, count, ms);
+    free(ops);
+    free(p.x);
+    return err;
+}
+
+static void profile_shape(struct gpu_check *g, const char *arch, int size, int n) {
+    struct model_options o = gpu_options(g, arch, g->small ? 4 : 64, "bf16");
+    struct model *m = NULL;
+    int err = model_new(&o, &m);
+
+    printf("bf16 %dx%d %s batch %d\n", size, size, arch, n);
+    if (!err)
+        err = profile(g, m, n, size);
+    if (err)
+        gpu_expect(g, false, "%s", err_text());
+    model_free(m);
+    printf("\n");
+}
+
+void gpu_profile(struct gpu_check *g) {
+    char arch[32];
+    int size, n;
+
+    if (g->shape && sscanf(g->shape, "%31[^,],%d,%d", arch, &size, &n) == 3) {
+        profile_shape(g, arch, size, n);
+        return;
+    }
+    if (g->shape) {
+        gpu_expect(g, false, "--shape %s: not ARCH,SIZE,BATCH", g->shape);
+        return;
+    }
+    profile_shape(g, "resnet_9blocks", g->small ? 32 : 128, 1);
+    if (!g->small)
+        profile_shape(g, "resnet_9blocks", 128, 16);
+}

@@ -1,0 +1,22 @@
+// gpu_steps - CycleGAN steps as the checks run them.
+#ifndef GPU_STEPS_H
+#define GPU_STEPS_H
+
+#include "gpu_check.h"
+#include "model.h"
+
+struct model_options gpu_options(const struct gpu_check *g, const char *arch, int width,
+                                 const char *dtype);
+
+// Pictures of the host, n of each domain, that differ from step to step. x is freed by the caller.
+struct gpu_pictures {
+    size_t bytes;
+    uint8_t *x;
+};
+struct gpu_pictures gpu_pictures_new(int n, int size);
+
+// ERR_DEVICE_LOST. gpu_step only issues the step.
+int gpu_feed(struct model *m, const struct gpu_pictures *p, int step);
+int gpu_step(struct model *m, const struct gpu_pictures *p, int step);
+
+#endif
