@@ -2,12 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <sodium.h>
 
 #include "err.h"
+#include "fs.h"
 #include "sha256_x86.h"
 
 void digest_bytes(const void *bytes, size_t size, uint8_t ret[32]) {
@@ -25,7 +25,7 @@ void digest_hex(const uint8_t digest[32], char ret[65]) {
 int digest_file(const char *path, uint8_t ret[32], uint64_t *ret_size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return err_set(ERR_IO, "open '%s': %s", path, strerror(errno));
+        return fs_failed("open", path);
 
     crypto_hash_sha256_state state;
     (void)crypto_hash_sha256_init(&state); // these three always give 0
@@ -38,7 +38,7 @@ int digest_file(const char *path, uint8_t ret[32], uint64_t *ret_size) {
         (void)crypto_hash_sha256_update(&state, piece, (size_t)n);
         size += (uint64_t)n;
     }
-    int err = n < 0 ? err_set(ERR_IO, "read '%s': %s", path, strerror(errno)) : ERR_OK;
+    int err = n < 0 ? fs_failed("read", path) : ERR_OK;
     (void)close(fd); // only read from
     if (err)
         return err;

@@ -15,7 +15,7 @@
 #include "err.h"
 #include "util.h"
 
-static int failed(const char *what, const char *path) {
+int fs_failed(const char *what, const char *path) {
     int err = errno == ENOSPC || errno == EDQUOT ? ERR_SPACE : ERR_IO;
     return err_set(err, "%s '%s': %s", what, path, strerror(errno));
 }
@@ -41,7 +41,7 @@ int fs_mkdirs(const char *path, unsigned mode) {
             continue;
         *at = 0;
         if (mkdir(part, mode) && errno != EEXIST)
-            return failed("make folder", part);
+            return fs_failed("make folder", part);
         if (!fs_is_dir(part))
             return err_set(ERR_IO, "make folder '%s': '%s' is in the way", path, part);
         if (!was)
@@ -53,7 +53,7 @@ int fs_mkdirs(const char *path, unsigned mode) {
 static int read_all(int fd, const char *path, size_t max, uint8_t **ret_bytes, size_t *ret_size) {
     struct stat st;
     if (fstat(fd, &st))
-        return failed("read", path);
+        return fs_failed("read", path);
     if (!S_ISREG(st.st_mode))
         return err_set(ERR_IO, "read '%s': not a regular file", path);
     if ((uint64_t)st.st_size > max)
@@ -68,7 +68,7 @@ static int read_all(int fd, const char *path, size_t max, uint8_t **ret_bytes, s
             continue;
         if (n < 0) {
             free(bytes);
-            return failed("read", path);
+            return fs_failed("read", path);
         }
         if (n == 0)
             break; // it became shorter meanwhile
@@ -84,23 +84,24 @@ int fs_read(const char *path, size_t max, uint8_t **ret_bytes, size_t *ret_size)
     // O_NONBLOCK: a pipe in the place of a file is refused, not waited for.
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return failed("open", path);
+        return fs_failed("open", path);
     int err = read_all(fd, path, max, ret_bytes, ret_size);
     (void)close(fd); // only read from
     return err;
 }
 
-static int write_all(int fd, const char *path, const uint8_t *bytes, size_t size) {
+int fs_write_all(int fd, const char *path, const void *bytes, size_t size) {
+    const char *at = bytes;
     while (size) {
-        ssize_t n = write(fd, bytes, size);
+        ssize_t n = write(fd, at, size);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return failed("write", path);
-        bytes += n;
+            return fs_failed("write", path);
+        at += n;
         size -= (size_t)n;
     }
-    return fsync(fd) ? failed("sync", path) : ERR_OK;
+    return ERR_OK;
 }
 
 static int sync_parent(const char *path) {
@@ -118,14 +119,16 @@ int fs_write_atomic(const char *path, const void *bytes, size_t size) {
     int err;
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0) {
-        err = failed("open", beside);
+        err = fs_failed("open", beside);
         goto done;
     }
-    err = write_all(fd, beside, bytes, size);
+    err = fs_write_all(fd, beside, bytes, size);
+    if (!err && fsync(fd))
+        err = fs_failed("sync", beside);
     if (close(fd) && !err)
-        err = failed("close", beside);
+        err = fs_failed("close", beside);
     if (!err && rename(beside, path))
-        err = failed("rename to", path);
+        err = fs_failed("rename to", path);
     if (err)
         (void)unlink(beside); // the first failure is the one to tell
     else
@@ -139,26 +142,26 @@ done:
 int fs_sync_dir(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return failed("open folder", path);
+        return fs_failed("open folder", path);
     // EINVAL: this file system cannot sync folders; nothing better can be done.
-    int err = fsync(fd) && errno != EINVAL ? failed("sync folder", path) : ERR_OK;
+    int err = fsync(fd) && errno != EINVAL ? fs_failed("sync folder", path) : ERR_OK;
     (void)close(fd); // only read from
     return err;
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where) {
-    return remove(path) && errno != ENOENT ? failed("remove", path) : 0;
+    return remove(path) && errno != ENOENT ? fs_failed("remove", path) : 0;
 }
 
 int fs_remove_tree(const char *path) {
     int err = nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    return err == -1 && errno != ENOENT ? failed("remove", path) : err == -1 ? ERR_OK : err;
+    return err == -1 && errno != ENOENT ? fs_failed("remove", path) : err == -1 ? ERR_OK : err;
 }
 
 int fs_free_bytes(const char *path, uint64_t *ret_bytes) {
     struct statvfs st;
     if (statvfs(path, &st))
-        return failed("free space of", path);
+        return fs_failed("free space of", path);
     *ret_bytes = (uint64_t)st.f_bavail * st.f_frsize;
     return ERR_OK;
 }
@@ -166,13 +169,13 @@ int fs_free_bytes(const char *path, uint64_t *ret_bytes) {
 int fs_lock(const char *path, int *ret_fd) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
-        return failed("open", path);
+        return fs_failed("open", path);
 
     char pid[32] = "";
     int err;
     if (flock(fd, LOCK_EX | LOCK_NB)) {
         if (errno != EWOULDBLOCK) {
-            err = failed("lock", path);
+            err = fs_failed("lock", path);
         } else {
             ssize_t n = read(fd, pid, sizeof pid - 1);
             pid[n > 0 ? strcspn(pid, "\n") : 0] = 0;
@@ -184,7 +187,7 @@ int fs_lock(const char *path, int *ret_fd) {
 
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)n, 0) != n) {
-        err = failed("write", path);
+        err = fs_failed("write", path);
         (void)close(fd); // gives the lock back
         return err;
     }

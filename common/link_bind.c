@@ -11,6 +11,7 @@
 #include <zmq.h>
 
 #include "err.h"
+#include "fs.h"
 #include "util.h"
 
 // The path of an ipc endpoint; NULL for another kind.
@@ -33,7 +34,7 @@ static int clear_path(const char *path) {
     if (alive)
         return err_set(ERR_BUSY, "somebody answers at '%s' already", path);
     if (unlink(path) && errno != ENOENT)
-        return err_set(ERR_IO, "remove '%s': %s", path, strerror(errno));
+        return fs_failed("remove", path);
     return ERR_OK;
 }
 
@@ -46,6 +47,6 @@ int link_bind(void *server, const char *endpoint) {
         return err_set(errno == EADDRINUSE ? ERR_BUSY : ERR_IO, "bind '%s': %s", endpoint,
                        zmq_strerror(errno));
     if (path && chmod(path, 0600))
-        return err_set(ERR_IO, "chmod '%s': %s", path, strerror(errno));
+        return fs_failed("chmod", path);
     return ERR_OK;
 }

@@ -14,6 +14,7 @@
 #include <zlib.h>
 
 #include "err.h"
+#include "fs.h"
 #include "util.h"
 
 #define PRIVATE_AT 1024
@@ -176,16 +177,11 @@ static void find_head(struct ring *r) {
 
 // ---- the file ----
 
-static int failed(const char *what, const char *path) {
-    return err_set(errno == ENOSPC || errno == EDQUOT ? ERR_SPACE : ERR_IO, "%s '%s': %s", what,
-                   path, strerror(errno));
-}
-
 static int lock(int fd, const char *path, int wait_ms) {
     int64_t until = now_us() + wait_ms * (int64_t)1000;
     while (flock(fd, LOCK_EX | LOCK_NB)) {
         if (errno != EWOULDBLOCK)
-            return failed("lock", path);
+            return fs_failed("lock", path);
         if (now_us() >= until)
             return err_set(ERR_BUSY, "'%s' is used by another process", path);
         (void)poll(NULL, 0, 5); // a lock has no event to wait for
@@ -206,12 +202,12 @@ static bool map(struct ring *r, size_t capacity) {
 static int make(struct ring *r, const char *path, size_t bytes) {
     size_t capacity = MAX(bytes / 4096 * 4096, CAPACITY_MIN);
     if (ftruncate(r->fd, 0))
-        return failed("empty", path);
+        return fs_failed("empty", path);
     errno = posix_fallocate(r->fd, 0, (off_t)(DATA_AT + capacity));
     if (errno)
-        return failed("reserve room for", path);
+        return fs_failed("reserve room for", path);
     if (!map(r, capacity))
-        return failed("map", path);
+        return fs_failed("map", path);
     private_of(r)->capacity = capacity;
     private_of(r)->boot = boot_number();
     r->head = (struct ring_place){(uint64_t)wall_us(), 0};
@@ -229,11 +225,11 @@ static int use(struct ring *r, const char *path, size_t size) {
     uint64_t start[2];
     if (pread(r->fd, start, sizeof start, 0) != sizeof start ||
         pread(r->fd, &p, sizeof p, PRIVATE_AT) != sizeof p)
-        return failed("read", path);
+        return fs_failed("read", path);
     if (start[0] != RING_MAGIC || start[1] != RING_VERSION || p.capacity != size - DATA_AT)
         return err_set(ERR_FORMAT, "'%s' is not a ring of points", path);
     if (!map(r, p.capacity))
-        return failed("map", path);
+        return fs_failed("map", path);
     if (!newest_mark(r, &r->tail))
         return err_set(ERR_FORMAT, "'%s' has no sound mark", path);
     find_head(r);
@@ -248,7 +244,7 @@ static int use(struct ring *r, const char *path, size_t size) {
 static int open_file(const char *path, int wait_ms, int *ret_fd) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return failed("open", path);
+        return fs_failed("open", path);
     int err = lock(fd, path, wait_ms);
     if (err) {
         (void)close(fd);
@@ -263,7 +259,7 @@ static int set_aside(struct ring *r, const char *path, int wait_ms) {
     int failure = rename(path, broken);
     free(broken);
     if (failure)
-        return failed("set aside", path);
+        return fs_failed("set aside", path);
     ring_close(r);
     return open_file(path, wait_ms, &r->fd);
 }
@@ -275,7 +271,7 @@ int ring_open(const char *path, size_t bytes, int wait_ms, struct ring *ret_ring
     if (err)
         return err;
     if (fstat(r.fd, &st)) {
-        err = failed("look at", path);
+        err = fs_failed("look at", path);
         goto fail;
     }
     err = st.st_size > DATA_AT ? use(&r, path, (size_t)st.st_size) : make(&r, path, bytes);

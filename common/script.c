@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "fs.h"
 #include "util.h"
 
 #define CANCEL_CHECK_MS 200
@@ -72,8 +73,7 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     if (status)
         return err_set(ERR_DATA, "start '%s': %s", c->job->command, strerror(status));
     c->pidfd = pidfd_open(c->pid, 0);
-    return c->pidfd < 0 ? err_set(ERR_IO, "watch '%s': %s", c->job->command, strerror(errno))
-                        : ERR_OK;
+    return c->pidfd < 0 ? fs_failed("watch", c->job->command) : ERR_OK;
 }
 
 // A process in the script's group that waits until nobody holds the lifeline any more: we let go of

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "err.h"
+#include "fs.h"
 #include "ring.h"
 #include "util.h"
 
@@ -51,7 +51,7 @@ int spill_open(const char *path, size_t limit, uint64_t from, struct spill *ret_
     return ERR_OK;
 
 fail:
-    (void)err_set(ERR_IO, "open '%s': %s", path, strerror(errno));
+    (void)fs_failed("open", path);
     spill_close(&s);
     return ERR_IO;
 }

@@ -1,6 +1,5 @@
 #include "labels.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "digest.h"
 #include "err.h"
+#include "fs.h"
 #include "text.h"
 #include "util.h"
 
@@ -318,7 +318,7 @@ static int read_chunks(struct reader *r, int fd, uint8_t *bytes, const atomic_bo
             err = err_set(ERR_STOPPED, "stopped while '%s' was read", r->path);
     }
     if (!err && n < 0)
-        return err_set(ERR_IO, "read '%s': %s", r->path, strerror(errno));
+        return fs_failed("read", r->path);
     if (err)
         return err;
     r->chunk = NULL;
@@ -328,7 +328,7 @@ static int read_chunks(struct reader *r, int fd, uint8_t *bytes, const atomic_bo
 int labels_read(struct labels *l, const char *path, const atomic_bool *cancel) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return err_set(ERR_IO, "open '%s': %s", path, strerror(errno));
+        return fs_failed("open", path);
     struct reader *r = xcalloc(1, sizeof *r);
     uint8_t *bytes = xmalloc(CHUNK_BYTES);
     r->labels = l;

@@ -4,7 +4,6 @@
 //   TCP     monitor.listen   listen   the dashboard (http.h)
 //
 // With --drain: takes what the rings of the run's folder still hold, and ends.
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,7 +303,7 @@ static int drain(const char *dir) {
     struct ingest *ingest = NULL;
     sqlite3 *db = NULL;
     log_name("monitor");
-    int err = chdir(dir) ? err_set(ERR_IO, "enter '%s': %s", dir, strerror(errno)) : ERR_OK;
+    int err = chdir(dir) ? fs_failed("enter", dir) : ERR_OK;
     if (!err)
         err = config_load_effective("pipeline.conf", &config);
     if (!err)

@@ -1,6 +1,5 @@
 #include "snapshot.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -92,11 +91,6 @@ static int check_steps(const struct arena *a, uint64_t step) {
     return ERR_OK;
 }
 
-static int failed(const char *what, const char *path) {
-    int err = errno == ENOSPC || errno == EDQUOT ? ERR_SPACE : ERR_IO;
-    return err_set(err, "%s '%s': %s", what, path, strerror(errno));
-}
-
 static int sync_folder_of(const char *path) {
     char *copy = xstrdup(path);
     int err = fs_sync_dir(dirname(copy));
@@ -113,12 +107,12 @@ int snapshot_save(const struct arena *a, uint64_t step, const char *path, char r
         return err;
     w.file = fopen(path, "wbe");
     if (!w.file)
-        return failed("make", path);
+        return fs_failed("make", path);
     crypto_hash_sha256_init(&w.hash);
     if (!put_all(&w, a, step))
-        err = failed("write", path);
+        err = fs_failed("write", path);
     if (fclose(w.file) && !err)
-        err = failed("write", path);
+        err = fs_failed("write", path);
     if (!err)
         err = sync_folder_of(path);
     if (err) {
@@ -218,7 +212,7 @@ static int load(FILE *file, const char *path, struct arena *a, uint64_t owner, u
     arena_clear(a);
     for (uint64_t t = 0; t < h.n_tables; t++)
         if (!read_table(file, a, t, owner, &h))
-            return failed("read", path);
+            return fs_failed("read", path);
     return ERR_OK;
 }
 
@@ -230,7 +224,7 @@ int snapshot_load(struct arena *a, uint64_t owner, uint64_t step, const char *pa
         return err;
     FILE *file = fopen(path, "rbe");
     if (!file)
-        return failed("open", path);
+        return fs_failed("open", path);
     err = load(file, path, a, owner, step, size);
     (void)fclose(file); // it was only read
     return err;

@@ -1,5 +1,4 @@
 // What the supervisor has to say to the database, by way of a ring like everybody's.
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +7,7 @@
 
 #include "ctl.h"
 #include "err.h"
+#include "fs.h"
 #include "points.h"
 #include "util.h"
 
@@ -71,7 +71,7 @@ int ctl_note(const struct ctl_options *o) {
     if (!o->run)
         return err_set(ERR_USAGE, "note wants --run DIR");
     if (chdir(o->run))
-        return err_set(ERR_IO, "open '%s': %s", o->run, strerror(errno));
+        return fs_failed("open", o->run);
     int err = config_load_effective("pipeline.conf", &c);
     if (err)
         goto out;

@@ -11,10 +11,6 @@
 #include "fs.h"
 #include "util.h"
 
-static int failed(const char *what, const char *path) {
-    return err_set(ERR_IO, "%s '%s': %s", what, path, strerror(errno));
-}
-
 // ---- entries of a folder ----
 
 // Calls `each` with DIR/NAME and TO/NAME for every entry of `dir` that is not named in `but`.
@@ -24,7 +20,7 @@ static int for_entries(const char *dir, const char *to, const char *const *but,
     int err = ERR_OK;
     DIR *d = opendir(dir);
     if (!d)
-        return failed("open folder", dir);
+        return fs_failed("open folder", dir);
     while (!err && (entry = readdir(d))) {
         bool skip = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
         for (int i = 0; but[i]; i++)
@@ -42,7 +38,7 @@ static int for_entries(const char *dir, const char *to, const char *const *but,
 }
 
 static int move_entry(const char *from, const char *to) {
-    return rename(from, to) ? failed("move", from) : ERR_OK;
+    return rename(from, to) ? fs_failed("move", from) : ERR_OK;
 }
 
 static int remove_entry(const char *from, const char *to) {
@@ -50,7 +46,7 @@ static int remove_entry(const char *from, const char *to) {
 }
 
 static int link_entry(const char *from, const char *to) {
-    return link(from, to) ? failed("link", from) : ERR_OK;
+    return link(from, to) ? fs_failed("link", from) : ERR_OK;
 }
 
 // ---- parts of a run ----
@@ -202,7 +198,7 @@ static int copy_checkpoint(const char *from, const char *to) {
     if (!err)
         err = for_entries(from, to, all, link_entry);
     if (!err && symlink(target, latest))
-        err = failed("make", latest);
+        err = fs_failed("make", latest);
     free(latest);
     return err;
 }

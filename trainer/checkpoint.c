@@ -252,20 +252,15 @@ int checkpoint_write(const char *path, const struct checkpoint_content *content,
 
 // ---- names ----
 
-static int failed(const char *what, const char *path) {
-    return err_set(errno == ENOSPC ? ERR_SPACE : ERR_IO, "%s '%s': %s", what, path,
-                   strerror(errno));
-}
-
 // For file systems that cannot exchange: for an instant this step has no checkpoint.
 static int replace(const char *root, const char *path, const char *final, uint64_t step) {
     char old[CHECKPOINT_PATH];
 
     step_path(root, ".step_%08llu.old", step, old);
     if (rename(final, old))
-        return failed("rename", final);
+        return fs_failed("rename", final);
     if (rename(path, final))
-        return failed("rename", path);
+        return fs_failed("rename", path);
     return fs_remove_tree(old);
 }
 
@@ -280,7 +275,7 @@ static int move_into_place(const char *root, const char *path, uint64_t step) {
         return fs_sync_dir(root);
     if (renameat2(AT_FDCWD, path, AT_FDCWD, final, RENAME_EXCHANGE)) {
         if (errno != EINVAL && errno != ENOSYS)
-            return failed("exchange", final);
+            return fs_failed("exchange", final);
         return replace(root, path, final, step);
     }
     err = fs_sync_dir(root);
@@ -295,11 +290,11 @@ static int move_link(const char *root, const char *name, uint64_t step) {
     join(latest, root, name);
     (void)snprintf(target, sizeof target, "step_%08llu", (unsigned long long)step); // fits
     if (unlink(link) && errno != ENOENT)
-        return failed("remove", link);
+        return fs_failed("remove", link);
     if (symlink(target, link))
-        return failed("link", link);
+        return fs_failed("link", link);
     if (rename(link, latest))
-        return failed("rename", latest);
+        return fs_failed("rename", latest);
     return fs_sync_dir(root);
 }
 
@@ -354,7 +349,7 @@ static int list_steps(const char *root, bool clean, struct steps *ret) {
 
     *ret = (struct steps){0};
     if (!d)
-        return errno == ENOENT ? ERR_OK : failed("open", root);
+        return errno == ENOENT ? ERR_OK : fs_failed("open", root);
     while ((entry = readdir(d)) != NULL) {
         if (clean && is_leftover(entry->d_name)) {
             char path[CHECKPOINT_PATH];
@@ -381,7 +376,7 @@ static int remove_whole(const char *root, uint64_t step) {
     checkpoint_path(root, step, path);
     step_path(root, ".step_%08llu.old", step, old);
     if (rename(path, old)) // a half-removed one must not look like one
-        return failed("rename", path);
+        return fs_failed("rename", path);
     return fs_remove_tree(old);
 }
 
@@ -393,7 +388,7 @@ static int remove_all_but_weights(const char *root, uint64_t step) {
     for (size_t i = 0; i < COUNT(names); i++) {
         join(path, folder, names[i]);
         if (unlink(path) && errno != ENOENT)
-            return failed("remove", path);
+            return fs_failed("remove", path);
     }
     return ERR_OK;
 }

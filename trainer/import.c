@@ -295,7 +295,7 @@ static int write_run(struct import *m) {
     if (mkdir(m->run, 0700))
         return errno == EEXIST
                    ? err_set(ERR_MISMATCH, "there is a run '%s'; choose another name", m->run)
-                   : err_set(ERR_IO, "make '%s': %s", m->run, strerror(errno));
+                   : fs_failed("make", m->run);
     int err = write_nets(m);
     if (!err)
         err = write_text(m, "imported", print_origin);

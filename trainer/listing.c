@@ -1,7 +1,6 @@
 #include "listing.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,7 +115,7 @@ static int list_folder(struct walk *w, const char *in, const char *out) {
     struct dirent **entries = NULL;
     int n = scandir(in, &entries, visible, by_name), before = w->listing->n, err = ERR_OK;
     if (n < 0)
-        return err_set(ERR_IO, "read folder '%s': %s", in, strerror(errno));
+        return fs_failed("read folder", in);
     for (int i = 0; i < n; i++) {
         if (!err)
             err = visit(w, xasprintf("%s/%s", in, entries[i]->d_name), entries[i]->d_name, out);

@@ -1,12 +1,12 @@
 #include "onnx_file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "err.h"
+#include "fs.h"
 #include "onnx.pb-c.h"
 #include "util.h"
 #include "version_text.h"
@@ -245,11 +245,6 @@ static void append(ProtobufCBuffer *buffer, size_t size, const uint8_t *bytes) {
     (void)fwrite(bytes, 1, size, ((struct sink *)buffer)->out); // ferror is asked at the end
 }
 
-static int failed(const char *what, const char *path) {
-    return err_set(errno == ENOSPC || errno == EDQUOT ? ERR_SPACE : ERR_IO, "%s '%s': %s", what,
-                   path, strerror(errno));
-}
-
 int onnx_file_write(struct onnx_file *f, int y, int c, const char *path) {
     struct sink sink = {.base = {.append = append}};
     char *name = copy_text(f, "output");
@@ -261,12 +256,12 @@ int onnx_file_write(struct onnx_file *f, int y, int c, const char *path) {
     f->graph.output = f->outputs;
     sink.out = fopen(path, "wbe");
     if (!sink.out)
-        return failed("open", path);
+        return fs_failed("open", path);
     (void)onnx__model_proto__pack_to_buffer(&f->model, &sink.base); // errors are sink.out's
     int err = fflush(sink.out) || ferror(sink.out) || fsync(fileno(sink.out))
-                  ? failed("write", path)
+                  ? fs_failed("write", path)
                   : ERR_OK;
     if (fclose(sink.out) && !err)
-        err = failed("close", path);
+        err = fs_failed("close", path);
     return err;
 }

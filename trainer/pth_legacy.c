@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "fs.h"
 #include "pth.h"
 #include "util.h"
 
@@ -43,7 +44,7 @@ static int read_at(const struct legacy *f, uint64_t place, void *ret, size_t siz
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return err_set(ERR_IO, "read '%s': %s", f->path, strerror(errno));
+            return fs_failed("read", f->path);
         if (!n)
             return err_set(ERR_FORMAT, "'%s' ends early, at byte %llu", f->path,
                            (unsigned long long)place);
@@ -207,7 +208,7 @@ static int open_file(struct legacy *f) {
     struct stat st;
     f->fd = open(f->path, O_RDONLY | O_CLOEXEC);
     if (f->fd < 0 || fstat(f->fd, &st))
-        return err_set(ERR_IO, "open '%s': %s", f->path, strerror(errno));
+        return fs_failed("open", f->path);
     f->size = (uint64_t)st.st_size;
     return ERR_OK;
 }

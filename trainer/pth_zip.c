@@ -1,6 +1,5 @@
 // The container of PyTorch 1.6 and later: a zip archive with PREFIX/data.pkl and, for each storage,
 // PREFIX/data/KEY. torch.save stores them; deflated ones are read as well.
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -280,8 +279,7 @@ int weights_open_zip(struct weights *w) {
     a->path = w->path;
     w->format = &format;
     w->file = a;
-    int err = stat(w->path, &st) ? err_set(ERR_IO, "stat '%s': %s", w->path, strerror(errno))
-                                 : open_zip(a);
+    int err = stat(w->path, &st) ? fs_failed("stat", w->path) : open_zip(a);
     if (!err)
         err = check_inflation(a, (uint64_t)st.st_size);
     return err ? err : list(w, a);

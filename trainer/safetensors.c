@@ -12,6 +12,7 @@
 #include <yajl/yajl_parse.h>
 
 #include "err.h"
+#include "fs.h"
 #include "text.h"
 #include "util.h"
 
@@ -73,27 +74,6 @@ static char *header_text(const struct safetensor *tensors, int n, size_t *ret_si
     return text;
 }
 
-static int failed(const char *what, const char *path) {
-    return err_set(errno == ENOSPC || errno == EDQUOT ? ERR_SPACE : ERR_IO, "%s '%s': %s", what,
-                   path, strerror(errno));
-}
-
-static int write_all(int fd, const char *path, const void *bytes, size_t size) {
-    const char *at = bytes;
-
-    while (size) {
-        ssize_t done = write(fd, at, MIN(size, (size_t)1 << 30));
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return failed("write", path);
-        at += done;
-        size -= (size_t)done;
-    }
-    return ERR_OK;
-}
-
 static int write_tensors(int fd, const char *path, const struct safetensor *tensors, int n,
                          safetensors_source *source, void *context) {
     uint64_t bytes = 0;
@@ -104,7 +84,7 @@ static int write_tensors(int fd, const char *path, const struct safetensor *tens
         (void)size_of(&tensors[i], &bytes); // header_text has checked it
         err = source(context, i, &data);
         if (!err)
-            err = write_all(fd, path, data, bytes);
+            err = fs_write_all(fd, path, data, bytes);
     }
     return err;
 }
@@ -117,15 +97,15 @@ int safetensors_write_from(const char *path, const struct safetensor *tensors, i
 
     if (fd < 0) {
         free(header);
-        return failed("open", path);
+        return fs_failed("open", path);
     }
-    err = write_all(fd, path, header, size);
+    err = fs_write_all(fd, path, header, size);
     if (!err)
         err = write_tensors(fd, path, tensors, n, source, context);
     if (!err && fsync(fd))
-        err = failed("sync", path);
+        err = fs_failed("sync", path);
     if (close(fd) && !err)
-        err = failed("close", path);
+        err = fs_failed("close", path);
     free(header);
     return err;
 }
@@ -422,7 +402,7 @@ static int read_at(int fd, const char *path, uint64_t offset, void *ret, size_t 
         if (done < 0 && errno == EINTR)
             continue;
         if (done < 0)
-            return failed("read", path);
+            return fs_failed("read", path);
         if (!done)
             return err_set(ERR_FORMAT, "'%s' is not a safetensors file: it ends early", path);
         at += done;
@@ -440,7 +420,7 @@ static int read_header(struct safetensors *f) {
     int err;
 
     if (fstat(f->fd, &st))
-        return failed("stat", f->path);
+        return fs_failed("stat", f->path);
     if (!S_ISREG(st.st_mode) || st.st_size < 8)
         return err_set(ERR_FORMAT, "'%s' is not a safetensors file: it is too short", f->path);
     err = read_at(f->fd, f->path, 0, &length, 8);
@@ -470,7 +450,7 @@ int safetensors_open(const char *path, struct safetensors *ret_file) {
     int err;
 
     if (f.fd < 0)
-        return failed("open", path);
+        return fs_failed("open", path);
     f.path = xstrdup(path);
     err = read_header(&f);
     if (err) {

@@ -1,6 +1,5 @@
 #include "weights.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
@@ -119,7 +118,7 @@ static int read_start(const char *path, uint8_t *ret, size_t max, size_t *ret_si
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return err_set(ERR_IO, "open '%s': %s", path, strerror(errno));
+        return fs_failed("open", path);
     ssize_t n = fstat(fd, &st) || !S_ISREG(st.st_mode) ? -1 : read(fd, ret, max);
     (void)close(fd); // only read from
     if (n < 0)

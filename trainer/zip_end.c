@@ -1,6 +1,5 @@
 #include "zip_end.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "fs.h"
 #include "util.h"
 
 // Source: PKWARE, APPNOTE.TXT 4.3.14 to 4.3.16. All numbers little-endian.
@@ -69,19 +69,19 @@ static int check_tail(const struct tail *t) {
 static int read_tail(struct tail *t) {
     struct stat st;
     if (fstat(t->fd, &st))
-        return err_set(ERR_IO, "stat '%s': %s", t->path, strerror(errno));
+        return fs_failed("stat", t->path);
     t->size = MIN((size_t)st.st_size, (size_t)TAIL_MAX);
     t->start = (uint64_t)st.st_size - t->size;
     t->bytes = xmalloc(t->size + 1);
     if (pread(t->fd, t->bytes, t->size, (off_t)t->start) != (ssize_t)t->size)
-        return err_set(ERR_IO, "read '%s': %s", t->path, strerror(errno));
+        return fs_failed("read", t->path);
     return check_tail(t);
 }
 
 int zip_end_check(const char *path) {
     struct tail t = {.path = path, .fd = open(path, O_RDONLY | O_CLOEXEC)};
     if (t.fd < 0)
-        return err_set(ERR_IO, "open '%s': %s", path, strerror(errno));
+        return fs_failed("open", path);
     int err = read_tail(&t);
     free(t.bytes);
     (void)close(t.fd); // only read from
