@@ -23,6 +23,11 @@ static const char *where_of(struct config_draft *d, const char *path) {
     return origin->where ? origin->where : path;
 }
 
+// Whether a complaint may rest on the key: it was set, or nobody can have meant to.
+static bool is_sure(struct config_draft *d, const char *path) {
+    return !d->misread || origin_of(d, path)->where;
+}
+
 // ---- dataroot ----
 
 static char *first_folder(const char *root, const char *first, const char *second) {
@@ -49,8 +54,6 @@ static void derive_pairs(struct config_draft *d, struct config_curator *c) {
     const char *dataroot = d->config->top.dataroot;
     config_set_text(&c->use, "paired");
     config_set_text(&c->root, dataroot);
-    if (!fs_is_dir(dataroot) && c == &d->config->curator[0])
-        config_blame(d, where_of(d, "dataroot"), "dataroot: there is no folder %s", dataroot);
 }
 
 static void derive_domain(struct config_draft *d, int domain) {
@@ -72,7 +75,7 @@ static void derive_domain(struct config_draft *d, int domain) {
     config_set_text(&c->use, "folder");
     free(c->root);
     c->root = root;
-    if (!fs_is_dir(c->root))
+    if (!fs_is_dir(c->root) && fs_is_dir(dataroot)) // else check_dataroot says it
         config_blame(d, where_of(d, "dataroot"), "dataroot: there is no folder %s", c->root);
     snprintf(key, sizeof key, "curator.%s.held_out", letter);
     if (origin_of(d, key)->layer >= layer)
@@ -106,12 +109,22 @@ static void check_folder(struct config_draft *d, int domain, const char *name, c
                      path);
 }
 
+static void check_order(struct config_draft *d, int domain, const char *low, double low_value,
+                        const char *high, double high_value) {
+    char keys[2][64];
+    snprintf(keys[0], sizeof keys[0], "curator.%c.%s", 'A' + domain, low);
+    snprintf(keys[1], sizeof keys[1], "curator.%c.%s", 'A' + domain, high);
+    if (low_value > high_value && is_sure(d, keys[0]) && is_sure(d, keys[1]))
+        config_blame(d, where_of(d, keys[0]), "curator.%c: %s %g is above %s %g", 'A' + domain, low,
+                     low_value, high, high_value);
+}
+
 static void check_curator(struct config_draft *d, int domain) {
     struct config_curator *c = &d->config->curator[domain];
     const char letter = (char)('A' + domain);
     char key[64];
     snprintf(key, sizeof key, "curator.%c.root", letter);
-    if (!*c->root)
+    if (!*c->root && is_sure(d, key))
         config_blame(d, key,
                      "no pictures: set %s to a folder, or dataroot to one with trainA/ "
                      "and trainB/",
@@ -123,12 +136,8 @@ static void check_curator(struct config_draft *d, int domain) {
     check_folder(d, domain, "landmarks", c->landmarks, true);
     check_folder(d, domain, "lists", c->lists, false);
     check_folder(d, domain, "labels", c->labels, !fs_is_dir(c->labels));
-    if (c->night_luma > c->day_luma)
-        config_blame(d, where_of(d, key), "curator.%c: night_luma %g is above day_luma %g", letter,
-                     c->night_luma, c->day_luma);
-    if (c->min_side > c->max_side)
-        config_blame(d, where_of(d, key), "curator.%c: min_side %lld is above max_side %lld",
-                     letter, (long long)c->min_side, (long long)c->max_side);
+    check_order(d, domain, "night_luma", c->night_luma, "day_luma", c->day_luma);
+    check_order(d, domain, "min_side", (double)c->min_side, "max_side", (double)c->max_side);
     if (c->quick && c->min_sharpness > 0)
         config_blame(d, where_of(d, key),
                      "curator.%c: min_sharpness needs whole pictures, quick does not decode them",
@@ -191,7 +200,8 @@ static void check_discriminator(struct config_draft *d) {
     long long crop = d->config->loader.crop_size;
     long long layers = strcmp(t->netD, "basic") == 0 ? 3 : t->n_layers_D;
     long long least = MAX(8, 3LL << layers);
-    if (strcmp(t->netD, "pixel") != 0 && crop < least)
+    bool sure = is_sure(d, "loader.crop_size") && is_sure(d, "trainer.netD");
+    if (sure && strcmp(t->netD, "pixel") != 0 && crop < least)
         config_blame(d, where_of(d, "loader.crop_size"),
                      "loader.crop_size %lld is too small for a discriminator of %lld "
                      "layers; %lld is the least",
@@ -211,19 +221,21 @@ static void check_crop(struct config_draft *d) {
     const struct config_loader *l = &d->config->loader;
     const struct config_trainer *t = &d->config->trainer;
     long long side = side_of(l), by = divisor(t), low = side / by * by;
-    if (strcmp(l->preprocess, "none") == 0)
-        return;
     char key[32];
     snprintf(key, sizeof key, "loader.%s", side_key(l));
     const char *where = where_of(d, key);
-    if (l->crop_size > l->load_size && strcmp(l->preprocess, "crop") != 0)
+    bool sure = is_sure(d, key) && is_sure(d, "loader.preprocess"); // 4 divides for every net
+    if (strcmp(l->preprocess, "none") == 0)
+        return;
+    if (l->crop_size > l->load_size && strcmp(l->preprocess, "crop") != 0 &&
+        is_sure(d, "loader.crop_size") && is_sure(d, "loader.load_size"))
         config_blame(d, where_of(d, "loader.crop_size"),
                      "loader.crop_size %lld is larger than loader.load_size %lld",
                      (long long)l->crop_size, (long long)l->load_size);
-    if (side % by && low)
+    if (sure && side % by && low)
         config_blame(d, where, "%s %lld: %s needs sides divisible by %lld; %lld and %lld work", key,
                      side, t->netG, by, low, low + by);
-    else if (side % by)
+    else if (sure && side % by)
         config_blame(d, where, "%s %lld: %s needs sides divisible by %lld; %lld works", key, side,
                      t->netG, by, by);
     check_discriminator(d);
@@ -265,7 +277,7 @@ static void check_run(struct config_draft *d) {
                      "name: '%.80s' cannot name a folder here: 1 to 64 of "
                      "letters, digits, . _ - and neither . nor - first",
                      name);
-    if (t->n_epochs + t->n_epochs_decay < 1 && t->max_steps == 0)
+    if (t->n_epochs + t->n_epochs_decay < 1 && t->max_steps == 0 && !d->misread)
         config_blame(d, where_of(d, "trainer.n_epochs"),
                      "nothing to train: n_epochs + "
                      "n_epochs_decay is 0 and so is max_steps");
@@ -279,10 +291,22 @@ static void check_run(struct config_draft *d) {
                      "trainer.dtype: the CPU computes with fp32; use \"auto\" or \"fp32\"");
 }
 
+// Said once, unless both domains have a root of their own.
+static void check_dataroot(struct config_draft *d) {
+    const char *dataroot = d->config->top.dataroot;
+    int layer = origin_of(d, "dataroot")->layer;
+    bool used = origin_of(d, "curator.A.root")->layer <= layer ||
+                origin_of(d, "curator.B.root")->layer <= layer;
+    if (*dataroot && used && !fs_is_dir(dataroot))
+        config_blame(d, where_of(d, "dataroot"), "dataroot: there is no folder %s", dataroot);
+}
+
 void config_check(struct config_draft *d) {
     struct config *c = d->config;
+    d->misread = d->problems->count > 0;
     make_absolute(&c->top.dataroot);
     make_absolute(&c->trainer.init_from);
+    check_dataroot(d);
     for (int domain = 0; domain < 2; domain++) {
         struct config_curator *k = &c->curator[domain];
         make_absolute(&k->root);
@@ -295,8 +319,10 @@ void config_check(struct config_draft *d) {
             derive_domain(d, domain);
         check_curator(d, domain);
     }
-    check_pairs(d);
     check_run(d);
     check_crop(d);
+    if (d->misread) // these rest on many keys
+        return;
+    check_pairs(d);
     check_pool(d);
 }

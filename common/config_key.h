@@ -115,6 +115,7 @@ struct config_draft {
     struct config *config;
     struct config_origin *origins; // [config_key_count][2]
     struct config_problems *problems;
+    bool misread; // something was not understood: what is not set may have been meant by it
 };
 
 struct config_origin *config_origin(const struct config_draft *d, const struct config_key *key,
@@ -133,7 +134,8 @@ struct config_recipe {
 extern const struct config_recipe config_recipes[];
 // Sets them where no layer has set anything.
 void config_take_recipe(struct config_draft *d);
-// config_check: derives what dataroot says, makes paths absolute, then the cross-conditions.
+// config_check: derives what dataroot says, makes paths absolute, then the cross-conditions. Where
+// reading has found problems it is silent about what may only follow from them.
 void config_check(struct config_draft *d);
 
 #endif

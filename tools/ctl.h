@@ -65,6 +65,14 @@ int64_t net_discriminator_parameters(const struct config_trainer *t, int in);
 // run_dir may hold something already: that counts as taken.
 int disk_check(const struct config *c, const char *run_dir);
 
+// ---- ctl_rows ----
+
+struct sqlite3_stmt;
+
+// Steps the statement and prints its rows as JSON, CSV or a table; of a table the last `max` rows,
+// all if that is 0, and says so on stderr. Returns SQLite's last code, SQLITE_DONE if all is well.
+int rows_print(struct sqlite3_stmt *s, const struct ctl_options *o, int max);
+
 // ---- ctl_database ----
 
 // Takes the run of this name out of the way: it is called `to` from now on. No database: nothing.

@@ -1,8 +1,9 @@
 // The database for readers: names or SQL, never writing.
-#include <math.h>
+#include <dirent.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ctl.h"
 #include "err.h"
@@ -10,17 +11,35 @@
 #include "util.h"
 
 #define BUSY_MS 5000
+#define TAIL_ROWS 50 // of a table of what grows
 
 static const struct query {
     const char *name, *words, *help, *sql;
+    bool grows;
 } queries[] = {
-#define QUERY(name, words, help, sql) {#name, words, help, sql},
+#define QUERY(name, words, help, sql) {#name, words, help, sql, false},
+#define TAIL(name, words, help, sql) {#name, words, help, sql, true},
 #include "queries.def"
 #undef QUERY
+#undef TAIL
 };
 
 static int sql_error(sqlite3 *db, const char *what) {
     return err_set(ERR_USAGE, "%s: %s", what, sqlite3_errmsg(db));
+}
+
+// kept(run, dir): what is left of a checkpoint, by the files that retention takes last.
+static void kept(sqlite3_context *context, int n, sqlite3_value **values) {
+    const char *run = (const char *)sqlite3_value_text(values[0]);
+    const char *dir = (const char *)sqlite3_value_text(values[1]);
+    if (!run || !dir)
+        return; // null
+    char *folder = xasprintf("%s/%s/%s", (const char *)sqlite3_user_data(context), run, dir);
+    char *moments = xasprintf("%s/optimizer.safetensors", folder);
+    const char *left = fs_exists(moments) ? "whole" : fs_is_dir(folder) ? "weights" : "removed";
+    sqlite3_result_text(context, left, -1, SQLITE_STATIC);
+    free(folder);
+    free(moments);
 }
 
 static int open_database(const char *runs, int flags, sqlite3 **ret_db) {
@@ -37,6 +56,8 @@ static int open_database(const char *runs, int flags, sqlite3 **ret_db) {
         return err;
     }
     sqlite3_busy_timeout(db, BUSY_MS);
+    if (sqlite3_create_function(db, "kept", 2, SQLITE_UTF8, (void *)runs, kept, NULL, NULL))
+        BUG("kept: %s", sqlite3_errmsg(db));
     *ret_db = db;
     return ERR_OK;
 }
@@ -54,147 +75,6 @@ int database_rename_run(const char *runs, const char *from, const char *to) {
     sqlite3_finalize(s);
     sqlite3_close(db);
     return err;
-}
-
-// ---- printing ----
-
-static void print_json_text(const char *text) {
-    putchar('"');
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            printf("\\%c", c);
-        else if (c < 0x20)
-            printf("\\u%04x", c);
-        else
-            putchar(c);
-    }
-    putchar('"');
-}
-
-// As many digits as bring the same number back.
-static void print_real(double real) {
-    char text[32];
-    snprintf(text, sizeof text, "%.15g", real);
-    printf(strtod(text, NULL) == real ? "%.15g" : "%.17g", real);
-}
-
-static void print_json_value(sqlite3_stmt *s, int column) {
-    double real;
-    switch (sqlite3_column_type(s, column)) {
-    case SQLITE_INTEGER:
-        printf("%lld", (long long)sqlite3_column_int64(s, column));
-        break;
-    case SQLITE_FLOAT:
-        real = sqlite3_column_double(s, column);
-        if (isfinite(real))
-            print_real(real);
-        else
-            print_json_text(real > 0 ? "Infinity" : "-Infinity");
-        break;
-    case SQLITE_NULL:
-        printf("null");
-        break;
-    default:
-        print_json_text((const char *)sqlite3_column_text(s, column));
-    }
-}
-
-static int print_json(sqlite3_stmt *s) {
-    int rc, rows = 0;
-    printf("[");
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        printf("%s\n {", rows++ ? "," : "");
-        for (int i = 0; i < sqlite3_column_count(s); i++) {
-            printf("%s", i ? ", " : "");
-            print_json_text(sqlite3_column_name(s, i));
-            printf(": ");
-            print_json_value(s, i);
-        }
-        printf("}");
-    }
-    printf("%s]\n", rows ? "\n" : "");
-    return rc;
-}
-
-static void print_csv_text(const char *text) {
-    bool quoted = text[strcspn(text, ",\"\r\n")] != 0;
-    if (quoted)
-        putchar('"');
-    for (; *text; text++) {
-        if (*text == '"')
-            putchar('"');
-        putchar(*text);
-    }
-    if (quoted)
-        putchar('"');
-}
-
-static int print_csv(sqlite3_stmt *s) {
-    int rc, columns = sqlite3_column_count(s);
-    for (int i = 0; i < columns; i++) {
-        printf("%s", i ? "," : "");
-        print_csv_text(sqlite3_column_name(s, i));
-    }
-    printf("\n");
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        for (int i = 0; i < columns; i++) {
-            const char *text = (const char *)sqlite3_column_text(s, i);
-            printf("%s", i ? "," : "");
-            if (sqlite3_column_type(s, i) == SQLITE_FLOAT)
-                print_real(sqlite3_column_double(s, i));
-            else
-                print_csv_text(text ? text : "");
-        }
-        printf("\n");
-    }
-    return rc;
-}
-
-// Cells of a table, row by row, the first row the names.
-struct table {
-    char **cells;
-    int columns, count;
-};
-
-static void table_add(struct table *t, char *cell) {
-    if ((t->count & (t->count - 1)) == 0) // a power of two: full
-        t->cells = xrealloc(t->cells, (size_t)MAX(1, 2 * t->count) * sizeof *t->cells);
-    t->cells[t->count++] = cell;
-}
-
-static char *table_cell(sqlite3_stmt *s, int column) {
-    if (sqlite3_column_type(s, column) == SQLITE_FLOAT)
-        return xasprintf("%.6g", sqlite3_column_double(s, column));
-    const char *text = (const char *)sqlite3_column_text(s, column);
-    return xstrdup(text ? text : "");
-}
-
-static void table_print(const struct table *t) {
-    size_t *width = xcalloc((size_t)t->columns, sizeof *width);
-    for (int i = 0; i < t->count; i++)
-        width[i % t->columns] = MAX(width[i % t->columns], strlen(t->cells[i]));
-    for (int i = 0; i < t->count; i++) {
-        bool last = (i + 1) % t->columns == 0;
-        printf("%-*s%s", last ? 0 : (int)width[i % t->columns], t->cells[i], last ? "\n" : "  ");
-    }
-    free(width);
-}
-
-static int print_table(sqlite3_stmt *s) {
-    struct table t = {.columns = sqlite3_column_count(s)};
-    int rc;
-    for (int i = 0; i < t.columns; i++)
-        table_add(&t, xstrdup(sqlite3_column_name(s, i)));
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW)
-        for (int i = 0; i < t.columns; i++)
-            table_add(&t, table_cell(s, i));
-    if (rc == SQLITE_DONE)
-        table_print(&t);
-    for (int i = 0; i < t.count; i++)
-        free(t.cells[i]);
-    free(t.cells);
-    return rc;
 }
 
 // ---- running ----
@@ -238,7 +118,8 @@ static int bind_words(sqlite3 *db, sqlite3_stmt *s, const struct ctl_options *o)
     return rc ? sql_error(db, "query") : ERR_OK;
 }
 
-static int run_sql(sqlite3 *db, const char *sql, const struct ctl_options *o) {
+// `rows`: of a table, at most; 0: all.
+static int run_sql(sqlite3 *db, const char *sql, int rows, const struct ctl_options *o) {
     sqlite3_stmt *s = NULL;
     const char *rest = "";
     int rc, err = ERR_OK;
@@ -251,7 +132,7 @@ static int run_sql(sqlite3 *db, const char *sql, const struct ctl_options *o) {
     else
         err = bind_words(db, s, o);
     if (!err) {
-        rc = o->json ? print_json(s) : o->csv ? print_csv(s) : print_table(s);
+        rc = rows_print(s, o, rows);
         if (rc != SQLITE_DONE)
             err = sql_error(db, "query");
     }
@@ -271,9 +152,12 @@ int ctl_query(const struct ctl_options *o) {
         return ERR_OK;
     }
     const char *sql = strchr(o->words[0], ' ') ? o->words[0] : NULL;
+    bool grows = false;
     for (size_t i = 0; !sql && i < COUNT(queries); i++)
-        if (strcmp(queries[i].name, o->words[0]) == 0)
+        if (strcmp(queries[i].name, o->words[0]) == 0) {
             sql = queries[i].sql;
+            grows = queries[i].grows;
+        }
     if (!sql) {
         fprintf(stderr, "there is no query '%s'; SQL, or one of\n", o->words[0]);
         print_names(stderr);
@@ -282,26 +166,90 @@ int ctl_query(const struct ctl_options *o) {
     int err = open_database(o->runs, SQLITE_OPEN_READONLY, &db);
     if (err)
         return err;
-    err = run_sql(db, sql, o);
+    err = run_sql(db, sql, grows ? TAIL_ROWS : 0, o);
     sqlite3_close(db);
     return err;
+}
+
+// ---- runs ----
+
+// Runs that `import` has made know no monitor: they are told by their folder. TEMP tables can be
+// filled where the database itself is only read.
+static int add_imported(sqlite3 *db, const char *name, const char *mark) {
+    sqlite3_stmt *s = NULL;
+    struct stat st;
+    if (stat(mark, &st))
+        return ERR_OK; // no such run
+    if (sqlite3_prepare_v2(db, "insert into temp.imported values (?1, ?2 * 1000000)", -1, &s,
+                           NULL) ||
+        sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC) || sqlite3_bind_int64(s, 2, st.st_mtime) ||
+        sqlite3_step(s) != SQLITE_DONE) {
+        (void)sql_error(db, "runs");
+        sqlite3_finalize(s);
+        return ERR_IO;
+    }
+    sqlite3_finalize(s);
+    return ERR_OK;
+}
+
+// ERR_NOT_RUNNING: there is none, and no database either.
+static int find_imported(sqlite3 *db, const char *runs) {
+    struct dirent *entry;
+    DIR *d = opendir(runs);
+    int err = ERR_OK;
+    if (sqlite3_exec(db, "create temp table imported (name, started_us)", NULL, NULL, NULL))
+        err = sql_error(db, "runs");
+    while (!err && d && (entry = readdir(d))) {
+        char *mark = xasprintf("%s/%s/imported", runs, entry->d_name);
+        err = add_imported(db, entry->d_name, mark);
+        free(mark);
+    }
+    if (d)
+        (void)closedir(d); // read only
+    if (!err && !sqlite3_total_changes(db) && !*sqlite3_db_filename(db, "main"))
+        err = err_set(ERR_NOT_RUNNING, "there is no run yet in '%s'", runs);
+    return err;
+}
+
+// Without a database there may still be imported runs: an empty one in memory then.
+static int open_runs(const char *runs, sqlite3 **ret_db) {
+    sqlite3 *db = NULL;
+    int err = open_database(runs, SQLITE_OPEN_READONLY, ret_db);
+    if (err != ERR_NOT_RUNNING)
+        return err;
+    if (sqlite3_open(":memory:", &db) ||
+        sqlite3_exec(db,
+                     "create table run (run_id, name, status, started_us, ended_us, device);"
+                     "create table checkpoint (run_id, step)",
+                     NULL, NULL, NULL)) {
+        err = sql_error(db, "runs");
+        sqlite3_close(db);
+        return err;
+    }
+    *ret_db = db;
+    return ERR_OK;
 }
 
 int ctl_runs(const struct ctl_options *o) {
     struct ctl_options none = *o;
     const char *words[] = {"runs"};
     sqlite3 *db;
-    int err = open_database(o->runs, SQLITE_OPEN_READONLY, &db);
+    int err = open_runs(o->runs, &db);
     if (err)
         return err;
     none.words = words;
     none.n_words = 1;
-    err = run_sql(db,
-                  "select name, status, datetime(started_us / 1000000, 'unixepoch') as started, "
-                  "datetime(ended_us / 1000000, 'unixepoch') as ended, device, "
-                  "(select max(step) from checkpoint c where c.run_id = r.run_id) as checkpoint "
-                  "from run r order by started_us",
-                  &none);
+    err = find_imported(db, o->runs);
+    if (!err)
+        err = run_sql(db,
+                      "select name, status, datetime(started_us / 1000000, 'unixepoch') as "
+                      "started, datetime(ended_us / 1000000, 'unixepoch') as ended, device, "
+                      "checkpoint from (select name, status, started_us, ended_us, device, "
+                      "(select max(step) from checkpoint c where c.run_id = r.run_id) as "
+                      "checkpoint from run r union all "
+                      "select name, 'imported', started_us, null, null, 0 from imported "
+                      "where name not in (select name from run)) order by started_us",
+                      0, &none);
     sqlite3_close(db);
     return err;
 }

@@ -6,8 +6,13 @@ FOLDERS := common $(PROCESSES) tools
 PROGRAMS := $(foreach f,$(wildcard $(PROGRAM_FILES)),$(BUILD)/bin/$(if $(filter main.c,$(notdir $(f))),$(patsubst %/,%,$(dir $(f))),$(basename $(notdir $(f)))))
 
 .PHONY: all
-all: programs
+all: programs $(BUILD)/built
 programs: $(PROGRAMS)
+
+# Newer than every source that was there when all was built: `pipeline` compares.
+SOURCES := $(wildcard $(foreach f,$(FOLDERS),$(f)/*.* $(f)/*/*.*))
+$(BUILD)/built: $(PROGRAMS) $(SOURCES)
+	@touch $@
 
 .DELETE_ON_ERROR:
 

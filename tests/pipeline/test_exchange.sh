@@ -53,6 +53,8 @@ for direction in AtoB BtoA; do
     done
     ok "both the same" cmp "$WORK/source-$direction.png" "$WORK/brought-$direction.png"
 done
+./pipeline runs "${RUNS[@]}" >"$WORK/out"
+ok 'both are listed' grep -qzE 'source +finished.*brought +imported' "$WORK/out"
 ok 'imported twice is refused' refused 78 'choose another name' ./pipeline import "${RUNS[@]}" --run brought "$WORK/G_A.safetensors"
 ok 'ONNX is not imported' refused 78 'ONNX' ./pipeline import "${RUNS[@]}" --run other "$WORK/G_A.onnx"
 ok 'a refused import leaves nothing' test ! -e "$WORK/runs/other"

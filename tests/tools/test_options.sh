@@ -91,7 +91,7 @@ works() { # options of check
 
 only_folders_are_missing() {
     exits 78 ./pipeline check --conf "$WORK/made.conf" &&
-        ! grep -qv 'there is no folder\|problems in the settings' "$WORK/out"
+        ! grep -qv 'there is no folder\|problems\? in the settings' "$WORK/out"
 }
 
 mkdir -p "$WORK/data/"{trainA,trainB} "$WORK/pairs/train"

@@ -109,7 +109,6 @@ ok 'a syntax error has its line' refuses 'bad.conf:2: syntax error' 'name = "x";
 ok 'a missing file is named' exits 78 ./pipeline check --conf "$WORK/gone.conf"
 ok 'a missing folder names its setting' \
     eval 'exits 78 ./pipeline check --set dataroot=$WORK/gone && says "--set dataroot="'
-ok 'no data names what to set' eval 'exits 78 ./pipeline check --conf /dev/null; says dataroot'
 ok 'a problem says its key once' \
     eval 'refuses larger "loader = { load_size = 64; };" && ! says "loader.crop_size: loader.crop_size"'
 ok 'a crop above the load size is refused' refuses 'larger than loader.load_size' \
@@ -132,6 +131,20 @@ command_is_absolute() { # of this folder, without a slash
 ok 'a command without a slash is one of the folder where one is' command_is_absolute
 ok 'two problems are two lines' \
     eval "refuses 'x' 'x = 1;' 'y = 2;' && says '2 problems in the settings'"
+only_these() { # number, then the lines of a file: so many problems and no other
+    printf '%s\n' "${@:2}" >"$WORK/bad.conf"
+    exits 78 ./pipeline check --conf "$WORK/bad.conf" && [ "$(wc -l <"$WORK/out")" = $(($1 + 1)) ] &&
+        [ "$(grep -c '^[^ ]*/bad.conf:' "$WORK/out")" = "$1" ]
+}
+ok 'a misspelt dataroot is not told as missing pictures too' only_these 2 'datarot = "x";' 'nam = "y";'
+ok 'a misspelt size is not told as one that does not fit too' \
+    only_these 1 'loader = { load_sise = 512; crop_size = 512; };'
+ok 'a syntax error is told alone' only_these 1 'dataroot "x"'
+ok 'a missing dataroot is told once' only_these 1 'dataroot = "/nowhere/at/all";'
+ok 'folders that are missing are told beside a misspelt key' \
+    only_these 2 'curator = { A = { root = "/nowhere/at/all"; };' '   B = { rot = "/x"; }; };'
+ok 'what is missing is told where all was understood' \
+    eval 'exits 78 ./pipeline check && says "curator.A.root: no pictures" && says "curator.B.root"'
 ok 'status without a run is 3' exits 3 ./pipeline status --runs "$WORK/none"
 ok 'down without a run is 3' exits 3 ./pipeline down --runs "$WORK/none"
 ok 'query without a database is 3' exits 3 ./pipeline query losses --runs "$WORK/none"
@@ -139,6 +152,36 @@ sqlite3 "$WORK/metrics.sqlite" <monitor/schema.sql
 ok 'a query about an unknown run is 3' \
     eval 'exits 3 ./pipeline query losses gone --runs "$WORK" && says "no run '"'gone'"'"'
 ok 'a query about two runs wants two' exits 2 ./pipeline query diff gone --runs "$WORK"
+ok 'no runs at all is 3' exits 3 ./pipeline runs --runs "$WORK/none"
+mkdir -p "$WORK/brought" "$WORK/only/alone"
+: >"$WORK/brought/imported"
+: >"$WORK/only/alone/imported"
+ok 'a run that was imported is listed' \
+    eval 'exits 0 ./pipeline runs --json --runs "$WORK" && says '"'"'"name": "brought", "status": "imported"'"'"
+ok 'also where nothing was trained' eval 'exits 0 ./pipeline runs --runs "$WORK/only" && says alone'
+sqlite3 "$WORK/metrics.sqlite" "
+    insert into run values (1, 'old', 'finished', 0, 1, '', '', 0, 'cpu');
+    insert into metric_key values (1, 'swd/AtoB', 1);
+    insert into metric select 1, 1, value, 0, value, 0 from generate_series(1, 60);
+    insert into checkpoint values (1, 10, 'checkpoints/step_00000010', 'x'),
+        (1, 20, 'checkpoints/step_00000020', 'x'), (1, 30, 'checkpoints/step_00000030', 'x');"
+mkdir -p "$WORK/old/checkpoints/step_000000"{20,30}
+: >"$WORK/old/checkpoints/step_00000030/optimizer.safetensors"
+newest_last() { # query
+    exits 0 ./pipeline query "$1" --runs "$WORK" && says 'the newest 50 of 60 rows' &&
+        ./pipeline query "$1" --runs "$WORK" 2>/dev/null >"$WORK/out" &&
+        [ "$(wc -l <"$WORK/out")" = 51 ] && sed -n 2p "$WORK/out" | grep -q '\<11\>' &&
+        tail -n 1 "$WORK/out" | grep -q '\<60\>' &&
+        exits 0 ./pipeline query "$1" --csv --runs "$WORK" && [ "$(wc -l <"$WORK/out")" = 61 ]
+}
+ok 'a table shows the newest scores, the newest last' newest_last judge
+ok 'and so of distances' newest_last distance
+checkpoints_are_marked() {
+    exits 0 ./pipeline query checkpoints old --csv --runs "$WORK" &&
+        says '10,checkpoints/step_00000010,removed' && says '20,checkpoints/step_00000020,weights' &&
+        says '30,checkpoints/step_00000030,whole'
+}
+ok 'checkpoints tell what is left of them' checkpoints_are_marked
 ok 'an unknown query is a usage error' exits 2 ./pipeline query nothing --runs "$WORK/none"
 ok 'translate of an unknown run is 3' exits 3 ./pipeline translate --runs "$WORK" --run gone a b
 
@@ -201,10 +244,13 @@ finished_run() {
 }
 
 stale_is_told() {
-    touch -h -d 2020-01-01 "$WORK/stand/bin/monitor"
+    : >"$WORK/stand/built"
     plan 1 0
-    exits 0 pipeline_up && says "monitor is older than" &&
-        touch -h "$WORK/stand/bin/monitor" && plan 1 0 && exits 0 pipeline_up && ! says 'older than'
+    exits 0 pipeline_up && ! says 'is newer than' || return
+    touch -d 2020-01-01 "$WORK/stand/built"
+    plan 1 0
+    exits 0 pipeline_up && says "is newer than the programs: 'make' builds them" &&
+        rm "$WORK/stand/built"
 }
 
 stopped_in_order() {
