@@ -143,7 +143,8 @@ endif
 
 GPU_TRAINER := backend plugin text optimizer init penalty plateau schedule \
     $(patsubst trainer/%.c,%,$(wildcard trainer/graph*.c trainer/model*.c trainer/net*.c))
-GPU_TESTS := golden_check golden_nets golden_run golden_small golden_training json reference_ops
+GPU_TESTS := golden_check golden_nets golden_run golden_small golden_training json \
+    $(basename $(notdir $(wildcard tests/trainer/reference_*.c)))
 GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs plugin_path rng util) \
     $(patsubst %,$(BUILD)/gpu/trainer/%.o,$(GPU_TRAINER)) \
     $(patsubst %,$(BUILD)/gpu/tests/trainer/%.o,$(GPU_TESTS)) \

@@ -1,18 +1,41 @@
-// gpu_check - what the parts of the program share.
+// gpu_check - what the parts of the program share: the run's options, and its table.
+//
+// A row is one case: `ok` or `FAIL`, the dtype, the worst of its values as a share of its bound,
+// what it is, and the values. Each value is one check. An error that is not a number fails.
 #ifndef GPU_CHECK_H
 #define GPU_CHECK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "backend.h"
+
+#define GPU_DTYPES 3
+extern const char *const gpu_dtypes[GPU_DTYPES]; // "fp32", "tf32", "bf16"
+
+// The worst of a dtype's values so far, as a share of its bound.
+struct gpu_worst {
+    double share;
+    char what[120];
+};
+
+struct gpu_row {
+    const char *dtype;
+    char what[120], values[500];
+    double share; // the worst of its values
+    bool failed;
+};
 
 struct gpu_check {
     const char *device; // "cuda", or "cuda-host" to try the program itself
     const char *golden; // packed cases; NULL: none
     const char *shape;  // "resnet_9blocks,128,1": speed and profile of this one alone; NULL: of all
     const char *json;   // gpu_speed's figures are appended to this file; NULL: nowhere
+    uint64_t seed;      // of everything that is random
     bool small;         // small nets only: for the emulation, for compute-sanitizer
     int checks, failures, not_run;
+    struct gpu_worst worst[GPU_DTYPES];
+    struct gpu_row row;
 };
 
 // Counts a check, and prints it.
@@ -22,11 +45,17 @@ void gpu_expect(struct gpu_check *g, bool right, const char *format, ...)
 void gpu_not_run(struct gpu_check *g, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+// A row: begin, values, end, which prints it. dtype is one of gpu_dtypes, and lent.
+void gpu_row(struct gpu_check *g, const char *dtype, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void gpu_value(struct gpu_check *g, const char *label, double error, double bound);
+void gpu_row_end(struct gpu_check *g);
+
 // Every op against the double-precision reference, outputs poisoned, inputs fresh.
 void gpu_ops(struct gpu_check *g);
 // The golden cases in fp32.
 void gpu_golden(struct gpu_check *g);
-// Two runs, and a run with the plan file of another, are bit-equal.
+// Two runs, recorded and issued steps, 10 + 10 and 20 steps are bit-equal.
 void gpu_bits(struct gpu_check *g);
 // Step time, memory and rate, the goals beside them.
 void gpu_speed(struct gpu_check *g);

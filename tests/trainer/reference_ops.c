@@ -1,6 +1,7 @@
 #include "reference_ops.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rng.h"
@@ -16,78 +17,153 @@ void ref_conv_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
     }
 }
 
-// What is done for every product x[ix] w[iw] that y[iy] sums up.
-struct visit {
-    const double *x, *w, *dy;
-    double *y, *dx, *dw;
+// A filter lies on the small side's pixels and reaches those of the large side: tap (i, j) connects
+// small pixel (a, b) and large pixel (a stride + i - pad, b stride + j - pad). A plain
+// convolution's input is its large side, a transposed one's the small side; the master is
+// [small,large,r,r] both times.
+struct sides {
+    int stride, pad, r, taps;
+    int n, hs, ws, hl, wl, cs, cl;
 };
 
-static void product(const struct visit *v, size_t ix, size_t iw, size_t iy) {
-    if (v->y)
-        v->y[iy] += v->x[ix] * v->w[iw];
-    if (v->dx)
-        v->dx[ix] += v->dy[iy] * v->w[iw];
-    if (v->dw)
-        v->dw[iw] += v->dy[iy] * v->x[ix];
+static struct sides sides_of(const struct conv_shape *s) {
+    bool t = s->transposed;
+    int ho, wo;
+
+    ref_conv_size(s, &ho, &wo);
+    return (struct sides){
+        .stride = s->stride,
+        .pad = s->pad,
+        .r = s->r,
+        .taps = s->r * s->r,
+        .n = s->n,
+        .hs = t ? s->h : ho,
+        .ws = t ? s->w : wo,
+        .hl = t ? ho : s->h,
+        .wl = t ? wo : s->w,
+        .cs = t ? s->c : s->k,
+        .cl = t ? s->k : s->c,
+    };
 }
 
-// All channel pairs of one tap: x pixel px, y pixel py, tap t of the filter.
-static void channels(const struct conv_shape *s, const struct visit *v, size_t px, size_t py,
-                     size_t t) {
-    size_t c_all = (size_t)s->c, k_all = (size_t)s->k, taps = (size_t)s->r * (size_t)s->r;
+// The large pixel that tap t connects with small pixel `a` of the batch; -1: none.
+static long large_of(const struct sides *s, long a, int t) {
+    int y = (int)(a / s->ws % s->hs) * s->stride + t / s->r - s->pad;
+    int x = (int)(a % s->ws) * s->stride + t % s->r - s->pad;
 
-    for (size_t k = 0; k < k_all; k++)
-        for (size_t c = 0; c < c_all; c++) {
-            size_t filter = s->transposed ? c * k_all + k : k * c_all + c;
-            product(v, px * c_all + c, filter * taps + t, py * k_all + k);
+    if (y < 0 || y >= s->hl || x < 0 || x >= s->wl)
+        return -1;
+    return (a / s->ws / s->hs * s->hl + y) * s->wl + x;
+}
+
+// The small pixel that tap t connects with large pixel `b` of the batch; -1: none.
+static long small_of(const struct sides *s, long b, int t) {
+    int y = (int)(b / s->wl % s->hl) - t / s->r + s->pad;
+    int x = (int)(b % s->wl) - t % s->r + s->pad;
+
+    if (y < 0 || x < 0 || y % s->stride || x % s->stride)
+        return -1;
+    if (y / s->stride >= s->hs || x / s->stride >= s->ws)
+        return -1;
+    return (b / s->wl / s->hl * s->hs + y / s->stride) * s->ws + x / s->stride;
+}
+
+static void add_scaled(int count, double a, const double *x, double *y) {
+    for (int i = 0; i < count; i++)
+        y[i] += a * x[i];
+}
+
+// The filter as [taps,from,to], `to` being the channels of the side that is computed.
+static double *filter_by_tap(const struct sides *s, const double *w, bool to_small) {
+    size_t from = (size_t)(to_small ? s->cl : s->cs), to = (size_t)(to_small ? s->cs : s->cl);
+    double *by_tap = xcalloc(from * to * (size_t)s->taps, sizeof *by_tap);
+
+    for (size_t i = 0; i < (size_t)s->cs; i++)
+        for (size_t k = 0; k < (size_t)s->cl; k++)
+            for (size_t t = 0; t < (size_t)s->taps; t++)
+                by_tap[(t * from + (to_small ? k : i)) * to + (to_small ? i : k)] =
+                    w[(i * (size_t)s->cl + k) * (size_t)s->taps + t];
+    return by_tap;
+}
+
+// Adds to one side the other's sums over the taps. Pixels go in blocks: a row of the filter then
+// stays in the cache.
+static void sum_taps(const struct sides *s, const double *x, const double *w, bool to_small,
+                     double *y) {
+    enum { BLOCK = 16 };
+    int from = to_small ? s->cl : s->cs, to = to_small ? s->cs : s->cl;
+    long pixels = (long)s->n * (to_small ? (long)s->hs * s->ws : (long)s->hl * s->wl);
+    double *filter = filter_by_tap(s, w, to_small);
+
+#pragma omp parallel for schedule(dynamic)
+    for (long first = 0; first < pixels; first += BLOCK)
+        for (int t = 0; t < s->taps; t++) {
+            long at[BLOCK], end = pixels - first < BLOCK ? pixels - first : BLOCK;
+            for (long p = 0; p < end; p++)
+                at[p] = to_small ? large_of(s, first + p, t) : small_of(s, first + p, t);
+            for (int i = 0; i < from; i++)
+                for (long p = 0; p < end; p++)
+                    if (at[p] >= 0)
+                        add_scaled(to, x[at[p] * from + i],
+                                   filter + ((size_t)t * (size_t)from + (size_t)i) * (size_t)to,
+                                   y + (first + p) * to);
+        }
+    free(filter);
+}
+
+// dw [small,large,r,r] = sum over the pixels of small times large.
+static void sum_pixels(const struct sides *s, const double *small, const double *large,
+                       double *dw) {
+    enum { BLOCK = 16 };
+    int blocks = (s->cs + BLOCK - 1) / BLOCK;
+    long pixels = (long)s->n * s->hs * s->ws;
+
+#pragma omp parallel for collapse(2) schedule(dynamic)
+    for (int t = 0; t < s->taps; t++)
+        for (int b = 0; b < blocks; b++) {
+            int first = b * BLOCK, end = MIN(s->cs, first + BLOCK);
+            double *sums = xcalloc(BLOCK * (size_t)s->cl, sizeof *sums);
+            for (long a = 0; a < pixels; a++) {
+                long p = large_of(s, a, t);
+                for (int i = first; p >= 0 && i < end; i++)
+                    add_scaled(s->cl, small[a * s->cs + i], large + p * s->cl,
+                               sums + (i - first) * s->cl);
+            }
+            for (int i = first; i < end; i++)
+                for (int k = 0; k < s->cl; k++)
+                    dw[(i * s->cl + k) * s->taps + t] = sums[(i - first) * s->cl + k];
+            free(sums);
         }
 }
 
-// Tap (i, j) connects `small` pixel (a, b) and `large` pixel (a stride + i - pad, ...): the input
-// is the large side of a plain convolution and the small side of a transposed one.
-static void visit_all(const struct conv_shape *s, const struct visit *v) {
-    int ho, wo;
-
-    ref_conv_size(s, &ho, &wo);
-    int hs = s->transposed ? s->h : ho, ws = s->transposed ? s->w : wo;
-    int hl = s->transposed ? ho : s->h, wl = s->transposed ? wo : s->w;
-    for (int n = 0; n < s->n; n++)
-        for (int a = 0; a < hs * ws; a++)
-            for (int t = 0; t < s->r * s->r; t++) {
-                int y = a / ws * s->stride + t / s->r - s->pad;
-                int x = a % ws * s->stride + t % s->r - s->pad;
-                if (y < 0 || y >= hl || x < 0 || x >= wl)
-                    continue;
-                size_t small = (size_t)n * (size_t)(hs * ws) + (size_t)a;
-                size_t large = (size_t)n * (size_t)(hl * wl) + (size_t)(y * wl + x);
-                channels(s, v, s->transposed ? small : large, s->transposed ? large : small,
-                         (size_t)t);
-            }
-}
-
-void ref_conv(const struct conv_shape *s, const double *x, const double *w, const double *bias,
+void ref_conv(const struct conv_shape *shape, const double *x, const double *w, const double *bias,
               double *ret_y) {
+    struct sides s = sides_of(shape);
     int ho, wo;
 
-    ref_conv_size(s, &ho, &wo);
-    for (int p = 0; p < s->n * ho * wo; p++)
-        for (int k = 0; k < s->k; k++)
-            ret_y[p * s->k + k] = bias ? bias[k] : 0;
-    visit_all(s, &(struct visit){.x = x, .w = w, .y = ret_y});
+    ref_conv_size(shape, &ho, &wo);
+    for (int p = 0; p < shape->n * ho * wo; p++)
+        for (int k = 0; k < shape->k; k++)
+            ret_y[p * shape->k + k] = bias ? bias[k] : 0;
+    sum_taps(&s, x, w, !shape->transposed, ret_y);
 }
 
-void ref_conv_backward(const struct conv_shape *s, const double *x, const double *w,
+void ref_conv_backward(const struct conv_shape *shape, const double *x, const double *w,
                        const double *dy, double *ret_dx, double *ret_dw, double *ret_dbias) {
+    struct sides s = sides_of(shape);
     int ho, wo;
 
-    ref_conv_size(s, &ho, &wo);
-    memset(ret_dx, 0, (size_t)(s->n * s->h * s->w * s->c) * sizeof *ret_dx);
-    memset(ret_dw, 0, (size_t)(s->k * s->c * s->r * s->r) * sizeof *ret_dw);
-    visit_all(s, &(struct visit){.x = x, .w = w, .dy = dy, .dx = ret_dx, .dw = ret_dw});
-    for (int k = 0; ret_dbias && k < s->k; k++) {
+    ref_conv_size(shape, &ho, &wo);
+    if (ret_dx) {
+        memset(ret_dx, 0, (size_t)(shape->n * shape->h * shape->w * shape->c) * sizeof *ret_dx);
+        sum_taps(&s, dy, w, shape->transposed, ret_dx);
+    }
+    if (ret_dw)
+        sum_pixels(&s, shape->transposed ? x : dy, shape->transposed ? dy : x, ret_dw);
+    for (int k = 0; ret_dbias && k < shape->k; k++) {
         ret_dbias[k] = 0;
-        for (int p = 0; p < s->n * ho * wo; p++)
-            ret_dbias[k] += dy[p * s->k + k];
+        for (int p = 0; p < shape->n * ho * wo; p++)
+            ret_dbias[k] += dy[p * shape->k + k];
     }
 }
 
@@ -122,6 +198,18 @@ static struct moments moments(const struct norm_shape *s, const struct ref_layer
         m.bias = l->bias[c];
     }
     return m;
+}
+
+void ref_norm_stats(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
+                    double *ret_stats) {
+    int rows = s->norm == NORM_INSTANCE ? s->n : 1;
+
+    for (int n = 0; n < rows; n++)
+        for (int c = 0; c < s->c; c++) {
+            struct moments m = moments(s, layer, x, n, c);
+            ret_stats[n * s->c + c] = m.mean;
+            ret_stats[(rows + n) * s->c + c] = m.rstd;
+        }
 }
 
 void ref_norm_move(const struct norm_shape *s, const struct ref_layer *l, const double *x) {
@@ -162,6 +250,7 @@ static size_t at(const struct norm_shape *s, int pad, int n, int y, int x) {
 
 void ref_norm(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
               const double *skip, double *ret_y) {
+#pragma omp parallel for collapse(2)
     for (int n = 0; n < s->n; n++)
         for (int c = 0; c < s->c; c++) {
             struct moments m = moments(s, layer, x, n, c);
@@ -216,6 +305,7 @@ void ref_norm_backward(const struct norm_shape *s, const struct ref_layer *layer
                        const double *g, const struct ref_norm_gradients *ret) {
     int groups = s->norm == NORM_BATCH ? 1 : s->n;
 
+#pragma omp parallel for collapse(2)
     for (int n = 0; n < groups; n++)
         for (int c = 0; c < s->c; c++) {
             struct moments m = moments(s, layer, x, n, c);

@@ -1,5 +1,5 @@
 // reference_ops - every op of the backend in double precision, straight from its formula. Slow; the
-// judge of all backends.
+// judge of all backends. Convolutions and norms use all of OpenMP's threads.
 //
 // Layouts, shapes and parameters as in backend.h, with double for float.
 #ifndef REFERENCE_OPS_H
@@ -12,7 +12,7 @@ void ref_conv_size(const struct conv_shape *s, int *ret_h, int *ret_w);
 
 void ref_conv(const struct conv_shape *s, const double *x, const double *w, const double *bias,
               double *ret_y);
-// All outputs are overwritten; ret_dbias may be NULL.
+// All outputs are overwritten; they may be NULL.
 void ref_conv_backward(const struct conv_shape *s, const double *x, const double *w,
                        const double *dy, double *ret_dx, double *ret_dw, double *ret_dbias);
 
@@ -27,6 +27,9 @@ struct ref_layer {
 // skip may be NULL; layer only for instance norm and none without dropout. Moves nothing.
 void ref_norm(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
               const double *skip, double *ret_y);
+// backend.h's ret_stats. Not of NORM_NONE.
+void ref_norm_stats(const struct norm_shape *s, const struct ref_layer *layer, const double *x,
+                    double *ret_stats);
 // What NORM_BATCH does to the running statistics.
 void ref_norm_move(const struct norm_shape *s, const struct ref_layer *layer, const double *x);
 

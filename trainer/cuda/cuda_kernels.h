@@ -70,6 +70,7 @@ struct cuda_dropout {
 //   workspace  cuda_norm_workspace_bytes, aligned to 16; for both directions
 // Weights, biases, running statistics and the gradients of the first two are float [c].
 // One pass over memory where 8 channels of a picture fit shared memory, else two.
+// No bytes: the shape's instance norm takes one pass, or there is no norm.
 size_t cuda_norm_workspace_bytes(const struct cuda_launch *l, const struct norm_shape *s);
 cudaError_t cuda_norm_forward(const struct cuda_launch *l, const struct norm_shape *s,
                               const struct norm_tensors *t, const struct cuda_dropout *dropout,

@@ -79,8 +79,10 @@ struct norm_layer norm_layer_of(const struct norm_shape *s, const struct norm_af
     return a;
 }
 
-// Of forward and backward together.
+// Of forward and backward together. None where both take one pass, or have no sums.
 size_t cuda_norm_workspace_bytes(const struct cuda_launch *l, const struct norm_shape *s) {
+    if (s->norm == NORM_NONE || (s->norm == NORM_INSTANCE && norm_resident_of(l, s, 1).threads))
+        return 0;
     return (norm_partial_floats(s) + (size_t)s->n * 2 * (size_t)cuda_channels(s->c)) *
            sizeof(float);
 }
