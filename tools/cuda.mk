@@ -160,14 +160,24 @@ $(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
 DEVICE ?= cuda
 SHAPE ?= resnet_9blocks,128,1
 .PHONY: gpu-pack gpu-check gpu-peers
-gpu-pack: $(BUILD)/tests/golden
+gpu-pack: $(BUILD)/tests/golden $(PROGRAMS)
 	@mkdir -p $(GPU_PACK)/include
 	@cp -r /usr/include/Random123 $(GPU_PACK)/include/
 	@if [ -e ../shared/golden/cases.json ]; then \
 	    $(BUILD)/tests/golden --pack $(GPU_PACK)/golden.bin ../shared/golden/cases.json; \
 	else echo 'gpu-pack: there are no golden cases to pack'; fi
+	@tests/gpu/pack.sh $(BUILD) $(GPU_PACK) $(DATA)
 	@du -sh $(GPU_PACK)
-gpu-check: $(BUILD)/bin/gpu_check $(BUILD)/lib/device_$(DEVICE).so
+# What both begin with; without it they say why.
+GPU_READY := $(BUILD)/bin/gpu_check $(BUILD)/lib/device_$(DEVICE).so
+ifeq ($(DEVICE)$(filter 1,$(CUDA)),cuda)
+GPU_READY := gpu-tools-missing
+endif
+.PHONY: gpu-tools-missing
+gpu-tools-missing:
+	@echo 'not run: no nvcc ($(or $(NVCC),none found)) or no cuDNN 9 ($(or $(CUDNN_HOME),none found, nor in a wheel of $(PYTHON))): NVCC=FILE, CUDNN_HOME=DIR'
+	@exit 77
+gpu-check: $(GPU_READY)
 	@tests/gpu/check $(BUILD) $(DEVICE) $(GPU_PACK)/golden.bin
-gpu-peers: $(BUILD)/bin/gpu_check $(BUILD)/lib/device_$(DEVICE).so
-	@tests/peers/gpu.sh $(BUILD) $(DEVICE) $(SHAPE)
+gpu-peers: $(GPU_READY)
+	@PYTHON=$(PYTHON) tests/peers/gpu.sh $(BUILD) $(DEVICE) '$(SHAPE)'

@@ -23,19 +23,25 @@ static const char help[] =
     "  --size S       pictures are SxS (128)       --netG NAME    resnet_6blocks\n"
     "  --ngf F        generator width (64)         --netD NAME    basic\n"
     "  --ndf F        discriminator width (64)     --device NAME  cpu\n"
-    "  --batch N      pictures of each domain (1)  --dtype fp32\n"
+    "  --batch N      pictures of each domain (1)  --dtype NAME   bf16, tf32, fp32 (the device's)\n"
     "  --steps K      measured steps (5)           --winograd auto|off|f2|f4\n"
     "  --warmup K     steps before (1)             --threads T    (2)\n"
     "  --identity X   lambda_identity (0.5)        --kernels      also print the kernels\n"
     "\n"
     "Prints one JSON line: the settings, median_s_per_step, min_s_per_step, max_s_per_step,\n"
     "img_per_s (pictures of domain A per second, from the median), peak_mb (of the process),\n"
-    "model_mb (what the model holds).\n";
+    "model_mb (what the model holds). Of a GPU also device_mb, the most of its memory that was\n"
+    "held, and ahead_s_per_step: the mean of as many steps, each issued while the one before\n"
+    "runs, as training does it.\n";
+
+#define RING 4 // batches of pictures
 
 struct bench {
     struct model_options options;
     int size, batch, steps, warmup;
     bool kernels;
+    size_t count;    // numbers of a batch of one domain
+    float *pictures; // [RING,2,count]
 };
 
 static int number(const char *name, const char *text, int least, int *ret) {
@@ -105,34 +111,53 @@ static int set_flag(struct bench *b, int flag, const char *name) {
         b->kernels = true;
         return ERR_OK;
     case 'y':
-        if (strcmp(optarg, "fp32") == 0)
-            return ERR_OK;
-        return err_set(ERR_USAGE, "--dtype %s: fp32", optarg);
+        b->options.dtype = optarg;
+        return ERR_OK;
     default:
         return err_set(ERR_USAGE, "unknown option; --help lists them");
     }
 }
 
-static int feed(const struct bench *b, struct model *m, enum model_domain domain,
-                uint64_t picture) {
-    size_t count = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
-    float *x = xaligned(count * sizeof *x);
-
-    for (size_t i = 0; i < count; i++)
-        x[i] = (float)(2 * rng_uniform(1, RNG_TEST, picture, (uint32_t)i) - 1);
-    int err = model_feed_floats(m, domain, x);
-    free(x);
-    return err;
+static void draw_pictures(struct bench *b) {
+    b->count = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
+    b->pictures = xaligned(2 * RING * b->count * sizeof *b->pictures);
+    for (size_t i = 0; i < 2 * RING * b->count; i++)
+        b->pictures[i] =
+            (float)(2 * rng_uniform(1, RNG_TEST, i / b->count, (uint32_t)(i % b->count)) - 1);
 }
 
-static int step(struct model *m) {
-    int err = model_generate(m);
+static int feed(const struct bench *b, struct model *m, int number) {
+    const float *x = b->pictures + (size_t)(number % RING) * 2 * b->count;
+    int err = model_feed_floats(m, MODEL_A, x);
 
+    return err ? err : model_feed_floats(m, MODEL_B, x + b->count);
+}
+
+// With `ahead` the step before ends meanwhile, else this one does.
+static int step(const struct bench *b, struct model *m, int number, bool ahead) {
+    int err = feed(b, m, number);
+
+    if (!err)
+        err = model_generate(m);
+    if (!err && ahead)
+        err = model_wait(m);
     if (!err)
         err = model_update_g(m, 2e-4);
     if (!err)
         err = model_update_d(m, 2e-4, NULL, NULL);
-    return err ? err : model_wait(m);
+    return err || ahead ? err : model_wait(m);
+}
+
+static int run_ahead(const struct bench *b, struct model *m, double *ret_seconds) {
+    int64_t begun = now_us();
+    int err = ERR_OK;
+
+    for (int i = 0; i < b->steps && !err; i++)
+        err = step(b, m, i, true);
+    if (!err)
+        err = model_wait(m);
+    *ret_seconds = (double)(now_us() - begun) * 1e-6 / b->steps;
+    return err;
 }
 
 static int by_value(const void *a, const void *b) {
@@ -141,7 +166,7 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void report(const struct bench *b, const struct model *m, double *seconds) {
+static void report(const struct bench *b, const struct model *m, double *seconds, double ahead) {
     const struct model_options *o = &b->options;
     struct rusage usage;
     double median;
@@ -150,32 +175,35 @@ static void report(const struct bench *b, const struct model *m, double *seconds
     median = (seconds[(b->steps - 1) / 2] + seconds[b->steps / 2]) / 2;
     (void)getrusage(RUSAGE_SELF, &usage); // cannot fail for RUSAGE_SELF
     printf("{\"bench\":\"step\",\"device\":\"%s\",\"netG\":\"%s\",\"netD\":\"%s\",\"size\":%d,"
-           "\"ngf\":%d,\"ndf\":%d,\"batch\":%d,\"threads\":%d,\"dtype\":\"fp32\","
+           "\"ngf\":%d,\"ndf\":%d,\"batch\":%d,\"threads\":%d,\"dtype\":\"%s\","
            "\"winograd\":\"%s\",\"steps\":%d,\"median_s_per_step\":%.6f,\"min_s_per_step\":%.6f,"
-           "\"max_s_per_step\":%.6f,\"img_per_s\":%.3f,\"peak_mb\":%.1f,\"model_mb\":%.1f}\n",
-           o->device, o->netG, o->netD, b->size, o->ngf, o->ndf, b->batch, o->threads, o->winograd,
-           b->steps, median, seconds[0], seconds[b->steps - 1], b->batch / median,
-           (double)usage.ru_maxrss / 1024, (double)model_memory_bytes(m) / 1048576);
+           "\"max_s_per_step\":%.6f,\"img_per_s\":%.3f,\"peak_mb\":%.1f,\"model_mb\":%.1f",
+           o->device, o->netG, o->netD, b->size, o->ngf, o->ndf, b->batch, o->threads,
+           model_dtype(m), o->winograd, b->steps, median, seconds[0], seconds[b->steps - 1],
+           b->batch / median, (double)usage.ru_maxrss / 1024,
+           (double)model_memory_bytes(m) / 1048576);
+    if (ahead > 0)
+        printf(",\"device_mb\":%.1f,\"ahead_s_per_step\":%.6f",
+               (double)model_device_memory_peak(m) / 1048576, ahead);
+    printf("}\n");
 }
 
 static int measure(struct bench *b, struct model *m) {
-    double *seconds = xcalloc((size_t)b->steps, sizeof *seconds);
+    double *seconds = xcalloc((size_t)b->steps, sizeof *seconds), ahead = 0;
     int err = model_init(m, "normal", 0.02, 1);
 
     if (!err)
         err = model_shape(m, b->batch, b->size, b->size, b->size, b->size);
     for (int i = -b->warmup; i < b->steps && !err; i++) {
-        err = feed(b, m, MODEL_A, 2 * (uint64_t)(i + b->warmup));
-        if (!err)
-            err = feed(b, m, MODEL_B, 2 * (uint64_t)(i + b->warmup) + 1);
         int64_t start = now_us();
-        if (!err)
-            err = step(m);
+        err = step(b, m, i + b->warmup, false);
         if (i >= 0)
             seconds[i] = (double)(now_us() - start) * 1e-6;
     }
+    if (!err && model_is_apart(m))
+        err = run_ahead(b, m, &ahead);
     if (!err)
-        report(b, m, seconds);
+        report(b, m, seconds, ahead);
     free(seconds);
     return err;
 }
@@ -186,7 +214,9 @@ static int run(struct bench *b) {
 
     if (err)
         return err;
+    draw_pictures(b);
     err = measure(b, m);
+    free(b->pictures);
     if (!err && b->kernels) {
         char *text = model_kernels(m);
         (void)fputs(text, stderr); // for a person

@@ -3,6 +3,7 @@
 //
 //   gpu_check [--device cuda] [--golden FILE] [--small] [--only ops|golden|bits|speed|profile]
 //            [--seed N] [--shape ARCH,SIZE,BATCH] [--json FILE]
+//   gpu_check --shapes      which shapes are timed
 //
 // Exit status 0 if every check held, 1 if one failed, 77 if there is no GPU.
 #include <math.h>
@@ -123,7 +124,7 @@ static bool greet(const struct gpu_check *g) {
 static int usage(void) {
     (void)fprintf(stderr, "gpu_check [--device cuda] [--golden FILE] [--small] [--seed N] "
                           "[--only ops|golden|bits|speed|profile] [--shape ARCH,SIZE,BATCH] "
-                          "[--json FILE]\n");
+                          "[--json FILE] | --shapes\n");
     return 2;
 }
 
@@ -179,6 +180,8 @@ int main(int argc, char **argv) {
             g.seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--small") == 0)
             g.small = true;
+        else if (strcmp(argv[i], "--shapes") == 0)
+            return gpu_speed_shapes(&g);
         else
             return usage();
     if (only && !is_part(only))

@@ -59,6 +59,8 @@ void gpu_golden(struct gpu_check *g);
 void gpu_bits(struct gpu_check *g);
 // Step time, memory and rate, the goals beside them.
 void gpu_speed(struct gpu_check *g);
+// Prints the shapes that it times. Returns 0.
+int gpu_speed_shapes(const struct gpu_check *g);
 // The time of each op of a step beside what it could be.
 void gpu_profile(struct gpu_check *g);
 

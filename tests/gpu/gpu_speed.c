@@ -201,10 +201,23 @@ static void time_one(struct gpu_check *g, const struct timed *t, const char *dty
     note(g, t, dtype, &r);
 }
 
+static void name(const struct timed *t, char ret[64]) {
+    (void)snprintf(ret, 64, "%s,%d,%d", t->arch, t->size, t->batch); // fits
+}
+
+int gpu_speed_shapes(const struct gpu_check *g) {
+    for (unsigned i = 0; i < (g->small ? 1 : COUNT(timed)); i++) {
+        char text[64];
+        name(&timed[i], text);
+        printf("%s\n", text);
+    }
+    return 0;
+}
+
 static void time_shape(struct gpu_check *g) {
     for (unsigned i = 0; i < COUNT(timed); i++) {
         char text[64];
-        (void)snprintf(text, sizeof text, "%s,%d,%d", timed[i].arch, timed[i].size, timed[i].batch);
+        name(&timed[i], text);
         if (strcmp(text, g->shape) != 0)
             continue;
         time_one(g, &timed[i], "bf16");

@@ -224,13 +224,15 @@ class Trainer:
         cyc_a = F.l1_loss(full(rec_a), xa) * lam
         cyc_b = F.l1_loss(full(rec_b), xb) * lam
         total = adv_a + adv_b + cyc_a + cyc_b
-        self.named = dict(G_A=adv_a.detach(), G_B=adv_b.detach(), cycle_A=cyc_a.detach(),
-                          cycle_B=cyc_b.detach())
+        if self.a.batches:
+            self.named = dict(G_A=adv_a.detach(), G_B=adv_b.detach(), cycle_A=cyc_a.detach(),
+                              cycle_B=cyc_b.detach())
         if idt > 0:
             idt_a = F.l1_loss(full(same_b), xb) * (lam * idt)
             idt_b = F.l1_loss(full(same_a), xa) * (lam * idt)
             total = total + idt_a + idt_b
-            self.named.update(idt_A=idt_a.detach(), idt_B=idt_b.detach())
+            if self.a.batches:
+                self.named.update(idt_A=idt_a.detach(), idt_B=idt_b.detach())
         return total, full(fake_a.detach()), full(fake_b.detach())
 
     def d_loss_fn(self, xa, xb, old_a, old_b):
@@ -395,7 +397,7 @@ def main():
         body()
 
     t_setup = time.perf_counter()
-    body = t.device_step
+    body, peak_graph = t.device_step, 0
     if a.cuda_graph:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -406,9 +408,13 @@ def main():
         torch.cuda.synchronize()
         t.opt_g.zero_grad(set_to_none=True)
         t.opt_d.zero_grad(set_to_none=True)
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             t.device_step()
+        # A replay allocates nothing: its tensors lie where the capture put them.
+        peak_graph = torch.cuda.max_memory_allocated()
         body = graph.replay
     for _ in range(a.warmup):
         one_step(body)
@@ -439,7 +445,7 @@ def main():
             times.append(time.perf_counter() - t0)
         wall = time.perf_counter() - wall
 
-    med = statistics.median(times)
+    med, ordered = statistics.median(times), sorted(times)
     out = {
         "label": a.label, "size": a.size, "ngf": a.ngf, "ndf": a.ndf, "blocks": a.blocks,
         "batch": a.batch, "device": a.device, "dtype": a.dtype,
@@ -447,7 +453,8 @@ def main():
         "cuda_graph": a.cuda_graph, "adam": a.adam, "merge": a.merge,
         "steps": a.steps, "warmup": a.warmup, "threads": torch.get_num_threads(),
         "median_s_per_step": round(med, 6), "min_s": round(min(times), 6),
-        "max_s": round(max(times), 6), "mean_wall_s": round(wall / a.steps, 6),
+        "max_s": round(max(times), 6), "low_s": round(ordered[len(times) // 10], 6),
+        "high_s": round(ordered[-1 - len(times) // 10], 6), "mean_wall_s": round(wall / a.steps, 6),
         "img_per_s": round(a.batch / med, 4),          # one A and one B image count as one
         "setup_s": round(t_setup, 2),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -457,7 +464,7 @@ def main():
         "torch": torch.__version__,
     }
     if cuda:
-        out["peak_gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2 ** 20)
+        out["peak_gpu_mb"] = round(max(torch.cuda.max_memory_allocated(), peak_graph) / 2 ** 20)
         out["peak_gpu_mb_setup"] = round(peak_setup / 2 ** 20)    # with cuDNN's trial workspaces
         out["reserved_gpu_mb"] = round(torch.cuda.memory_reserved() / 2 ** 20)
         out["gpu"] = torch.cuda.get_device_name()
