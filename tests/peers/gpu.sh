@@ -68,10 +68,10 @@ peer() { # SHAPE WAY
     IFS=, read -r arch size batch <<<"$1"
     [ ! -s "$file.json" ] && [ ! -e "$file.failed" ] || return 0
     time_left 30 || return 0
-    read -ra options <<<"${OPTIONS[$2]}"
+    read -ra options <<<"${OPTIONS[$2]} ${PEER_OPTIONS:-}"
     timeout $((END - SECONDS)) "$PYTHON" tests/peers/torch_step.py --device "$TORCH_DEVICE" \
         --size "$size" --batch "$batch" --blocks "${arch//[!0-9]/}" --steps "$STEPS" --label "$2" \
-        "${options[@]}" ${PEER_OPTIONS:-} >"$file.out" 2>"$file.log" && mv "$file.out" "$file.json"
+        "${options[@]}" >"$file.out" 2>"$file.log" && mv "$file.out" "$file.json"
     code=$?
     if [ $code = 124 ]; then
         LATER=1
