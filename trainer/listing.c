@@ -29,8 +29,11 @@ static bool ends_in(const char *name, const char *const *ends, size_t n) {
     return false;
 }
 
+// Also what cannot be read: that a picture was left out is told, with the command that converts it.
 static bool is_picture_name(const char *name) {
-    static const char *const ends[] = {"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"};
+    static const char *const ends[] = {"jpg",  "jpeg", "jfif", "png", "webp", "bmp",
+                                       "gif",  "tif",  "tiff", "ppm", "pgm",  "heic",
+                                       "heif", "avif", "jp2",  "jxl"};
     return ends_in(name, ends, COUNT(ends));
 }
 

@@ -34,6 +34,7 @@ static const char *const generators[] = {
     "resnet_9", "resnet_6_batch", "resnet_6_none_dropout",
     "resnet_3", "unet_128_batch", "unet_256_instance",
     "cut",      "cut_half",       "resnet_9_wide",
+    "resize",
 };
 static const char *const discriminators[] = {"basic",      "n_layers_2_batch", "pixel",
                                              "pixel_none", "basic_cut",        "basic_none"};
@@ -151,6 +152,8 @@ static void architectures_are_recognised(void **state) {
                             "dropout");
     expect_text("unet_256_instance", "generator unet_256, 3 to 3 channels, ngf 4, norm instance, "
                                      "dropout unknown (it has no parameters)");
+    expect_text("resize", "generator resnet_6blocks, 3 to 3 channels, ngf 8, norm instance, no "
+                          "dropout, doubled by interpolation");
     expect_text("cut_half", "generator resnet_6blocks, 3 to 3 channels, ngf 8, norm instance, no "
                             "dropout, halved by filters (CUT)");
     expect_text("n_layers_2_batch",

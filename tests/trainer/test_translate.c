@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +26,11 @@
 #include "util.h"
 
 #define NGF 4
+#define PYTHON "/usr/bin/python3"
 
-static char program[4096], said[1 << 16];
+static const char conf[] =
+    "trainer = { netG = \"resnet_6blocks\"; ngf = 4; ndf = 4; device = \"cpu\" }\n";
+static char program[4096], tree[4096], said[1 << 16];
 static char work[] = "/tmp/translate-test-XXXXXX";
 static struct model *model;
 
@@ -111,6 +115,7 @@ static int set_up(void **state) {
         fail_msg("there is no %s", program);
     (void)text_copy(program, sizeof program, whole);
     free(whole);
+    assert_non_null(getcwd(tree, sizeof tree));
     assert_non_null(mkdtemp(work));
     assert_int_equal(chdir(work), 0);
     assert_int_equal(model_new(&o, &model), ERR_OK);
@@ -119,8 +124,6 @@ static int set_up(void **state) {
     for (int i = 0; i < 3; i++)
         save_net(model_net(model, i), "run/checkpoints/step_00000007");
     assert_int_equal(symlink("step_00000007", "run/checkpoints/latest"), 0);
-    static const char conf[] =
-        "trainer = { netG = \"resnet_6blocks\"; ngf = 4; ndf = 4; device = \"cpu\" }\n";
     write_text("run/pipeline.conf", conf);
     write_text("run/checkpoints/latest/pipeline.conf", conf);
     return 0;
@@ -147,6 +150,14 @@ static int make_folder(void **state) {
     write_text("in/text.jpg", "no picture");
     write_text("in/notes.txt", "not even by name");
     return 0;
+}
+
+static int make_odd(void **state) {
+    char command[8192];
+    (void)snprintf(command, sizeof command, PYTHON " '%s/tests/trainer/odd_pictures.py' pictures",
+                   tree);
+    (void)make_folder(state);
+    return system(command);
 }
 
 // The picture at `path` is what the model makes of `in`.
@@ -379,6 +390,52 @@ static void settings_of_the_run_count(void **state) {
     assert_translated("in/b.png", "out/b.png", 0);
 }
 
+// Every kind of picture that is read becomes what the same pixels in a plain PNG become.
+static void assert_as_plain(const char *plain, const char *out) {
+    char from[64], to[64];
+    struct dirent *entry;
+    int count = 0;
+    DIR *d = opendir(plain);
+    assert_non_null(d);
+    while ((entry = readdir(d))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        (void)snprintf(from, sizeof from, "%s/%.40s", plain, entry->d_name);
+        (void)snprintf(to, sizeof to, "%s/%.40s", out, entry->d_name);
+        assert_translated(from, to, 0);
+        count++;
+    }
+    closedir(d);
+    assert_int_equal(count, 15);
+}
+
+static void unusual_pictures_are_read_as_in_training(void **state) {
+    write_text("run/pipeline.conf", conf);
+    RUNS(0, "--run run pictures/odd out");
+    assert_as_plain("pictures/plain", "out");
+    write_text("run/pipeline.conf",
+               "trainer = { netG = \"resnet_6blocks\"; ngf = 4; ndf = 4; device = \"cpu\" }\n"
+               "loader = { exif = \"apply\"; alpha = \"white\" }\n");
+    RUNS(0, "--run run --force pictures/odd out");
+    assert_as_plain("pictures/turned", "out");
+}
+
+static void kinds_that_are_not_read_are_named_with_a_command(void **state) {
+    static const char *const kinds[][2] = {{"a.gif", "GIF"},       {"b.bmp", "BMP"},
+                                           {"c.tif", "TIFF"},      {"d.ppm", "PPM"},
+                                           {"e.jp2", "JPEG 2000"}, {"named.png", "TIFF"}};
+    char text[160];
+    write_text("run/pipeline.conf", conf);
+    RUNS(1, "--run run pictures/refused out");
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        (void)snprintf(text, sizeof text,
+                       "left out: 'pictures/refused/%s': %s is not read; convert", kinds[i][0],
+                       kinds[i][1]);
+        SAYS(text);
+    }
+    SAYS("0 translated, 6 left out");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(folder_is_translated_and_broken_files_are_named, make_folder),
@@ -393,6 +450,8 @@ int main(void) {
         cmocka_unit_test_setup(memory_is_bounded, make_folder),
         cmocka_unit_test_setup(too_small_a_bound_says_what_would_do, make_folder),
         cmocka_unit_test_setup(settings_of_the_run_count, make_folder),
+        cmocka_unit_test_setup(unusual_pictures_are_read_as_in_training, make_odd),
+        cmocka_unit_test_setup(kinds_that_are_not_read_are_named_with_a_command, make_odd),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -29,6 +29,7 @@ GENERATORS = {
     "unet_256_instance": ("unet:8,f=4,norm=instance", (256, 512), (512, 256)),
     "cut": ("resnet:9,f=8,antialias=1", (64, 96), (128, 64)),
     "cut_half": ("resnet:6,f=8,antialias=1,antialias_up=0", (64, 96), (128, 64)),
+    "resize": ("resnet:6,f=8,resize=1", (64, 96), (128, 64)),
     "resnet_9_wide": ("resnet:9,f=64", (64, 64), (64, 96)),
 }
 DISCRIMINATORS = {

@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 class Resnet(nn.Module):
     def __init__(self, in_nc=3, out_nc=3, f=64, blocks=9, norm="instance", dropout=False,
-                 antialias=False, antialias_up=None):
+                 antialias=False, antialias_up=None, resize=False):
         super().__init__()
         if antialias_up is None:
             antialias_up = antialias
@@ -67,8 +67,10 @@ class Resnet(nn.Module):
                   nn.ReLU(True)] + ([Down(2 * c)] if antialias else [])
         m += [Block(4 * f, kind, bias, dropout) for _ in range(blocks)]
         for c in (4 * f, 2 * f):
-            if antialias_up:
-                m += [Up(c), nn.Conv2d(c, c // 2, 3, 1, 1, bias=bias)]
+            if antialias_up or resize:
+                # Ours alone: trainer.upsample = "resize".
+                up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+                m += [up if resize else Up(c), nn.Conv2d(c, c // 2, 3, 1, 1, bias=bias)]
             else:
                 m += [nn.ConvTranspose2d(c, c // 2, 3, 2, 1, output_padding=1, bias=bias)]
             m += [kind(c // 2), nn.ReLU(True)]
