@@ -120,7 +120,7 @@ $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 $(BUILD)/tests/lib:
 	@mkdir -p $(@D)
 	@ln -sfn ../lib $@
-$(BUILD)/tests/trainer/test_cuda_backend $(BUILD)/tests/golden: | $(BUILD)/lib/device_cuda-host.so \
+$(BUILD)/tests/trainer/test_cuda_backend $(BUILD)/tests/trainer/test_cuda_faults $(BUILD)/tests/golden: | $(BUILD)/lib/device_cuda-host.so \
     $(BUILD)/tests/lib
 
 # Tests of kernels, in the program itself; tests of the backend load the plugin.

@@ -32,6 +32,13 @@ int device_wait(struct device *d) {
     return err ? err : d->backend->fence_wait(d, FENCE_NOW);
 }
 
+int device_section_end(struct device *d, struct device_section *section, int err) {
+    if (!err)
+        return d->backend->section_end(section);
+    d->backend->section_drop(section);
+    return err;
+}
+
 int device_open(const struct device_options *options, struct device **ret_device) {
     if (strcmp(options->name, "cpu") == 0)
         return backend_cpu_open(options, ret_device);

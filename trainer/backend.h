@@ -293,12 +293,15 @@ struct backend {
     // ops are issued if *ret_issue says so; else the device repeats what it has recorded, and
     // section_end issues that. It begins after everything issued before and ends before everything
     // issued later, in all lanes. adam and norms with dropout are inside of one, and take `values`.
-    // section_end is called after a failed op too. Sections are freed before what their ops use.
+    // A begin that fails leaves nothing open. After an op that failed section_drop is called in the
+    // place of section_end: it ends what is being recorded, and the section is as new. Sections are
+    // freed before what their ops use.
     int (*section_new)(struct device *d, struct device_section **ret_section);
     void (*section_free)(struct device_section *section); // accepts NULL
     int (*section_begin)(struct device_section *section, const struct device_values *values,
                          bool *ret_issue);
     int (*section_end)(struct device_section *section);
+    void (*section_drop)(struct device_section *section);
 
     // Lanes, inside of a section that is being issued. Its ops go to lane 0 until lane_choose.
     // lane_mark gives what the chosen lane has been issued so far a number, [0, DEVICE_MARKS), free
@@ -458,6 +461,10 @@ size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s,
 
 // Waits until everything issued has ended. ERR_DEVICE_LOST.
 int device_wait(struct device *d);
+
+// The end of a section that has begun: `err` is what came of its ops. Returns that or what ending
+// it comes to.
+int device_section_end(struct device *d, struct device_section *section, int err);
 
 // Height and width of a convolution's output; below 1 if the input is too small.
 void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w);

@@ -318,6 +318,7 @@ static const struct backend backend = {
     .section_free = cpu_host_section_free,
     .section_begin = cpu_host_section_begin,
     .section_end = cpu_host_section_end,
+    .section_drop = cpu_host_section_drop,
     .lane_choose = cpu_host_lane_choose,
     .lane_mark = cpu_host_lane_mark,
     .lane_wait = cpu_host_lane_mark,

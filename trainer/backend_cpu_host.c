@@ -79,6 +79,9 @@ int cpu_host_section_end(struct device_section *section) {
     return ERR_OK;
 }
 
+void cpu_host_section_drop(struct device_section *section) {
+}
+
 void cpu_host_lane_choose(struct device *d, int lane) {
 }
 

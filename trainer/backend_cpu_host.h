@@ -20,6 +20,7 @@ void cpu_host_section_free(struct device_section *section);
 int cpu_host_section_begin(struct device_section *section, const struct device_values *values,
                            bool *ret_issue);
 int cpu_host_section_end(struct device_section *section);
+void cpu_host_section_drop(struct device_section *section);
 void cpu_host_lane_choose(struct device *d, int lane);
 int cpu_host_lane_mark(struct device *d, int mark);
 int cpu_host_plans_save(struct device *d, const char *path);

@@ -123,6 +123,36 @@ int graph_run_op(const struct graph *g, void *arena, const struct op *op) {
     return run_op(&r, op);
 }
 
+// Which op it was, for a person.
+static int told(const struct graph *g, int i, int err) {
+    static const char *const names[] = {
+        [OP_CONV] = "convolution",
+        [OP_CONV_BACKWARD] = "convolution's gradient",
+        [OP_NORM] = "norm",
+        [OP_NORM_BACKWARD] = "norm's gradient",
+        [OP_TANH] = "tanh",
+        [OP_TANH_BACKWARD] = "tanh's gradient",
+        [OP_JOIN] = "join",
+        [OP_JOIN_BACKWARD] = "join's gradient",
+        [OP_RESAMPLE] = "resampling",
+        [OP_SAMPLE] = "sampling of patches",
+        [OP_SAMPLE_BACKWARD] = "gradient of sampled patches",
+        [OP_MIRROR] = "mirror",
+        [OP_NCE] = "NCE",
+        [OP_DUAL] = "directional derivative",
+        [OP_DUAL_BACKWARD] = "directional derivative's gradient",
+        [OP_MIX] = "mix",
+        [OP_PENALTY] = "gradient penalty",
+        [OP_L1] = "L1",
+        [OP_GAN] = "GAN's loss",
+    };
+    const struct op *op = &g->ops[i];
+    struct graph_size s = graph_size(g, op->x >= 0 ? op->x : op->dy >= 0 ? op->dy : 0);
+
+    return err_prefix(err, "op %d of %d, %s on [%d,%d,%d,%d]", i + 1, g->n_ops, names[op->kind],
+                      s.n, s.h, s.w, s.c);
+}
+
 // An op of a tape with lanes, behind what it waits for.
 static int issue(const struct graph *g, void *arena, const struct op *op) {
     const struct backend *b = g->device->backend;
@@ -161,7 +191,7 @@ int graph_run(struct graph *g, void *arena, int from, int to, const struct graph
     for (int i = from; i < to; i++) {
         int err = lanes ? issue(g, arena, &g->ops[i]) : graph_run_op(g, arena, &g->ops[i]);
         if (err)
-            return err;
+            return told(g, i, err);
         if (hook && hook->between_ops)
             hook->between_ops(hook->context);
     }

@@ -82,8 +82,10 @@ int guard_step(const struct model *m, const struct guard *g) {
 
 int guard_weights(struct model *m, uint64_t step, uint64_t saved_step) {
     char saved[64];
-    if (model_weights_finite(m))
-        return ERR_OK;
+    bool finite;
+    int err = model_weights_finite(m, &finite);
+    if (err || finite)
+        return err;
     name_checkpoint(saved_step, saved);
     return err_set(ERR_NOT_FINITE, "a weight or a moment is not finite after step %llu; %s",
                    (unsigned long long)step, saved);

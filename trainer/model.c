@@ -132,6 +132,7 @@ void model_free(struct model *m) {
         m->device->backend->memory_free(m->device, m->translation_arena);
     }
     device_close(m->device);
+    free(m->failure);
     free(m->tapes);
     free(m);
 }

@@ -160,11 +160,14 @@ int model_generate(struct model *m);
 
 // fake_A, fake_B [n,h,w,c] of this step, as they were before any update. Lent until the next
 // model_generate. rec and idt likewise, after model_update_g. NULL where the recipe makes none.
-// They wait for the device; if it is lost, the next call that computes says so.
+// They wait for the device; if it is lost, what they point to holds no pictures, and the next call
+// that computes says so.
 const float *model_fake(struct model *m, enum model_domain domain);
 const float *model_rec(struct model *m, enum model_domain domain); // rec_A for MODEL_A
 const float *model_idt(struct model *m,
                        enum model_domain domain); // idt_A = G_A(real_B) for MODEL_A
+// ERR_OK, or why what they gave holds no pictures.
+int model_failure(const struct model *m);
 // Lets the fakes leave the device now, while it goes on: model_fake then waits for them alone. To
 // be called between model_generate and the updates, and not needed. ERR_DEVICE_LOST.
 int model_send_fakes(struct model *m);
@@ -193,8 +196,8 @@ int model_wait(struct model *m);
 // False if a gradient of a step so far held a number that is not finite (checked on the flat
 // gradient buffers). Valid as the losses are.
 bool model_gradients_finite(const struct model *m);
-// Whether weights and Adam's moments are finite now. Waits.
-bool model_weights_finite(struct model *m);
+// Whether weights and Adam's moments are finite now. Waits. ERR_DEVICE_LOST.
+int model_weights_finite(struct model *m, bool *ret_finite);
 
 // 2, or 1 where only A is translated to B.
 int model_n_generators(const struct model *m);

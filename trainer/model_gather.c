@@ -71,7 +71,7 @@ static int run(struct model *m, struct gather *g, enum gather_section kind,
                const struct device_values *values) {
     const struct backend *b = m->device->backend;
     bool wanted = false;
-    int err = ERR_OK, end;
+    int err = ERR_OK;
 
     if (kind == GATHER_LAST && g->n != m->share.n) { // what was recorded divides by another number
         b->section_free(g->section[kind]);
@@ -86,8 +86,7 @@ static int run(struct model *m, struct gather *g, enum gather_section kind,
         return err;
     if (wanted)
         err = issue(m, g, kind);
-    end = b->section_end(g->section[kind]);
-    return err ? err : end;
+    return device_section_end(m->device, g->section[kind], err);
 }
 
 int model_gather(struct model *m, struct optimizer *o, double lr) {

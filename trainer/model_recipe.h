@@ -109,6 +109,8 @@ struct model {
     struct tape *tape;   // the selected one; NULL: none yet
     struct translation translations[TRANSLATIONS];
     uint64_t clock, step;
+    int failed; // what the pictures of a step could not tell, with its text
+    char *failure;
     int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
     const struct model_draws *draws;                   // NULL: by seed and step
     void *arena, *translation_arena;                   // for the largest tape of each kind

@@ -33,7 +33,7 @@ int model_update(struct model *m, struct optimizer *o) {
 int model_run_part(struct model *m, struct model_part *part, struct model_run *r) {
     const struct backend *b = m->device->backend;
     bool wanted = false;
-    int err = part->section ? ERR_OK : b->section_new(m->device, &part->section), end;
+    int err = part->section ? ERR_OK : b->section_new(m->device, &part->section);
 
     if (!err && r->optimizer)
         r->values.t = ++r->optimizer->t;
@@ -44,8 +44,7 @@ int model_run_part(struct model *m, struct model_part *part, struct model_run *r
     graph_count_batches(r->graph, part->begin, part->end);
     if (wanted)
         err = issue(m, part, r);
-    end = b->section_end(part->section);
-    return err ? err : end;
+    return device_section_end(m->device, part->section, err);
 }
 
 static int run(struct model *m, struct model_part *part, struct optimizer *optimizer, double lr) {
@@ -114,16 +113,27 @@ int model_send_fakes(struct model *m) {
     return m->device->apart ? send(m, &m->tape->fakes, m->tape->fake, FENCE_FAKES) : ERR_OK;
 }
 
-// An error here comes again from the next call.
+int model_failure(const struct model *m) {
+    return m->failed ? err_set(m->failed, "%s", m->failure) : ERR_OK;
+}
+
+static void keep_failure(struct model *m, int err) {
+    if (!err || m->failed)
+        return;
+    m->failed = err;
+    m->failure = xstrdup(err_text());
+}
+
 static const float *receive(struct model *m, struct leaving *l, const int tensors[2],
                             enum model_domain d) {
     if (tensors[d] < 0)
         return NULL;
     if (!m->device->apart)
         return graph_data(m->tape->graph, m->arena, tensors[d]);
-    if (!l->sent)
-        (void)send(m, l, tensors, FENCE_FAKES);
-    (void)m->device->backend->fence_wait(m->device, FENCE_FAKES);
+    int err = l->sent ? ERR_OK : send(m, l, tensors, FENCE_FAKES);
+    if (!err)
+        err = m->device->backend->fence_wait(m->device, FENCE_FAKES);
+    keep_failure(m, err);
     return l->host[d];
 }
 
@@ -151,12 +161,12 @@ void model_set_draws(struct model *m, const struct model_draws *draws) {
 
 int model_generate(struct model *m) {
     struct tape *t = m->tape;
-    int err = ERR_OK;
+    int err = model_failure(m);
 
     if (!t)
         BUG("model_generate before model_shape");
     t->fakes.sent = t->recs.sent = t->idts.sent = false;
-    if (m->recipe->prepare)
+    if (!err && m->recipe->prepare)
         err = m->recipe->prepare(m, t);
     m->draws = NULL;
     return err ? err : run(m, &t->generate, NULL, 0);
@@ -167,8 +177,10 @@ static int end_update(struct model *m, int err) {
 }
 
 int model_update_g(struct model *m, double lr) {
+    int err = model_failure(m);
+
     m->average_moved = true;
-    return end_update(m, run(m, &m->tape->update_g, &m->optimizer_g, lr));
+    return err ? err : end_update(m, run(m, &m->tape->update_g, &m->optimizer_g, lr));
 }
 
 int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
@@ -225,7 +237,7 @@ static int take_pooled(struct model *m, enum model_domain d, const float *pooled
 
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
     const float *pooled[2] = {pooled_a, pooled_b};
-    int err = ERR_OK;
+    int err = model_failure(m);
 
     for (int d = 0; d < 2 && !err; d++)
         if (m->tape->pooled[d] >= 0)
@@ -237,7 +249,9 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
 }
 
 int model_wait(struct model *m) {
-    return m->device->backend->fence_wait(m->device, FENCE_STEP);
+    int err = model_failure(m);
+
+    return err ? err : m->device->backend->fence_wait(m->device, FENCE_STEP);
 }
 
 // ---- what came of it ----
@@ -277,6 +291,13 @@ bool model_gradients_finite(const struct model *m) {
     return optimizer_finite(&m->optimizer_g) && optimizer_finite(&m->optimizer_d);
 }
 
-bool model_weights_finite(struct model *m) {
-    return optimizer_state_finite(&m->optimizer_g) && optimizer_state_finite(&m->optimizer_d);
+int model_weights_finite(struct model *m, bool *ret_finite) {
+    bool g, d;
+    int err = optimizer_state_finite(&m->optimizer_g, &g);
+
+    if (!err)
+        err = optimizer_state_finite(&m->optimizer_d, &d);
+    if (!err)
+        *ret_finite = g && d;
+    return err;
 }

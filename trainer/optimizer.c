@@ -140,7 +140,7 @@ bool optimizer_finite(const struct optimizer *o) {
     return !*o->bad_gradients;
 }
 
-bool optimizer_state_finite(struct optimizer *o) {
+int optimizer_state_finite(struct optimizer *o, bool *ret_finite) {
     const float *parts[] = {o->w, o->m, o->v};
     const struct backend *b = o->device->backend;
     int err = ERR_OK;
@@ -150,7 +150,9 @@ bool optimizer_state_finite(struct optimizer *o) {
         err = b->finite(o->device, o->count, parts[i], o->bad_state);
     if (!err)
         err = device_wait(o->device);
-    return !err && !*o->bad_state;
+    if (!err)
+        *ret_finite = !*o->bad_state;
+    return err;
 }
 
 size_t optimizer_bytes(const struct optimizer *o) {

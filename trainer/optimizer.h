@@ -56,8 +56,8 @@ int optimizer_push(struct optimizer *o);
 
 // False if a gradient of an update was not finite. Valid after a fence behind the update.
 bool optimizer_finite(const struct optimizer *o);
-// False if a weight or a moment is not finite. Waits for the device.
-bool optimizer_state_finite(struct optimizer *o);
+// Whether weights and moments are finite. Waits. ERR_DEVICE_LOST.
+int optimizer_state_finite(struct optimizer *o, bool *ret_finite);
 
 size_t optimizer_bytes(const struct optimizer *o);
 

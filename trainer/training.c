@@ -171,6 +171,9 @@ static int check_pool_fits(const struct training *t) {
 static int send_fakes(struct training *t) {
     const float *fakes[REPLAY_TABLES] = {model_fake(t->model, MODEL_A),
                                          model_fake(t->model, MODEL_B)};
+    int err = model_failure(t->model);
+    if (err)
+        return err;
     replay_exchange(t->wait->replay, t->state.step + 1, (uint64_t)t->batch.n, fakes);
     return wait_pump(t->wait); // they go to the pool now
 }

@@ -30,7 +30,7 @@ int training_tell_checkpoint(struct training *t, const char *dir) {
 }
 
 int training_tell_not_finite(struct training *t, int err, uint64_t step) {
-    if (err)
+    if (err == ERR_NOT_FINITE)
         points_event(t->points, "error", "not_finite", step, "%s", err_text());
     return err;
 }

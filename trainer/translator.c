@@ -277,7 +277,7 @@ const float *translator_output(const struct translator *t) {
 static int run_tape(struct translator *t, struct tape *tape) {
     const struct backend *b = t->device->backend;
     bool issue = false;
-    int err = tape->section ? ERR_OK : b->section_new(t->device, &tape->section), end;
+    int err = tape->section ? ERR_OK : b->section_new(t->device, &tape->section);
 
     if (!err)
         err = b->section_begin(tape->section, &(struct device_values){0}, &issue);
@@ -285,8 +285,7 @@ static int run_tape(struct translator *t, struct tape *tape) {
         return err;
     if (issue)
         err = graph_run(tape->graph, t->arena, 0, graph_n_ops(tape->graph), NULL);
-    end = b->section_end(tape->section);
-    return err ? err : end;
+    return device_section_end(t->device, tape->section, err);
 }
 
 int translator_run(struct translator *t) {

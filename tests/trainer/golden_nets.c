@@ -129,11 +129,11 @@ static int rig_go(struct rig *r) {
     if (err)
         return err;
     err = issue ? graph_run(r->graph, r->arena, 0, graph_n_ops(r->graph), NULL) : ERR_OK;
-    int end = b->section_end(section);
+    err = device_section_end(r->device, section, err);
     b->section_free(section);
     graph_count_batches(r->graph, 0, graph_n_ops(r->graph));
     if (!err)
-        err = end ? end : device_wait(r->device);
+        err = device_wait(r->device);
     return err ? err : net_pull(r->net);
 }
 

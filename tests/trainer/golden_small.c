@@ -77,12 +77,9 @@ static int step_adam(struct optimizer *o, const float *g, double lr) {
     if (err)
         return err;
     err = b->section_begin(section, &values, &issue);
-    if (!err && issue)
-        err = optimizer_update(o);
-    int end = b->section_end(section);
-    b->section_free(section);
     if (!err)
-        err = end;
+        err = device_section_end(o->device, section, issue ? optimizer_update(o) : ERR_OK);
+    b->section_free(section);
     return err ? err : optimizer_pull(o);
 }
 

@@ -2,10 +2,7 @@
 // kernels, with plain loops in place of cuDNN. What its numbers are is judged by the golden cases;
 // here: that recorded steps are the issued ones, that no order which the lanes allow changes a bit,
 // that nothing is allocated on the way, and what is refused.
-#include <dlfcn.h>
-
-#include "model_test.h"
-#include "util.h"
+#include "cuda_rig.h"
 
 #include "backend.h"
 #include "fs.h"
@@ -13,69 +10,6 @@
 #define PLANS "cuda_plans.test"
 
 static const struct sizes sizes = {2, 32, 32};
-
-static struct model_options options_of(const char *model) {
-    return (struct model_options){
-        .model = model,
-        .device = "cuda-host",
-        .netG = "resnet_6blocks",
-        .netD = "n_layers",
-        .norm = strcmp(model, "pix2pix") == 0 ? "batch" : "instance",
-        .gan_mode = strcmp(model, "pix2pix") == 0 ? "vanilla" : "lsgan",
-        .dropout = strcmp(model, "pix2pix") == 0,
-        .seed = 5,
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 4,
-        .ndf = 4,
-        .n_layers_D = 2,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .lambda_A = 10,
-        .lambda_B = 7,
-        .lambda_identity = 0.5,
-        .lambda_L1 = 100,
-        .cut = {.lambda_GAN = 1,
-                .lambda_NCE = 1,
-                .nce_T = 0.07,
-                .nce_layers = "0,4,8",
-                .netF_nc = 8,
-                .num_patches = 16,
-                .nce_idt = true,
-                .no_antialias = true,
-                .no_antialias_up = true},
-        .threads = 2,
-        .shapes = 2,
-    };
-}
-
-static const char *const recipes[] = {"cycle_gan", "pix2pix", "cut"};
-
-// Where plugins lie, as tests/run says.
-static char *lib(const char *file) {
-    return xasprintf("%s/lib/%s", getenv("BUILD") ? getenv("BUILD") : "build", file);
-}
-
-// A function of the emulation's own; the plugin stays loaded.
-static void *emulation(const char *name) {
-    char *path = lib("device_cuda-host.so");
-    void *plugin = dlopen(path, RTLD_NOW), *function;
-
-    if (!plugin)
-        fail_msg("%s", dlerror());
-    function = dlsym(plugin, name);
-    assert_non_null(function);
-    free(path);
-    return function;
-}
-
-// The emulation's ways of taking turns, see cuda_runtime_api.h there.
-static void take_turns(uint64_t seed) {
-    void (*order)(uint64_t);
-
-    *(void **)&order = emulation("cuda_host_order");
-    order(seed);
-}
 
 static struct model *trained(const struct model_options *o, int steps) {
     struct model *m = open_model(o);
@@ -281,12 +215,10 @@ static void what_cannot_work_is_refused_by_name(void **state) {
 
 static void an_old_gpu_is_refused_by_name(void **state) {
     struct device_options o = {.name = "cuda-host", .threads = 1};
-    void (*describe)(int, int);
 
-    *(void **)&describe = emulation("cuda_host_device");
-    describe(7, 5);
+    machine("gpu 7.5 8192 an old one");
     assert_refused(&o, ERR_DEVICE, "compute capability 7.5; needed is at least 8.0");
-    describe(0, 0);
+    machine(NULL);
 }
 
 // The real plugin, where it is built and there is no GPU; without it the loader says so.

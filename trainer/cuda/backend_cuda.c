@@ -123,6 +123,7 @@ static const struct backend *table(void) {
         .section_free = cuda_entry_section_free,
         .section_begin = cuda_entry_section_begin,
         .section_end = cuda_entry_section_end,
+        .section_drop = cuda_entry_section_drop,
         .lane_choose = cuda_entry_lane_choose,
         .lane_mark = cuda_entry_lane_mark,
         .lane_wait = cuda_entry_lane_wait,
@@ -154,10 +155,29 @@ static int math_of(const struct device_options *o, enum cuda_math *ret_math) {
                    o->dtype);
 }
 
+static int open_all(struct cuda_device *d, const struct device_options *o) {
+    int err = cuda_lanes_open(d);
+
+    if (!err)
+        err = cuda_ring_open(d);
+    return err ? err : open_convs(d, o);
+}
+
+// A GPU that fails before it has begun is none that can be used.
+static int refused(const struct cuda_device *d, int err) {
+    if (err != ERR_DEVICE_LOST)
+        return err;
+    return err_set(ERR_DEVICE,
+                   "GPU %d (%s) cannot be used: %s; set device = \"cpu\" or another gpu", d->gpu,
+                   d->name, err_text());
+}
+
 int device_plugin_open(const struct device_options *o, struct device **ret_device) {
     struct cuda_device *d = xcalloc(1, sizeof *d);
     int err = math_of(o, &d->math);
 
+    d->gpu = o->gpu;
+    (void)text_copy(d->name, sizeof d->name, "its name is unknown"); // fits
     d->eager = getenv("CUDA_EAGER") != NULL; // docs/cuda.md: to look for faults
     d->base = (struct device){.backend = table(),
                               .dtype = cuda_math_name(d->math),
@@ -169,15 +189,13 @@ int device_plugin_open(const struct device_options *o, struct device **ret_devic
     if (!err)
         err = choose_device(d, o);
     if (err) {
+        err = refused(d, err);
         free(d);
         return err;
     }
-    err = cuda_lanes_open(d);
-    if (!err)
-        err = cuda_ring_open(d);
-    if (!err)
-        err = open_convs(d, o);
+    err = open_all(d, o);
     if (err) {
+        err = refused(d, err);
         close_device(&d->base);
         return err;
     }

@@ -47,6 +47,7 @@ struct cuda_refresh_table {
 
 struct cuda_device {
     struct device base;
+    int gpu;        // its number among those that are visible
     char name[300]; // the GPU's
     int driver;     // the newest CUDA that its driver knows, 13000
     enum cuda_math math;
@@ -92,6 +93,11 @@ static inline cudaStream_t cuda_stream_of(const struct cuda_device *d) {
     return d->launches[d->lane].stream;
 }
 
+// What an allocation for `what` has come to: ERR_LIMIT, with what is free, if there was no memory.
+// `bytes` 0: nobody knows how many.
+int cuda_memory_error(const struct cuda_device *d, const char *what, size_t bytes,
+                      cudaError_t code);
+
 // The entries of struct backend, see there; cuda_memory.c:
 int cuda_entry_memory_new(struct device *d, size_t bytes, void **ret_memory);
 void cuda_entry_memory_free(struct device *d, void *memory);
@@ -116,6 +122,7 @@ void cuda_entry_section_free(struct device_section *section);
 int cuda_entry_section_begin(struct device_section *section, const struct device_values *values,
                              bool *ret_issue);
 int cuda_entry_section_end(struct device_section *section);
+void cuda_entry_section_drop(struct device_section *section);
 void cuda_entry_lane_choose(struct device *d, int lane);
 int cuda_entry_lane_mark(struct device *d, int mark);
 int cuda_entry_lane_wait(struct device *d, int mark);

@@ -21,9 +21,6 @@ int cuda_error(int err, const char *what, cudaError_t code) {
     (void)cudaGetLastError(); // it is told here
     if (is_answer(code))
         return err_set(err, "CUDA: %s: %s", what, cudaGetErrorString(code));
-    return err_set(ERR_DEVICE_LOST,
-                   "the GPU failed in the middle of the work: %s: %s (%s); the kernel's log says "
-                   "more (dmesg | grep -i -e nvrm -e xid), the run continues from its last "
-                   "checkpoint",
-                   what, cudaGetErrorString(code), cudaGetErrorName(code));
+    return err_set(ERR_DEVICE_LOST, "the GPU failed: %s: %s (%s)", what, cudaGetErrorString(code),
+                   cudaGetErrorName(code));
 }

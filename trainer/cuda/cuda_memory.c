@@ -1,4 +1,5 @@
 // The CUDA backend's memory, and the ways between it and the host.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,17 +7,39 @@
 #include "err.h"
 #include "util.h"
 
-static int no_memory(const struct cuda_device *d, size_t bytes) {
-    size_t unused = 0, total = 0;
+static size_t mebibytes(size_t bytes) {
+    return (bytes + (1 << 20) - 1) >> 20;
+}
 
+int cuda_memory_error(const struct cuda_device *d, const char *what, size_t bytes,
+                      cudaError_t code) {
+    size_t unused = 0, total = 0;
+    char more[40] = "";
+
+    if (code != cudaErrorMemoryAllocation)
+        return cuda_error(ERR_DEVICE_LOST, what, code);
     (void)cudaGetLastError();              // it is told here
     (void)cudaMemGetInfo(&unused, &total); // 0 says as much
+    if (bytes)
+        (void)snprintf(more, sizeof more, " of %zu MiB", mebibytes(bytes)); // fits
     return err_set(ERR_LIMIT,
-                   "the GPU (%s) has %zu of its %zu MiB free, %zu MiB more are needed beside %zu "
-                   "that are held: reduce loader.batch_size, loader.crop_size or trainer.ngf, or "
-                   "end what else uses it",
-                   d->name, unused >> 20, total >> 20, (bytes + (1 << 20) - 1) >> 20,
-                   d->bytes >> 20);
+                   "GPU %d (%s) has no memory left for %s%s: %zu of its %zu MiB are free, %zu hold "
+                   "what this process has",
+                   d->gpu, d->name, what, more, unused >> 20, total >> 20, mebibytes(d->bytes));
+}
+
+// Memory of the host that the GPU addresses too.
+static int pinned_new(size_t bytes, unsigned flags, void **ret_memory) {
+    cudaError_t code = cudaHostAlloc(ret_memory, bytes, flags);
+
+    if (code == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError(); // it is told here
+        return err_set(ERR_LIMIT,
+                       "the host has no %zu MiB of memory that can be pinned for the GPU",
+                       mebibytes(bytes));
+    }
+    CUDA(ERR_DEVICE, code);
+    return ERR_OK;
 }
 
 int cuda_entry_memory_new(struct device *device, size_t bytes, void **ret_memory) {
@@ -25,14 +48,12 @@ int cuda_entry_memory_new(struct device *device, size_t bytes, void **ret_memory
     void *memory;
     cudaError_t code = cudaMalloc(&memory, MAX(bytes, 1));
 
-    if (code == cudaErrorMemoryAllocation)
-        return no_memory(d, bytes);
-    CUDA(ERR_DEVICE, code);
+    if (code != cudaSuccess)
+        return cuda_memory_error(d, "an allocation", bytes, code);
     block = xmalloc(sizeof *block);
     *block = (struct cuda_block){memory, bytes, d->blocks};
     d->blocks = block;
     d->bytes += bytes;
-    d->peak_bytes = MAX(d->peak_bytes, d->bytes);
     code = cudaMemsetAsync(memory, 0, bytes, cuda_stream_of(d));
     if (code == cudaSuccess)
         code = cudaStreamSynchronize(cuda_stream_of(d));
@@ -40,6 +61,7 @@ int cuda_entry_memory_new(struct device *device, size_t bytes, void **ret_memory
         cuda_entry_memory_free(device, memory);
         return cuda_error(ERR_DEVICE, "zeroing memory", code);
     }
+    d->peak_bytes = MAX(d->peak_bytes, d->bytes);
     *ret_memory = memory;
     return ERR_OK;
 }
@@ -65,8 +87,10 @@ void cuda_entry_memory_free(struct device *device, void *memory) {
 
 int cuda_entry_shared_new(struct device *device, size_t bytes, void **ret_memory) {
     void *memory, *same;
+    int err = pinned_new(MAX(bytes, 1), cudaHostAllocMapped, &memory);
 
-    CUDA(ERR_LIMIT, cudaHostAlloc(&memory, MAX(bytes, 1), cudaHostAllocMapped));
+    if (err)
+        return err;
     cudaError_t code = cudaHostGetDevicePointer(&same, memory, 0);
     if (code != cudaSuccess || same != memory) {
         (void)cudaFreeHost(memory); // it is not used
@@ -144,8 +168,10 @@ static int slot_take(struct cuda_device *d, size_t bytes, struct cuda_slot **ret
     CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(s->sent));
     if (bytes <= s->bytes)
         return ERR_OK;
-    CUDA(ERR_LIMIT, cudaHostAlloc(&host, bytes, cudaHostAllocDefault));
-    int err = cuda_entry_memory_new(&d->base, bytes, &memory);
+    int err = pinned_new(bytes, cudaHostAllocDefault, &host);
+    if (err)
+        return err;
+    err = cuda_entry_memory_new(&d->base, bytes, &memory);
     if (err) {
         (void)cudaFreeHost(host); // it is not used
         return err;

@@ -172,43 +172,93 @@ static int join_lanes(struct cuda_device *d) {
     return ERR_OK;
 }
 
+static int begin_capture(struct cuda_device *d) {
+    CUDA(ERR_DEVICE_LOST,
+         cudaStreamBeginCapture(d->launches[0].stream, cudaStreamCaptureModeThreadLocal));
+    d->is_capturing = true;
+    return ERR_OK;
+}
+
+// A capture ends here whatever happened in it, also in a lane that has not joined.
+static cudaError_t end_capture(struct cuda_device *d, cudaGraph_t *ret_graph) {
+    *ret_graph = NULL;
+    d->is_capturing = false;
+    return cudaStreamEndCapture(d->launches[0].stream, ret_graph);
+}
+
 int cuda_entry_section_begin(struct device_section *s, const struct device_values *values,
                              bool *ret_issue) {
     struct cuda_device *d = s->device;
-    int err = send_values(d, values);
 
-    if (err)
-        return err;
     if (d->in_section)
         BUG("a section inside of another");
     s->issues = s->state != SECTION_RECORDED;
-    if (s->state == SECTION_WARM && !d->eager) {
-        CUDA(ERR_DEVICE_LOST,
-             cudaStreamBeginCapture(d->launches[0].stream, cudaStreamCaptureModeThreadLocal));
-        d->is_capturing = true;
-    }
-    d->in_section = true;
     d->lane = 0;
-    *ret_issue = s->issues;
-    return s->issues ? fork_lanes(d) : ERR_OK;
-}
-
-// Ends the capture whatever happened in it.
-static int record(struct device_section *s) {
-    struct cuda_device *d = s->device;
-    cudaGraph_t graph = NULL;
-    int err = join_lanes(d);
-    cudaError_t code = cudaStreamEndCapture(d->launches[0].stream, &graph);
-
-    d->is_capturing = false;
-    if (!err && code == cudaSuccess)
-        code = cudaGraphInstantiate(&s->graph, graph, cudaGraphInstantiateFlagUseNodePriority);
-    if (graph)
-        (void)cudaGraphDestroy(graph); // what is launched is a copy
+    int err = send_values(d, values);
+    if (!err && s->state == SECTION_WARM && !d->eager)
+        err = begin_capture(d);
     if (err)
         return err;
-    CUDA(ERR_DEVICE_LOST, code);
+    d->in_section = true;
+    if (s->issues)
+        err = fork_lanes(d);
+    if (err)
+        cuda_entry_section_drop(s);
+    else
+        *ret_issue = s->issues;
+    return err;
+}
+
+static void drop_graph(cudaGraph_t graph) {
+    if (graph)
+        (void)cudaGraphDestroy(graph); // what is launched is a copy
+}
+
+static int instantiate(struct device_section *s, cudaGraph_t graph) {
+    cudaError_t code =
+        cudaGraphInstantiate(&s->graph, graph, cudaGraphInstantiateFlagUseNodePriority);
+
+    if (code != cudaSuccess)
+        return cuda_memory_error(s->device, "a step's graph", 0, code);
     s->state = SECTION_RECORDED;
+    return ERR_OK;
+}
+
+static int record(struct device_section *s) {
+    cudaGraph_t graph;
+    int err = join_lanes(s->device);
+    cudaError_t code = end_capture(s->device, &graph);
+
+    if (!err && code != cudaSuccess)
+        err = cuda_error(ERR_DEVICE_LOST, "recording a step as a graph", code);
+    if (!err)
+        err = instantiate(s, graph);
+    drop_graph(graph);
+    return err;
+}
+
+// Its error has been told: nothing here can add to it.
+void cuda_entry_section_drop(struct device_section *s) {
+    struct cuda_device *d = s->device;
+    cudaGraph_t graph;
+
+    d->in_section = false;
+    d->lane = 0;
+    if (d->is_capturing) {
+        (void)end_capture(d, &graph);
+        drop_graph(graph);
+    }
+    (void)cudaDeviceSynchronize(); // what was issued in other lanes
+    (void)cudaGetLastError();
+    if (s->state == SECTION_WARM)
+        s->state = SECTION_NEW;
+}
+
+static int launch(struct device_section *s) {
+    cudaError_t code = cudaGraphLaunch(s->graph, s->device->launches[0].stream);
+
+    if (code != cudaSuccess)
+        return cuda_memory_error(s->device, "a step's graph", 0, code);
     return ERR_OK;
 }
 
@@ -216,8 +266,6 @@ int cuda_entry_section_end(struct device_section *s) {
     struct cuda_device *d = s->device;
     int err = ERR_OK;
 
-    if (!d->in_section)
-        return ERR_OK; // its begin failed
     d->in_section = false;
     d->lane = 0;
     if (d->is_capturing)
@@ -228,9 +276,7 @@ int cuda_entry_section_end(struct device_section *s) {
         return err;
     if (s->state == SECTION_NEW)
         s->state = SECTION_WARM;
-    if (s->state == SECTION_RECORDED)
-        CUDA(ERR_DEVICE_LOST, cudaGraphLaunch(s->graph, d->launches[0].stream));
-    return ERR_OK;
+    return s->state == SECTION_RECORDED ? launch(s) : ERR_OK;
 }
 
 void cuda_entry_lane_choose(struct device *device, int lane) {

@@ -40,6 +40,7 @@ void cuda_host_device(int major, int minor);
 //   fail cudaGraphLaunch 3 719 stays   the third call of that function returns 719; `stays`: and
 //                                  all calls after it, as with a context that is lost. "any": any
 //                                  function; "kernel": the third kernel that runs, heard of later
+//   idle                           kernels compute nothing: for tests of calls alone
 //   then FILE                      when that has happened, FILE takes the place of the text's file
 void cuda_host_machine(const char *text);
 // Calls since then of functions that can fail; the one that was made to fail, NULL if none was.

@@ -25,7 +25,7 @@ struct fault {
 };
 
 static struct {
-    bool known;
+    bool known, idle;
     int driver, n_gpus, current;
     struct gpu gpus[GPUS_MAX];
     struct fault fault;
@@ -71,6 +71,8 @@ static void read_line(const char *line) {
         read_gpu(line);
     else if (strncmp(line, "fail ", 5) == 0)
         read_fault(line);
+    else if (strcmp(line, "idle") == 0)
+        machine.idle = true;
     else if (sscanf(line, "others %lf", &mib) == 1)
         last_gpu(line)->others = (size_t)(mib * 1048576);
     else if (sscanf(line, "driver %d", &machine.driver) != 1 &&
@@ -151,6 +153,10 @@ bool cuda_host_is_due(const char *function, cudaError_t *ret_error, bool *ret_st
     *ret_stays = f->stays;
     trigger(function);
     return true;
+}
+
+bool cuda_host_is_idle(void) {
+    return machine.idle;
 }
 
 uint64_t cuda_host_calls(void) {

@@ -90,6 +90,8 @@ void cuda_host_break(cudaError_t error);
 
 // Whether the call (or, named "kernel", the kernel that runs) is the one that is to fail.
 bool cuda_host_is_due(const char *function, cudaError_t *ret_error, bool *ret_stays);
+// Whether kernels are only counted.
+bool cuda_host_is_idle(void);
 // Bytes of the device's memory, and what others hold of it.
 void cuda_host_budget(size_t *ret_total, size_t *ret_others);
 

@@ -52,7 +52,7 @@ static void compute(const struct cuda_host_node *n) {
                                   .block = n->block,
                                   .shared_bytes = n->shared_bytes};
 
-    if (kernel_fails())
+    if (kernel_fails() || cuda_host_is_idle())
         return;
     if (n->kind == WORK_CALL) {
         n->run(n->args);
