@@ -37,10 +37,10 @@ LIBS_tools   := -lsqlite3
 FUZZ := msg:common config:common manifest:common image:common ring:common landmarks:curator \
         labels:curator lists:curator exec:curator safetensors:trainer weights:trainer state:trainer \
         options:tools plans:trainer cache:curator
-FUZZ_weights := $(addprefix trainer/,$(addsuffix .o,weights weights_read weights_safetensors pth pth_zip \
-    pth_legacy pickle pickle_calls pickle_machine pickle_names pickle_run zip_end safetensors text))
+FUZZ_safetensors := $(addprefix trainer/,safetensors.o safetensors_header.o safetensors_write.o text.o)
+FUZZ_weights := $(FUZZ_safetensors) $(patsubst %,trainer/%.o,weights weights_read weights_safetensors \
+    pth pth_zip pth_legacy pickle pickle_calls pickle_machine pickle_names pickle_run zip_end)
 FUZZ_LIBS_weights := -lzip
-FUZZ_safetensors := trainer/safetensors.o trainer/text.o
 FUZZ_state := trainer/state.o trainer/text.o
 FUZZ_plans := cuda/trainer/cuda/cuda_plans.o cuda/trainer/cuda/cuda_site.o trainer/text.o
 CFLAGS_trainer := -fopenmp $(if $(SAN),,-O3)
