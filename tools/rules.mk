@@ -110,7 +110,7 @@ FORCE:
 include tools/cuda.mk
 programs: $(PLUGINS)
 
-tests: programs $(TESTS) $(if $(wildcard tests/trainer/golden.c),$(BUILD)/tests/golden)
+tests: programs $(TESTS) $(BUILD)/bin/gpu_check $(if $(wildcard tests/trainer/golden.c),$(BUILD)/tests/golden)
 benches: $(PROGRAMS) $(BENCHES)
 
 .PHONY: programs tests benches fuzz_targets test bench lint format soak fuzz clean deps deps-test

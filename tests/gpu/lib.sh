@@ -8,10 +8,10 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 BUILD=${BUILD:-build}
-STAGE=$PWD/$BUILD/gpu_stage
+STAGE=${STAGE:-$PWD/$BUILD/gpu_stage}
 WORK=${WORK:-$PWD/$BUILD/gpu_runs}
 LIMIT=${LIMIT:-540}
-PACK=gpu-pack
+PACK=${PACK:-gpu-pack}
 END=$((SECONDS + LIMIT))
 
 not_run() {
