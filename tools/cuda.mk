@@ -41,7 +41,7 @@ CUDA_LINK = -L$(CUDNN_LIB) -L$(CUDA_LIB) -Wl,-rpath,$(CUDNN_LIB) -Wl,-rpath,$(CU
 # The sanitizers know nothing of a GPU's memory.
 CUDA ?= $(if $(SAN),0,$(if $(NVCC),$(if $(CUDA_LIB),$(if $(CUDNN_LIB),1,0),0),0))
 # On the machine that runs it, code for its own GPU suffices.
-CUDA_LOCAL := $(if $(filter gpu-check gpu-peers,$(MAKECMDGOALS)),$(filter-out 1_% 2_% 3_% 5_% 6_% 7_%, \
+CUDA_LOCAL := $(if $(filter gpu-check gpu-peers gpu-plugin,$(MAKECMDGOALS)),$(filter-out 1_% 2_% 3_% 5_% 6_% 7_%, \
     $(sort $(subst .,_,$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null)))))
 CUDA_ARCHS ?= $(or $(subst _,,$(CUDA_LOCAL)),80 86 89 90)
 
@@ -159,7 +159,7 @@ $(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
 
 DEVICE ?= cuda
 SHAPE ?= resnet_9blocks,128,1
-.PHONY: gpu-pack gpu-check gpu-peers
+.PHONY: gpu-pack gpu-check gpu-peers gpu-plugin
 gpu-pack: $(BUILD)/tests/golden $(PROGRAMS)
 	@mkdir -p $(GPU_PACK)/include
 	@cp -r /usr/include/Random123 $(GPU_PACK)/include/
@@ -177,6 +177,7 @@ endif
 gpu-tools-missing:
 	@echo 'not run: no nvcc ($(or $(NVCC),none found)) or no cuDNN 9 ($(or $(CUDNN_HOME),none found, nor in a wheel of $(PYTHON))): NVCC=FILE, CUDNN_HOME=DIR'
 	@exit 77
+gpu-plugin: $(lastword $(GPU_READY)) # for the scripts in tests/gpu/
 gpu-check: $(GPU_READY)
 	@tests/gpu/check $(BUILD) $(DEVICE) $(GPU_PACK)/golden.bin
 gpu-peers: $(GPU_READY)

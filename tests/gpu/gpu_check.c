@@ -166,6 +166,7 @@ int main(int argc, char **argv) {
     const char *only = NULL;
     int64_t start = now_us();
 
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); // a line is seen when it is there
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--device") == 0 && i + 1 < argc)
             g.device = argv[++i];

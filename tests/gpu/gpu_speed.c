@@ -48,7 +48,8 @@ static const struct timed {
 
 struct result {
     struct spread way[WAYS];
-    double start_s;  // until the first steps have run: plans, memory, recording
+    double start_s;  // until the first steps have run
+    double plans_s;  // of that, what choosing plans took
     double gflop;    // of a step
     double peak_mib; // of the device's memory
 };
@@ -99,17 +100,19 @@ static int time_way(struct model *m, const struct gpu_pictures *p, enum way way,
 
 // What a step computes is counted while its ops are issued for the first time.
 static int start(struct model *m, const struct gpu_pictures *p, int n, int size,
-                 double *ret_gflop) {
+                 struct result *ret) {
     struct gpu_watch *w = gpu_watch_open(m->device, false, 1);
     int err = model_init(m, "normal", 0.02, 1);
+    int64_t begun = now_us();
 
     if (!err)
         err = model_shape(m, n, size, size, size, size);
+    ret->plans_s = (double)(now_us() - begun) * 1e-6;
     if (!err)
         err = gpu_step(m, p, 0);
     if (!err)
         err = model_wait(m);
-    *ret_gflop = gpu_watch_flop(w) * 1e-9;
+    ret->gflop = gpu_watch_flop(w) * 1e-9;
     gpu_watch_close(w);
     for (int i = 0; i < 3 && !err; i++)
         err = gpu_step(m, p, i);
@@ -126,7 +129,7 @@ static int measure(const struct gpu_check *g, const struct timed *t, const char 
     int err = model_new(&o, &m);
 
     if (!err)
-        err = start(m, &p, t->batch, size, &ret->gflop);
+        err = start(m, &p, t->batch, size, ret);
     ret->start_s = (double)(now_us() - begun) * 1e-6;
     if (!err && !g->small)
         err = time_way(m, &p, WAITED, 20, &ret->way[WAITED]); // until the clocks have risen
@@ -140,8 +143,8 @@ static int measure(const struct gpu_check *g, const struct timed *t, const char 
 }
 
 static void print_head(void) {
-    printf("%-4s %-22s %27s %27s %9s %6s %8s %12s %7s %6s\n", "", "ms a step: median (10 %-90 %)",
-           "waited", "ahead", "exchange", "MiB", "TFLOP/s", "of 790", "img/s", "start");
+    printf("%-4s %-22s %27s %27s %9s %6s %8s %12s %7s %s\n", "", "ms a step: median (10 %-90 %)",
+           "waited", "ahead", "exchange", "MiB", "TFLOP/s", "of 790", "img/s", "start, plans");
 }
 
 static void print_row(const struct timed *t, const char *dtype, int size, const struct result *r) {
@@ -149,10 +152,10 @@ static void print_row(const struct timed *t, const char *dtype, int size, const 
     double rate = r->gflop / ahead->median;
 
     printf("%-4s %dx%d %s batch %-2d %8.3f (%7.3f-%7.3f) %8.3f (%7.3f-%7.3f) %9.3f %6.0f %8.1f "
-           "%5.1f %% %9.1f %5.1fs",
+           "%5.1f %% %9.1f %5.1f s %5.1f s",
            dtype, size, size, t->arch, t->batch, waited->median, waited->low, waited->high,
            ahead->median, ahead->low, ahead->high, r->way[EXCHANGE].median, r->peak_mib, rate,
-           100 * rate / CEILING, t->batch / ahead->median * 1e3, r->start_s);
+           100 * rate / CEILING, t->batch / ahead->median * 1e3, r->start_s, r->plans_s);
     if (t->goal_ms > 0 && size == t->size)
         printf("  goal %.1f: %s", t->goal_ms, ahead->median <= t->goal_ms ? "reached" : "missed");
     printf("\n");

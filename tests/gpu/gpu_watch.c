@@ -54,7 +54,7 @@ static int launch(struct gpu_watch *w, int times, double *ret_us) {
 
 // The median of SAMPLES differences.
 static int time_section(struct gpu_watch *w) {
-    double us[SAMPLES], once, more;
+    double us[SAMPLES] = {0}, once = 0, more = 0;
     int err = ERR_OK;
 
     for (int i = 0; i < SAMPLES && !err; i++) {

@@ -39,8 +39,8 @@ stage_programs() {
 
 stage_plugin() {
     if [ -z "${PLUGIN:-}" ]; then
-        make -s "$BUILD/lib/device_cuda.so" >"$BUILD/gpu_plugin.log" 2>&1 ||
-            not_run "the CUDA plugin cannot be built: $(tail -n 1 "$BUILD/gpu_plugin.log")"
+        make -s gpu-plugin >"$BUILD/gpu_plugin.log" 2>&1 ||
+            not_run "the CUDA plugin cannot be built: $(grep -m 1 -E 'error|not run' "$BUILD/gpu_plugin.log")"
         PLUGIN=$BUILD/lib/device_cuda.so
     fi
     mkdir -p "$STAGE/build/lib"
