@@ -120,8 +120,9 @@ $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 $(BUILD)/tests/lib:
 	@mkdir -p $(@D)
 	@ln -sfn ../lib $@
-$(BUILD)/tests/trainer/test_cuda_backend $(BUILD)/tests/trainer/test_cuda_faults $(BUILD)/tests/golden: | $(BUILD)/lib/device_cuda-host.so \
-    $(BUILD)/tests/lib
+CUDA_LOADERS := test_cuda_backend test_cuda_faults test_cuda_touch
+$(CUDA_LOADERS:%=$(BUILD)/tests/trainer/%) $(BUILD)/tests/golden: | \
+    $(BUILD)/lib/device_cuda-host.so $(BUILD)/tests/lib
 
 # Tests of kernels, in the program itself; tests of the backend load the plugin.
 $(BUILD)/tests/trainer/test_cuda_%: LIBS_trainer += -lstdc++ -ldl

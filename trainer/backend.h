@@ -48,7 +48,8 @@ struct device {
 
 // On a device with lanes, ops of one lane run in the order in which they were issued, ops of
 // different lanes at the same time unless lane_wait orders them.
-#define DEVICE_LANES 3
+#define DEVICE_LANES 4
+#define DEVICE_SIDE_LANES 2 // lanes from this one on are for what nobody waits for soon
 #define DEVICE_MARKS 4096 // lane_mark's numbers are below
 
 enum device_fence {

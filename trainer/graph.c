@@ -288,7 +288,7 @@ void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, dou
 }
 
 void graph_lane(struct graph *g, int lane) {
-    if (lane < 0 || lane >= LANE_FILTERS)
+    if (lane < 0 || lane >= DEVICE_LANES)
         BUG("lane %d", lane);
     g->lane = lane;
 }

@@ -16,9 +16,10 @@
 // in the order of the tape.
 //
 // Lanes. On a device with lanes (backend.h) each op has one: that of graph_lane, the gradient of an
-// op that of the op, the gradient of a filter the last lane. graph_place works out which op has to
-// wait for which of other lanes: any two of a section that touch the same memory, one of them to
-// write, run in the order of the tape. So lanes decide how fast a tape runs, not what it computes.
+// op that of the op, the gradient of a filter the lane beside that. graph_place works out which op
+// has to wait for which of other lanes: any two of a section that touch the same memory, one of
+// them to write, run in the order of the tape. So lanes decide how fast a tape runs, not what it
+// computes.
 #ifndef GRAPH_H
 #define GRAPH_H
 
@@ -153,8 +154,10 @@ void graph_backward_since(struct graph *g, int first);
 // The gradient of a graph_require_gradient input: a tensor without border. -1 if nothing needs it.
 int graph_gradient(const struct graph *g, int input);
 
-// The lane of the ops that are appended from now on, below DEVICE_LANES - 1; 0 at first.
+// The lane of the ops that are appended from now on, below DEVICE_LANES; 0 at first.
 void graph_lane(struct graph *g, int lane);
+// The lane beside 0 or 1: for what can run at the same time and is not waited for soon.
+#define GRAPH_BESIDE(lane) (DEVICE_SIDE_LANES + (lane) % DEVICE_SIDE_LANES)
 
 int graph_n_ops(const struct graph *g);
 // What is appended from now on belongs to another section (backend.h): graph_run's [from, to) is

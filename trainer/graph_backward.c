@@ -64,7 +64,7 @@ static struct op *append_conv_backward(struct graph *g, const struct op *forward
 static void append_filter_gradient(struct graph *g, const struct op *forward, int dy) {
     struct op *op = append_conv_backward(g, forward, dy);
 
-    op->lane = LANE_FILTERS;
+    op->lane = GRAPH_BESIDE(g->lane);
     op->x = forward->x;
     op->train = true;
     op->accumulate = graph_was_trained(g, forward->weights->dw);

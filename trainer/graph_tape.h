@@ -30,7 +30,7 @@ enum op_kind {
 struct buffer {
     size_t bytes, offset;
     int begin, end;
-    unsigned lanes; // 1 << those of the ops that touch it, but for the filters' gradients
+    unsigned lanes; // 1 << those of the ops that touch it, but for the side lanes
     bool keep;
 };
 
@@ -121,9 +121,6 @@ int graph_cut_run(const struct graph *g, void *arena, const struct op *op);
 bool graph_was_trained(struct graph *g, const void *parameters);
 void graph_dual_backward(struct graph *g, struct op forward);
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op);
-
-// The lane of filters' gradients.
-#define LANE_FILTERS (DEVICE_LANES - 1)
 
 // Fills waits and marks.
 void graph_order(struct graph *g);

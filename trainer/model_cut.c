@@ -261,12 +261,14 @@ static int nce(struct model *m, struct tape *t, int layer) {
 }
 
 static int generator_losses(struct model *m, struct tape *t, int y) {
-    int map, ignored;
-    int err = net_forward(m->nets[NET_D], t->graph, t->fake[MODEL_B], NET_THROUGH, &map);
+    int map, ignored, err;
 
+    graph_lane(t->graph, GRAPH_BESIDE(0)); // while patches are encoded
+    err = net_forward(m->nets[NET_D], t->graph, t->fake[MODEL_B], NET_THROUGH, &map);
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, m->options.cut.lambda_GAN, &t->loss[LOSS_G_GAN]);
+    graph_lane(t->graph, 0);
     err = net_forward_sampled(m->nets[NET_G], t->graph, y, NET_TRAIN, &t->patches->y, &ignored);
     for (int i = 0; i < m->n_patch_layers && !err; i++)
         err = nce(m, t, i);

@@ -11,13 +11,17 @@
 
 static const struct sizes sizes = {2, 32, 32};
 
-static struct model *trained(const struct model_options *o, int steps) {
+static struct model *trained_on(const struct model_options *o, struct sizes s, int steps) {
     struct model *m = open_model(o);
 
     for (int i = 0; i < steps; i++)
-        train(m, o, sizes, (uint64_t)i);
+        train(m, o, s, (uint64_t)i);
     assert_int_equal(model_pull(m), ERR_OK);
     return m;
+}
+
+static struct model *trained(const struct model_options *o, int steps) {
+    return trained_on(o, sizes, steps);
 }
 
 static void assert_same(struct model *a, struct model *b) {
@@ -188,6 +192,38 @@ static void nothing_is_allocated_after_the_first_step(void **state) {
     model_free(m);
 }
 
+// A step of resnet_9blocks at 128x128, batch 1: how much is launched and how much of it one after
+// the other. Narrow nets have the same ops.
+static void the_step_is_as_few_launches_as_said(void **state) {
+    static const char *const sections[] = {"generate", "update of G", "update of D"};
+    static const struct { int nodes, chain; } most[] = {{110, 55}, {565, 165}, {73, 30}};
+    struct model_options o = options_of("cycle_gan");
+    bool (*recorded)(size_t, int *, int *);
+    void (*sample)(unsigned);
+    int nodes, chain, all = 0, behind = 0;
+    size_t first = 0;
+
+    *(void **)&recorded = emulation("cuda_host_recorded");
+    *(void **)&sample = emulation("cuda_host_sample");
+    while (recorded(first, &nodes, &chain))
+        first++;
+    o.netG = "resnet_9blocks";
+    o.dtype = "bf16";
+    o.n_layers_D = 3;
+    sample(2); // blocks of a kernel: nobody looks at the numbers
+    model_free(trained_on(&o, (struct sizes){1, 128, 128}, 2));
+    sample(0);
+    for (size_t i = 0; i < COUNT(sections); i++) {
+        assert_true(recorded(first + i, &nodes, &chain));
+        print_message("%s: %d launches, %d of them behind each other\n", sections[i], nodes, chain);
+        assert_true(nodes <= most[i].nodes && chain <= most[i].chain);
+        all += nodes;
+        behind += chain;
+    }
+    print_message("a step: %d launches, %d of them behind each other\n", all, behind);
+    assert_false(recorded(first + COUNT(sections), &nodes, &chain));
+}
+
 static void assert_refused(const struct device_options *o, int code, const char *why) {
     struct device *d;
 
@@ -257,6 +293,7 @@ int main(void) {
         cmocka_unit_test(it_computes_what_the_cpu_does),
         cmocka_unit_test(ten_steps_and_ten_are_twenty),
         cmocka_unit_test(nothing_is_allocated_after_the_first_step),
+        cmocka_unit_test(the_step_is_as_few_launches_as_said),
         cmocka_unit_test(no_order_that_the_lanes_allow_changes_a_bit),
         cmocka_unit_test(what_cannot_work_is_refused_by_name),
         cmocka_unit_test(an_old_gpu_is_refused_by_name),

@@ -46,7 +46,7 @@ static int open_values(struct cuda_device *d) {
     return ERR_OK;
 }
 
-// The filters' lane computes what nobody waits for. Somebody waits for everything else: what leaves
+// The side lanes compute what nobody waits for soon. Somebody does for everything else: what leaves
 // does so between the blocks of a lane that fills the device.
 static int open_stream(bool awaited, cudaStream_t *ret) {
     int least, greatest;
@@ -63,7 +63,7 @@ int cuda_lanes_open(struct cuda_device *d) {
     for (int i = 0; i < DEVICE_LANES; i++) {
         struct cuda_launch *l = &d->launches[i];
         *l = (struct cuda_launch){.element = element, .limits = &d->limits};
-        int err = open_stream(i < DEVICE_LANES - 1, &l->stream);
+        int err = open_stream(i < DEVICE_SIDE_LANES, &l->stream);
         if (!err)
             err = cuda_entry_memory_new(&d->base, CUDA_SCRATCH_BYTES, &l->scratch);
         if (err)

@@ -29,31 +29,34 @@
     }
 
 #ifdef CUDA_HOST
-#define LAUNCH_ONE CUDA_HOST_LAUNCH
+#define LAUNCH_ONE(l, kernel, grid, block, shared, args)                                           \
+    CUDA_HOST_LAUNCH(kernel, grid, block, shared, (l)->stream, args)
 #define DYNAMIC_SHARED(name) uint4 *name = (uint4 *)cuda_host_now.shared
 #else
-#define LAUNCH_ONE(kernel, grid, block, shared, stream, args)                                      \
-    launch_kernel((const void *)kernel, grid, block, shared, stream, (void *)&(args))
+#define LAUNCH_ONE(l, kernel, grid, block, shared, args)                                           \
+    launch_kernel(l, (const void *)kernel, grid, block, shared, (void *)&(args))
 #define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
-static inline cudaError_t launch_kernel(const void *kernel, dim3 grid, dim3 block, size_t shared,
-                                        cudaStream_t stream, void *args) {
+// What a kernel may have at most is set the same at every launch: less, set for a small one, would
+// stand when larger ones that were recorded before it become a graph.
+static inline cudaError_t launch_kernel(const struct cuda_launch *l, const void *kernel, dim3 grid,
+                                        dim3 block, size_t shared, void *args) {
     void *list[] = {args};
 
     if (shared > 48 * 1024) {
-        cudaError_t error =
-            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+        cudaError_t error = cudaFuncSetAttribute(
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)l->limits->shared_bytes);
         if (error)
             return error;
     }
-    return cudaLaunchKernel(kernel, grid, block, list, shared, stream);
+    return cudaLaunchKernel(kernel, grid, block, list, shared, l->stream);
 }
 #endif
 
 #define LAUNCH(l, name, grid, block, shared, args)                                                 \
-    ((l)->element == CUDA_BF16 ? LAUNCH_ONE(name##_bf16, grid, block, shared, (l)->stream, args)   \
-                               : LAUNCH_ONE(name##_f32, grid, block, shared, (l)->stream, args))
+    ((l)->element == CUDA_BF16 ? LAUNCH_ONE(l, name##_bf16, grid, block, shared, args)             \
+                               : LAUNCH_ONE(l, name##_f32, grid, block, shared, args))
 #define LAUNCH_PLAIN(l, name, grid, block, shared, args)                                           \
-    LAUNCH_ONE(name##_plain, grid, block, shared, (l)->stream, args)
+    LAUNCH_ONE(l, name##_plain, grid, block, shared, args)
 
 // The most groups of a tensor that kernels count in 32 bits (32 GiB of bfloat16).
 #define GROUPS_MAX ((size_t)1 << 31)

@@ -50,6 +50,9 @@ const char *cuda_host_failed_call(void);
 int cuda_host_objects(void);
 // Kernels launched since the start, replays counted.
 uint64_t cuda_host_launches(void);
+// Of the graph that was the i-th to be instantiated, counted from 0, of 256 at most: its nodes and
+// those of the longest chain of them that run behind each other. False: there was none.
+bool cuda_host_recorded(size_t i, int *ret_nodes, int *ret_chain);
 // For kernels that are not CUDA's: `run` with a copy of `args`, in the order of the stream,
 // captured as a kernel is.
 typedef int cudaError_t;
