@@ -9,6 +9,7 @@
 
 #include "curators.h"
 #include "err.h"
+#include "label_cache.h"
 #include "label_files.h"
 #include "labels.h"
 #include "text.h"
@@ -27,14 +28,41 @@ static int scan(struct curation *c) {
 
 // ---- labels ----
 
+static int read_files(struct curation *c, const struct label_files *files, struct labels *l) {
+    int err = ERR_OK;
+    for (size_t i = 0; !err && i < files->count; i++)
+        err = labels_read(l, files->paths[i], c->cancel);
+    return err;
+}
+
+// From the cache, if the files are those that it is of; a failure of that is only told.
+static int read_cached(struct curation *c, const struct label_files *files, struct labels *l) {
+    char key[65];
+    int err = label_cache_key(files, key);
+    if (err)
+        return err;
+    err = label_cache_load(c->label_cache, key, l);
+    if (!err)
+        return ERR_OK;
+    if (err != ERR_AGAIN)
+        curation_say(c, "warn", "label_cache", "labels are read again: %s", err_text());
+    err = read_files(c, files, l);
+    if (!err && label_cache_save(c->label_cache, key, l))
+        curation_say(c, "warn", "label_cache", "the next start will read the labels again: %s",
+                     err_text());
+    return err;
+}
+
 static int read_labels(struct curation *c, struct labels *l) {
     struct label_files files;
     char digest[65];
     int err = label_files_find(c->settings->labels, c->settings->root, &files);
     if (err)
         return err;
-    for (size_t i = 0; !err && i < files.count; i++)
-        err = labels_read(l, files.paths[i], c->cancel);
+    if (c->label_cache && files.count)
+        err = read_cached(c, &files, l);
+    else
+        err = read_files(c, &files, l);
     if (!err) {
         labels_digest(l, digest);
         curation_depends(c, "labels %s", digest);

@@ -7,18 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "digest.h"
 #include "err.h"
 #include "fs.h"
 #include "manifest.h"
 #include "text.h"
 #include "util.h"
+#include "vouched.h"
 
 #define FILE_MAX_BYTES ((size_t)4 << 30)
 #define RECORD_MAX (128 + 3 * PATH_MAX)
 #define N_STATS ((int)(sizeof(struct image_stats) / sizeof(double)))
 #define DETAIL_MAX 255 // picture_reject's
-#define DIGEST_LINE (7 + 64 + 1)
 
 // ---- reading ----
 
@@ -85,18 +84,12 @@ static bool take_good(char **at, struct entry *ret) {
 }
 
 static bool take_detail(char **at, char ret[DETAIL_MAX + 1]) {
-    uint64_t byte;
-    int n = 0;
+    size_t n = strcspn(*at, " ") / 2;
     if (**at == '-') {
         (*at)++;
         return true;
     }
-    while (**at != ' ') {
-        if (n == DETAIL_MAX || !take_hex(at, 2, &byte) || !byte)
-            return false;
-        ret[n++] = (char)byte;
-    }
-    return true;
+    return n <= DETAIL_MAX && vouched_take_hex(at, n, ret) && !memchr(ret, 0, n);
 }
 
 static bool take_bad(char **at, struct entry *ret) {
@@ -147,19 +140,6 @@ static bool apply(const struct entry *e, struct pictures *list) {
     return true;
 }
 
-// The last line is the digest of all before it. Cuts it off.
-static bool digest_holds(const char *bytes, size_t *size) {
-    uint8_t digest[32];
-    char hex[65], line[DIGEST_LINE + 1];
-    if (*size < DIGEST_LINE)
-        return false;
-    *size -= DIGEST_LINE;
-    digest_bytes(bytes, *size, digest);
-    digest_hex(digest, hex);
-    (void)snprintf(line, sizeof line, "digest %s\n", hex); // fits
-    return memcmp(bytes + *size, line, DIGEST_LINE) == 0;
-}
-
 static size_t apply_lines(char *at, char *end, struct pictures *list) {
     size_t hits = 0;
     char *newline;
@@ -187,7 +167,7 @@ int cache_apply(const char *path, const char *key, struct pictures *list, size_t
     char *text = (char *)bytes, *head = xasprintf("cyclegan-cache 2 %s\n", key);
     size_t head_size = strlen(head);
     bool ours = strncmp(text, head, head_size) == 0;
-    if (ours && !digest_holds(text, &size))
+    if (ours && !vouched_holds(text, &size))
         err = err_set(ERR_FORMAT, "'%s': the digest does not hold: the file was changed", path);
     else if (ours)
         *ret_hits = apply_lines(text + head_size, text + size, list);
@@ -224,8 +204,8 @@ static void add_good(struct text *t, const struct picture *p, const char *record
 static void add_bad(struct text *t, const struct picture *p, const char *record) {
     text_add(t, "bad %lld %a %s %s", (long long)p->mtime_ns, p->score, p->reason,
              p->detail ? "" : "-");
-    for (const char *c = p->detail; c && *c; c++)
-        text_add(t, "%02x", (unsigned char)*c);
+    if (p->detail)
+        vouched_add_hex(t, p->detail, strlen(p->detail));
     text_add(t, " %s", record);
 }
 
@@ -248,11 +228,7 @@ int cache_save(const char *path, const char *key, const struct pictures *list) {
     for (size_t i = 0; i < list->count; i++)
         if (list->items[i].known || list->items[i].bad)
             add_picture(&t, &list->items[i]);
-    uint8_t digest[32];
-    char hex[65];
-    digest_bytes(t.bytes, t.size, digest);
-    digest_hex(digest, hex);
-    text_add(&t, "digest %s\n", hex);
+    vouched_seal(&t);
     int err = fs_write_atomic(path, t.bytes, t.size);
     free(t.bytes);
     return err;

@@ -148,11 +148,21 @@ static int make(struct curation *c, const char *state, struct points *points,
     return ERR_OK;
 }
 
+// Labels are kept beside the manifest.
+static int find(struct curation *c) {
+    char *path = xasprintf("manifest/%s.labels", c->domain);
+    c->label_cache = path;
+    int err = curation_find(c);
+    c->label_cache = NULL;
+    free(path);
+    return err;
+}
+
 int curate(struct curation *c, struct points *points, struct manifest **ret_manifest) {
     char state[65];
     int err = fs_mkdirs("manifest", 0755);
     if (!err)
-        err = curation_find(c);
+        err = find(c);
     if (err)
         return err;
     curation_state(c, state);
@@ -165,7 +175,9 @@ int curate(struct curation *c, struct points *points, struct manifest **ret_mani
 int curate_explain(struct curation *c, const char *file, FILE *out) {
     char cache[64];
     (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
-    int err = curation_find(c);
+    int err = fs_mkdirs("manifest", 0755);
+    if (!err)
+        err = find(c);
     if (!err)
         err = curation_judge(c, cache);
     // When everything was rejected, why is the question.

@@ -29,6 +29,7 @@ struct curation {
     const struct config_curator *other;  // of the other domain; what does not pair ignores it
     const struct config_loader *reading; // exif, alpha, truncated; NULL: as the reference
     const struct curator *curator;
+    const char *label_cache;   // a file for what label files say; NULL: they are read each time
     const atomic_bool *cancel; // NULL: cannot be stopped
     double warn_distance;      // of the colours of the two domains; 0: never
 

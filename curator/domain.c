@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "digest.h"
 #include "err.h"
 #include "fs.h"
 #include "spread.h"
 #include "text.h"
 #include "util.h"
+#include "vouched.h"
 
 #define FILE_MAX_BYTES 65536
 #define DIGEST_LINE (7 + 64 + 1)
@@ -80,14 +80,6 @@ static void add_numbers(struct text *t, const char *key, const double *numbers, 
     text_add(t, "\n");
 }
 
-static void add_digest(struct text *t) {
-    uint8_t digest[32];
-    char hex[65];
-    digest_bytes(t->bytes, t->size, digest);
-    digest_hex(digest, hex);
-    text_add(t, "digest %s\n", hex);
-}
-
 static struct text text_of(const struct domain *d) {
     struct text t = {0};
     text_add(&t, "cyclegan-domain 1\nmanifest %s\npictures %zu\n", d->manifest, d->pictures);
@@ -97,7 +89,7 @@ static struct text text_of(const struct domain *d) {
     add_numbers(&t, "aspects", d->aspects, COUNT(d->aspects));
     for (int k = 0; k < STATS_CHANNELS; k++)
         add_numbers(&t, "shares", d->shares[k], STATS_BINS);
-    add_digest(&t);
+    vouched_seal(&t);
     return t;
 }
 

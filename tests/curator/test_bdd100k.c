@@ -2,7 +2,9 @@
 // file.
 #include "curator_test.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <sys/stat.h>
 
 // ---- pictures and labels of a test ----
 
@@ -290,6 +292,70 @@ static void weather_without_labels_is_refused(void **state) {
     assert_non_null(strstr(err_text(), "no label files were found"));
 }
 
+// ---- the cache ----
+
+static char *curated_with(const char *cache) {
+    begin();
+    curation.label_cache = cache;
+    assert_int_equal(curation_find(&curation), ERR_OK);
+    assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+    return manifest_bytes();
+}
+
+static struct timespec time_of(const char *path) {
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mtim;
+}
+
+static void labels_that_have_not_changed_are_not_read_again(void **state) {
+    char *path = xstrdup(label_path("bdd100k_labels_images_train.json"));
+    static const char other[] = "[" FRAME("a.jpg", "dawn/dusk") "," FRAME("b.jpg", "dawn/dusk") "]";
+    static const char first[] = "[" FRAME("a.jpg", "daytime") ",  " FRAME("b.jpg", "night") "    ]";
+    assert_int_equal(sizeof first, sizeof other);
+    use_timeofday("night\n");
+    draw_set();
+    write_text(path, first);
+    struct timespec times[2] = {time_of(path), time_of(path)};
+    char *without = curated_with(NULL), *made = curated_with("A.labels");
+    assert_string_equal(without, made);
+    assert_true(fs_exists("A.labels"));
+
+    // Another text of the same size and time is not seen; of another time it is.
+    write_text(path, other);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    char *kept = curated_with("A.labels");
+    assert_string_equal(without, kept);
+    assert_non_null(heard_with("1 label files"));
+    times[1].tv_nsec ^= 1;
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    char *changed = curated_with("A.labels");
+    assert_string_not_equal(without, changed);
+    assert_int_equal(strcmp(picture("b.jpg")->reason, "timeofday"), 0);
+
+    // A damaged one is told and made anew.
+    write_text(path, first);
+    free(curated_with("A.labels"));
+    uint8_t *bytes;
+    size_t size;
+    assert_int_equal(fs_read("A.labels", 1 << 20, &bytes, &size), ERR_OK);
+    bytes[size / 2] ^= 1;
+    assert_int_equal(fs_write_atomic("A.labels", bytes, size), ERR_OK);
+    char *mended = curated_with("A.labels");
+    assert_non_null(heard_with("warn label_cache"));
+    assert_string_equal(without, mended);
+    free(curated_with("A.labels"));
+    assert_null(heard_with("warn label_cache"));
+
+    free(path);
+    free(bytes);
+    free(mended);
+    free(changed);
+    free(kept);
+    free(made);
+    free(without);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -309,6 +375,7 @@ int main(void) {
         CASE(other_labels_make_another_curation),
         CASE(a_value_that_does_not_occur_is_refused),
         CASE(weather_without_labels_is_refused),
+        CASE(labels_that_have_not_changed_are_not_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,12 @@
-// The reader of label files: beside another reader, and what is no label file. And names.
+// The reader of label files: beside another reader, and what is no label file; what is kept of
+// them. And names.
 #include "curator_test.h"
 
+#include "label_cache.h"
 #include "labels.h"
 #include "made_data.h"
 #include "text.h"
+#include "vouched.h"
 
 // Python's json reads the same file as a tree: how many frames there are of each weather and time.
 static void a_large_file_says_what_python_reads_in_it(void **state) {
@@ -124,6 +127,111 @@ static void names_are_told_apart(void **state) {
     names_fini(&n);
 }
 
+// ---- the cache ----
+
+#define KEY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static void read_odd_labels(struct labels *l) {
+    write_text(in_folder("odd.json"),
+               "[{\"name\":\"a.jpg.jpg\",\"attributes\":{\"timeofday\":\"night\"}},\n"
+               "{\"name\":\"with\\nlines and \\u00e9\",\"attributes\":{\"scene\":\"\"}},\n"
+               "{\"name\":\"no attributes\"},\n"
+               "{\"name\":\"a.jpg\",\"attributes\":{\"timeofday\":\"daytime\"}},\n"
+               "{\"name\":\"a.jpg.jpg\",\"attributes\":{\"timeofday\":\"daytime\"}}]");
+    assert_int_equal(labels_read(l, in_folder("odd.json"), NULL), ERR_OK);
+    assert_int_equal(l->names.count, 4);
+    assert_int_equal(l->conflicts, 1);
+}
+
+static void assert_same(const struct labels *a, const struct labels *b) {
+    char digests[2][65];
+    assert_true(a->files == b->files && a->bytes == b->bytes && a->conflicts == b->conflicts);
+    assert_string_equal(a->conflict, b->conflict);
+    assert_int_equal(a->names.count, b->names.count);
+    for (size_t i = 0; i < a->names.count; i++) {
+        assert_string_equal(names_text(&a->names, &a->names.rows[i]),
+                            names_text(&b->names, &b->names.rows[i]));
+        assert_int_equal(a->names.rows[i].value, b->names.rows[i].value);
+    }
+    labels_digest(a, digests[0]);
+    labels_digest(b, digests[1]);
+    assert_string_equal(digests[0], digests[1]);
+}
+
+static void what_was_said_is_taken_from_the_cache(void **state) {
+    struct labels l = {0}, again = {0};
+    read_odd_labels(&l);
+    assert_int_equal(label_cache_load("x.labels", KEY, &again), ERR_AGAIN);
+    assert_int_equal(label_cache_save("x.labels", KEY, &l), ERR_OK);
+    assert_int_equal(label_cache_load("x.labels", KEY, &again), ERR_OK);
+    assert_same(&l, &again);
+    labels_fini(&again);
+    labels_fini(&l);
+    assert_int_equal(
+        labels_read(&l, (made_labels(in_folder("made.json"), 3000000), in_folder("made.json")),
+                    NULL),
+        ERR_OK);
+    assert_int_equal(label_cache_save("x.labels", KEY, &l), ERR_OK);
+    assert_int_equal(label_cache_load("x.labels", KEY, &again), ERR_OK);
+    assert_same(&l, &again);
+    labels_fini(&again);
+    labels_fini(&l);
+}
+
+static void a_damaged_cache_is_as_good_as_none(void **state) {
+    struct labels l = {0}, again = {0};
+    uint8_t *bytes;
+    size_t size;
+    read_odd_labels(&l);
+    assert_int_equal(label_cache_save("x.labels", KEY, &l), ERR_OK);
+    assert_int_equal(fs_read("x.labels", 1 << 20, &bytes, &size), ERR_OK);
+    for (size_t i = 0; i < 2 * size; i++) {
+        if (i >= size)
+            bytes[i - size] ^= 1;
+        assert_int_equal(fs_write_atomic("y.labels", bytes, i < size ? i : size), ERR_OK);
+        if (i >= size)
+            bytes[i - size] ^= 1;
+        int err = label_cache_load("y.labels", KEY, &again);
+        if (err != ERR_AGAIN && err != ERR_FORMAT)
+            fail_msg("damage %zu: %d", i, err);
+        assert_int_equal(again.names.count + again.files, 0);
+    }
+    char key[] = KEY;
+    key[3]++;
+    assert_int_equal(label_cache_load("x.labels", key, &again), ERR_AGAIN);
+    labels_fini(&l);
+    free(bytes);
+}
+
+// Lines that are vouched for, but that labels_read cannot have left.
+static void lines_that_contradict_each_other_are_refused(void **state) {
+    static const char *const lines[] = {
+        "name 010000 61\n",                 // no such value
+        "name 000000 61\nname 000000 61\n", // twice
+        "name 000000 612f62\n",             // a folder
+        "name 000000 -\n",                  // no name
+        "name 0000 61\n",
+        "name 000000 6\n",
+        "name 000000 6100\n",
+        "value 3 61\n",
+        "value 0 6\n",
+        "files 1 2 3\n",
+        "else\n",
+        "name 000000 61",
+    };
+    struct labels again = {0};
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        struct text t = {0};
+        text_add(&t, "cyclegan-labels 1 " KEY "\n%s", lines[i]);
+        vouched_seal(&t);
+        assert_int_equal(fs_write_atomic("x.labels", t.bytes, t.size), ERR_OK);
+        if (label_cache_load("x.labels", KEY, &again) != ERR_FORMAT)
+            fail_msg("taken: %s", lines[i]);
+        assert_int_equal(again.names.count, 0);
+        free(t.bytes);
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -133,6 +241,9 @@ int main(void) {
         CASE(nesting_and_endless_texts_are_limited),
         CASE(an_attribute_has_a_limit_of_values_and_bytes),
         CASE(names_are_told_apart),
+        CASE(what_was_said_is_taken_from_the_cache),
+        CASE(a_damaged_cache_is_as_good_as_none),
+        CASE(lines_that_contradict_each_other_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,26 +1,24 @@
-// What curators leave for themselves: a cache (with the head and the digest that hold, so that its
-// lines are read) and a domain file. What was taken is written and taken again.
+// What curators leave for themselves: a cache of pictures and one of labels (with the head and the
+// digest that hold, so that their lines are read) and a domain file. What was taken is written and
+// taken again.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cache.h"
-#include "digest.h"
 #include "domain.h"
 #include "err.h"
 #include "fuzz.h"
+#include "label_cache.h"
 #include "text.h"
 #include "util.h"
+#include "vouched.h"
 
 #define KEY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-static void add_digest(struct text *t) {
-    uint8_t digest[32];
-    char hex[65];
-    digest_bytes(t->bytes, t->size, digest);
-    digest_hex(digest, hex);
-    text_add(t, "digest %s\n", hex);
-}
+#define LABELS_SEED                                                                                \
+    "files 1 200 1 6120697320620a\nvalue 0 6e69676874\nvalue 2 -\nname 010001 612e6a7067\n"        \
+    "name 000000 c3a9\n"
 
 static struct pictures two_pictures(void) {
     static const char *const names[] = {"a.jpg", "b/c.png"};
@@ -47,7 +45,7 @@ static void try_cache(const uint8_t *bytes, size_t size) {
     size_t hits;
     text_add(&t, "cyclegan-cache 2 %s\n", KEY);
     text_add_bytes(&t, bytes, size);
-    add_digest(&t);
+    vouched_seal(&t);
     fuzz_write("cache", t.bytes, t.size);
     FUZZ_CHECK(cache_apply("cache", KEY, &list, &hits) == ERR_OK);
     FUZZ_CHECK(hits == known(&list));
@@ -72,7 +70,7 @@ static void try_domain(const uint8_t *bytes, size_t size) {
     struct domain_distance distance;
     struct text t = {0};
     text_add_bytes(&t, bytes, size);
-    add_digest(&t);
+    vouched_seal(&t);
     fuzz_write("domain", t.bytes, t.size);
     if (domain_load("domain", &d) == ERR_OK) {
         domain_distance(&d, &d, &distance);
@@ -81,7 +79,28 @@ static void try_domain(const uint8_t *bytes, size_t size) {
     free(t.bytes);
 }
 
+static void try_labels(const uint8_t *bytes, size_t size) {
+    struct labels l = {0}, again = {0};
+    struct text t = {0};
+    char digests[2][65];
+    text_add(&t, "cyclegan-labels 1 %s\n", KEY);
+    text_add_bytes(&t, bytes, size);
+    vouched_seal(&t);
+    fuzz_write("labels", t.bytes, t.size);
+    if (label_cache_load("labels", KEY, &l) == ERR_OK) {
+        FUZZ_CHECK(label_cache_save("labels", KEY, &l) == ERR_OK);
+        FUZZ_CHECK(label_cache_load("labels", KEY, &again) == ERR_OK);
+        labels_digest(&l, digests[0]);
+        labels_digest(&again, digests[1]);
+        FUZZ_CHECK(strcmp(digests[0], digests[1]) == 0);
+    }
+    free(t.bytes);
+    labels_fini(&l);
+    labels_fini(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
+    try_labels(bytes, size);
     try_cache(bytes, size);
     try_domain(bytes, size);
     return 0;
@@ -113,5 +132,6 @@ void fuzz_seeds(void) {
     without_head_and_digest("whole", "lines", true);
     (void)domain_save(&d, "domain");
     without_head_and_digest("domain", "two", false);
+    fuzz_write("labelled", LABELS_SEED, sizeof LABELS_SEED - 1);
     pictures_fini(&list);
 }
