@@ -85,6 +85,7 @@ double bench_loss_error(struct bench *b, double *loss, double want);
 
 // The ops by theme.
 void gpu_convs(struct bench *b);
+void gpu_large_convs(struct bench *b); // those of nets as they are used
 void gpu_norms(struct bench *b);
 void gpu_heads(struct bench *b);
 void gpu_losses(struct bench *b);

@@ -1,7 +1,8 @@
 // gpu_check - numerics and speed of the engine on the local GPU. `make gpu-check` builds and runs
 // it; it needs gcc, nvcc, cuDNN and what `make gpu-pack` put into gpu-pack/.
 //
-//   gpu_check [--device cuda] [--golden FILE] [--small] [--only ops|golden|bits|speed|profile|none]
+//   gpu_check [--device cuda] [--golden FILE] [--small]
+//            [--only ops|nets|golden|bits|speed|profile|none]
 //            [--seed N] [--shape ARCH,SIZE,BATCH] [--json FILE]
 //   gpu_check --shapes      which shapes are timed
 //
@@ -94,11 +95,20 @@ void gpu_row_end(struct gpu_check *g) {
     (void)fflush(stdout); // what comes next may end the process
 }
 
+void gpu_untuned(bool untuned) {
+    // Memory is there.
+    if (untuned)
+        (void)setenv("CUDA_UNTUNED", "1", 1);
+    else
+        (void)unsetenv("CUDA_UNTUNED");
+}
+
 static const struct {
     const char *name, *title;
     void (*run)(struct gpu_check *g);
 } parts[] = {
     {"ops", "every op against the double-precision reference", gpu_ops},
+    {"nets", "whole nets, a step's gradients and losses", gpu_nets},
     {"golden", "golden cases in fp32", gpu_golden},
     {"bits", "the same bits again", gpu_bits},
     {"speed", "steps: time, memory, rate", gpu_speed},
@@ -123,8 +133,8 @@ static bool greet(const struct gpu_check *g) {
 
 static int usage(void) {
     (void)fprintf(stderr, "gpu_check [--device cuda] [--golden FILE] [--small] [--seed N] "
-                          "[--only ops|golden|bits|speed|profile|none] [--shape ARCH,SIZE,BATCH] "
-                          "[--json FILE] | --shapes\n");
+                          "[--only ops|nets|golden|bits|speed|profile|none] "
+                          "[--shape ARCH,SIZE,BATCH] [--json FILE] | --shapes\n");
     return 2;
 }
 

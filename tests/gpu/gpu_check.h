@@ -51,8 +51,13 @@ void gpu_row(struct gpu_check *g, const char *dtype, const char *format, ...)
 void gpu_value(struct gpu_check *g, const char *label, double error, double bound);
 void gpu_row_end(struct gpu_check *g);
 
+// Whether devices that are opened from now on choose their convolutions' engines unmeasured.
+void gpu_untuned(bool untuned);
+
 // Every op against the double-precision reference, outputs poisoned, inputs fresh.
 void gpu_ops(struct gpu_check *g);
+// Whole nets forward, and the gradients and losses of a step of each recipe.
+void gpu_nets(struct gpu_check *g);
 // The golden cases in fp32.
 void gpu_golden(struct gpu_check *g);
 // Two runs, recorded and issued steps, 10 + 10 and 20 steps are bit-equal.

@@ -202,15 +202,24 @@ static const struct conv_shape large[] = {
     CONV(2, 256, 256, 1, 256, 1, 1, 0, .bias = true),
 };
 
+static bool has_tf32(const struct bench *b) {
+    return b->d->element_bytes == sizeof(float) && b->mode->conv > GPU_FLOATS;
+}
+
 void gpu_convs(struct bench *b) {
     static const unsigned changed[] = {2, 5, 7, 13};
 
-    b->rounds_to_tf32 = b->d->element_bytes == sizeof(float) && b->mode->conv > GPU_FLOATS;
+    b->rounds_to_tf32 = has_tf32(b);
     for (unsigned i = 0; i < COUNT(small); i++)
         check_conv(b, &small[i]);
     for (unsigned i = 0; i < COUNT(changed); i++)
         check_changed_weights(b, &small[changed[i]]);
-    for (unsigned i = 0; i < COUNT(large) && !b->g->small; i++)
+    b->rounds_to_tf32 = false;
+}
+
+void gpu_large_convs(struct bench *b) {
+    b->rounds_to_tf32 = has_tf32(b);
+    for (unsigned i = 0; i < COUNT(large); i++)
         check_conv(b, &large[i]);
     b->rounds_to_tf32 = false;
 }

@@ -39,8 +39,10 @@ void gpu_golden(struct gpu_check *g) {
         tree = json_unpack(bytes, size);
         free(bytes);
     }
+    gpu_untuned(true); // many shapes, each of them once
     if (tree)
         golden_run(&how, kinds, tree, &t);
+    gpu_untuned(false);
     // Here a device that cannot do something has failed.
     gpu_expect(g, tree && t.passed && !t.failed && !t.skipped,
                "golden cases: %d passed, %d failed, %d skipped; %d need no device", t.passed,
