@@ -16,7 +16,7 @@ CUDA_HOME ?= $(patsubst %/include/cuda_runtime_api.h,%,$(firstword $(wildcard $(
     /include/cuda_runtime_api.h,$(patsubst %/bin/,%,$(dir $(realpath $(NVCC)))) /usr/local/cuda))))
 CUDA_HOME := $(CUDA_HOME)
 CUDA_LIB := $(firstword $(patsubst %/,%,$(dir $(wildcard $(addprefix $(CUDA_HOME)/,lib64/libcudart.so \
-    lib/libcudart.so targets/x86_64-linux/lib/libcudart.so)))))
+    lib/libcudart.so targets/x86_64-linux/lib/libcudart.so lib/x86_64-linux-gnu/libcudart.so)))))
 
 # The folder of a cuDNN 9 below a home, and that of its header.
 cudnn_lib = $(firstword $(patsubst %/libcudnn.so.9,%,$(wildcard $(addsuffix /libcudnn.so.9,$1/lib64 \
@@ -176,7 +176,7 @@ GPU_READY := gpu-tools-missing
 endif
 .PHONY: gpu-tools-missing
 gpu-tools-missing:
-	@echo 'not run: no nvcc ($(or $(NVCC),none found)) or no cuDNN 9 ($(or $(CUDNN_HOME),none found, nor in a wheel of $(PYTHON))): NVCC=FILE, CUDNN_HOME=DIR'
+	@echo 'not run: nvcc: $(or $(NVCC),not found). CUDA runtime: $(or $(CUDA_LIB),not found in CUDA_HOME=$(CUDA_HOME)). cuDNN 9: $(or $(CUDNN_LIB),not found). NVCC=FILE, CUDA_HOME=DIR, CUDNN_HOME=DIR name them'
 	@exit 77
 gpu-plugin: $(lastword $(GPU_READY)) # for the scripts in tests/gpu/
 gpu-check: $(GPU_READY)

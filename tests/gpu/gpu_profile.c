@@ -41,17 +41,42 @@ static void print_op(const struct gpu_op *op, double sum_us) {
     printf("  %8.2f\n", floor_us(op));
 }
 
+// What ops of one kind take together, or all convolutions, or all else.
+struct sum {
+    const char *name;
+    int calls;
+    double us, best_us;
+};
+
+static void add(struct sum *s, const struct gpu_op *op) {
+    s->calls += op->calls;
+    s->us += total_us(op);
+    s->best_us += op->calls * floor_us(op);
+}
+
+static void print_sum(const struct sum *s) {
+    printf("%-54s %5d %19.3f ms, at best %7.3f: %3.0f %%\n", s->name, s->calls, s->us * 1e-3,
+           s->best_us * 1e-3, 100 * s->best_us / MAX(s->us, 1e-3));
+}
+
+// Kinds in the order of the table, the one with the longest op first.
 static void print_sums(const struct gpu_op *ops, int count) {
-    double us[2] = {0}, best[2] = {0};
+    struct sum conv = {.name = "convolutions"}, own = {.name = "own kernels and copies"};
 
     for (int i = 0; i < count; i++) {
-        bool conv = ops[i].flop > 0;
-        us[conv] += total_us(&ops[i]);
-        best[conv] += ops[i].calls * floor_us(&ops[i]);
+        struct sum kind = {.name = ops[i].name};
+        bool seen = false;
+        for (int k = 0; k < count; k++) {
+            seen |= k < i && strcmp(ops[k].name, ops[i].name) == 0;
+            if (strcmp(ops[k].name, ops[i].name) == 0)
+                add(&kind, &ops[k]);
+        }
+        if (!seen)
+            print_sum(&kind);
+        add(ops[i].flop > 0 ? &conv : &own, &ops[i]);
     }
-    for (int conv = 1; conv >= 0; conv--)
-        printf("%-54s %25.3f ms, at best %.3f\n", conv ? "convolutions" : "own kernels and copies",
-               us[conv] * 1e-3, best[conv] * 1e-3);
+    print_sum(&conv);
+    print_sum(&own);
 }
 
 static void print_table(struct gpu_op *ops, int count, double step_ms) {
