@@ -248,16 +248,17 @@ static void check_pool(struct config_draft *d) {
                      (long long)c->pool.pool_size, c->trainer.model);
     long long slots = c->pool.pool_size + 2 * c->loader.batch_size;
     long long side = side_of(&c->loader), channels = c->trainer.input_nc + c->trainer.output_nc;
-    double bytes = (double)slots * (double)(side * side) * (double)channels * 4;
+    int number = strcmp(c->trainer.dtype, "bf16") == 0 ? 2 : 4;
+    double bytes = (double)slots * (double)(side * side) * (double)channels * number;
     if (c->pool.pool_size == 0 || bytes <= (double)c->pool.memory)
         return;
     char budget[32];
     config_size_text(c->pool.memory, budget, sizeof budget);
     config_blame(d, where_of(d, "pool.pool_size"),
                  "the pool does not fit: (%lld pictures + 2 x batch %lld) x %lld x %lld x %lld "
-                 "channels of both tables x 4 bytes = %.0f MiB, pool.memory is %s",
+                 "channels of both tables x %d bytes = %.0f MiB, pool.memory is %s",
                  (long long)c->pool.pool_size, (long long)c->loader.batch_size, side, side,
-                 channels, bytes / 1048576, budget);
+                 channels, number, bytes / 1048576, budget);
 }
 
 // Whether this build has the plugin; whether it works here, only opening it tells.

@@ -299,6 +299,7 @@ int hub_next(struct hub *h, struct link_in *ret_in) {
     ret_in->client = 0;
     ret_in->new_incarnation = false;
     ret_in->n_frames = 0;
+    ret_in->frames = NULL;
     for (int i = 0; i < h->n_clients; i++)
         tick(h, &h->clients[i], now);
     for (int i = 0; i < BURST; i++) {

@@ -197,6 +197,7 @@ int link_next(struct link *l, struct link_in *ret_in) {
     ret_in->client = 0;
     ret_in->new_incarnation = false;
     ret_in->n_frames = 0;
+    ret_in->frames = NULL;
     if (l->state == LINK_REFUSED)
         return err_set(ERR_PEER, "'%s' refused: %s", l->options.endpoint, l->refusal);
     tick(l, now);

@@ -23,7 +23,8 @@
 
 #include "msg.h"
 
-#define HUB_CLIENTS 64 // at most; one more is refused
+#define HUB_CLIENTS 64        // at most; one more is refused
+#define LINK_FRAMES_MAX 65536 // of a message
 
 enum link_event {
     LINK_NONE, // nothing now
@@ -42,7 +43,7 @@ struct link_in {
     bool new_incarnation;
     struct msg msg;
     int n_frames;
-    zmq_msg_t frames[2]; // LINK_MSG with raw frames: yours until link_in_fini
+    zmq_msg_t *frames; // LINK_MSG with raw frames: yours until link_in_fini
 };
 
 // Ends the frames. Accepts a zeroed struct.
@@ -77,8 +78,9 @@ void link_close(struct link *l);
 // incarnation, too many clients) it is final: the calls after it return ERR_PEER with its text.
 // ret_in is overwritten: end the last one's frames first.
 int link_next(struct link *l, struct link_in *ret_in);
-// ERR_AGAIN without a session or when the socket is full; ERR_LIMIT for a frame that is too large.
-// Then nothing was sent and the frames are still yours. Frames: msg_raw_frames(m->type) of them.
+// ERR_AGAIN without a session or when the socket is full; ERR_LIMIT for a frame that is too large
+// or too many. Then nothing was sent and the frames are still yours. Frames: msg_raw_frames(m) of
+// them.
 int link_send(struct link *l, const struct msg *m, const struct link_frame *frames);
 // Says that nothing more will be sent. Go on with link_next until LINK_FIN: the peer's application
 // has taken everything then. After a LINK_DOWN in between it is to be said again. ERR_AGAIN.

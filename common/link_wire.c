@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
@@ -83,8 +84,11 @@ static int send_head(struct link_wire *w, const struct link_id *to, size_t size,
 
 int link_wire_send(struct link_wire *w, const struct link_id *to, const struct msg_envelope *e,
                    const struct msg *m, const struct link_frame *frames) {
-    int n = msg_raw_frames(m->type);
-    for (int i = 0; i < n; i++)
+    uint64_t n = msg_raw_frames(m);
+    if (n > LINK_FRAMES_MAX)
+        return err_set(ERR_LIMIT, "%s: %" PRIu64 " frames, at most %d", msg_name(m->type), n,
+                       LINK_FRAMES_MAX);
+    for (uint64_t i = 0; i < n; i++)
         if (frames[i].size > w->frame_max_bytes)
             return err_set(ERR_LIMIT, "%s: a frame of %zu bytes, at most %zu", msg_name(m->type),
                            frames[i].size, w->frame_max_bytes);
@@ -93,7 +97,7 @@ int link_wire_send(struct link_wire *w, const struct link_id *to, const struct m
     if (!err)
         err = send_head(w, to, size, ZMQ_DONTWAIT | (n ? ZMQ_SNDMORE : 0));
     // Once its head is taken, ZeroMQ takes the whole message.
-    for (int i = 0; !err && i < n; i++)
+    for (uint64_t i = 0; !err && i < n; i++)
         if (!send_frame(w->socket, &frames[i], ZMQ_DONTWAIT | (i + 1 < n ? ZMQ_SNDMORE : 0)))
             return err_set(ERR_IO, "send a frame: %s", zmq_strerror(errno));
     return err;
@@ -129,14 +133,29 @@ static int recv_id(struct link_wire *w, struct link_id *ret_id, bool *ret_more) 
     return ERR_OK;
 }
 
-// The frames behind an envelope; more than there is room for are dropped but counted.
+// Room for one more frame; capacities are powers of two.
+static void grow(struct link_in *in) {
+    int n = in->n_frames;
+    if (n & (n - 1) || n == 1)
+        return;
+    zmq_msg_t *more = xcalloc(MAX(2 * (size_t)n, 2), sizeof *more);
+    for (int i = 0; i < n; i++) {
+        (void)zmq_msg_init(&more[i]);                 // cannot fail
+        (void)zmq_msg_move(&more[i], &in->frames[i]); // both are valid
+    }
+    free(in->frames);
+    in->frames = more;
+}
+
+// The frames behind an envelope; more than a message may have are dropped but counted.
 static int recv_frames(struct link_wire *w, bool more, struct link_in *ret_in, int *ret_count) {
     for (*ret_count = 0; more; ++*ret_count) {
         zmq_msg_t part;
         int err = recv_part(w->socket, &part, &more);
         if (err)
             return err;
-        if (ret_in->n_frames < (int)COUNT(ret_in->frames)) {
+        if (ret_in->n_frames < LINK_FRAMES_MAX) {
+            grow(ret_in);
             zmq_msg_t *frame = &ret_in->frames[ret_in->n_frames++];
             (void)zmq_msg_init(frame);
             zmq_msg_move(frame, &part);
@@ -147,7 +166,7 @@ static int recv_frames(struct link_wire *w, bool more, struct link_in *ret_in, i
 }
 
 static int check(const struct link_wire *w, struct link_in *in, int count) {
-    if (count != msg_raw_frames(in->msg.type))
+    if (count != in->n_frames || (uint64_t)count != msg_raw_frames(&in->msg))
         return err_set(ERR_PEER, "%s with %d raw frames", msg_name(in->msg.type), count);
     for (int i = 0; i < count; i++)
         if (zmq_msg_size(&in->frames[i]) > w->frame_max_bytes)
@@ -184,5 +203,7 @@ int link_wire_recv(struct link_wire *w, struct link_id *ret_id, struct msg_envel
 void link_in_fini(struct link_in *in) {
     for (int i = 0; i < in->n_frames; i++)
         zmq_msg_close(&in->frames[i]);
+    free(in->frames);
+    in->frames = NULL;
     in->n_frames = 0;
 }

@@ -11,9 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1
-#define MSG_MAX 65536      // bytes of an envelope
-#define MANIFEST_CHUNK 256 // records of a manifest in one message
+#define PROTOCOL_VERSION 2
+#define MSG_MAX 65536       // bytes of an envelope
+#define MANIFEST_CHUNK 256  // records of a manifest in one message
+#define FRAMES_COUNTED (-1) // in msg.def: as many raw frames as the field `count` says
 
 enum msg_type {
     MSG_NONE,
@@ -57,8 +58,8 @@ struct msg_envelope {
     struct msg_peer from, to;
 };
 
-const char *msg_name(enum msg_type type); // "ticket"
-int msg_raw_frames(enum msg_type type);   // frames that follow the envelope
+const char *msg_name(enum msg_type type);     // "ticket"
+uint64_t msg_raw_frames(const struct msg *m); // frames that follow the envelope
 
 // Packs into ret (MSG_MAX bytes); *ret_size bytes are used. ERR_LIMIT if it does not fit.
 int msg_pack(const struct msg_envelope *envelope, const struct msg *m, uint8_t *ret,

@@ -1,5 +1,7 @@
 #include "msg_layout.h"
 
+#include <string.h>
+
 #include "err.h"
 #include "util.h"
 
@@ -36,6 +38,14 @@ const char *msg_name(enum msg_type type) {
     return type <= MSG_NONE || type >= MSG_TYPES ? "none" : layouts[type].name;
 }
 
-int msg_raw_frames(enum msg_type type) {
-    return msg_layout_of(type)->frames;
+static uint64_t count_of(const struct msg *m, const struct msg_layout *layout) {
+    for (const struct msg_field *f = layout->fields; f->name; f++)
+        if (strcmp(f->name, "count") == 0) // every member of the union begins at `hello`
+            return *(const uint64_t *)(const void *)((const char *)&m->hello + f->offset);
+    BUG("%s has no count of its frames", layout->name);
+}
+
+uint64_t msg_raw_frames(const struct msg *m) {
+    const struct msg_layout *layout = msg_layout_of(m->type);
+    return layout->frames == FRAMES_COUNTED ? count_of(m, layout) : (uint64_t)layout->frames;
 }

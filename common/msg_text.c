@@ -88,7 +88,9 @@ static void print_message(enum msg_type type) {
     const struct msg_layout *layout = msg_layout_of(type);
     printf("| %d | **%s** | %s", (int)type, layout->name,
            *layout->direction ? layout->direction : "in a ring");
-    if (layout->frames)
+    if (layout->frames == FRAMES_COUNTED)
+        printf(", `count` raw");
+    else if (layout->frames)
         printf(", %d raw", layout->frames);
     printf(" | %s |\n", layout->help);
     for (const struct msg_field *f = layout->fields; f->name; f++)

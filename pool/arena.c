@@ -52,6 +52,7 @@ struct arena {
     struct arena_shape shape;
     size_t bytes;
     uint8_t *map;
+    atomic_uint holders; // the one that has opened it, and who reads its pictures
     struct table tables[ARENA_TABLES];
 };
 
@@ -261,13 +262,23 @@ int arena_open(const char *path, const struct arena_shape *shape, uint64_t memor
     a->shape = *shape;
     a->bytes = bytes;
     a->map = map;
+    atomic_init(&a->holders, 1);
     set_tables(a);
     *ret_arena = a;
     return ERR_OK;
 }
 
 void arena_close(struct arena *a) {
-    if (!a)
+    if (a)
+        arena_release(a);
+}
+
+void arena_hold(struct arena *a) {
+    atomic_fetch_add(&a->holders, 1);
+}
+
+void arena_release(struct arena *a) {
+    if (atomic_fetch_sub(&a->holders, 1) > 1)
         return;
     for (int i = 0; i < ARENA_TABLES; i++) {
         free(a->tables[i].now);

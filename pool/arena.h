@@ -59,6 +59,9 @@ uint64_t arena_bytes(const struct arena_shape *shape);
 int arena_open(const char *path, const struct arena_shape *shape, uint64_t memory_bytes,
                struct arena **ret_arena);
 void arena_close(struct arena *a);
+// Keeps what arena_reply gave readable beyond arena_close, until as many arena_release. Any thread.
+void arena_hold(struct arena *a);
+void arena_release(struct arena *a);
 
 const struct arena_shape *arena_shape(const struct arena *a);
 const struct arena_state *arena_state(const struct arena *a, uint64_t table);

@@ -25,10 +25,10 @@ static const char help[] =
 
 static void serve(struct proc *p, struct hub *hub, struct service *s, const struct link_in *in) {
     static struct msg reply;
-    struct link_frame frame;
-    const void *bytes = in->n_frames ? zmq_msg_data((zmq_msg_t *)&in->frames[0]) : NULL;
+    const void *bytes = in->n_frames ? zmq_msg_data(&in->frames[0]) : NULL;
     size_t size = in->n_frames ? zmq_msg_size(&in->frames[0]) : 0;
-    service_answer(s, in->peer.incarnation, &in->msg, bytes, size, &reply, &frame);
+    const struct link_frame *frames =
+        service_answer(s, in->peer.incarnation, &in->msg, bytes, size, &reply);
     if (reply.type == MSG_refuse) {
         log_line("refused %s of %s: %s", msg_name(in->msg.type), in->peer.process,
                  reply.refuse.text);
@@ -36,10 +36,10 @@ static void serve(struct proc *p, struct hub *hub, struct service *s, const stru
     } else if (reply.type == MSG_exchanged) {
         points_state(p->points, STATE_RUNNING, reply.exchanged.step);
     }
-    if (hub_send(hub, in->client, &reply, &frame) == ERR_OK)
+    if (hub_send(hub, in->client, &reply, frames) == ERR_OK)
         return;
-    if (frame.free_fn) // the trainer is gone, or will ask again
-        frame.free_fn(frame.bytes, frame.hint);
+    for (uint64_t i = 0; i < msg_raw_frames(&reply); i++) // it is gone, or will ask again
+        frames[i].free_fn(frames[i].bytes, frames[i].hint);
 }
 
 static int loop(struct proc *p, struct hub *hub, struct service *s) {

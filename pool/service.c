@@ -11,6 +11,8 @@
 void service_fini(struct service *s) {
     arena_close(s->arena);
     s->arena = NULL;
+    free(s->frames);
+    s->frames = NULL;
 }
 
 static int check_open(const struct service *s) {
@@ -44,6 +46,8 @@ static int open_pool(struct service *s, const struct msg_pool_open *m, struct ms
         err = arena_open(s->arena_path, &shape, s->memory_bytes, &s->arena);
     if (err)
         return err;
+    if (!s->frames)
+        s->frames = xcalloc(shape.batch, sizeof *s->frames);
     ret->type = MSG_pool_opened;
     ret->pool_opened.arena_bytes = arena_bytes(&shape);
     return ERR_OK;
@@ -86,16 +90,20 @@ static int save(struct service *s, const struct msg_pool_save *m, struct msg *re
 
 // ---- exchange ----
 
-static void free_frame(void *bytes, void *hint) {
-    free(bytes);
+static void give_back(void *bytes, void *hint) {
+    arena_release(hint);
 }
 
-static struct link_frame gather(const struct arena *a, uint64_t table, uint64_t count) {
-    size_t each = arena_shape(a)->slot_bytes[table];
-    uint8_t *bytes = xmalloc(count * each);
-    for (uint64_t i = 0; i < count; i++)
-        memcpy(bytes + i * each, arena_reply(a, table, i), each);
-    return (struct link_frame){bytes, count * each, free_frame, NULL};
+// The reply leaves from where it lies. Its slots are written again by the exchange after the next,
+// and the trainer asks for the next one when it has the whole reply: nobody reads them then but a
+// trainer that is gone.
+static void lend(struct service *s, uint64_t table, uint64_t count) {
+    size_t each = arena_shape(s->arena)->slot_bytes[table];
+    for (uint64_t i = 0; i < count; i++) {
+        arena_hold(s->arena);
+        s->frames[i] =
+            (struct link_frame){(void *)arena_reply(s->arena, table, i), each, give_back, s->arena};
+    }
 }
 
 // Numbers of a step, once every table has had its exchange. They are a function of the tables, so
@@ -121,7 +129,7 @@ static void tell_step(struct service *s, uint64_t step) {
 }
 
 static int exchange(struct service *s, uint64_t owner, const struct msg_exchange *m,
-                    const void *frame, size_t size, struct msg *ret, struct link_frame *ret_frame) {
+                    const void *frame, size_t size, struct msg *ret) {
     int64_t start = now_us();
     struct arena_request r = {owner, m->table, m->step, m->count, frame};
     int err = check_open(s);
@@ -137,7 +145,7 @@ static int exchange(struct service *s, uint64_t owner, const struct msg_exchange
     if (err)
         return err;
     const struct arena_state *state = arena_state(s->arena, m->table);
-    *ret_frame = gather(s->arena, m->table, m->count);
+    lend(s, m->table, m->count);
     ret->type = MSG_exchanged;
     ret->exchanged = (struct msg_exchanged){
         .table = m->table,
@@ -153,7 +161,7 @@ static int exchange(struct service *s, uint64_t owner, const struct msg_exchange
 }
 
 static int answer(struct service *s, uint64_t owner, const struct msg *m, const void *frame,
-                  size_t size, struct msg *ret, struct link_frame *ret_frame) {
+                  size_t size, struct msg *ret) {
     switch (m->type) {
     case MSG_pool_open:
         return open_pool(s, &m->pool_open, ret);
@@ -162,21 +170,21 @@ static int answer(struct service *s, uint64_t owner, const struct msg *m, const 
     case MSG_pool_save:
         return save(s, &m->pool_save, ret);
     case MSG_exchange:
-        return exchange(s, owner, &m->exchange, frame, size, ret, ret_frame);
+        return exchange(s, owner, &m->exchange, frame, size, ret);
     default:
         return err_set(ERR_PEER, "the pool does not answer %s", msg_name(m->type));
     }
 }
 
-void service_answer(struct service *s, uint64_t incarnation, const struct msg *request,
-                    const void *frame, size_t size, struct msg *ret_reply,
-                    struct link_frame *ret_frame) {
-    *ret_frame = (struct link_frame){0};
-    int err = answer(s, incarnation, request, frame, size, ret_reply, ret_frame);
+const struct link_frame *service_answer(struct service *s, uint64_t incarnation,
+                                        const struct msg *request, const void *frame, size_t size,
+                                        struct msg *ret_reply) {
+    int err = answer(s, incarnation, request, frame, size, ret_reply);
     if (!err)
-        return;
+        return s->frames;
     ret_reply->type = MSG_refuse;
     ret_reply->refuse.err = err;
     (void)text_copy(ret_reply->refuse.text, sizeof ret_reply->refuse.text,
                     err_text()); // may be cut
+    return s->frames;
 }

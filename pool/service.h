@@ -15,19 +15,21 @@ struct service {
     const char *arena_path;
     uint64_t memory_bytes; // limit of the arena
     uint64_t seed;
-    struct points *points; // NULL: nobody is told
-    struct arena *arena;   // NULL before pool_open
-    int64_t exchange_us;   // spent on exchanges since the last step was complete
+    struct points *points;     // NULL: nobody is told
+    struct arena *arena;       // NULL before pool_open
+    struct link_frame *frames; // [batch], of the last answer
+    int64_t exchange_us;       // spent on exchanges since the last step was complete
 };
 
-// Frees the arena.
+// Closes the arena; who still has frames of an answer keeps its memory.
 void service_fini(struct service *s);
 
 // The answer to one request of the trainer of this incarnation. Every failure is a refuse.
 //   frame, size   the raw frame of an exchange
-//   ret_frame     of an exchanged: kept memory with its free_fn; unless it is sent call it yourself
-void service_answer(struct service *s, uint64_t incarnation, const struct msg *request,
-                    const void *frame, size_t size, struct msg *ret_reply,
-                    struct link_frame *ret_frame);
+// Returns msg_raw_frames(ret_reply) frames, until the next call: pictures in the arena, each with
+// its free_fn. Unless they are sent call that yourself.
+const struct link_frame *service_answer(struct service *s, uint64_t incarnation,
+                                        const struct msg *request, const void *frame, size_t size,
+                                        struct msg *ret_reply);
 
 #endif

@@ -50,7 +50,8 @@ struct device {
 // different lanes at the same time unless lane_wait orders them.
 #define DEVICE_LANES 4
 #define DEVICE_SIDE_LANES 2 // lanes from this one on are for what nobody waits for soon
-#define DEVICE_MARKS 4096 // lane_mark's numbers are below
+#define DEVICE_MARKS 4096   // lane_mark's numbers are below
+#define DEVICE_AHEAD 2      // pictures of A and B
 
 enum device_fence {
     FENCE_NOW,   // is waited for at once
@@ -78,7 +79,8 @@ struct tensor_shape {
 
 enum picture_type {
     PICTURE_FLOATS, // in [-1,1]
-    PICTURE_BYTES,  // v stands for (v / 255 - 0.5) / 0.5, each operation rounded to float
+    PICTURE_BYTES,  // v stands for (v / 255 - 0.5) / 0.5, each operation rounded to float; in only
+    PICTURE_ELEMENTS, // a tensor's own numbers, bit for bit, without its surplus channels
 };
 
 // y = conv(x) (cross-correlation) or, if transposed, its adjoint.
@@ -276,11 +278,22 @@ struct backend {
     // moves while earlier ops still run. Not inside of a section.
     int (*picture_in)(struct device *d, const struct tensor_shape *s, enum picture_type type,
                       const void *pictures, void *ret_tensor);
-    // A tensor without border to floats [n,h,w,c] in memory of shared_new, after everything issued
-    // before. They are there after the next fence; until then no op writes the tensor. Not inside
-    // of a section.
-    int (*picture_out)(struct device *d, const struct tensor_shape *s, const void *tensor,
-                       float *ret_shared);
+    // The same for n pictures [h,w,c] that lie apart.
+    int (*pictures_in)(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                       const void *const *pictures, void *ret_tensor);
+    // picture_in in two calls: picture_ahead lets them travel while the device does what it has
+    // been asked for so far, and nothing waits for them before picture_arrive. The source has been
+    // read when the first returns. At most DEVICE_AHEAD are between the two. *ret_ahead is for
+    // picture_arrive; -1: nothing travels on this device, picture_in does it all.
+    int (*picture_ahead)(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                         const void *pictures, int *ret_ahead);
+    int (*picture_arrive)(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                          int ahead, void *ret_tensor);
+    // A tensor without border to pictures [n,h,w,c] in memory of shared_new, after everything
+    // issued before, beside what is issued later. They are there after the next fence; until then
+    // no op writes the tensor. Not PICTURE_BYTES. Not inside of a section.
+    int (*picture_out)(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                       const void *tensor, void *ret_shared);
 
     // ---- order ----
 
@@ -459,6 +472,10 @@ struct backend {
 int device_channels(const struct device *d, int c);
 // Bytes of a tensor; of [n, h+2 pad, w+2 pad, c] with `pad`.
 size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s, int pad);
+
+// Bytes of the host's pictures.
+size_t device_picture_bytes(const struct device *d, const struct tensor_shape *s,
+                            enum picture_type type);
 
 // Waits until everything issued has ended. ERR_DEVICE_LOST.
 int device_wait(struct device *d);

@@ -48,9 +48,29 @@ int cpu_host_picture_in(struct device *d, const struct tensor_shape *s, enum pic
     return ERR_OK;
 }
 
-int cpu_host_picture_out(struct device *d, const struct tensor_shape *s, const void *tensor,
-                         float *ret_shared) {
-    memcpy(ret_shared, tensor, count_of(s) * sizeof *ret_shared);
+int cpu_host_pictures_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                         const void *const *pictures, void *ret_tensor) {
+    struct tensor_shape one = {1, s->h, s->w, s->c};
+    for (int i = 0; i < s->n; i++)
+        (void)cpu_host_picture_in(d, &one, type, pictures[i], // cannot fail
+                                  (float *)ret_tensor + (size_t)i * count_of(&one));
+    return ERR_OK;
+}
+
+int cpu_host_picture_ahead(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                           const void *pictures, int *ret_ahead) {
+    *ret_ahead = -1;
+    return ERR_OK;
+}
+
+int cpu_host_picture_arrive(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                            int ahead, void *ret_tensor) {
+    BUG("no pictures travel on the CPU");
+}
+
+int cpu_host_picture_out(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                         const void *tensor, void *ret_shared) {
+    memcpy(ret_shared, tensor, count_of(s) * sizeof(float));
     return ERR_OK;
 }
 

@@ -12,8 +12,14 @@ size_t cpu_host_memory_peak(struct device *d);
 int cpu_host_copy(struct device *d, void *to, const void *from, size_t bytes);
 int cpu_host_picture_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
                         const void *pictures, void *ret_tensor);
-int cpu_host_picture_out(struct device *d, const struct tensor_shape *s, const void *tensor,
-                         float *ret_shared);
+int cpu_host_pictures_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                         const void *const *pictures, void *ret_tensor);
+int cpu_host_picture_ahead(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                           const void *pictures, int *ret_ahead);
+int cpu_host_picture_arrive(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                            int ahead, void *ret_tensor);
+int cpu_host_picture_out(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                         const void *tensor, void *ret_shared);
 int cpu_host_fence(struct device *d, enum device_fence fence);
 int cpu_host_section_new(struct device *d, struct device_section **ret_section);
 void cpu_host_section_free(struct device_section *section);

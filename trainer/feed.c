@@ -413,19 +413,23 @@ int feed_poll(struct feed *f) {
     return err ? err : hand_out(f);
 }
 
+void feed_batch_move(struct feed_batch *from, struct feed_batch *ret_batch) {
+    *ret_batch = *from;
+    for (int i = 0; i < 2; i++) {
+        (void)zmq_msg_init(&ret_batch->frames[i]);                   // cannot fail
+        (void)zmq_msg_move(&ret_batch->frames[i], &from->frames[i]); // both are valid
+        (void)zmq_msg_close(&from->frames[i]);                       // empty now
+        ret_batch->pixels[i] = zmq_msg_data(&ret_batch->frames[i]);
+    }
+    *from = (struct feed_batch){0};
+}
+
 int feed_take(struct feed *f, uint64_t split, uint64_t epoch, uint64_t index,
               struct feed_batch *ret_batch) {
     struct slot *s = find_slot(f, split, epoch, index);
     if (!s || s->state != SLOT_READY)
         return ERR_AGAIN;
-    struct feed_batch *b = &s->batch;
-    *ret_batch = *b;
-    for (int i = 0; i < 2; i++) {
-        (void)zmq_msg_init(&ret_batch->frames[i]);                // cannot fail
-        (void)zmq_msg_move(&ret_batch->frames[i], &b->frames[i]); // both are valid
-        (void)zmq_msg_close(&b->frames[i]);                       // empty now
-        ret_batch->pixels[i] = zmq_msg_data(&ret_batch->frames[i]);
-    }
+    feed_batch_move(&s->batch, ret_batch);
     *s = (struct slot){.state = SLOT_FREE};
     return ERR_OK;
 }

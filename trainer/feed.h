@@ -66,6 +66,8 @@ void feed_want_training(struct feed *f, uint64_t epoch, uint64_t index, uint64_t
 int feed_take(struct feed *f, uint64_t split, uint64_t epoch, uint64_t index,
               struct feed_batch *ret_batch);
 void feed_batch_fini(struct feed_batch *b); // accepts a zeroed one
+// Empties `from`; ret_batch is overwritten.
+void feed_batch_move(struct feed_batch *from, struct feed_batch *ret_batch);
 
 // Tells every loader that no ticket will come.
 void feed_finish(struct feed *f);

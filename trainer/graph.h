@@ -177,8 +177,16 @@ void *graph_data(const struct graph *g, void *arena, int tensor);
 // ERR_DEVICE_LOST.
 int graph_write(const struct graph *g, void *arena, int tensor, enum picture_type type,
                 const void *pictures);
-// The other way, to floats in shared memory; they are there after the next fence.
-int graph_read(const struct graph *g, void *arena, int tensor, float *ret_shared);
+// Likewise n pictures that lie apart.
+int graph_write_each(const struct graph *g, void *arena, int tensor, enum picture_type type,
+                     const void *const *pictures);
+// Likewise those of picture_ahead.
+int graph_write_ahead(const struct graph *g, void *arena, int tensor, enum picture_type type,
+                      int ahead);
+// The other way, into shared memory; they are there after the next fence.
+int graph_read(const struct graph *g, void *arena, int tensor, enum picture_type type,
+               void *ret_shared);
+size_t graph_picture_bytes(const struct graph *g, int tensor, enum picture_type type);
 // Numbers of a tensor without its border: what graph_read writes.
 size_t graph_count(const struct graph *g, int tensor);
 

@@ -165,9 +165,35 @@ int graph_write(const struct graph *g, void *arena, int tensor, enum picture_typ
                                           graph_data(g, arena, tensor));
 }
 
-int graph_read(const struct graph *g, void *arena, int tensor, float *ret_shared) {
+int graph_write_each(const struct graph *g, void *arena, int tensor, enum picture_type type,
+                     const void *const *pictures) {
     struct tensor_shape s = graph_shape(g, tensor);
 
     check_plain(g, tensor);
-    return g->device->backend->picture_out(g->device, &s, graph_data(g, arena, tensor), ret_shared);
+    return g->device->backend->pictures_in(g->device, &s, type, pictures,
+                                           graph_data(g, arena, tensor));
+}
+
+int graph_write_ahead(const struct graph *g, void *arena, int tensor, enum picture_type type,
+                      int ahead) {
+    struct tensor_shape s = graph_shape(g, tensor);
+
+    check_plain(g, tensor);
+    return g->device->backend->picture_arrive(g->device, &s, type, ahead,
+                                              graph_data(g, arena, tensor));
+}
+
+int graph_read(const struct graph *g, void *arena, int tensor, enum picture_type type,
+               void *ret_shared) {
+    struct tensor_shape s = graph_shape(g, tensor);
+
+    check_plain(g, tensor);
+    return g->device->backend->picture_out(g->device, &s, type, graph_data(g, arena, tensor),
+                                           ret_shared);
+}
+
+size_t graph_picture_bytes(const struct graph *g, int tensor, enum picture_type type) {
+    struct tensor_shape s = graph_shape(g, tensor);
+
+    return device_picture_bytes(g->device, &s, type);
 }

@@ -76,8 +76,8 @@ static int run(struct proc *p) {
     err = training_new(&wait, &training);
     if (!err)
         err = training_run(training);
+    replay_free(wait.replay); // first: it has been lent pictures of the training's model
     training_free(training);
-    replay_free(wait.replay);
     feed_close(wait.feed);
     return err;
 }

@@ -71,6 +71,7 @@ int model_new(const struct model_options *options, struct model **ret_model) {
                                     .gpu = options->gpu,
                                     .plans = options->plans};
     struct model *m = xcalloc(1, sizeof *m);
+    m->ahead[MODEL_A] = m->ahead[MODEL_B] = -1;
     int err = find_recipe(options, &m->recipe);
 
     if (err)
@@ -258,6 +259,7 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     t->graph = graph_new(m->device);
     for (int d = 0; d < 2; d++)
         t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = t->seen[d] = t->mixed[d] = -1;
+    t->elements.type = PICTURE_ELEMENTS;
     err = new_losses(m, t);
     if (!err)
         err = m->recipe->build(m, t);

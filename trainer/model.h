@@ -5,9 +5,11 @@
 //   model_shape(m, ...)          once per batch shape; the tape is kept
 //   model_set_step(m, step)
 //   model_feed(m, A, ...), model_feed(m, B, ...)
-//   model_generate(m)            G forward; now model_fake() is valid     -> send to the pool
+//   model_generate(m)            G forward; now model_fake() is valid
+//   model_send_fakes(m)          to the host: model_sent_fake()           -> to the pool
 //   model_update_g(m, lr)        losses of G, backward, Adam on G_A, G_B
-//   model_update_d(m, lr, ...)   D on real and pooled fakes, backward, Adam on D_A, D_B
+//   model_update_d(m, lr, ...)   D on real and pooled fakes, backward, Adam on D_A, D_B; or
+//   model_update_d_pooled(...)   the same with what the pool gave back
 //   model_wait(m)
 //   model_loss(m, i)
 //
@@ -137,6 +139,11 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b);
 // loader, or floats. They have been read when it returns. ERR_DEVICE_LOST.
 int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures);
 int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures);
+// Says what the next model_feed of this domain is given: n pictures [h,w]. On a device apart they
+// travel while it works on the step before. They have been read when it returns. At most once
+// before each model_feed. ERR_DEVICE_LOST.
+int model_feed_ahead(struct model *m, enum model_domain domain, int n, int h, int w,
+                     const uint8_t *pictures);
 
 // Says which step comes, counted from 0: what dropout, patches and flips draw is a function of it
 // and of the seed.
@@ -168,9 +175,16 @@ const float *model_idt(struct model *m,
                        enum model_domain domain); // idt_A = G_A(real_B) for MODEL_A
 // ERR_OK, or why what they gave holds no pictures.
 int model_failure(const struct model *m);
-// Lets the fakes leave the device now, while it goes on: model_fake then waits for them alone. To
-// be called between model_generate and the updates, and not needed. ERR_DEVICE_LOST.
+
+// The fakes as they travel to a pool: [n,h,w,c] of the device's own numbers, so that none is
+// rounded: float, or bfloat16 with dtype bf16. Both in model_number_bytes.
+size_t model_number_bytes(const struct model *m);
+// Lets them leave the device now, while it goes on. Between model_generate and the updates.
+// ERR_DEVICE_LOST.
 int model_send_fakes(struct model *m);
+// Waits for them alone; lent until the next model_generate and, on a device apart, until the next
+// model_send_fakes, which writes them again. NULL where the recipe makes none.
+const void *model_sent_fake(struct model *m, enum model_domain domain);
 
 int model_update_g(struct model *m, double lr);
 
@@ -180,6 +194,9 @@ bool model_d_first(const struct model *m);
 // pooled_a/_b: what the pool gave back for fake_A/fake_B, [n,h,w,c], read when it returns; NULL:
 // the fakes themselves. Not read where model_fake is NULL.
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b);
+// pooled_a, pooled_b: n pictures each, as model_sent_fake's but not one behind the other.
+int model_update_d_pooled(struct model *m, double lr, const void *const *pooled_a,
+                          const void *const *pooled_b);
 
 // Losses of the step as the reference logs them (lambdas included), in its order: of cycle_gan D_A
 // G_A cycle_A idt_A D_B G_B cycle_B idt_B, of pix2pix G_GAN G_L1 D_real D_fake, of cut G_GAN D_real

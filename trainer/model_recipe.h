@@ -26,6 +26,7 @@ struct model_part {
 struct leaving {
     float *host[2]; // shared memory; NULL: not wanted so far
     bool sent;      // since the last model_generate
+    enum picture_type type;
 };
 
 // A step for one shape. Tensors by enum model_domain; -1: there is none.
@@ -38,7 +39,7 @@ struct tape {
     int seen[2];  // what G reads, if that is a copy of `real`
     int mixed[2]; // of a gradient penalty: what the discriminator of a domain reads
     struct patches *patches;
-    struct leaving fakes, recs, idts;
+    struct leaving fakes, recs, idts, elements; // elements: of the fakes
     // Shared memory. A loss is the sum of loss and loss_fake; that is D's second half.
     double *loss, *loss_fake, *penalty; // [LOSSES], [LOSSES], [2]
     float *share[2];                    // of a gradient penalty: the device's, [n]
@@ -112,6 +113,7 @@ struct model {
     int failed; // what the pictures of a step could not tell, with its text
     char *failure;
     int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
+    int ahead[2];                                      // see picture_ahead; -1: none
     const struct model_draws *draws;                   // NULL: by seed and step
     void *arena, *translation_arena;                   // for the largest tape of each kind
     size_t arena_bytes, translation_arena_bytes;

@@ -59,7 +59,7 @@ static int run(struct model *m, struct model_part *part, struct optimizer *optim
 
 void model_step_fini(struct model *m, struct tape *t) {
     const struct backend *b = m->device->backend;
-    const struct leaving *all[] = {&t->fakes, &t->recs, &t->idts};
+    const struct leaving *all[] = {&t->fakes, &t->recs, &t->idts, &t->elements};
 
     model_drop_part(m, &t->generate);
     model_drop_part(m, &t->update_g);
@@ -82,11 +82,26 @@ static int feed(struct model *m, enum model_domain domain, enum picture_type typ
 }
 
 int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures) {
+    int ahead = m->ahead[domain];
+
+    m->ahead[domain] = -1;
+    if (ahead >= 0)
+        return graph_write_ahead(m->tape->graph, m->arena, m->tape->real[domain], PICTURE_BYTES,
+                                 ahead);
     return feed(m, domain, PICTURE_BYTES, pictures);
 }
 
 int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures) {
     return feed(m, domain, PICTURE_FLOATS, pictures);
+}
+
+int model_feed_ahead(struct model *m, enum model_domain domain, int n, int h, int w,
+                     const uint8_t *pictures) {
+    int c = domain == MODEL_A ? m->options.input_nc : m->options.output_nc;
+    struct tensor_shape s = {n, h, w, c};
+
+    return m->device->backend->picture_ahead(m->device, &s, PICTURE_BYTES, pictures,
+                                             &m->ahead[domain]);
 }
 
 // Lets tensors leave the device; they have left after the fence.
@@ -100,17 +115,17 @@ static int send(struct model *m, struct leaving *l, const int tensors[2], enum d
             continue;
         if (!memory)
             err = m->device->backend->shared_new(
-                m->device, graph_count(g, tensors[d]) * sizeof(float), &memory);
+                m->device, graph_picture_bytes(g, tensors[d], l->type), &memory);
         l->host[d] = memory;
         if (!err)
-            err = graph_read(g, m->arena, tensors[d], l->host[d]);
+            err = graph_read(g, m->arena, tensors[d], l->type, l->host[d]);
     }
     l->sent = !err;
     return err ? err : m->device->backend->fence_set(m->device, fence);
 }
 
 int model_send_fakes(struct model *m) {
-    return m->device->apart ? send(m, &m->tape->fakes, m->tape->fake, FENCE_FAKES) : ERR_OK;
+    return m->device->apart ? send(m, &m->tape->elements, m->tape->fake, FENCE_FAKES) : ERR_OK;
 }
 
 int model_failure(const struct model *m) {
@@ -124,8 +139,8 @@ static void keep_failure(struct model *m, int err) {
     m->failure = xstrdup(err_text());
 }
 
-static const float *receive(struct model *m, struct leaving *l, const int tensors[2],
-                            enum model_domain d) {
+static const void *receive(struct model *m, struct leaving *l, const int tensors[2],
+                           enum model_domain d) {
     if (tensors[d] < 0)
         return NULL;
     if (!m->device->apart)
@@ -139,6 +154,14 @@ static const float *receive(struct model *m, struct leaving *l, const int tensor
 
 const float *model_fake(struct model *m, enum model_domain domain) {
     return m->tape ? receive(m, &m->tape->fakes, m->tape->fake, domain) : NULL;
+}
+
+size_t model_number_bytes(const struct model *m) {
+    return m->device->element_bytes;
+}
+
+const void *model_sent_fake(struct model *m, enum model_domain domain) {
+    return receive(m, &m->tape->elements, m->tape->fake, domain);
 }
 
 const float *model_rec(struct model *m, enum model_domain domain) {
@@ -165,7 +188,7 @@ int model_generate(struct model *m) {
 
     if (!t)
         BUG("model_generate before model_shape");
-    t->fakes.sent = t->recs.sent = t->idts.sent = false;
+    t->fakes.sent = t->recs.sent = t->idts.sent = t->elements.sent = false;
     if (!err && m->recipe->prepare)
         err = m->recipe->prepare(m, t);
     m->draws = NULL;
@@ -235,6 +258,15 @@ static int take_pooled(struct model *m, enum model_domain d, const float *pooled
                                     device_tensor_bytes(m->device, &shape, 0));
 }
 
+static int update_d(struct model *m, double lr) {
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++)
+        if (m->tape->mixed[d] >= 0)
+            err = draw_shares(m, (enum model_domain)d);
+    return end_update(m, err ? err : run(m, &m->tape->update_d, &m->optimizer_d, lr));
+}
+
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
     const float *pooled[2] = {pooled_a, pooled_b};
     int err = model_failure(m);
@@ -242,10 +274,19 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
     for (int d = 0; d < 2 && !err; d++)
         if (m->tape->pooled[d] >= 0)
             err = take_pooled(m, (enum model_domain)d, pooled[d]);
+    return err ? err : update_d(m, lr);
+}
+
+int model_update_d_pooled(struct model *m, double lr, const void *const *pooled_a,
+                          const void *const *pooled_b) {
+    const void *const *pooled[2] = {pooled_a, pooled_b};
+    int err = model_failure(m);
+
     for (int d = 0; d < 2 && !err; d++)
-        if (m->tape->mixed[d] >= 0)
-            err = draw_shares(m, (enum model_domain)d);
-    return end_update(m, err ? err : run(m, &m->tape->update_d, &m->optimizer_d, lr));
+        if (m->tape->pooled[d] >= 0)
+            err = graph_write_each(m->tape->graph, m->arena, m->tape->pooled[d], PICTURE_ELEMENTS,
+                                   pooled[d]);
+    return err ? err : update_d(m, lr);
 }
 
 int model_wait(struct model *m) {

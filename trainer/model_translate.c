@@ -84,7 +84,7 @@ static int fetch(struct model *m, const struct translation *t, const float **ret
         return ERR_OK;
     }
     *ret_y = t->host;
-    int err = graph_read(t->graph, m->translation_arena, t->y, t->host);
+    int err = graph_read(t->graph, m->translation_arena, t->y, PICTURE_FLOATS, t->host);
     return err ? err : device_wait(m->device);
 }
 

@@ -1,5 +1,6 @@
 #include "replay.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,22 @@
 enum request_kind { OPEN, RESTORE, EXCHANGE_A, EXCHANGE_B, SAVE, REQUESTS };
 enum progress { IDLE, WANTED, SENT };
 
+#define LENT_US 1000 // until we look again whether fakes have come back
+
+// Frames that ZeroMQ's thread has not given back.
+struct lent {
+    pthread_mutex_t lock;
+    pthread_cond_t all_back;
+    int n;
+};
+
+// What came back for a table.
+struct answer {
+    zmq_msg_t *frames; // [n_frames]
+    int n_frames;
+    const void **pictures; // [batch]
+};
+
 struct replay {
     struct replay_options options;
     struct link *link;
@@ -18,33 +35,79 @@ struct replay {
     uint64_t restore_step;
     char restore_path[513], restore_digest[65];
     uint64_t step, n;
-    const float *fake[REPLAY_TABLES];
-    float *pooled[REPLAY_TABLES]; // [batch, slot_bytes]
+    const void *fake[REPLAY_TABLES];
+    struct lent lent;
+    struct answer answers[REPLAY_TABLES];
     char save_path[513], saved_digest[65];
 };
 
 void replay_new(const struct replay_options *options, struct replay **ret_replay) {
     struct replay *r = xcalloc(1, sizeof *r);
     r->options = *options;
+    pthread_mutex_init(&r->lent.lock, NULL); // the default kind cannot fail
+    pthread_cond_init(&r->lent.all_back, NULL);
     *ret_replay = r;
+}
+
+// ---- lending ----
+
+static void lent_add(struct lent *l, int n) {
+    pthread_mutex_lock(&l->lock);
+    l->n += n;
+    if (!l->n)
+        pthread_cond_signal(&l->all_back);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void give_back(void *bytes, void *hint) {
+    lent_add(hint, -1);
+}
+
+static bool lent_any(const struct replay *r) {
+    struct lent *l = (struct lent *)&r->lent;
+    pthread_mutex_lock(&l->lock);
+    bool any = l->n > 0;
+    pthread_mutex_unlock(&l->lock);
+    return any;
+}
+
+// A closed socket drops what it has not sent.
+static void lent_wait(struct lent *l) {
+    pthread_mutex_lock(&l->lock);
+    while (l->n)
+        pthread_cond_wait(&l->all_back, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+    pthread_cond_destroy(&l->all_back);
+    pthread_mutex_destroy(&l->lock);
+}
+
+static void answer_drop(struct answer *a) {
+    for (int i = 0; i < a->n_frames; i++)
+        zmq_msg_close(&a->frames[i]);
+    free(a->frames);
+    a->frames = NULL;
+    a->n_frames = 0;
 }
 
 void replay_free(struct replay *r) {
     if (!r)
         return;
     link_close(r->link);
-    free(r->pooled[0]);
-    free(r->pooled[1]);
+    lent_wait(&r->lent);
+    for (int i = 0; i < REPLAY_TABLES; i++) {
+        answer_drop(&r->answers[i]);
+        free(r->answers[i].pictures);
+    }
     free(r);
 }
 
 int replay_begin(struct replay *r, const struct replay_begin *begin) {
-    if (!r->options.capacity)
-        return ERR_OK;
     for (int i = 0; i < REPLAY_TABLES; i++) {
         r->slot_bytes[i] = begin->slot_bytes[i];
-        r->pooled[i] = xaligned(r->options.batch * begin->slot_bytes[i]);
+        r->answers[i].pictures = xcalloc(r->options.batch, sizeof *r->answers[i].pictures);
     }
+    if (!r->options.capacity)
+        return ERR_OK;
     r->restore_step = begin->step;
     if (begin->path && begin->step &&
         (!text_copy(r->restore_path, sizeof r->restore_path, begin->path) ||
@@ -60,23 +123,28 @@ bool replay_busy(const struct replay *r) {
     for (int i = 0; i < REQUESTS; i++)
         if (r->request[i] != IDLE)
             return true;
-    return false;
+    return lent_any(r);
 }
 
 void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
-                     const float *const fake[REPLAY_TABLES]) {
-    memcpy(r->fake, fake, sizeof r->fake);
-    if (!r->options.capacity)
-        return;
+                     const void *const fake[REPLAY_TABLES]) {
     if (replay_busy(r) || n > r->options.batch)
         BUG("exchange of %llu at step %llu", (unsigned long long)n, (unsigned long long)step);
+    memcpy(r->fake, fake, sizeof r->fake);
+    for (int t = 0; t < REPLAY_TABLES; t++) {
+        answer_drop(&r->answers[t]);
+        for (uint64_t i = 0; i < n; i++)
+            r->answers[t].pictures[i] = (const char *)fake[t] + i * r->slot_bytes[t];
+    }
+    if (!r->options.capacity)
+        return;
     r->step = step;
     r->n = n;
     r->request[EXCHANGE_A] = r->request[EXCHANGE_B] = WANTED;
 }
 
-const float *replay_pooled(const struct replay *r, int table) {
-    return r->options.capacity ? r->pooled[table] : r->fake[table];
+const void *const *replay_pooled(const struct replay *r, int table) {
+    return r->answers[table].pictures;
 }
 
 void replay_save(struct replay *r, uint64_t step, const char *path) {
@@ -117,14 +185,19 @@ static void fill_save(const struct replay *r, struct msg *m) {
 }
 
 static int send_exchange(struct replay *r, struct msg *m, int table) {
-    // Copied by link_send, since the fakes are overwritten while ZeroMQ may still hold them.
     struct link_frame frame = {.bytes = (void *)r->fake[table],
-                               .size = r->n * r->slot_bytes[table]};
+                               .size = r->n * r->slot_bytes[table],
+                               .free_fn = give_back,
+                               .hint = &r->lent};
     m->type = MSG_exchange;
     m->exchange.table = (uint64_t)table;
     m->exchange.step = r->step;
     m->exchange.count = r->n;
-    return link_send(r->link, m, &frame);
+    lent_add(&r->lent, 1);
+    int err = link_send(r->link, m, &frame);
+    if (err)
+        lent_add(&r->lent, -1);
+    return err;
 }
 
 static int send_request(struct replay *r, enum request_kind kind) {
@@ -173,16 +246,34 @@ static int unasked(const struct link_in *in) {
     return err_set(ERR_PEER, "the pool sent a %s that nobody asked for", msg_name(in->msg.type));
 }
 
+static int check_pictures(const struct replay *r, const struct link_in *in) {
+    size_t bytes = r->slot_bytes[in->msg.exchanged.table];
+    if (in->msg.exchanged.count != r->n)
+        return err_set(ERR_PEER, "the pool sent %llu pictures for %llu",
+                       (unsigned long long)in->msg.exchanged.count, (unsigned long long)r->n);
+    for (int i = 0; i < in->n_frames; i++)
+        if (zmq_msg_size(&in->frames[i]) != bytes)
+            return err_set(ERR_PEER, "the pool sent a picture of %zu bytes for one of %zu",
+                           zmq_msg_size(&in->frames[i]), bytes);
+    return ERR_OK;
+}
+
 static int take_exchanged(struct replay *r, struct link_in *in) {
     const struct msg_exchanged *e = &in->msg.exchanged;
     if (e->table >= REPLAY_TABLES || r->request[EXCHANGE_A + e->table] != SENT ||
         e->step != r->step)
         return unasked(in);
-    size_t bytes = r->n * r->slot_bytes[e->table];
-    if (e->count != r->n || in->n_frames != 1 || zmq_msg_size(&in->frames[0]) != bytes)
-        return err_set(ERR_PEER, "the pool sent %zu bytes for %zu",
-                       in->n_frames ? zmq_msg_size(&in->frames[0]) : 0, bytes);
-    memcpy(r->pooled[e->table], zmq_msg_data(&in->frames[0]), bytes);
+    int err = check_pictures(r, in);
+    if (err)
+        return err;
+    struct answer *a = &r->answers[e->table];
+    answer_drop(a);
+    a->frames = in->frames;
+    a->n_frames = in->n_frames;
+    for (int i = 0; i < a->n_frames; i++)
+        a->pictures[i] = zmq_msg_data(&a->frames[i]);
+    in->frames = NULL; // they are ours
+    in->n_frames = 0;
     r->request[EXCHANGE_A + e->table] = IDLE;
     return ERR_OK;
 }
@@ -260,5 +351,6 @@ void *replay_socket(struct replay *r) {
 }
 
 int64_t replay_due_us(const struct replay *r) {
-    return r->link ? link_due_us(r->link) : INT64_MAX;
+    int64_t due = r->link ? link_due_us(r->link) : INT64_MAX;
+    return lent_any(r) ? MIN(due, now_us() + LENT_US) : due;
 }

@@ -1,5 +1,9 @@
 // replay - the trainer's side of the pool: fakes of a step out, fakes of many steps back.
 //
+// Pictures are of one size a table, in whatever numbers the trainer uses: they are not looked at.
+// They are not copied either: what goes out is lent to ZeroMQ, what comes back stays where it came
+// in, one picture a frame.
+//
 // Requests to the pool are idempotent. Each stays with us until it is answered: when the pool dies
 // and comes back, pool_open is sent again and then what was unanswered, and the trainer has noticed
 // nothing but a pause. Nothing blocks: call replay_poll whenever there is time and ask
@@ -34,25 +38,27 @@ struct replay_begin {
 
 struct replay;
 
-// Allocates the buffers of replay_begin's sizes there.
 void replay_new(const struct replay_options *options, struct replay **ret_replay);
+// Waits until ZeroMQ has given back what it was lent: before the fakes' memory is freed.
 void replay_free(struct replay *r);
 
 // Connects and asks for tables of these sizes, rewound to the step. The texts are copied. ERR_IO.
 int replay_begin(struct replay *r, const struct replay_begin *begin);
 
-// `fake` [n, slot_bytes]: lent until replay_busy is false. BUG while busy.
+// `fake` [n, slot_bytes]: lent until replay_busy is false or, if that never comes, replay_free. It
+// is read meanwhile by ZeroMQ's thread, and again if the pool has to be asked again. BUG while
+// busy.
 void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
-                     const float *const fake[REPLAY_TABLES]);
-// What came back; lent until the next exchange.
-const float *replay_pooled(const struct replay *r, int table);
+                     const void *const fake[REPLAY_TABLES]);
+// What came back: n pictures of slot_bytes; lent until the next exchange.
+const void *const *replay_pooled(const struct replay *r, int table);
 
 // Asks for a snapshot of the state after `step` in the file `path`. BUG while busy.
 void replay_save(struct replay *r, uint64_t step, const char *path);
 // Its digest, when no longer busy; NULL without a pool.
 const char *replay_saved_digest(const struct replay *r);
 
-// Whether something is unanswered.
+// Whether something is unanswered, or fakes are still lent.
 bool replay_busy(const struct replay *r);
 
 // Takes what has come, sends what is due. ERR_IO; ERR_PEER, or the pool's own error, when it

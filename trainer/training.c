@@ -45,6 +45,7 @@ void training_free(struct training *t) {
     if (!t)
         return;
     feed_batch_fini(&t->batch);
+    feed_batch_fini(&t->ahead);
     feed_batch_fini(&t->under_way.batch);
     held_out_fini(&t->held);
     model_free(t->model);
@@ -74,6 +75,8 @@ static bool all_have_gone(void *context) {
 }
 
 int training_take_batch(struct training *t, uint64_t split, uint64_t index) {
+    if (!t->batch.n && t->ahead.n && !split)
+        feed_batch_move(&t->ahead, &t->batch);
     if (t->batch.n)
         return ERR_OK;
     t->split = split;
@@ -117,6 +120,20 @@ static int look(struct training *t) {
 }
 
 // ---- a step ----
+
+// The next batch, if it is there already, travels to the device while that works.
+static int look_ahead(struct training *t) {
+    bool is_last = t->state.batch + 1 == t->progress.epoch_batches;
+    uint64_t epoch = t->state.epoch + is_last, index = is_last ? 0 : t->state.batch + 1;
+    struct feed_batch *b = &t->ahead;
+    int err = ERR_OK;
+    if (!model_is_apart(t->model) || b->n || feed_take(t->wait->feed, 0, epoch, index, b))
+        return ERR_OK;
+    for (int i = 0; i < 2 && !err; i++)
+        err =
+            model_feed_ahead(t->model, (enum model_domain)i, b->n, b->h[i], b->w[i], b->pixels[i]);
+    return err;
+}
 
 // A step that is under way had its outcome in the tape of its shape.
 static int load_batch(struct training *t) {
@@ -169,8 +186,8 @@ static int check_pool_fits(const struct training *t) {
 }
 
 static int send_fakes(struct training *t) {
-    const float *fakes[REPLAY_TABLES] = {model_fake(t->model, MODEL_A),
-                                         model_fake(t->model, MODEL_B)};
+    const void *fakes[REPLAY_TABLES] = {model_sent_fake(t->model, MODEL_A),
+                                        model_sent_fake(t->model, MODEL_B)};
     int err = model_failure(t->model);
     if (err)
         return err;
@@ -199,13 +216,15 @@ static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     }
     if (!err)
         err = update_g_and_exchange(t, lr);
+    if (!err)
+        err = look_ahead(t);
     int64_t begun_us = now_us();
     if (!err)
         err = wait_for(t->wait, training_pool_is_done, t, "the pool");
     *wait_us += now_us() - begun_us;
     return err ? err
-               : model_update_d(t->model, lr, replay_pooled(r, REPLAY_FAKE_A),
-                                replay_pooled(r, REPLAY_FAKE_B));
+               : model_update_d_pooled(t->model, lr, replay_pooled(r, REPLAY_FAKE_A),
+                                       replay_pooled(r, REPLAY_FAKE_B));
 }
 
 static void count_step(struct training *t) {
@@ -261,6 +280,8 @@ static int step(struct training *t) {
         plateau_end_epoch(&t->state.plateau);
     s.lr = schedule_lr(&t->schedule, (int)t->state.epoch, t->state.plateau.drops);
     err = model_d_first(t->model) ? compute_d_first(t, s.lr) : compute_pooled(t, s.lr, &s.wait_us);
+    if (!err)
+        err = look_ahead(t);
     if (err)
         return err;
     s.n = t->batch.n;

@@ -189,6 +189,8 @@ int training_begin(struct training *t, struct config *config) {
         err = setup_schedule(config, &t->schedule);
     if (err)
         return err;
+    // A pool's pictures are of the run's dtype.
+    t->changed |= t->forked && strcmp(t->state.dtype, config->trainer.dtype) != 0;
     (void)text_copy(t->state.device, sizeof t->state.device, config->trainer.device); // fits
     (void)text_copy(t->state.dtype, sizeof t->state.dtype, config->trainer.dtype);    // fits
     t->state.threads = (uint64_t)config->trainer.threads;

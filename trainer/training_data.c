@@ -43,11 +43,13 @@ static int begin_pool(struct training *t) {
     if (err)
         return err;
     memcpy(t->pool_shape, (int[]){b->n, b->h[0], b->w[0], b->h[1], b->w[1]}, sizeof t->pool_shape);
-    // What the exchange carries imitates the other domain and has the size of its own.
+    // Pictures travel in the numbers of the device: the dtype of the run, which state.json has,
+    // says what those of pool.bin are. What the exchange carries imitates the other domain and has
+    // the size of its own.
     begin.slot_bytes[REPLAY_FAKE_A] =
-        (size_t)b->h[1] * (size_t)b->w[1] * (size_t)b->c[0] * sizeof(float);
+        (size_t)b->h[1] * (size_t)b->w[1] * (size_t)b->c[0] * model_number_bytes(t->model);
     begin.slot_bytes[REPLAY_FAKE_B] =
-        (size_t)b->h[0] * (size_t)b->w[0] * (size_t)b->c[1] * sizeof(float);
+        (size_t)b->h[0] * (size_t)b->w[0] * (size_t)b->c[1] * model_number_bytes(t->model);
     (void)snprintf(path, sizeof path, "%s/pool.bin", t->resumed_from); // fits
     begin.digest = state_digest(&t->state, "pool.bin");
     if (begin.step && begin.path && !begin.digest && t->config->pool.pool_size)

@@ -43,6 +43,7 @@ struct training {
     int shape[5];                       // n, hA, wA, hB, wB of the last step
     int pool_shape[5];                  // of the first one, which the pool's slots have
     struct feed_batch batch;            // of the next step, or empty
+    struct feed_batch ahead;            // of the step after that, on its way to the device
     struct under_way under_way;
     uint64_t split, index; // what batch_is_there looks for
     uint64_t last_step, saved_step;

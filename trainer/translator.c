@@ -296,7 +296,7 @@ int translator_run(struct translator *t) {
     if (!err)
         err = run_tape(t, tape);
     if (!err && apart)
-        err = graph_read(tape->graph, t->arena, tape->y, t->out);
+        err = graph_read(tape->graph, t->arena, tape->y, PICTURE_FLOATS, t->out);
     return err ? err : device_wait(t->device);
 }
 

@@ -11,7 +11,7 @@ import zmq
 endpoint, run = sys.argv[1:3]
 HELLO, WELCOME, PING, PONG, ACK, FIN, FIN_ACK, REFUSE = map(int, sys.argv[3].split(","))
 LOADER_READY, TICKET, BATCH = map(int, sys.argv[4].split(","))
-VERSION = 1
+VERSION = 2
 ME = ["loader", 0, 1]
 
 socket = zmq.Context().socket(zmq.DEALER)

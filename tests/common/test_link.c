@@ -224,6 +224,35 @@ static void raw_frames_arrive_whole(void **state) {
     free(kept);
 }
 
+// Of a type whose count says how many.
+static void counted_frames_arrive_whole(void **state) {
+    enum { N = 37 };
+    static const int counts[] = {0, 1, 2, 3, N};
+    struct rig *r = *state;
+    uint8_t bytes[N][50];
+    struct link_frame frames[N];
+    open_hub(r, 1);
+    r->link = open_link(r, "client", 1);
+    open_session(r, r->link);
+    for (int i = 0; i < N; i++) {
+        memset(bytes[i], i, sizeof bytes[i]);
+        frames[i] = (struct link_frame){.bytes = bytes[i], .size = (size_t)i + 1};
+    }
+    for (size_t c = 0; c < COUNT(counts); c++) {
+        int n = counts[c];
+        struct msg m = {.type = MSG_exchanged, .exchanged.count = (uint64_t)n};
+        assert_int_equal(link_send(r->link, &m, frames), ERR_OK);
+        assert_int_equal(wait_hub(r), LINK_MSG);
+        assert_int_equal(r->in.n_frames, n);
+        for (int i = 0; i < n; i++) {
+            assert_int_equal(zmq_msg_size(&r->in.frames[i]), i + 1);
+            assert_memory_equal(zmq_msg_data(&r->in.frames[i]), bytes[i], i + 1);
+        }
+    }
+    struct msg m = {.type = MSG_exchanged, .exchanged.count = LINK_FRAMES_MAX + 1};
+    assert_int_equal(link_send(r->link, &m, frames), ERR_LIMIT);
+}
+
 static void count_call(void *bytes, void *hint) {
     free(bytes);
     __atomic_add_fetch((int *)hint, 1, __ATOMIC_SEQ_CST);
@@ -678,6 +707,7 @@ int main(int argc, char **argv) {
         CASE(session_opens_carries_both_ways_and_ends),
         CASE(server_may_end_the_session),
         CASE(raw_frames_arrive_whole),
+        CASE(counted_frames_arrive_whole),
         CASE(kept_frame_is_freed_once_or_stays_mine),
         CASE(acknowledged_means_taken_by_the_application),
         CASE(quiet_session_lives_on_pings),

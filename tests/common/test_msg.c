@@ -280,7 +280,7 @@ static void complaint_names_message_and_field(void **state) {
 }
 
 static void other_version_is_refused_by_number(void **state) {
-    refuse_bytes("\x97\x02\x01\x01\x00\x90\x90\x90", 8, "protocol version 2, ours is 1");
+    refuse_bytes("\x97\x03\x01\x01\x00\x90\x90\x90", 8, "protocol version 3, ours is 2");
 }
 
 static void text_is_cut_not_overrun(void **state) {

@@ -207,7 +207,7 @@ static int fetch(struct rig *r, int tensor, struct ref_map *ret) {
     int err = r->device->backend->shared_new(r->device, count * sizeof(float), &shared);
 
     if (!err)
-        err = graph_read(r->graph, r->arena, tensor, shared);
+        err = graph_read(r->graph, r->arena, tensor, PICTURE_FLOATS, shared);
     if (!err)
         err = device_wait(r->device);
     for (size_t i = 0; i < count && !err; i++)

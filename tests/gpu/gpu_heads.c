@@ -135,6 +135,27 @@ static void check_sample(struct bench *b, bool border, bool accumulate, int h, i
     drop_all(b, 4, (struct operand *[]){&x, &dy, &y, &dx});
 }
 
+// Of a tensor that goes to the host as it is, and back from n places into another tensor.
+static double different_elements(struct bench *b, const struct operand *in, void *shared) {
+    const struct backend *k = b->d->backend;
+    struct operand back = operand_out(b, in->shape, 0);
+    size_t each = device_picture_bytes(b->d, &in->shape, PICTURE_ELEMENTS) / (size_t)in->shape.n;
+    const void **pictures = xcalloc((size_t)in->shape.n, sizeof *pictures);
+    double different = 0;
+
+    for (int i = 0; i < in->shape.n; i++)
+        pictures[i] = (const char *)shared + (size_t)i * each;
+    bench_must(k->picture_out(b->d, &in->shape, PICTURE_ELEMENTS, in->memory, shared));
+    bench_must(device_wait(b->d));
+    bench_must(k->pictures_in(b->d, &in->shape, PICTURE_ELEMENTS, pictures, back.memory));
+    operand_fetch(b, &back, back.host);
+    for (size_t i = 0; i < in->count; i++)
+        different += back.host[i] != in->host[i];
+    free(pictures);
+    operand_drop(b, &back);
+    return different;
+}
+
 // Bytes or floats in, floats out.
 static void check_pictures(struct bench *b, enum picture_type type, int n, int c) {
     const struct backend *k = b->d->backend;
@@ -160,11 +181,12 @@ static void check_pictures(struct bench *b, enum picture_type type, int n, int c
     bench_must(k->shared_new(b->d, in.count * sizeof(float), &shared));
     out = shared;
     memset(out, 0xff, in.count * sizeof(float));
-    bench_must(k->picture_out(b->d, &in.shape, in.memory, out));
+    bench_must(k->picture_out(b->d, &in.shape, PICTURE_FLOATS, in.memory, out));
     bench_must(device_wait(b->d));
     for (size_t i = 0; i < in.count; i++)
         different += out[i] != (float)in.host[i];
     gpu_value(b->g, "out, different", different, 0);
+    gpu_value(b->g, "elements, different", different_elements(b, &in, out), 0);
     gpu_row_end(b->g);
     k->shared_free(b->d, shared);
     free(bytes);

@@ -54,9 +54,25 @@ struct result {
     double peak_mib; // of the device's memory
 };
 
+// A pool that gives back what it gets, each picture from a place of its own.
+static int take_fakes(struct model *m) {
+    const struct tape_shape *s = &m->tape->shape;
+    const void **pictures[2];
+    for (int d = 0; d < 2; d++) {
+        const char *fakes = model_sent_fake(m, (enum model_domain)d);
+        size_t each = (size_t)(s->h[!d] * s->w[!d] * 3) * model_number_bytes(m);
+        pictures[d] = xcalloc((size_t)s->n, sizeof **pictures);
+        for (int i = 0; i < s->n; i++)
+            pictures[d][i] = fakes + (size_t)i * each;
+    }
+    int err = model_update_d_pooled(m, 2e-4, pictures[0], pictures[1]);
+    free(pictures[0]);
+    free(pictures[1]);
+    return err;
+}
+
 // As trainer/training.c does: while the device generates, the step before is looked at.
 static int step_ahead(struct model *m, const struct gpu_pictures *p, int number, bool exchange) {
-    const float *fakes[2] = {NULL, NULL};
     int err = gpu_feed(m, p, number);
 
     if (!err)
@@ -67,9 +83,9 @@ static int step_ahead(struct model *m, const struct gpu_pictures *p, int number,
         err = model_send_fakes(m);
     if (!err)
         err = model_update_g(m, 2e-4);
-    for (int d = 0; d < 2 && !err && exchange; d++)
-        fakes[d] = model_fake(m, (enum model_domain)d);
-    return err ? err : model_update_d(m, 2e-4, fakes[0], fakes[1]);
+    if (err)
+        return err;
+    return exchange ? take_fakes(m) : model_update_d(m, 2e-4, NULL, NULL);
 }
 
 static int time_way(struct model *m, const struct gpu_pictures *p, enum way way, int steps,

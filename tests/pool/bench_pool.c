@@ -16,6 +16,9 @@ static const char help[] =
     "  p50_us .. max_us   from the request to its complete answer, one under way\n"
     "  per_s              exchanges per second, one under way\n"
     "  per_s_2            exchanges per second, one per table under way (two tables)\n"
+    "  step_p50_us .. p99 a training step: both tables under way, until what came back lies in\n"
+    "                     one buffer per table (what a GPU's pictures are copied from)\n"
+    "  mb_per_s           both ways and tables, by the median step\n"
     "  save_ms            pool_save of both tables: write, sync, SHA-256\n"
     "  arena_bytes        size of the arena, capacity 50, two tables\n"
     "  rss_bytes          resident memory of the pool process at the end\n";
@@ -67,9 +70,13 @@ static int64_t one_under_way(struct pool_rig *r, const struct shape *s, uint8_t 
     return now_us() - start;
 }
 
+// The pictures stay as they are, so whoever still reads them finds the same.
+static void keep(void *bytes, void *hint) {
+}
+
 static void send_one(struct pool_rig *r, const struct shape *s, uint8_t *pictures, uint64_t table,
                      uint64_t step) {
-    struct link_frame frame = {.bytes = pictures, .size = s->batch * s->bytes};
+    struct link_frame frame = {.bytes = pictures, .size = s->batch * s->bytes, .free_fn = keep};
     struct msg m = request(table, step, s->batch);
     if (link_send(r->link, &m, &frame))
         rig_die("send");
@@ -92,6 +99,27 @@ static int64_t two_under_way(struct pool_rig *r, const struct shape *s, uint8_t 
     return now_us() - start;
 }
 
+// Both tables at once, as in a training.
+static void steps(struct pool_rig *r, const struct shape *s, uint8_t *pictures, uint64_t *step,
+                  int n, int64_t *ret_us) {
+    size_t bytes = s->batch * s->bytes;
+    uint8_t *upload[2] = {xcalloc(1, bytes), xcalloc(1, bytes)};
+    for (int i = 0; i < n; i++, ++*step) {
+        int64_t at = now_us();
+        for (uint64_t t = 0; t < 2; t++)
+            send_one(r, s, pictures, t, *step);
+        for (int k = 0; k < 2; k++) {
+            (void)rig_wait(r);
+            expect(r, MSG_exchanged);
+            for (int f = 0; f < r->in.n_frames; f++)
+                memcpy(upload[k] + (size_t)f * s->bytes, zmq_msg_data(&r->in.frames[f]), s->bytes);
+        }
+        ret_us[i] = now_us() - at;
+    }
+    free(upload[0]);
+    free(upload[1]);
+}
+
 static double save_ms(struct pool_rig *r, uint64_t step) {
     struct msg m = {.type = MSG_pool_save, .pool_save = {.path = "pool.bin"}};
     int64_t start = now_us();
@@ -104,6 +132,7 @@ static double save_ms(struct pool_rig *r, uint64_t step) {
 static void measure(const struct shape *s, int n) {
     struct pool_rig rig, *r = &rig;
     int64_t *us = xcalloc((size_t)n, sizeof *us);
+    int64_t *step_us = xcalloc((size_t)n, sizeof *step_us);
     uint8_t *pictures = xcalloc(s->batch, s->bytes);
     uint64_t step = 1;
     struct msg restore = {.type = MSG_pool_restore};
@@ -123,21 +152,27 @@ static void measure(const struct shape *s, int n) {
     fill(r, s, pictures, &step);
     int64_t one = one_under_way(r, s, pictures, &step, n, us);
     int64_t two = two_under_way(r, s, pictures, &step, n);
+    steps(r, s, pictures, &step, n, step_us);
     double save = save_ms(r, step - 1);
     uint64_t rss = rig_resident_bytes(r->pid);
     qsort(us, (size_t)n, sizeof *us, compare);
+    qsort(step_us, (size_t)n, sizeof *step_us, compare);
     printf("{\"bench\": \"pool\", \"picture\": \"%s\", \"dtype\": \"%s\", \"batch\": %llu, "
            "\"bytes\": %llu, \"exchanges\": %d, \"p50_us\": %lld, \"p90_us\": %lld, "
            "\"p99_us\": %lld, \"max_us\": %lld, \"per_s\": %.0f, \"per_s_2\": %.0f, "
+           "\"step_p50_us\": %lld, \"step_p99_us\": %lld, \"mb_per_s\": %.0f, "
            "\"save_ms\": %.1f, \"arena_bytes\": %llu, \"rss_bytes\": %llu}\n",
            s->picture, s->dtype, (unsigned long long)s->batch,
            (unsigned long long)(s->batch * s->bytes), n, (long long)us[n / 2],
            (long long)us[n * 9 / 10], (long long)us[n * 99 / 100], (long long)us[n - 1],
-           n * 1e6 / (double)one, n * 1e6 / (double)two, save, (unsigned long long)arena,
-           (unsigned long long)rss);
+           n * 1e6 / (double)one, n * 1e6 / (double)two, (long long)step_us[n / 2],
+           (long long)step_us[n * 99 / 100],
+           4.0 * (double)(s->batch * s->bytes) / (double)step_us[n / 2], save,
+           (unsigned long long)arena, (unsigned long long)rss);
     (void)fflush(stdout); // a line at a time
     rig_fini(r);
     free(us);
+    free(step_us);
     free(pictures);
 }
 
@@ -145,10 +180,9 @@ int main(int argc, char **argv) {
     static const struct option options[] = {
         {"exchanges", required_argument, NULL, 'n'}, {"help", no_argument, NULL, 'h'}, {0}};
     static const struct shape shapes[] = {
-        {"128x128x3", "u8", 1, 128 * 128 * 3},
-        {"128x128x3", "fp32", 1, 128 * 128 * 3 * 4},
-        {"256x256x3", "fp32", 1, 256 * 256 * 3 * 4},
-        {"256x256x3", "fp32", 6, 256 * 256 * 3 * 4},
+        {"128x128x3", "fp32", 1, 128 * 128 * 3 * 4},  {"128x128x3", "bf16", 1, 128 * 128 * 3 * 2},
+        {"128x128x3", "fp32", 16, 128 * 128 * 3 * 4}, {"128x128x3", "bf16", 16, 128 * 128 * 3 * 2},
+        {"256x256x3", "fp32", 6, 256 * 256 * 3 * 4},  {"256x256x3", "bf16", 6, 256 * 256 * 3 * 2},
     };
     int n = 3000, c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {

@@ -431,6 +431,20 @@ static void nonsense_with_a_right_digest_is_refused(void **state) {
     arena_close(a);
 }
 
+static void what_is_held_outlives_the_arena(void **state) {
+    struct arena *a = open_arena("pool.arena");
+    snapshot_load_empty(a, OWNER, 0);
+    run_to(a, 1, 3);
+    const uint8_t *reply = arena_reply(a, 0, 0);
+    uint8_t first = *reply;
+    arena_hold(a);
+    arena_hold(a);
+    arena_close(a);
+    arena_release(a);
+    assert_int_equal(*reply, first);
+    arena_release(a);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -445,6 +459,7 @@ int main(void) {
         CASE(snapshot_of_a_moving_pool_is_refused),
         CASE(damaged_snapshot_is_refused_and_changes_nothing),
         CASE(nonsense_with_a_right_digest_is_refused),
+        CASE(what_is_held_outlives_the_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,11 +48,14 @@ static uint64_t exchange(struct pool_rig *r, uint64_t table, uint64_t step) {
     rig_ask(r, &m, bytes, size);
     assert_int_equal(r->in.msg.type, MSG_exchanged);
     assert_int_equal(r->in.msg.exchanged.step, step);
-    assert_int_equal(zmq_msg_size(&r->in.frames[0]), size);
-    const uint8_t *reply = zmq_msg_data(&r->in.frames[0]);
+    assert_int_equal(r->in.n_frames, m.exchange.count);
     uint64_t h = r->in.msg.exchanged.stored + 8 * r->in.msg.exchanged.age;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ reply[i]) * 0x100000001b3u;
+    for (int k = 0; k < r->in.n_frames; k++) {
+        const uint8_t *picture = zmq_msg_data(&r->in.frames[k]);
+        assert_int_equal(zmq_msg_size(&r->in.frames[k]), SLOT);
+        for (size_t i = 0; i < SLOT; i++)
+            h = (h ^ picture[i]) * 0x100000001b3u;
+    }
     return h;
 }
 

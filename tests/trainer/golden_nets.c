@@ -145,7 +145,7 @@ static float *rig_read(struct judge *j, struct rig *r, int tensor) {
 
     memset(x, 0xff, bytes); // NaN
     if (r->device->backend->shared_new(r->device, bytes, &shared) ||
-        graph_read(r->graph, r->arena, tensor, shared) || device_wait(r->device))
+        graph_read(r->graph, r->arena, tensor, PICTURE_FLOATS, shared) || device_wait(r->device))
         judge_complain(j, "%s", err_text());
     else
         memcpy(x, shared, bytes);

@@ -193,7 +193,7 @@ static void check_tensor_of(struct judge *j, const char *q, const struct json *c
     size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
     float *x = new_shared(d, count * sizeof *x);
 
-    if (d->backend->picture_out(d, s, tensor, x) || device_wait(d))
+    if (d->backend->picture_out(d, s, PICTURE_FLOATS, tensor, x) || device_wait(d))
         judge_complain(j, "%s", err_text());
     (void)check_floats(j, q, check, x, count); // the judge counts
     d->backend->shared_free(d, x);

@@ -13,7 +13,7 @@
 #include "cuda_error.h"
 #include "cuda_kernels.h"
 
-#define CUDA_RING 3   // pictures on their way to the device
+#define CUDA_RING 6   // pictures on their way to the device: of two steps, and the pool's
 #define CUDA_VALUES 8 // sets of values on their way
 
 // A block of the device's memory.
@@ -27,6 +27,7 @@ struct cuda_block {
 struct cuda_slot {
     size_t bytes;
     void *host, *device;     // pinned; where it is copied to
+    bool ahead;              // it holds pictures for a picture_arrive to come
     cudaEvent_t sent, taken; // the copy has ended; the device has read it
 };
 
@@ -67,6 +68,8 @@ struct cuda_device {
     size_t bytes, peak_bytes, total_bytes; // held, most held, the GPU's
     struct cuda_slot ring[CUDA_RING];
     int next_slot;
+    void *packed; // pictures on their way out
+    size_t packed_bytes;
     struct device_values *values; // of the section that runs, in the device's memory
     struct cuda_sent_values sent[CUDA_VALUES];
     int next_sent;
@@ -99,6 +102,7 @@ int cuda_memory_error(const struct cuda_device *d, const char *what, size_t byte
                       cudaError_t code);
 
 // The entries of struct backend, see there; cuda_memory.c:
+int cuda_pinned_new(size_t bytes, unsigned flags, void **ret_memory);
 int cuda_entry_memory_new(struct device *d, size_t bytes, void **ret_memory);
 void cuda_entry_memory_free(struct device *d, void *memory);
 int cuda_entry_shared_new(struct device *d, size_t bytes, void **ret_memory);
@@ -107,12 +111,20 @@ size_t cuda_entry_memory_peak(struct device *d);
 int cuda_entry_copy_in(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy_out(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy(struct device *d, void *to, const void *from, size_t bytes);
-int cuda_entry_picture_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                          const void *pictures, void *ret_tensor);
-int cuda_entry_picture_out(struct device *d, const struct tensor_shape *s, const void *tensor,
-                           float *ret_shared);
+
+// cuda_picture.c:
 int cuda_ring_open(struct cuda_device *d);
 void cuda_ring_close(struct cuda_device *d);
+int cuda_entry_picture_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                          const void *pictures, void *ret_tensor);
+int cuda_entry_pictures_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                           const void *const *pictures, void *ret_tensor);
+int cuda_entry_picture_ahead(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                             const void *pictures, int *ret_ahead);
+int cuda_entry_picture_arrive(struct device *d, const struct tensor_shape *s,
+                              enum picture_type type, int ahead, void *ret_tensor);
+int cuda_entry_picture_out(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                           const void *tensor, void *ret_shared);
 
 // cuda_section.c:
 int cuda_entry_fence_set(struct device *d, enum device_fence fence);

@@ -175,6 +175,11 @@ cudaError_t cuda_picture_in_u8(const struct cuda_launch *l, size_t pixels, int c
                                const uint8_t *picture, void *ret_tensor);
 cudaError_t cuda_picture_out(const struct cuda_launch *l, size_t pixels, int c, const void *tensor,
                              float *ret_picture);
+// The same for pictures of the tensor's elements, whose bits stay as they are.
+cudaError_t cuda_picture_scatter(const struct cuda_launch *l, size_t pixels, int c,
+                                 const void *picture, void *ret_tensor);
+cudaError_t cuda_picture_gather(const struct cuda_launch *l, size_t pixels, int c,
+                                const void *tensor, void *ret_picture);
 
 #ifdef __cplusplus
 }

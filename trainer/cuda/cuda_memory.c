@@ -1,4 +1,4 @@
-// The CUDA backend's memory, and the ways between it and the host.
+// The CUDA backend's memory, and plain copies between it and the host.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ int cuda_memory_error(const struct cuda_device *d, const char *what, size_t byte
 }
 
 // Memory of the host that the GPU addresses too.
-static int pinned_new(size_t bytes, unsigned flags, void **ret_memory) {
+int cuda_pinned_new(size_t bytes, unsigned flags, void **ret_memory) {
     cudaError_t code = cudaHostAlloc(ret_memory, bytes, flags);
 
     if (code == cudaErrorMemoryAllocation) {
@@ -87,7 +87,7 @@ void cuda_entry_memory_free(struct device *device, void *memory) {
 
 int cuda_entry_shared_new(struct device *device, size_t bytes, void **ret_memory) {
     void *memory, *same;
-    int err = pinned_new(MAX(bytes, 1), cudaHostAllocMapped, &memory);
+    int err = cuda_pinned_new(MAX(bytes, 1), cudaHostAllocMapped, &memory);
 
     if (err)
         return err;
@@ -134,92 +134,5 @@ int cuda_entry_copy_out(struct device *device, void *to, const void *from, size_
 int cuda_entry_copy(struct device *device, void *to, const void *from, size_t bytes) {
     CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice,
                                           cuda_stream_of(cuda_of(device))));
-    return ERR_OK;
-}
-
-int cuda_ring_open(struct cuda_device *d) {
-    for (int i = 0; i < CUDA_RING; i++) {
-        CUDA(ERR_DEVICE, cudaEventCreateWithFlags(&d->ring[i].sent, cudaEventDisableTiming));
-        CUDA(ERR_DEVICE, cudaEventCreateWithFlags(&d->ring[i].taken, cudaEventDisableTiming));
-    }
-    return ERR_OK;
-}
-
-void cuda_ring_close(struct cuda_device *d) {
-    for (int i = 0; i < CUDA_RING; i++) {
-        struct cuda_slot *s = &d->ring[i];
-        if (s->host)
-            (void)cudaFreeHost(s->host); // the device is closed: nobody is told of failures
-        cuda_entry_memory_free(&d->base, s->device);
-        if (s->sent)
-            (void)cudaEventDestroy(s->sent);
-        if (s->taken)
-            (void)cudaEventDestroy(s->taken);
-    }
-}
-
-// Room for so many bytes, when what the slot held before has been read.
-static int slot_take(struct cuda_device *d, size_t bytes, struct cuda_slot **ret) {
-    struct cuda_slot *s = &d->ring[d->next_slot];
-    void *host, *memory;
-
-    d->next_slot = (d->next_slot + 1) % CUDA_RING;
-    *ret = s;
-    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(s->sent));
-    if (bytes <= s->bytes)
-        return ERR_OK;
-    int err = pinned_new(bytes, cudaHostAllocDefault, &host);
-    if (err)
-        return err;
-    err = cuda_entry_memory_new(&d->base, bytes, &memory);
-    if (err) {
-        (void)cudaFreeHost(host); // it is not used
-        return err;
-    }
-    cuda_entry_memory_free(&d->base, s->device); // waits for its last reader
-    if (s->host)
-        (void)cudaFreeHost(s->host); // its copy has ended
-    s->host = host;
-    s->device = memory;
-    s->bytes = bytes;
-    return ERR_OK;
-}
-
-int cuda_entry_picture_in(struct device *device, const struct tensor_shape *s,
-                          enum picture_type type, const void *pictures, void *ret_tensor) {
-    struct cuda_device *d = cuda_of(device);
-    const struct cuda_launch *l = cuda_launch_of(d);
-    size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
-    size_t bytes = pixels * (size_t)s->c * (type == PICTURE_BYTES ? 1 : sizeof(float));
-    struct cuda_slot *slot;
-    int err = slot_take(d, bytes, &slot);
-
-    if (err)
-        return err;
-    memcpy(slot->host, pictures, bytes);
-    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->in, slot->taken, 0));
-    CUDA(ERR_DEVICE_LOST,
-         cudaMemcpyAsync(slot->device, slot->host, bytes, cudaMemcpyHostToDevice, d->in));
-    CUDA(ERR_DEVICE_LOST, cudaEventRecord(slot->sent, d->in));
-    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(l->stream, slot->sent, 0));
-    if (type == PICTURE_BYTES)
-        CUDA(ERR_DEVICE_LOST, cuda_picture_in_u8(l, pixels, s->c, slot->device, ret_tensor));
-    else
-        CUDA(ERR_DEVICE_LOST, cuda_picture_in(l, pixels, s->c, slot->device, ret_tensor));
-    CUDA(ERR_DEVICE_LOST, cudaEventRecord(slot->taken, l->stream));
-    return ERR_OK;
-}
-
-// On a stream of its own: lane 0 need not wait for the bus. The kernel writes to the host's memory.
-int cuda_entry_picture_out(struct device *device, const struct tensor_shape *s, const void *tensor,
-                           float *ret_shared) {
-    struct cuda_device *d = cuda_of(device);
-    struct cuda_launch out = *cuda_launch_of(d);
-    size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
-
-    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->leave, out.stream));
-    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->out, d->leave, 0));
-    out.stream = d->out;
-    CUDA(ERR_DEVICE_LOST, cuda_picture_out(&out, pixels, s->c, tensor, ret_shared));
     return ERR_OK;
 }
