@@ -3,7 +3,7 @@
 //
 //   gpu_check [--device cuda] [--golden FILE] [--small]
 //            [--only ops|nets|golden|bits|speed|profile|none]
-//            [--seed N] [--shape ARCH,SIZE,BATCH] [--json FILE]
+//            [--seed N] [--dtype fp32|tf32|bf16] [--shape ARCH,SIZE,BATCH] [--json FILE]
 //   gpu_check --shapes      which shapes are timed
 //
 // Exit status 0 if every check held, 1 if one failed, 77 if there is no GPU.
@@ -95,6 +95,10 @@ void gpu_row_end(struct gpu_check *g) {
     (void)fflush(stdout); // what comes next may end the process
 }
 
+bool gpu_wants(const struct gpu_check *g, int i) {
+    return !g->dtype || strcmp(g->dtype, gpu_dtypes[i]) == 0;
+}
+
 void gpu_untuned(bool untuned) {
     // Memory is there.
     if (untuned)
@@ -132,9 +136,11 @@ static bool greet(const struct gpu_check *g) {
 }
 
 static int usage(void) {
-    (void)fprintf(stderr, "gpu_check [--device cuda] [--golden FILE] [--small] [--seed N] "
-                          "[--only ops|nets|golden|bits|speed|profile|none] "
-                          "[--shape ARCH,SIZE,BATCH] [--json FILE] | --shapes\n");
+    (void)fprintf(
+        stderr,
+        "gpu_check [--device cuda] [--golden FILE] [--small] [--seed N] [--dtype fp32|tf32|bf16] "
+        "[--only ops|nets|golden|bits|speed|profile|none] "
+        "[--shape ARCH,SIZE,BATCH] [--json FILE] | --shapes\n");
     return 2;
 }
 
@@ -159,6 +165,13 @@ static bool is_part(const char *name) {
         if (strcmp(name, parts[i].name) == 0)
             return true;
     return strcmp(name, "none") == 0;
+}
+
+static bool is_dtype(const char *name) {
+    for (int i = 0; i < GPU_DTYPES; i++)
+        if (strcmp(name, gpu_dtypes[i]) == 0)
+            return true;
+    return false;
 }
 
 static void summarize(const struct gpu_check *g, int64_t start) {
@@ -188,6 +201,8 @@ int main(int argc, char **argv) {
             g.shape = argv[++i];
         else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
             g.json = argv[++i];
+        else if (strcmp(argv[i], "--dtype") == 0 && i + 1 < argc)
+            g.dtype = argv[++i];
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             g.seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--small") == 0)
@@ -196,7 +211,7 @@ int main(int argc, char **argv) {
             return gpu_speed_shapes(&g);
         else
             return usage();
-    if (only && !is_part(only))
+    if ((only && !is_part(only)) || (g.dtype && !is_dtype(g.dtype)))
         return usage();
     if (!greet(&g))
         return 77;

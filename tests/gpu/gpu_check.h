@@ -31,6 +31,7 @@ struct gpu_check {
     const char *golden; // packed cases; NULL: none
     const char *shape;  // "resnet_9blocks,128,1": speed and profile of this one alone; NULL: of all
     const char *json;   // gpu_speed's figures are appended to this file; NULL: nowhere
+    const char *dtype;  // this one alone; NULL: all
     uint64_t seed;      // of everything that is random
     bool small;         // small nets only: for the emulation, for compute-sanitizer
     int checks, failures, not_run;
@@ -51,6 +52,8 @@ void gpu_row(struct gpu_check *g, const char *dtype, const char *format, ...)
 void gpu_value(struct gpu_check *g, const char *label, double error, double bound);
 void gpu_row_end(struct gpu_check *g);
 
+// Whether gpu_dtypes[i] is to be looked at.
+bool gpu_wants(const struct gpu_check *g, int i);
 // Whether devices that are opened from now on choose their convolutions' engines unmeasured.
 void gpu_untuned(bool untuned);
 
@@ -60,7 +63,7 @@ void gpu_ops(struct gpu_check *g);
 void gpu_nets(struct gpu_check *g);
 // The golden cases in fp32.
 void gpu_golden(struct gpu_check *g);
-// Two runs, recorded and issued steps, 10 + 10 and 20 steps are bit-equal.
+// Two runs, recorded and issued steps, 10 + 10 and 20 steps are bit-equal, in every recipe.
 void gpu_bits(struct gpu_check *g);
 // Step time, memory and rate, the goals beside them.
 void gpu_speed(struct gpu_check *g);

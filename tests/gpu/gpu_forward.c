@@ -293,6 +293,8 @@ static void check_whole(struct gpu_check *g, const struct whole *w) {
     for (int d = 0; d < GPU_DTYPES; d++) { // which is also the order of enum ref_rounding
         struct answer rounded = {0};
         struct gpu_bounds bounds;
+        if (!gpu_wants(g, d))
+            continue;
         if (d > 0) {
             judge(g, w, (enum ref_rounding)d, &rounded);
             measure(&exact, &rounded);

@@ -261,7 +261,8 @@ static void check_in_double(struct common *c) {
 
     common_init(c, small ? r->small_nf : r->nf, r->n, small ? r->small_size : r->size);
     for (int d = 0; d < GPU_DTYPES; d++)
-        check_dtype(c, d, &exact);
+        if (gpu_wants(c->g, d))
+            check_dtype(c, d, &exact);
     gpu_step_answer_fini(&exact);
     common_fini(c);
 }
@@ -275,6 +276,8 @@ static void check_beside_fp32(struct common *c) {
 
     common_init(c, nf, c->r->n, size);
     for (int d = 0; d < GPU_DTYPES; d++) {
+        if (d > 0 && !gpu_wants(c->g, d))
+            continue;
         o = options_of(c->g, c->r, nf, gpu_dtypes[d]);
         struct trained t = {&o, step_of(c, &o)};
         if (!t.m)

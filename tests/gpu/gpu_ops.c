@@ -60,6 +60,8 @@ void gpu_ops(struct gpu_check *g) {
            "gradients 1e-02; sums, statistics, losses 1e-05\n");
     for (unsigned i = 0; i < COUNT(modes); i++) {
         struct bench b = {.g = g, .mode = &modes[i], .drawn = (uint64_t)i << 40};
+        if (!gpu_wants(g, (int)i))
+            continue;
         everything_else(&b);
         tuned_convs(&b);
         norms_in_two_passes(&b);
