@@ -40,8 +40,8 @@ struct bench {
     struct model_options options;
     int size, batch, steps, warmup;
     bool kernels;
-    size_t count;    // numbers of a batch of one domain
-    float *pictures; // [RING,2,count]
+    size_t bytes;      // of a batch of one domain
+    uint8_t *pictures; // [RING,2,bytes]
 };
 
 static int number(const char *name, const char *text, int least, int *ret) {
@@ -119,18 +119,17 @@ static int set_flag(struct bench *b, int flag, const char *name) {
 }
 
 static void draw_pictures(struct bench *b) {
-    b->count = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
-    b->pictures = xaligned(2 * RING * b->count * sizeof *b->pictures);
-    for (size_t i = 0; i < 2 * RING * b->count; i++)
-        b->pictures[i] =
-            (float)(2 * rng_uniform(1, RNG_TEST, i / b->count, (uint32_t)(i % b->count)) - 1);
+    b->bytes = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
+    b->pictures = xmalloc(2 * RING * b->bytes);
+    for (size_t i = 0; i < 2 * RING * b->bytes; i++)
+        b->pictures[i] = (uint8_t)rng_block(1, RNG_TEST, i / 4, 0).v[i % 4];
 }
 
 static int feed(const struct bench *b, struct model *m, int number) {
-    const float *x = b->pictures + (size_t)(number % RING) * 2 * b->count;
-    int err = model_feed_floats(m, MODEL_A, x);
+    const uint8_t *x = b->pictures + (size_t)(number % RING) * 2 * b->bytes;
+    int err = model_feed(m, MODEL_A, x);
 
-    return err ? err : model_feed_floats(m, MODEL_B, x + b->count);
+    return err ? err : model_feed(m, MODEL_B, x + b->bytes);
 }
 
 // With `ahead` the step before ends meanwhile, else this one does.

@@ -26,6 +26,9 @@ struct gpu_row {
     bool failed;
 };
 
+#define GPU_MISSED 4
+#define GPU_SHAPE 64 // "resnet_9blocks,128,1"
+
 struct gpu_check {
     const char *device; // "cuda", or "cuda-host" to try the program itself
     const char *golden; // packed cases; NULL: none
@@ -35,6 +38,8 @@ struct gpu_check {
     uint64_t seed;      // of everything that is random
     bool small;         // small nets only: for the emulation, for compute-sanitizer
     int checks, failures, not_run;
+    char missed[GPU_MISSED][GPU_SHAPE]; // shapes that missed their goal in bf16; profiled too
+    int n_missed;
     struct gpu_worst worst[GPU_DTYPES];
     struct gpu_row row;
 };

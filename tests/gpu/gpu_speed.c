@@ -206,6 +206,15 @@ static void print_hours(const struct timed *t, const char *dtype, const struct r
            dtype, t->batch, minutes, minutes / 60, goal, minutes <= goal ? "reached" : "missed");
 }
 
+static void name(const struct timed *t, char ret[GPU_SHAPE]) {
+    (void)snprintf(ret, GPU_SHAPE, "%s,%d,%d", t->arch, t->size, t->batch); // fits
+}
+
+static void remember_missed(struct gpu_check *g, const struct timed *t, const struct result *r) {
+    if (t->goal_ms > 0 && r->way[AHEAD].median > t->goal_ms && g->n_missed < GPU_MISSED)
+        name(t, g->missed[g->n_missed++]);
+}
+
 static void time_one(struct gpu_check *g, const struct timed *t, const char *dtype) {
     struct result r = {0};
 
@@ -217,16 +226,14 @@ static void time_one(struct gpu_check *g, const struct timed *t, const char *dty
     print_row(t, dtype, g->small ? 32 : t->size, &r);
     if (!g->small)
         print_hours(t, dtype, &r);
+    if (!g->small && strcmp(dtype, "bf16") == 0)
+        remember_missed(g, t, &r);
     note(g, t, dtype, &r);
-}
-
-static void name(const struct timed *t, char ret[64]) {
-    (void)snprintf(ret, 64, "%s,%d,%d", t->arch, t->size, t->batch); // fits
 }
 
 int gpu_speed_shapes(const struct gpu_check *g) {
     for (unsigned i = 0; i < (g->small ? 1 : COUNT(timed)); i++) {
-        char text[64];
+        char text[GPU_SHAPE];
         name(&timed[i], text);
         printf("%s\n", text);
     }
@@ -235,7 +242,7 @@ int gpu_speed_shapes(const struct gpu_check *g) {
 
 static void time_shape(struct gpu_check *g) {
     for (unsigned i = 0; i < COUNT(timed); i++) {
-        char text[64];
+        char text[GPU_SHAPE];
         name(&timed[i], text);
         if (strcmp(text, g->shape) != 0)
             continue;

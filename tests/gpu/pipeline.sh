@@ -25,7 +25,7 @@ bench() { # DTYPE
 }
 
 # Steps, milliseconds a step by the clock, the same by the trainer, share of waiting in percent.
-# Rows are print_every = 1 step apart; a row a minute behind the one before is another call's.
+# Rows are print_every = 1 step apart; a row 5 s behind the one before is another call's.
 measured() { # DTYPE
     query "with rows as (
             select step, ts_us, k.name as key, value
@@ -35,7 +35,7 @@ measured() { # DTYPE
         gaps as (select ts_us - lag(ts_us) over (order by step) as us from rows
             where key = 'time/step_ms')
         select (select count(*) from rows where key = 'time/step_ms') as steps,
-            (select sum(us) / 1e3 / count(us) from gaps where us < 60e6) as clock,
+            (select sum(us) / 1e3 / count(us) from gaps where us < 5e6) as clock,
             (select avg(value) from rows where key = 'time/step_ms') as own,
             (select 100 * sum(case key when 'time/wait_ms' then value else 0 end) /
                 sum(case key when 'time/step_ms' then value else 0 end) from rows) as wait"
