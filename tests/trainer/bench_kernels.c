@@ -309,7 +309,7 @@ static void bench_norm(int channels, int side, int rounds) {
     float *x = filled(pixels), *y = filled(padded), *dx = filled(pixels);
     float *mean = filled(channels), *rstd = filled(channels);
     double *work = xcalloc(cpu_norm_work_doubles(&s), sizeof *work), best[2] = {1e9, 1e9};
-    struct cpu_norm_saved saved = {x, NULL, mean, rstd};
+    struct cpu_norm_saved saved = {.x = x, .mean = mean, .rstd = rstd};
     struct cpu_norm_grads grads = {1, {{y, 1}}};
 
     for (int i = 0; i < rounds; i++) {

@@ -23,9 +23,9 @@
 #define PYTHON "/usr/bin/python3"
 
 // What two orders of summing in float leave; and Winograd's transform of 4x4 tiles besides, which
-// is what `auto` takes for wide layers.
+// is what `auto` takes for wide layers: at most 8.4e-6 here.
 #define TOLERANCE 1e-5
-#define TOLERANCE_WINOGRAD 5e-5
+#define TOLERANCE_WINOGRAD 2e-5
 
 static char folder[] = "/tmp/test_exchange_XXXXXX";
 static const char *tree, *bin; // the sources' folder, the programs'
