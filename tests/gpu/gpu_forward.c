@@ -17,8 +17,8 @@ static const struct whole {
     bool discriminator;
     int n, size;
 } wholes[] = {
-    {"resnet_9blocks", {"resnet_9blocks", 3, 3, 64, .norm = "instance"}, false, 1, 64},
-    {"unet_128, batch norm", {"unet_128", 3, 3, 32, .norm = "batch"}, false, 2, 128},
+    {"resnet_9blocks", {"resnet_9blocks", 3, 3, 64, .norm = "instance"}, false, 1, 128},
+    {"unet_128, batch norm", {"unet_128", 3, 3, 64, .norm = "batch"}, false, 2, 128},
     {"PatchGAN", {"basic", 3, 0, 64, .norm = "instance"}, true, 2, 128},
     {"PatchGAN, batch norm", {"basic", 6, 0, 64, .norm = "batch"}, true, 2, 128},
     {"pixel", {"pixel", 3, 0, 64, .norm = "instance"}, true, 1, 128},
