@@ -120,7 +120,7 @@ $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 $(BUILD)/tests/lib:
 	@mkdir -p $(@D)
 	@ln -sfn ../lib $@
-CUDA_LOADERS := test_cuda_backend test_cuda_faults test_cuda_touch
+CUDA_LOADERS := test_cuda_backend test_cuda_faults test_cuda_flow test_cuda_touch
 $(CUDA_LOADERS:%=$(BUILD)/tests/trainer/%) $(BUILD)/tests/golden: | \
     $(BUILD)/lib/device_cuda-host.so $(BUILD)/tests/lib
 

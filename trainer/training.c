@@ -158,15 +158,18 @@ static int load_batch(struct training *t) {
     return err;
 }
 
-// While the device generates, there is time to look at the step before.
-static int generate(struct training *t) {
+// While the device generates, there is time to look at the step before. Fakes for a pool leave as
+// soon as they are there.
+static int generate(struct training *t, bool for_pool) {
     int err = model_generate(t->model);
+    if (!err && for_pool)
+        err = model_send_fakes(t->model);
     return err ? err : look(t);
 }
 
 // Without a pool, and D before G.
 static int compute_d_first(struct training *t, double lr) {
-    int err = generate(t);
+    int err = generate(t, false);
     if (!err)
         err = model_update_d(t->model, lr, NULL, NULL);
     return err ? err : model_update_g(t->model, lr);
@@ -199,7 +202,7 @@ static int send_fakes(struct training *t) {
 // it meanwhile.
 static int update_g_and_exchange(struct training *t, double lr) {
     bool apart = model_is_apart(t->model);
-    int err = apart ? model_send_fakes(t->model) : send_fakes(t);
+    int err = apart ? ERR_OK : send_fakes(t);
     if (!err)
         err = model_update_g(t->model, lr);
     return err || !apart ? err : send_fakes(t);
@@ -209,7 +212,7 @@ static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     struct replay *r = t->wait->replay;
     int err = check_pool_fits(t);
     if (!err)
-        err = generate(t);
+        err = generate(t, t->config->pool.pool_size > 0);
     if (!err && !t->config->pool.pool_size) {
         err = model_update_g(t->model, lr);
         return err ? err : model_update_d(t->model, lr, NULL, NULL);

@@ -6,7 +6,8 @@
 // meaning; what is not here is not used. Misuse that a device would let pass or punish later ends
 // the process with a text: divergence at a barrier, a wait that nothing ends, accesses out of
 // bounds (guard pages), a copy that leaves its allocation, an operation on a stream whose capture
-// has to see it, a stream destroyed in a capture. Fresh memory is poison: every byte 0xff, a NaN in float, double and bfloat16.
+// has to see it, a stream destroyed in a capture. Fresh memory is poison: every byte 0xff, a NaN in
+// float, double and bfloat16.
 #ifndef CUDA_RUNTIME_API_H
 #define CUDA_RUNTIME_API_H
 
@@ -43,6 +44,11 @@ void cuda_host_device(int major, int minor);
 //   idle                           kernels compute nothing: for tests of calls alone
 //   then FILE                      when that has happened, FILE takes the place of the text's file
 void cuda_host_machine(const char *text);
+// CUDA_HOST_TRACE in the environment names a file that what the host asks for is added to, in
+// order:
+//   STREAM in|out|copy BYTES, STREAM kernel NAME, STREAM graph NUMBER, STREAM record|wait EVENT,
+//   host waits EVENT
+// What is captured is not in it.
 // Calls since then of functions that can fail; the one that was made to fail, NULL if none was.
 uint64_t cuda_host_calls(void);
 const char *cuda_host_failed_call(void);

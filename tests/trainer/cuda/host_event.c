@@ -80,6 +80,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     ENTER();
+    cuda_host_trace_wait(event);
     if (event->capture)
         return cuda_host_failed(cudaErrorCapturedEvent);
     while (event->reached < event->issued)

@@ -6,6 +6,7 @@
 //   host_stream.c   work, and the streams that it waits in
 //   host_event.c    events
 //   host_graph.c    captures and graphs
+//   host_trace.c    what was asked, in order
 #ifndef HOST_RUNTIME_H
 #define HOST_RUNTIME_H
 
@@ -112,6 +113,10 @@ void cuda_host_issue(struct cuda_host_stream *s, struct cuda_host_node *n);
 // Runs one piece of any stream, chosen at random; false if there is none that may run.
 bool cuda_host_advance_any(void);
 void cuda_host_finish_all(void);
+
+// Lines of the trace, if one is wanted: work as it is issued, and an event that the host waits for.
+void cuda_host_trace_issue(const struct cuda_host_stream *s, const struct cuda_host_node *n);
+void cuda_host_trace_wait(const struct cuda_host_event *e);
 
 // In an order that the dependencies allow: as captured, backwards or at random.
 void cuda_host_graph_run(struct cuda_host_graph *g);

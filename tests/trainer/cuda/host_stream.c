@@ -164,6 +164,7 @@ void cuda_host_issue(struct cuda_host_stream *s, struct cuda_host_node *n) {
         cuda_host_capture(s, n);
         return;
     }
+    cuda_host_trace_issue(s, n);
     if (s->legacy) {
         cuda_host_finish_all();
         cuda_host_node_run(n);
