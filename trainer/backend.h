@@ -245,6 +245,7 @@ struct l1_args {
 struct adam_args {
     size_t count;
     double beta1, beta2;
+    int *ret_bad; // shared_new's: as of `finite`, for the gradients; NULL: not wanted
 };
 
 struct backend {

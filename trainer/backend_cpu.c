@@ -275,6 +275,8 @@ static int adam(struct device *d, const struct adam_args *args, const float *g, 
     struct cpu_adam a = {
         .lr = values->lr, .beta1 = args->beta1, .beta2 = args->beta2, .eps = 1e-8, .t = values->t};
 
+    if (args->ret_bad && !cpu_all_finite(args->count, g))
+        *args->ret_bad = 1;
     cpu_adam(&a, args->count, g, p, m, v);
     return ERR_OK;
 }

@@ -154,11 +154,11 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 1, &loss[LOSS_G_A]);
-    graph_lane(t->graph, d);
-    graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
     if (t->idt[d] >= 0)
         graph_l1(t->graph, t->idt[d], t->real[other(d)], lambda_other * m->options.lambda_identity,
                  &loss[LOSS_IDT_A]);
+    graph_lane(t->graph, d);
+    graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
     return ERR_OK;
 }
 

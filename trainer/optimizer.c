@@ -96,12 +96,10 @@ int optimizer_refresh(const struct optimizer *o) {
 }
 
 int optimizer_update(const struct optimizer *o) {
-    struct adam_args args = {.count = o->count, .beta1 = o->beta1, .beta2 = o->beta2};
-    const struct backend *b = o->device->backend;
-    int err = b->finite(o->device, o->count, o->g, o->bad_gradients);
+    struct adam_args args = {
+        .count = o->count, .beta1 = o->beta1, .beta2 = o->beta2, .ret_bad = o->bad_gradients};
+    int err = o->device->backend->adam(o->device, &args, o->g, o->w, o->m, o->v);
 
-    if (!err)
-        err = b->adam(o->device, &args, o->g, o->w, o->m, o->v);
     return err ? err : optimizer_refresh(o);
 }
 

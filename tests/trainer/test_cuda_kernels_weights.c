@@ -7,11 +7,12 @@ struct adam_case {
     struct rig rig;
     struct tensor *g, *p, *m, *v, *before[3];
     struct device_values *values;
+    int *bad;
 };
 
 static cudaError_t run_adam(struct rig *r, void *context) {
     struct adam_case *c = context;
-    struct cuda_adam a = {c->g->pixels, 0.5, 0.999, &c->values->lr, &c->values->t};
+    struct cuda_adam a = {c->g->pixels, 0.5, 0.999, &c->values->lr, &c->values->t, c->bad};
 
     return cuda_adam(&r->launch, &a, c->g->memory, c->p->memory, c->m->memory, c->v->memory);
 }
@@ -25,13 +26,15 @@ static void restore(struct rig *r, void *context) {
 }
 
 static void check_adam(size_t count, int64_t t) {
-    struct adam_args args = {count, 0.5, 0.999};
+    struct adam_args args = {.count = count, .beta1 = 0.5, .beta2 = 0.999};
     struct adam_case c;
 
     memset(&c, 0, sizeof c);
     rig_init(&c.rig, CUDA_F32, &LIMITS[0]);
     succeed(cudaMalloc((void **)&c.values, sizeof *c.values));
     *c.values = (struct device_values){.lr = 2e-4, .t = t};
+    succeed(cudaHostAlloc((void **)&c.bad, sizeof *c.bad, cudaHostAllocMapped));
+    *c.bad = 0;
     c.g = tensor_in(&c.rig, FLOATS, count, 1);
     for (int i = 0; i < 3; i++)
         c.before[i] = tensor_in(&c.rig, FLOATS, count, 1);
@@ -54,6 +57,13 @@ static void check_adam(size_t count, int64_t t) {
     tensor_check(c.p, 1e-6, "p");
     tensor_check(c.m, 1e-6, "m");
     tensor_check(c.v, 1e-6, "v");
+    assert_int_equal(*c.bad, 0);
+    tensor_write(c.g, count - 1, 0, -INFINITY);
+    restore(&c.rig, &c);
+    succeed(run_adam(&c.rig, &c));
+    succeed(cudaDeviceSynchronize());
+    assert_int_equal(*c.bad, 1);
+    succeed(cudaFreeHost(c.bad));
     succeed(cudaFree(c.values));
     rig_fini(&c.rig);
 }

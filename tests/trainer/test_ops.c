@@ -600,12 +600,14 @@ static void adam_is_the_definition(void **state) {
     memset(v.f, 0, v.count * sizeof *v.f);
     for (int t = 1; t <= 3; t++) {
         struct pair g = pair_new(517);
-        struct adam_args args = {g.count, 0.5, 0.999};
+        int bad = 0;
+        struct adam_args args = {g.count, 0.5, 0.999, t == 2 ? &bad : NULL};
         struct device_values values = {.lr = 2e-4, .t = t};
         ref_adam(&args, &values, g.d, p.d, m.d, v.d);
         struct device_section *section = begin(d, &values);
         assert_int_equal(d->backend->adam(d, &args, g.f, p.f, m.f, v.f), ERR_OK);
         end(d, section);
+        assert_int_equal(bad, 0);
         pair_fini(&g);
     }
     assert_pair_agrees(&p);

@@ -13,8 +13,9 @@
 #include "cuda_error.h"
 #include "cuda_kernels.h"
 
-#define CUDA_RING 6   // pictures on their way to the device: of two steps, and the pool's
-#define CUDA_VALUES 8 // sets of values on their way
+#define CUDA_RING 6           // pictures on their way to the device: of two steps, and the pool's
+#define CUDA_NOTES 32         // small things on their way
+#define CUDA_NOTE_BYTES 16384 // at most
 
 // A block of the device's memory.
 struct cuda_block {
@@ -31,9 +32,9 @@ struct cuda_slot {
     cudaEvent_t sent, taken; // the copy has ended; the device has read it
 };
 
-// What a section's values are copied from, pinned, and when that has ended.
-struct cuda_sent_values {
-    struct device_values *values;
+// A place for something small on its way in, pinned, and when it has left.
+struct cuda_note {
+    void *host;
     cudaEvent_t sent;
 };
 
@@ -71,8 +72,9 @@ struct cuda_device {
     void *packed; // pictures on their way out
     size_t packed_bytes;
     struct device_values *values; // of the section that runs, in the device's memory
-    struct cuda_sent_values sent[CUDA_VALUES];
-    int next_sent;
+    void *notes_memory;           // the host's, of all notes
+    struct cuda_note notes[CUDA_NOTES];
+    int next_note;
     struct cuda_refresh_table *tables;
 };
 
@@ -111,6 +113,10 @@ size_t cuda_entry_memory_peak(struct device *d);
 int cuda_entry_copy_in(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy_out(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy(struct device *d, void *to, const void *from, size_t bytes);
+// In the order of lane 0; at most CUDA_NOTE_BYTES. The source has been read when it returns.
+int cuda_note_send(struct cuda_device *d, void *to, const void *from, size_t bytes);
+int cuda_notes_open(struct cuda_device *d);
+void cuda_notes_close(struct cuda_device *d);
 
 // cuda_picture.c:
 int cuda_ring_open(struct cuda_device *d);

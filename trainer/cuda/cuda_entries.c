@@ -132,7 +132,8 @@ static int adam(struct device *d, const struct adam_args *args, const float *g, 
                           .beta1 = args->beta1,
                           .beta2 = args->beta2,
                           .lr = &values->lr,
-                          .t = &values->t};
+                          .t = &values->t,
+                          .ret_bad = args->ret_bad};
 
     return issued("Adam", cuda_adam(launch(d), &a, g, p, m, v));
 }

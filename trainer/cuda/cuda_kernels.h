@@ -138,6 +138,7 @@ struct cuda_adam {
     double beta1, beta2;
     const double *lr; // device memory
     const int64_t *t; // device memory, >= 1
+    int *ret_bad;     // 1 if a number of g is not finite, else as it was; NULL: not wanted
 };
 cudaError_t cuda_adam(const struct cuda_launch *l, const struct cuda_adam *a, const float *g,
                       float *p, float *m, float *v);

@@ -36,14 +36,7 @@ static int open_values(struct cuda_device *d) {
     if (err)
         return err;
     d->values = memory;
-    for (int i = 0; i < CUDA_VALUES; i++) {
-        err = cuda_entry_shared_new(&d->base, sizeof *d->values, &memory);
-        if (err)
-            return err;
-        d->sent[i].values = memory;
-        CUDA(ERR_DEVICE, event_new(&d->sent[i].sent));
-    }
-    return ERR_OK;
+    return cuda_notes_open(d);
 }
 
 // The side lanes compute what nobody waits for soon. Somebody does for everything else: what leaves
@@ -88,10 +81,7 @@ static void stream_free(cudaStream_t stream) {
 }
 
 void cuda_lanes_close(struct cuda_device *d) {
-    for (int i = 0; i < CUDA_VALUES; i++) {
-        cuda_entry_shared_free(&d->base, d->sent[i].values);
-        event_free(d->sent[i].sent);
-    }
+    cuda_notes_close(d);
     cuda_entry_memory_free(&d->base, d->values);
     event_free(d->fork);
     event_free(d->leave);
@@ -142,19 +132,6 @@ void cuda_entry_section_free(struct device_section *s) {
     free(s);
 }
 
-// Into d->values, in the order of lane 0.
-static int send_values(struct cuda_device *d, const struct device_values *values) {
-    struct cuda_sent_values *s = &d->sent[d->next_sent];
-
-    d->next_sent = (d->next_sent + 1) % CUDA_VALUES;
-    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(s->sent));
-    *s->values = *values;
-    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(d->values, s->values, sizeof *d->values,
-                                          cudaMemcpyHostToDevice, d->launches[0].stream));
-    CUDA(ERR_DEVICE_LOST, cudaEventRecord(s->sent, d->launches[0].stream));
-    return ERR_OK;
-}
-
 // The other lanes begin behind lane 0.
 static int fork_lanes(struct cuda_device *d) {
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fork, d->launches[0].stream));
@@ -194,7 +171,7 @@ int cuda_entry_section_begin(struct device_section *s, const struct device_value
         BUG("a section inside of another");
     s->issues = s->state != SECTION_RECORDED;
     d->lane = 0;
-    int err = send_values(d, values);
+    int err = cuda_note_send(d, d->values, values, sizeof *values);
     if (!err && s->state == SECTION_WARM && !d->eager)
         err = begin_capture(d);
     if (err)

@@ -28,7 +28,8 @@ struct norm_tiles norm_tiles_of(const struct norm_shape *s) {
 }
 
 // Groups side by side make accesses longer, fewer make more blocks: as many as leave two blocks for
-// each processor, which both fit its shared memory, but enough to fill a read.
+// each processor, which both fit its shared memory, but enough to fill a read, unless that leaves
+// half of the processors without a block: so few pictures lie in the cache.
 struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct norm_shape *s,
                                       int slabs) {
     size_t pixels = (size_t)s->h * (size_t)s->w, limit = l->limits->shared_bytes;
@@ -42,8 +43,10 @@ struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct 
         bool large = pixels * (size_t)t.groups > 8 * NORM_THREADS;
         int threads = large ? NORM_RESIDENT_THREADS : NORM_THREADS;
         size_t bytes = (size_t)t.groups * group + SUM_FLOATS(threads) * sizeof(float);
-        bool fills = (long)s->n * t.chunks >= 2L * l->limits->processors && 2 * bytes <= limit;
-        if (bytes > limit || (!fills && side > least))
+        long blocks = (long)s->n * t.chunks;
+        bool fills = blocks >= 2L * l->limits->processors && 2 * bytes <= limit;
+        bool idles = 2 * blocks <= l->limits->processors;
+        if (bytes > limit || (!fills && side > least) || (idles && side > 1))
             continue;
         r.tiling = tiling_of(groups, side, threads);
         r.threads = threads;

@@ -12,7 +12,16 @@ struct adam_kernel_args {
     const int64_t *t;
     const float *g;
     float *p, *m, *v;
+    int *bad;
 };
+
+INLINE bool is_bad(float x) {
+    return (__float_as_uint(x) & 0x7f800000u) == 0x7f800000u;
+}
+
+INLINE bool any_bad(float4 x) {
+    return is_bad(x.x) || is_bad(x.y) || is_bad(x.z) || is_bad(x.w);
+}
 
 // x^t by squaring: the same steps on every machine.
 INLINE double power(double x, int64_t t) {
@@ -30,12 +39,13 @@ INLINE void adam_one(const struct adam_kernel_args *a, float step, float root, f
     *p = *p - step * *m / (sqrtf(*v) / root + 1e-8f);
 }
 
-// One thread updates 4 parameters at a time.
+// One thread updates 4 parameters at a time. All who find a bad gradient write the same.
 INLINE void adam(const struct adam_kernel_args &a) {
     __shared__ float step, root;
     size_t threads = (size_t)gridDim.x * THREADS,
            first = (size_t)blockIdx.x * THREADS + threadIdx.x;
     size_t fours = a.count / 4;
+    bool bad = false;
 
     if (threadIdx.x == 0) {
         step = (float)(*a.lr / (1 - power(a.exact_beta1, *a.t)));
@@ -45,6 +55,7 @@ INLINE void adam(const struct adam_kernel_args &a) {
     for (size_t i = first; i < fours; i += threads) {
         float4 g = __ldg((const float4 *)a.g + i);
         float4 p = ((float4 *)a.p)[i], m = ((float4 *)a.m)[i], v = ((float4 *)a.v)[i];
+        bad = bad || any_bad(g);
         adam_one(&a, step, root, g.x, &p.x, &m.x, &v.x);
         adam_one(&a, step, root, g.y, &p.y, &m.y, &v.y);
         adam_one(&a, step, root, g.z, &p.z, &m.z, &v.z);
@@ -53,8 +64,12 @@ INLINE void adam(const struct adam_kernel_args &a) {
         ((float4 *)a.m)[i] = m;
         ((float4 *)a.v)[i] = v;
     }
-    for (size_t i = fours * 4 + first; i < a.count; i += threads)
+    for (size_t i = fours * 4 + first; i < a.count; i += threads) {
+        bad = bad || is_bad(a.g[i]);
         adam_one(&a, step, root, a.g[i], &a.p[i], &a.m[i], &a.v[i]);
+    }
+    if (bad && a.bad)
+        *a.bad = 1;
 }
 KERNEL_PLAIN(adam, THREADS, adam_kernel_args)
 
@@ -83,6 +98,7 @@ cudaError_t cuda_adam(const struct cuda_launch *l, const struct cuda_adam *a, co
     args.p = p;
     args.m = m;
     args.v = v;
+    args.bad = a->ret_bad;
     return LAUNCH_PLAIN(l, adam, flat_blocks(l, a->count), THREADS, 0, args);
 }
 
@@ -115,10 +131,6 @@ struct finite_args {
     int *bad;
 };
 
-INLINE bool is_bad(float x) {
-    return (__float_as_uint(x) & 0x7f800000u) == 0x7f800000u;
-}
-
 // One thread looks at 4 numbers at a time. All who find one write the same.
 INLINE void finite_flag(const struct finite_args &a) {
     size_t threads = (size_t)gridDim.x * THREADS,
@@ -128,7 +140,7 @@ INLINE void finite_flag(const struct finite_args &a) {
 
     for (size_t i = first; i < fours; i += threads) {
         float4 x = __ldg((const float4 *)a.x + i);
-        bad = bad || is_bad(x.x) || is_bad(x.y) || is_bad(x.z) || is_bad(x.w);
+        bad = bad || any_bad(x);
     }
     for (size_t i = fours * 4 + first; i < a.count; i += threads)
         bad = bad || is_bad(a.x[i]);
