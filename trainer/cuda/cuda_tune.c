@@ -13,7 +13,7 @@
 #define REPETITIONS 9             // of which the median counts
 #define FIRST 2                   // that are made of every plan
 #define HOPELESS 1.5f             // first repetitions that much slower end the trial
-#define WARM_US 20000             // of work before anything is measured
+#define WARM_US 10000             // of work before anything is measured
 #define PATTERN ((size_t)1 << 18) // bytes of random numbers, repeated over the tensors
 #define ALIGNMENT ((size_t)256)
 
