@@ -31,7 +31,7 @@ struct model_options gpu_options(const struct gpu_check *g, const char *arch, in
 }
 
 struct gpu_pictures gpu_pictures_new(int n, int size) {
-    struct gpu_pictures p = {.bytes = (size_t)n * (size_t)size * (size_t)size * 3};
+    struct gpu_pictures p = {.n = n, .bytes = (size_t)n * (size_t)size * (size_t)size * 3};
 
     p.x = xmalloc(2 * p.bytes + 256);
     for (size_t i = 0; i < 2 * p.bytes + 256; i++)

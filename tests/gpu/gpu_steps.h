@@ -10,7 +10,8 @@ struct model_options gpu_options(const struct gpu_check *g, const char *arch, in
 
 // Pictures of the host, n of each domain, that differ from step to step. x is freed by the caller.
 struct gpu_pictures {
-    size_t bytes;
+    int n;
+    size_t bytes; // of those of a domain
     uint8_t *x;
 };
 struct gpu_pictures gpu_pictures_new(int n, int size);
