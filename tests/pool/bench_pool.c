@@ -1,5 +1,6 @@
 // How long an exchange takes over the socket, and how many fit into a second.
 #include <getopt.h>
+#include <time.h>
 
 #include "pool_rig.h"
 
@@ -16,9 +17,10 @@ static const char help[] =
     "  p50_us .. max_us   from the request to its complete answer, one under way\n"
     "  per_s              exchanges per second, one under way\n"
     "  per_s_2            exchanges per second, one per table under way (two tables)\n"
-    "  step_p50_us .. p99 a training step: both tables under way, until what came back lies in\n"
+    "  step_min_us .. p99 a training step: both tables under way, until what came back lies in\n"
     "                     one buffer per table (what a GPU's pictures are copied from)\n"
-    "  mb_per_s           both ways and tables, by the median step\n"
+    "  step_cpu_us        processor time that it takes, of both processes\n"
+    "  mb_per_s           both ways and tables, by the fastest step\n"
     "  save_ms            pool_save of both tables: write, sync, SHA-256\n"
     "  arena_bytes        size of the arena, capacity 50, two tables\n"
     "  rss_bytes          resident memory of the pool process at the end\n";
@@ -99,6 +101,16 @@ static int64_t two_under_way(struct pool_rig *r, const struct shape *s, uint8_t 
     return now_us() - start;
 }
 
+// Processor time of the pool and of this process.
+static double cpu_us(const struct pool_rig *r) {
+    struct timespec own = {0}, pools = {0};
+    clockid_t clock;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
+    if (clock_getcpuclockid(r->pid, &clock) || clock_gettime(clock, &pools))
+        rig_die("the pool's processor time");
+    return (double)(own.tv_sec + pools.tv_sec) * 1e6 + (double)(own.tv_nsec + pools.tv_nsec) / 1e3;
+}
+
 // Both tables at once, as in a training.
 static void steps(struct pool_rig *r, const struct shape *s, uint8_t *pictures, uint64_t *step,
                   int n, int64_t *ret_us) {
@@ -152,7 +164,9 @@ static void measure(const struct shape *s, int n) {
     fill(r, s, pictures, &step);
     int64_t one = one_under_way(r, s, pictures, &step, n, us);
     int64_t two = two_under_way(r, s, pictures, &step, n);
+    double step_cpu = cpu_us(r);
     steps(r, s, pictures, &step, n, step_us);
+    step_cpu = (cpu_us(r) - step_cpu) / n;
     double save = save_ms(r, step - 1);
     uint64_t rss = rig_resident_bytes(r->pid);
     qsort(us, (size_t)n, sizeof *us, compare);
@@ -160,14 +174,15 @@ static void measure(const struct shape *s, int n) {
     printf("{\"bench\": \"pool\", \"picture\": \"%s\", \"dtype\": \"%s\", \"batch\": %llu, "
            "\"bytes\": %llu, \"exchanges\": %d, \"p50_us\": %lld, \"p90_us\": %lld, "
            "\"p99_us\": %lld, \"max_us\": %lld, \"per_s\": %.0f, \"per_s_2\": %.0f, "
-           "\"step_p50_us\": %lld, \"step_p99_us\": %lld, \"mb_per_s\": %.0f, "
+           "\"step_min_us\": %lld, \"step_p50_us\": %lld, \"step_p99_us\": %lld, \"step_cpu_us\": "
+           "%.0f, \"mb_per_s\": %.0f, "
            "\"save_ms\": %.1f, \"arena_bytes\": %llu, \"rss_bytes\": %llu}\n",
            s->picture, s->dtype, (unsigned long long)s->batch,
            (unsigned long long)(s->batch * s->bytes), n, (long long)us[n / 2],
            (long long)us[n * 9 / 10], (long long)us[n * 99 / 100], (long long)us[n - 1],
-           n * 1e6 / (double)one, n * 1e6 / (double)two, (long long)step_us[n / 2],
-           (long long)step_us[n * 99 / 100],
-           4.0 * (double)(s->batch * s->bytes) / (double)step_us[n / 2], save,
+           n * 1e6 / (double)one, n * 1e6 / (double)two, (long long)step_us[0],
+           (long long)step_us[n / 2], (long long)step_us[n * 99 / 100], step_cpu,
+           4.0 * (double)(s->batch * s->bytes) / (double)step_us[0], save,
            (unsigned long long)arena, (unsigned long long)rss);
     (void)fflush(stdout); // a line at a time
     rig_fini(r);
