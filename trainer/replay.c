@@ -119,16 +119,21 @@ int replay_begin(struct replay *r, const struct replay_begin *begin) {
     return link_open(&r->options.link, &r->link);
 }
 
-bool replay_busy(const struct replay *r) {
-    for (int i = 0; i < REQUESTS; i++)
+// Whether a request of this kind or a later one is unanswered.
+static bool owes(const struct replay *r, enum request_kind from) {
+    for (int i = from; i < REQUESTS; i++)
         if (r->request[i] != IDLE)
             return true;
     return lent_any(r);
 }
 
+bool replay_busy(const struct replay *r) {
+    return owes(r, OPEN);
+}
+
 void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
                      const void *const fake[REPLAY_TABLES]) {
-    if (replay_busy(r) || n > r->options.batch)
+    if (owes(r, EXCHANGE_A) || n > r->options.batch)
         BUG("exchange of %llu at step %llu", (unsigned long long)n, (unsigned long long)step);
     memcpy(r->fake, fake, sizeof r->fake);
     for (int t = 0; t < REPLAY_TABLES; t++) {
@@ -150,7 +155,7 @@ const void *const *replay_pooled(const struct replay *r, int table) {
 void replay_save(struct replay *r, uint64_t step, const char *path) {
     if (!r->options.capacity)
         return;
-    if (replay_busy(r) || !text_copy(r->save_path, sizeof r->save_path, path))
+    if (owes(r, EXCHANGE_A) || !text_copy(r->save_path, sizeof r->save_path, path))
         BUG("snapshot at step %llu", (unsigned long long)step);
     r->step = step;
     r->request[SAVE] = WANTED;

@@ -9,7 +9,7 @@
 // nothing but a pause. Nothing blocks: call replay_poll whenever there is time and ask
 // replay_busy.
 //
-//   replay_open, replay_begin (once, before the first exchange), and when that is done, a step:
+//   replay_new, replay_begin (once, before the first exchange), and when that is done, a step:
 //   replay_exchange(both tables) ... replay_poll ... not busy: replay_pooled(0), (1)
 //
 // With capacity 0 there is no pool and no socket: fakes come back as they are.
@@ -47,13 +47,13 @@ int replay_begin(struct replay *r, const struct replay_begin *begin);
 
 // `fake` [n, slot_bytes]: lent until replay_busy is false or, if that never comes, replay_free. It
 // is read meanwhile by ZeroMQ's thread, and again if the pool has to be asked again. BUG while
-// busy.
+// an exchange or a snapshot is unanswered; a pool that is just coming back may be asked.
 void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
                      const void *const fake[REPLAY_TABLES]);
 // What came back: n pictures of slot_bytes; lent until the next exchange.
 const void *const *replay_pooled(const struct replay *r, int table);
 
-// Asks for a snapshot of the state after `step` in the file `path`. BUG while busy.
+// Asks for a snapshot of the state after `step` in the file `path`. BUG as above.
 void replay_save(struct replay *r, uint64_t step, const char *path);
 // Its digest, when no longer busy; NULL without a pool.
 const char *replay_saved_digest(const struct replay *r);

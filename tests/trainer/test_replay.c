@@ -73,6 +73,13 @@ static void open_pool(uint64_t incarnation) {
         assert_true(now_us() < until_us);
 }
 
+static void reopen_pool(uint64_t incarnation) {
+    hub_close(pool.hub);
+    pool.hub = NULL;
+    pool.n = 0;
+    open_pool(incarnation);
+}
+
 static void open_replay(uint64_t capacity) {
     struct replay_options options = {
         .link = link_options("trainer", 1), .capacity = capacity, .batch = 2};
@@ -191,11 +198,8 @@ static void a_pool_that_comes_back_is_asked_the_same_again(void **state) {
     pool.is_silent = true;
     replay_exchange(replay, 1, 1, both);
     PUMP_UNTIL(pool.n == 4);
-    hub_close(pool.hub);
-    pool.hub = NULL;
-    pool.n = 0;
     pool.is_silent = false;
-    open_pool(2);
+    reopen_pool(2);
     PUMP_UNTIL(!replay_busy(replay));
     assert_pooled(1);
     assert_int_equal(pool.n, 3);
@@ -225,6 +229,25 @@ static void what_is_lent_comes_back_before_replay_is_gone(void **state) {
     assert_int_equal(munmap(large, bytes), 0);
     for (int i = 0; i < 10; i++)
         serve();
+}
+
+// The trainer does not look between the pool's coming back and its own next request.
+static void a_pool_that_has_just_come_back_may_be_asked(void **state) {
+    open_pool(1);
+    open_replay(5);
+    begin(0);
+    PUMP_UNTIL(!replay_busy(replay));
+    reopen_pool(2);
+    PUMP_UNTIL(replay_busy(replay));
+    replay_exchange(replay, 1, 2, both);
+    PUMP_UNTIL(!replay_busy(replay));
+    assert_pooled(2);
+    reopen_pool(3);
+    PUMP_UNTIL(replay_busy(replay));
+    replay_save(replay, 1, "checkpoints/pool.bin");
+    PUMP_UNTIL(!replay_busy(replay));
+    assert_string_equal(replay_saved_digest(replay), "saved");
+    assert_true(pool.n == 2 && pool.seen[0] == MSG_pool_open && pool.seen[1] == MSG_pool_save);
 }
 
 static void a_snapshot_gives_its_digest(void **state) {
@@ -274,6 +297,7 @@ int main(void) {
         CASE(open_and_restore_come_before_the_exchange),
         CASE(a_pool_that_comes_back_is_asked_the_same_again),
         CASE(what_is_lent_comes_back_before_replay_is_gone),
+        CASE(a_pool_that_has_just_come_back_may_be_asked),
         CASE(a_snapshot_gives_its_digest),
         CASE(an_answer_of_another_size_is_an_error),
         CASE(a_refusal_is_the_pools_own_error),
