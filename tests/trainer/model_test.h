@@ -17,6 +17,41 @@
 #include "model.h"
 #include "rng.h"
 
+// A small model of a recipe; a test changes what it is about.
+static inline struct model_options recipe_options(const char *model) {
+    return (struct model_options){
+        .model = model,
+        .device = "cpu",
+        .netG = "resnet_6blocks",
+        .netD = "n_layers",
+        .norm = "instance",
+        .gan_mode = "lsgan",
+        .winograd = "auto",
+        .seed = 42,
+        .input_nc = 3,
+        .output_nc = 3,
+        .ngf = 4,
+        .ndf = 4,
+        .n_layers_D = 2,
+        .beta1 = 0.5,
+        .beta2 = 0.999,
+        .lambda_A = 10,
+        .lambda_B = 7,
+        .lambda_identity = 0.5,
+        .lambda_L1 = 100,
+        .lambda_gp = 10,
+        .cut = {.lambda_GAN = 1,
+                .lambda_NCE = 1,
+                .nce_T = 0.07,
+                .nce_layers = "0,4,8",
+                .netF_nc = 8,
+                .num_patches = 16,
+                .nce_idt = true},
+        .threads = 2,
+        .shapes = 2,
+    };
+}
+
 struct sizes {
     int n, h, w;
 };
@@ -60,6 +95,13 @@ static inline void train(struct model *m, const struct model_options *o, struct 
         else
             assert_int_equal(model_update_g(m, 2e-4), ERR_OK);
     assert_int_equal(model_wait(m), ERR_OK);
+}
+
+static inline bool has_loss(const struct model *m, const char *name) {
+    for (int i = 0; i < model_n_losses(m); i++)
+        if (strcmp(model_loss_name(m, i), name) == 0)
+            return true;
+    return false;
 }
 
 static inline double loss(const struct model *m, const char *name) {

@@ -8,36 +8,14 @@
 static const struct sizes size = {2, 24, 24};
 
 static struct model_options options_of(const char *model, double ema) {
-    return (struct model_options){
-        .model = model,
-        .device = "cpu",
-        .netG = "resnet_6blocks",
-        .netD = "n_layers",
-        .norm = "batch",
-        .gan_mode = "lsgan",
-        .seed = 5,
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 2,
-        .ndf = 2,
-        .n_layers_D = 2,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .lambda_A = 10,
-        .lambda_B = 10,
-        .lambda_identity = 0.5,
-        .lambda_L1 = 100,
-        .cut = {.lambda_GAN = 1,
-                .lambda_NCE = 1,
-                .nce_T = 0.07,
-                .nce_layers = "0,4",
-                .netF_nc = 8,
-                .num_patches = 4,
-                .nce_idt = true},
-        .ema = ema,
-        .threads = 2,
-        .shapes = 2,
-    };
+    struct model_options o = recipe_options(model);
+
+    o.norm = "batch";
+    o.ngf = o.ndf = 2;
+    o.cut.nce_layers = "0,4";
+    o.cut.num_patches = 4;
+    o.ema = ema;
+    return o;
 }
 
 static const struct model_net *net_named(struct model *m, const char *name) {

@@ -1,55 +1,25 @@
 // The CUT step as a whole: repetition, resuming, what its options do, refusals. Its numbers are
 // judged by the golden cases.
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "model_test.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "checkpoint.h"
 #include "config.h"
-#include "err.h"
 #include "fs.h"
-#include "model.h"
-#include "rng.h"
 #include "util.h"
 
 #define SIDE 16
 
 static struct model_options tiny(void) {
-    return (struct model_options){
-        .model = "cut",
-        .device = "cpu",
-        .netG = "resnet_6blocks",
-        .netD = "n_layers",
-        .norm = "instance",
-        .gan_mode = "lsgan",
-        .winograd = "auto",
-        .seed = 11,
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 4,
-        .ndf = 4,
-        .n_layers_D = 1,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .cut = {.lambda_GAN = 1,
-                .lambda_NCE = 1,
-                .nce_T = 0.07,
-                .nce_layers = "0,4,8,12,16",
-                .netF_nc = 16,
-                .num_patches = 24,
-                .nce_idt = true},
-        .threads = 2,
-        .shapes = 2,
-    };
+    struct model_options o = recipe_options("cut");
+
+    o.n_layers_D = 1;
+    o.cut.nce_layers = "0,4,8,12,16";
+    o.cut.netF_nc = 16;
+    o.cut.num_patches = 24;
+    return o;
 }
 
 static struct model_options tiny_fast(void) {
@@ -61,25 +31,12 @@ static struct model_options tiny_fast(void) {
     return o;
 }
 
-static struct model *open_model(const struct model_options *options) {
+static struct model *open_tiny(const struct model_options *options) {
     struct model *m;
 
     assert_int_equal(model_new(options, &m), ERR_OK);
     assert_int_equal(model_init(m, "xavier", 1, 3), ERR_OK);
     return m;
-}
-
-static void fill(float *x, size_t count, uint64_t picture) {
-    for (size_t i = 0; i < count; i++)
-        x[i] = (float)(2 * rng_uniform(9, RNG_TEST, picture, (uint32_t)i) - 1);
-}
-
-static void feed(struct model *m, enum model_domain domain, size_t count, uint64_t picture) {
-    float *x = xcalloc(count, sizeof *x);
-
-    fill(x, count, picture);
-    assert_int_equal(model_feed_floats(m, domain, x), ERR_OK);
-    free(x);
 }
 
 static void step_on(struct model *m, int n, uint64_t number, uint64_t pictures) {
@@ -99,13 +56,6 @@ static void step(struct model *m, int n, uint64_t number) {
     step_on(m, n, number, number);
 }
 
-static double loss(const struct model *m, const char *name) {
-    for (int i = 0; i < model_n_losses(m); i++)
-        if (strcmp(model_loss_name(m, i), name) == 0)
-            return model_loss(m, i);
-    return NAN;
-}
-
 static bool same_parameters(struct model *a, struct model *b) {
     for (int i = 0; i < model_n_nets(a); i++)
         for (int k = 0; k < model_net(a, i)->n_params; k++) {
@@ -121,7 +71,7 @@ static void two_runs_give_the_same_bits(void **state) {
     struct model_options options[] = {tiny(), tiny_fast()};
 
     for (int i = 0; i < 2; i++) {
-        struct model *a = open_model(&options[i]), *b = open_model(&options[i]);
+        struct model *a = open_tiny(&options[i]), *b = open_tiny(&options[i]);
         for (uint64_t k = 0; k < 3; k++) {
             step(a, 2, k);
             step(b, 2, k);
@@ -134,10 +84,10 @@ static void two_runs_give_the_same_bits(void **state) {
 
 static void another_seed_draws_other_patches(void **state) {
     struct model_options o = tiny();
-    struct model *a = open_model(&o);
+    struct model *a = open_tiny(&o);
 
     o.seed++;
-    struct model *b = open_model(&o);
+    struct model *b = open_tiny(&o);
     step(a, 1, 0);
     step(b, 1, 0);
     assert_false(same_parameters(a, b));
@@ -147,7 +97,7 @@ static void another_seed_draws_other_patches(void **state) {
 
 static void training_lowers_the_loss_of_patches(void **state) {
     struct model_options o = tiny();
-    struct model *m = open_model(&o);
+    struct model *m = open_tiny(&o);
     double first;
 
     step_on(m, 1, 0, 0);
@@ -163,11 +113,11 @@ static void losses_add_up(void **state) {
     struct model_options options[] = {tiny(), tiny_fast()};
 
     for (int i = 0; i < 2; i++) {
-        struct model *m = open_model(&options[i]);
+        struct model *m = open_tiny(&options[i]);
         step(m, 2, 0);
         double nce = i ? loss(m, "NCE") : 0.5 * (loss(m, "NCE") + loss(m, "NCE_Y"));
         assert_true(fabs(loss(m, "G") - loss(m, "G_GAN") - nce) <= 1e-12 * fabs(loss(m, "G")));
-        assert_int_equal(isnan(loss(m, "NCE_Y")), i == 1);
+        assert_int_equal(has_loss(m, "NCE_Y"), i == 0);
         assert_true(loss(m, "D_real") > 0 && loss(m, "D_fake") > 0);
         model_free(m);
     }
@@ -182,7 +132,7 @@ static void negatives_are_of_the_same_picture_unless_told(void **state) {
     for (int i = 0; i < 3; i++) {
         int n = i ? 2 : 1;
         o.cut.all_negatives = i == 2;
-        struct model *m = open_model(&o);
+        struct model *m = open_tiny(&o);
         assert_int_equal(model_shape(m, n, SIDE, SIDE, SIDE, SIDE), ERR_OK);
         for (int d = 0; d < 2; d++) {
             float x[2 * SIDE * SIDE * 3];
@@ -202,7 +152,7 @@ static void negatives_are_of_the_same_picture_unless_told(void **state) {
 
 static void mirroring_is_seen_by_the_generator_alone(void **state) {
     struct model_options o = tiny_fast();
-    struct model *a = open_model(&o), *b = open_model(&o);
+    struct model *a = open_tiny(&o), *b = open_tiny(&o);
     size_t row = SIDE * 3;
     const int patches[24] = {0};
 
@@ -256,7 +206,7 @@ static void train_in_a_process(const char *root, uint64_t from, uint64_t to) {
 
     if (pid == 0) {
         struct model_options o = tiny();
-        struct model *m = open_model(&o);
+        struct model *m = open_tiny(&o);
         struct model_net *nets[] = {model_net(m, 0), model_net(m, 1), model_net(m, 2)};
         if (from)
             assert_int_equal(load(root, nets, from), ERR_OK);
@@ -308,7 +258,7 @@ static const struct model_param *find(struct model *m, int net, const char *key)
 
 static void filters_are_in_the_state_dict_and_stay(void **state) {
     struct model_options o = tiny();
-    struct model *m = open_model(&o);
+    struct model *m = open_tiny(&o);
     const struct model_param *blur = find(m, 0, "model.7.filt"), *up = find(m, 0, "model.18.filt");
 
     step(m, 1, 0);
@@ -323,7 +273,7 @@ static void filters_are_in_the_state_dict_and_stay(void **state) {
 // Such a bias moves what is sampled, so it is trained; all others before an instance norm are not.
 static void biases_of_sampled_maps_are_trained(void **state) {
     struct model_options o = tiny();
-    struct model *m = open_model(&o);
+    struct model *m = open_tiny(&o);
 
     step(m, 1, 0);
     assert_true(!find(m, 0, "model.4.bias")->frozen && find(m, 0, "model.4.bias")->m[0] != 0);
@@ -341,12 +291,12 @@ static void penalty_of_wgangp_is_logged_and_changes_the_discriminator(void **sta
 
     o.lambda_gp = 10;
     o.gan_mode = "wgangp_no_penalty";
-    a = open_model(&o);
+    a = open_tiny(&o);
     o.gan_mode = "wgangp";
-    b = open_model(&o);
+    b = open_tiny(&o);
     step(a, 2, 0);
     step(b, 2, 0);
-    assert_true(isnan(loss(a, "gp")) && loss(b, "gp") > 0);
+    assert_true(!has_loss(a, "gp") && loss(b, "gp") > 0);
     assert_true(loss(a, "D_real") == loss(b, "D_real") && loss(a, "D_fake") == loss(b, "D_fake"));
     assert_true(find(a, 2, "model.0.weight")->m[0] != find(b, 2, "model.0.weight")->m[0]);
     for (uint64_t i = 1; i < 40; i++)
@@ -378,7 +328,7 @@ static void options_that_cannot_work_are_refused(void **state) {
 
 static void sizes_that_cannot_work_are_refused(void **state) {
     struct model_options o = tiny();
-    struct model *m = open_model(&o);
+    struct model *m = open_tiny(&o);
 
     assert_int_equal(model_shape(m, 1, 16, 16, 16, 20), ERR_SHAPE);
     assert_non_null(strstr(err_text(), "one size"));

@@ -1,72 +1,19 @@
 // The CycleGAN step as a whole: tapes, shapes, determinism, refusals. Its numbers are judged by the
 // golden cases.
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "model_test.h"
 
-#include <cmocka.h>
-
-#include "err.h"
-#include "model.h"
 #include "nets.h"
-#include "rng.h"
 #include "util.h"
 
 static struct model_options tiny(void) {
-    return (struct model_options){
-        .model = "cycle_gan",
-        .device = "cpu",
-        .netG = "resnet_6blocks",
-        .netD = "n_layers",
-        .norm = "instance",
-        .gan_mode = "lsgan",
-        .winograd = "auto",
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 4,
-        .ndf = 4,
-        .n_layers_D = 2,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .lambda_A = 10,
-        .lambda_B = 7,
-        .lambda_identity = 0.5,
-        .threads = 2,
-        .shapes = 2,
-    };
+    return recipe_options("cycle_gan");
 }
 
-static struct model *open_model(const struct model_options *options) {
-    struct model *m;
-
-    assert_int_equal(model_new(options, &m), ERR_OK);
-    assert_int_equal(model_init(m, "normal", 0.05, 3), ERR_OK);
-    return m;
-}
-
-static void fill(float *x, size_t count, uint64_t picture) {
-    for (size_t i = 0; i < count; i++)
-        x[i] = (float)(2 * rng_uniform(9, RNG_TEST, picture, (uint32_t)i) - 1);
-}
-
-struct sizes {
+struct pair_sizes {
     int n, h_a, w_a, h_b, w_b;
 };
 
-static void feed(struct model *m, enum model_domain domain, size_t count, uint64_t picture) {
-    float *x = xcalloc(count, sizeof *x);
-
-    fill(x, count, picture);
-    assert_int_equal(model_feed_floats(m, domain, x), ERR_OK);
-    free(x);
-}
-
-static void step(struct model *m, const struct sizes *s, uint64_t number) {
+static void step(struct model *m, const struct pair_sizes *s, uint64_t number) {
     assert_int_equal(model_shape(m, s->n, s->h_a, s->w_a, s->h_b, s->w_b), ERR_OK);
     feed(m, MODEL_A, (size_t)(s->n * s->h_a * s->w_a * 3), 2 * number);
     feed(m, MODEL_B, (size_t)(s->n * s->h_b * s->w_b * 3), 2 * number + 1);
@@ -87,18 +34,10 @@ static void assert_same_parameters(struct model *a, struct model *b) {
         }
 }
 
-static double loss(const struct model *m, const char *name) {
-    for (int i = 0; i < model_n_losses(m); i++)
-        if (strcmp(model_loss_name(m, i), name) == 0)
-            return model_loss(m, i);
-    fail_msg("no loss %s", name);
-    return NAN;
-}
-
 static void two_runs_give_the_same_bits(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
-    struct sizes s = {2, 16, 20, 16, 20};
+    struct pair_sizes s = {2, 16, 20, 16, 20};
 
     for (uint64_t i = 0; i < 3; i++) {
         step(a, &s, i);
@@ -112,7 +51,7 @@ static void two_runs_give_the_same_bits(void **state) {
 static void training_lowers_the_cycle_loss(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
-    struct sizes s = {1, 16, 16, 16, 16};
+    struct pair_sizes s = {1, 16, 16, 16, 16};
     double first;
 
     step(m, &s, 0);
@@ -129,7 +68,7 @@ static void training_lowers_the_cycle_loss(void **state) {
 static void short_batch_does_not_disturb_the_next(void **state) {
     struct model_options o = tiny();
     struct model *a, *b;
-    struct sizes full = {3, 16, 20, 16, 20}, last = {1, 16, 20, 16, 20};
+    struct pair_sizes full = {3, 16, 20, 16, 20}, last = {1, 16, 20, 16, 20};
 
     a = open_model(&o);
     o.shapes = 1; // b builds each tape anew
@@ -147,7 +86,7 @@ static void short_batch_does_not_disturb_the_next(void **state) {
 static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
-    struct sizes one = {1, 16, 16, 16, 16};
+    struct pair_sizes one = {1, 16, 16, 16, 16};
     size_t count = 16 * 16 * 3;
 
     step(a, &one, 0);
@@ -174,7 +113,7 @@ static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state) {
 static void domains_of_different_size_train(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
-    struct sizes equal = {2, 16, 20, 16, 20}, different = {2, 16, 20, 24, 16};
+    struct pair_sizes equal = {2, 16, 20, 16, 20}, different = {2, 16, 20, 24, 16};
 
     step(a, &equal, 0);
     step(b, &different, 0);
@@ -191,7 +130,7 @@ static void domains_of_different_size_train(void **state) {
 static void biases_before_a_norm_stay_where_they_are(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
-    struct sizes s = {1, 16, 16, 16, 16};
+    struct pair_sizes s = {1, 16, 16, 16, 16};
     int frozen = 0;
 
     for (int i = 0; i < model_n_nets(m); i++)
@@ -214,7 +153,7 @@ static void biases_before_a_norm_stay_where_they_are(void **state) {
 static void translation_in_mid_step_disturbs_nothing(void **state) {
     struct model_options o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
-    struct sizes s = {2, 16, 20, 16, 20};
+    struct pair_sizes s = {2, 16, 20, 16, 20};
     size_t count = 2 * 16 * 20 * 3;
     float *x = xcalloc(count, sizeof *x), *y = xcalloc(count, sizeof *y);
 
@@ -242,7 +181,7 @@ static void translation_in_mid_step_disturbs_nothing(void **state) {
 static void gradients_that_are_not_finite_are_noticed(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
-    struct sizes s = {1, 16, 16, 16, 16};
+    struct pair_sizes s = {1, 16, 16, 16, 16};
 
     step(m, &s, 0);
     assert_true(model_gradients_finite(m));
@@ -260,7 +199,7 @@ static void count_call(void *context) {
 
 static void callback_runs_between_ops(void **state) {
     struct model_options o = tiny();
-    struct sizes s = {1, 16, 16, 16, 16};
+    struct pair_sizes s = {1, 16, 16, 16, 16};
     int calls = 0;
 
     o.between_ops = count_call;
@@ -273,7 +212,7 @@ static void callback_runs_between_ops(void **state) {
 
 static void without_identity_its_losses_are_zero(void **state) {
     struct model_options o = tiny();
-    struct sizes s = {1, 16, 16, 16, 16};
+    struct pair_sizes s = {1, 16, 16, 16, 16};
 
     o.lambda_identity = 0;
     struct model *m = open_model(&o);
@@ -355,7 +294,7 @@ static void assert_refused(const struct model_options *o, int want, const char *
 // Both discriminators have one, and it is theirs: the other's pictures do not change it.
 static void check_penalty(const char *norm) {
     struct model_options o = tiny();
-    struct sizes s = {2, 16, 16, 16, 16};
+    struct pair_sizes s = {2, 16, 16, 16, 16};
     struct model *m, *unpenalized;
 
     o.gan_mode = "wgangp";
@@ -424,7 +363,7 @@ static void sizes_that_cannot_work_are_refused(void **state) {
 static void batch_beyond_the_memory_limit_is_refused(void **state) {
     struct model_options o = tiny();
     struct model *m;
-    struct sizes s = {1, 16, 16, 16, 16};
+    struct pair_sizes s = {1, 16, 16, 16, 16};
 
     o.memory_bytes = (size_t)24 << 20;
     m = open_model(&o);
@@ -439,7 +378,7 @@ static void batch_beyond_the_memory_limit_is_refused(void **state) {
 static void kernels_are_listed_once_each(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
-    struct sizes s = {1, 16, 16, 16, 16};
+    struct pair_sizes s = {1, 16, 16, 16, 16};
     char *text;
 
     step(m, &s, 0);
@@ -488,7 +427,7 @@ static void resizing_leaves_no_checkerboard(void **state) {
 
 static void resizing_trains_and_has_its_own_state_dict(void **state) {
     struct model_options o = tiny();
-    struct sizes s = {1, 32, 32, 32, 32};
+    struct pair_sizes s = {1, 32, 32, 32, 32};
     struct model *m;
 
     o.upsample = "resize";

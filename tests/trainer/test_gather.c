@@ -6,29 +6,12 @@
 enum { SIDE = 24, BATCHES = 3 };
 
 static struct model_options options_of(const char *model, int accumulate) {
-    return (struct model_options){
-        .model = model,
-        .device = "cpu",
-        .netG = "resnet_6blocks",
-        .netD = "n_layers",
-        .norm = "instance",
-        .gan_mode = "lsgan",
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 4,
-        .ndf = 4,
-        .n_layers_D = 2,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .lambda_A = 10,
-        .lambda_B = 10,
-        .lambda_identity = 0.5,
-        .lambda_L1 = 100,
-        .accumulate = accumulate,
-        .ema = 0.5,
-        .threads = 2,
-        .shapes = 3,
-    };
+    struct model_options o = recipe_options(model);
+
+    o.accumulate = accumulate;
+    o.ema = 0.5;
+    o.shapes = 3;
+    return o;
 }
 
 // A step on pictures [first, first + n), whatever batches they come in.

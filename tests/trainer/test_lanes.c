@@ -10,37 +10,13 @@
 #define ORDERS 4 // of each recipe
 
 static struct model_options options_of(const char *model) {
-    return (struct model_options){
-        .model = model,
-        .device = "cpu",
-        .netG = "resnet_6blocks",
-        .netD = "n_layers",
-        .norm = "instance",
-        .gan_mode = "lsgan",
-        .winograd = "auto",
-        .seed = 42,
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 4,
-        .ndf = 4,
-        .n_layers_D = 2,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .lambda_A = 10,
-        .lambda_B = 7,
-        .lambda_identity = 0.5,
-        .lambda_L1 = 100,
-        .lambda_gp = 10,
-        .cut = {.lambda_GAN = 1,
-                .lambda_NCE = 1,
-                .nce_T = 0.07,
-                .nce_layers = "0,4,8,12",
-                .netF_nc = 8,
-                .num_patches = 10,
-                .nce_idt = true},
-        .threads = 1,
-        .shapes = 1,
-    };
+    struct model_options o = recipe_options(model);
+
+    o.cut.nce_layers = "0,4,8,12";
+    o.cut.num_patches = 10;
+    o.threads = 1;
+    o.shapes = 1;
+    return o;
 }
 
 #define CASES 9

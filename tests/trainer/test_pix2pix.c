@@ -5,29 +5,13 @@
 #include "util.h"
 
 static struct model_options tiny(void) {
-    return (struct model_options){
-        .model = "pix2pix",
-        .device = "cpu",
-        .netG = "resnet_6blocks",
-        .netD = "n_layers",
-        .norm = "batch",
-        .gan_mode = "vanilla",
-        .winograd = "auto",
-        .dropout = true,
-        .seed = 42,
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 4,
-        .ndf = 4,
-        .n_layers_D = 2,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .lambda_A = 10,
-        .lambda_B = 10,
-        .lambda_L1 = 100,
-        .threads = 1,
-        .shapes = 2,
-    };
+    struct model_options o = recipe_options("pix2pix");
+
+    o.norm = "batch";
+    o.gan_mode = "vanilla";
+    o.dropout = true;
+    o.threads = 1;
+    return o;
 }
 
 static const struct sizes small = {2, 16, 20};

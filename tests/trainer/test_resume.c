@@ -18,32 +18,17 @@ static struct config *config;
 
 static struct model_options options_of(const char *model) {
     bool cycle = strcmp(model, "cycle_gan") == 0;
+    struct model_options o = recipe_options(model);
 
-    return (struct model_options){
-        .model = model,
-        .device = "cpu",
-        .netG = cycle ? "resnet_6blocks" : "unet_128",
-        .netD = cycle ? "n_layers" : "basic",
-        .norm = "batch",
-        .gan_mode = cycle ? "lsgan" : "vanilla",
-        .winograd = "auto",
-        .dropout = true,
-        .seed = 42,
-        .input_nc = 3,
-        .output_nc = 3,
-        .ngf = 2,
-        .ndf = 2,
-        .n_layers_D = 2,
-        .beta1 = 0.5,
-        .beta2 = 0.999,
-        .lambda_A = 10,
-        .lambda_B = 7,
-        .lambda_identity = 0.5,
-        .lambda_L1 = 100,
-        .ema = cycle ? 0.9 : 0,
-        .threads = 1,
-        .shapes = 2,
-    };
+    o.netG = cycle ? "resnet_6blocks" : "unet_128";
+    o.netD = cycle ? "n_layers" : "basic";
+    o.norm = "batch";
+    o.gan_mode = cycle ? "lsgan" : "vanilla";
+    o.dropout = true;
+    o.ngf = o.ndf = 2;
+    o.ema = cycle ? 0.9 : 0;
+    o.threads = 1;
+    return o;
 }
 
 struct life {
