@@ -125,11 +125,23 @@ static void draw_pictures(struct bench *b) {
         b->pictures[i] = (uint8_t)rng_block(1, RNG_TEST, i / 4, 0).v[i % 4];
 }
 
-static int feed(const struct bench *b, struct model *m, int number) {
-    const uint8_t *x = b->pictures + (size_t)(number % RING) * 2 * b->bytes;
-    int err = model_feed(m, MODEL_A, x);
+static const uint8_t *pictures_of(const struct bench *b, int d, int number) {
+    return b->pictures + (size_t)(number % RING * 2 + d) * b->bytes;
+}
 
-    return err ? err : model_feed(m, MODEL_B, x + b->bytes);
+static int feed(const struct bench *b, struct model *m, int number) {
+    int err = model_feed(m, MODEL_A, pictures_of(b, MODEL_A, number));
+
+    return err ? err : model_feed(m, MODEL_B, pictures_of(b, MODEL_B, number));
+}
+
+static int feed_ahead(const struct bench *b, struct model *m, int number) {
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++)
+        err = model_feed_ahead(m, (enum model_domain)d, b->batch, b->size, b->size,
+                               pictures_of(b, d, number));
+    return err;
 }
 
 // With `ahead` the step before ends meanwhile, else this one does.
@@ -142,6 +154,8 @@ static int step(const struct bench *b, struct model *m, int number, bool ahead) 
         err = model_wait(m);
     if (!err)
         err = model_update_g(m, 2e-4);
+    if (!err && ahead)
+        err = feed_ahead(b, m, number + 1);
     if (!err)
         err = model_update_d(m, 2e-4, NULL, NULL);
     return err || ahead ? err : model_wait(m);

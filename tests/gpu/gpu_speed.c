@@ -80,6 +80,8 @@ static int step_ahead(struct model *m, const struct gpu_pictures *p, int number,
         err = model_wait(m);
     if (!err)
         err = model_update_g(m, 2e-4);
+    if (!err)
+        err = gpu_feed_ahead(m, p, number + 1);
     if (err)
         return err;
     return exchange ? update_d_exchanged(m, p) : model_update_d(m, 2e-4, NULL, NULL);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "err.h"
 #include "rng.h"
 #include "util.h"
 
@@ -31,7 +32,8 @@ struct model_options gpu_options(const struct gpu_check *g, const char *arch, in
 }
 
 struct gpu_pictures gpu_pictures_new(int n, int size) {
-    struct gpu_pictures p = {.n = n, .bytes = (size_t)n * (size_t)size * (size_t)size * 3};
+    struct gpu_pictures p = {
+        .n = n, .size = size, .bytes = (size_t)n * (size_t)size * (size_t)size * 3};
 
     p.x = xmalloc(2 * p.bytes + 256);
     for (size_t i = 0; i < 2 * p.bytes + 256; i++)
@@ -39,11 +41,24 @@ struct gpu_pictures gpu_pictures_new(int n, int size) {
     return p;
 }
 
+static const uint8_t *pictures_of(const struct gpu_pictures *p, enum model_domain d, int step) {
+    return p->x + (d == MODEL_A ? 0 : p->bytes / 2) + step % 256;
+}
+
 int gpu_feed(struct model *m, const struct gpu_pictures *p, int step) {
     model_set_step(m, (uint64_t)step);
-    int err = model_feed(m, MODEL_A, p->x + step % 256);
+    int err = model_feed(m, MODEL_A, pictures_of(p, MODEL_A, step));
 
-    return err ? err : model_feed(m, MODEL_B, p->x + p->bytes / 2 + step % 256);
+    return err ? err : model_feed(m, MODEL_B, pictures_of(p, MODEL_B, step));
+}
+
+int gpu_feed_ahead(struct model *m, const struct gpu_pictures *p, int step) {
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++)
+        err = model_feed_ahead(m, (enum model_domain)d, p->n, p->size, p->size,
+                               pictures_of(p, (enum model_domain)d, step));
+    return err;
 }
 
 int gpu_step(struct model *m, const struct gpu_pictures *p, int step) {
