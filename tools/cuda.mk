@@ -135,8 +135,12 @@ $(BUILD)/tests/trainer/test_cuda_plans: $(patsubst %,$(BUILD)/cuda/trainer/cuda/
 CUDA_DESCRIBED := $(BUILD)/tests/trainer/test_cuda_described
 $(CUDA_DESCRIBED): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer cuda_site \
     $(if $(filter 1,$(CUDA)),cuda_conv cuda_engine cuda_error cuda_plans cuda_tune))
+CUDA_TUNE := $(BUILD)/tests/trainer/test_cuda_tune
+$(CUDA_TUNE): LIBS_trainer += -Wl,--wrap=now_us
+$(CUDA_TUNE): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_site \
+    $(if $(filter 1,$(CUDA)),cuda_error cuda_tune))
 ifeq ($(CUDA),1)
-$(CUDA_DESCRIBED).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
+$(CUDA_DESCRIBED).o $(CUDA_TUNE).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
 $(CUDA_DESCRIBED): LIBS_trainer += $(CUDA_LINK)
 endif
 
