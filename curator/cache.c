@@ -55,7 +55,7 @@ static bool take_space(char **at) {
 }
 
 static bool take_stats(char **at, struct image_stats *ret) {
-    double numbers[N_STATS];
+    double numbers[N_STATS] = {0};
     for (int i = 0; i < N_STATS; i++) {
         char *begun = *at;
         numbers[i] = strtod(begun, at);

@@ -101,6 +101,8 @@ static int locate(struct curation *c) {
     int err = (c->curator->locate ? c->curator->locate : as_set)(c, &given_folder, &given_aside);
     if (err)
         return err;
+    if (!given_folder)
+        BUG("curator %s tells no folder", c->settings->use);
     char *folder = normal_folder(given_folder);
     char *aside = folder && given_aside ? normal_folder(given_aside) : NULL;
     if (!folder || (given_aside && !aside))

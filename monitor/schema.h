@@ -1,4 +1,5 @@
-// schema - metrics.sqlite: its tables and views (schema.sql, schema_2.sql), made and brought up to date.
+// schema - metrics.sqlite: its tables and views (schema.sql, schema_2.sql), made and brought up to
+// date.
 //
 // SQLITE_APPLICATION is written into the file's header; PRAGMA user_version counts the versions. A
 // file of an older version is copied to PATH.bak-vN and then migrated in one transaction; one of a

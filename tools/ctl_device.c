@@ -57,7 +57,7 @@ int device_settle(struct config_trainer *t) {
     if (strcmp(t->device, "cpu") != 0 && fs_exists(plugin))
         err = ask(t, &a);
     else if (open)
-        fprintf(stderr, "device = \"auto\" is the CPU: this build has no CUDA\n");
+        fprintf(stderr, "device = \"auto\" is the CPU, not CUDA: this build has no CUDA\n");
     if (err)
         return err;
     config_set_text(&t->device, a.device);

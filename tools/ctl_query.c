@@ -79,8 +79,15 @@ int database_rename_run(const char *runs, const char *from, const char *to) {
 
 // ---- running ----
 
+static bool is_imported(const char *runs, const char *name) {
+    char *mark = xasprintf("%s/%s/imported", runs, name);
+    bool there = fs_exists(mark);
+    free(mark);
+    return there;
+}
+
 // A misspelt name would get an empty table.
-static int check_run(sqlite3 *db, const char *name) {
+static int check_run(sqlite3 *db, const char *runs, const char *name) {
     sqlite3_stmt *s = NULL;
     int rc = sqlite3_prepare_v2(db, "select 1 from run where name = ?1", -1, &s, NULL);
     if (rc == SQLITE_OK)
@@ -88,6 +95,9 @@ static int check_run(sqlite3 *db, const char *name) {
     if (rc == SQLITE_OK)
         rc = sqlite3_step(s);
     sqlite3_finalize(s);
+    if (rc == SQLITE_DONE && is_imported(runs, name))
+        return err_set(ERR_NOT_RUNNING,
+                       "query: run '%s' was imported, nothing of it is in the database", name);
     if (rc == SQLITE_DONE)
         return err_set(ERR_NOT_RUNNING, "query: there is no run '%s'; see pipeline runs", name);
     return rc == SQLITE_ROW ? ERR_OK : sql_error(db, "query");
@@ -100,7 +110,7 @@ static int bind_words(sqlite3 *db, sqlite3_stmt *s, const struct ctl_options *o)
     if (wanted > 1 && o->n_words - 1 < wanted)
         return err_set(ERR_USAGE, "query %s wants %d runs", o->words[0], wanted);
     for (int i = 0; i < wanted && i + 1 < o->n_words; i++) {
-        int err = check_run(db, o->words[i + 1]);
+        int err = check_run(db, o->runs, o->words[i + 1]);
         if (err)
             return err;
         if (sqlite3_bind_text(s, i + 1, o->words[i + 1], -1, SQLITE_STATIC))

@@ -57,7 +57,7 @@ size_t conveyor_bytes(const struct conveyor_options *o, int w, int h, size_t fil
 
 static int read_job(const struct conveyor *c, struct job *j) {
     const char *path = j->public.item->in;
-    struct image_info info;
+    struct image_info info = {0};
     int err = fs_read(path, FILE_MAX, &j->file, &j->file_size);
 
     if (!err)

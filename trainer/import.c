@@ -94,7 +94,7 @@ static int take_folder(struct import *m, const char *folder) {
 // Where neither the caller nor the name says it.
 static int guess_net(const char *path, int *ret_net) {
     struct weights *w = NULL;
-    struct recognised r;
+    struct recognised r = {0};
     int err = weights_open(path, &w);
     if (!err)
         err = recognise(w, &r);

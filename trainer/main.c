@@ -90,7 +90,7 @@ static int which_device(char **words) {
         return err_exit_code(err);
     }
     if (device.why[0])
-        fprintf(stderr, "device = \"auto\" is the CPU: %s\n", device.why);
+        fprintf(stderr, "device = \"auto\" is the CPU, not CUDA: %s\n", device.why);
     printf("%s %s\n", device.name, device.dtype);
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "setup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,7 +34,11 @@ int setup_try_device(const char *name, const char *dtype, int gpu,
     int err = try_device("cuda", dtype, gpu, ret_device);
     if (err != ERR_DEVICE)
         return err;
-    (void)text_copy(ret_device->why, sizeof ret_device->why, err_text()); // may be cut
+    static const char named[] = "device = \"cuda\": ";
+    const char *why = err_text();
+    if (strncmp(why, named, strlen(named)) == 0) // nobody has asked for it by name
+        why += strlen(named);
+    (void)snprintf(ret_device->why, sizeof ret_device->why, "%.*s", (int)strcspn(why, ";"), why);
     return try_device("cpu", dtype, gpu, ret_device);
 }
 

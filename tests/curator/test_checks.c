@@ -448,8 +448,9 @@ static void the_index_finds_what_comparing_all_finds(void **state) {
         struct near *index = near_new(distance, HASHES);
         size_t hits = 0;
         for (size_t i = 0; i < HASHES; i++) {
-            items[i].own = hashes[i];
-            items[i].partner = i % 5 ? (struct dhash){0} : hashes[i]; // some pairs
+            items[i] = (struct near_item){.own = hashes[i]};
+            if (i % 5 == 0) // some pairs
+                items[i].partner = hashes[i];
             size_t found, expected;
             int d, expected_d;
             bool hit = near_find(index, &items[i], &found, &d);

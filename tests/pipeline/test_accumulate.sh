@@ -12,7 +12,7 @@ up() { # NAME [options]
 }
 
 saved() {
-    (cd "$WORK/runs/$1/checkpoints" && ls -d step_* | tr '\n' ' ')
+    (cd "$WORK/runs/$1/checkpoints" && printf '%s ' step_*)
 }
 
 updates() { # RUN STEP: Adam's count, from the file's header

@@ -158,6 +158,8 @@ mkdir -p "$WORK/brought" "$WORK/only/alone"
 : >"$WORK/only/alone/imported"
 ok 'a run that was imported is listed' \
     eval 'exits 0 ./pipeline runs --json --runs "$WORK" && says '"'"'"name": "brought", "status": "imported"'"'"
+ok 'a query about it says that it was imported' \
+    eval 'exits 3 ./pipeline query losses brought --runs "$WORK" && says "was imported"'
 ok 'also where nothing was trained' eval 'exits 0 ./pipeline runs --runs "$WORK/only" && says alone'
 sqlite3 "$WORK/metrics.sqlite" "
     insert into run values (1, 'old', 'finished', 0, 1, '', '', 0, 'cpu');

@@ -299,7 +299,7 @@ static double median(const double *values, int n) {
 
 static void print(const struct bench *b, int size, const struct measured *m,
                   const struct measured *ours) {
-    double ratios[ROUNDS_MAX], least = m->seconds[0], most = least;
+    double ratios[ROUNDS_MAX] = {0}, least = m->seconds[0], most = least;
 
     for (int i = 0; i < b->rounds; i++) {
         ratios[i] = m->seconds[i] / ours->seconds[i];

@@ -188,7 +188,7 @@ static float median(int count, float *ms) {
 // INFINITY for what is left out; trials that are slower than `best` may end early.
 static int measure(const struct trial *t, const struct cuda_built *plan, float best,
                    float *ret_ms) {
-    float ms[REPETITIONS];
+    float ms[REPETITIONS] = {0};
     cudaGraphExec_t graph;
     int err = record(t, plan, &graph);
 

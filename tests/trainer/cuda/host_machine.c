@@ -114,11 +114,13 @@ static void know(void) {
         return;
     }
     f = fopen(description_file(), "r");
-    if (!f)
+    if (f) {
+        text[fread(text, 1, sizeof text - 1, f)] = 0;
+        (void)fclose(f); // only read
+        cuda_host_machine(text);
+    } else {
         cuda_host_die("machine: '%s' cannot be read", description_file());
-    text[fread(text, 1, sizeof text - 1, f)] = 0;
-    (void)fclose(f); // only read
-    cuda_host_machine(text);
+    }
 }
 
 void cuda_host_device(int major, int minor) {
