@@ -176,7 +176,8 @@ static const struct conv_shape small[] = {
     CONV(2, 24, 16, 1, 16, 1, 1, 0, .bias = true),
 };
 
-// Layers of the nets on pictures of 128x128: resnet_9blocks, PatchGAN, unet_128, pixel, CUT's F.
+// Layers of the nets on pictures of 128x128: resnet_9blocks, PatchGAN, unet_128, pixel, CUT's F;
+// and a block's at batch 16, and at 256x256, batch 6.
 static const struct conv_shape large[] = {
     CONV(2, 3, 134, 134, 64, 7, 1, 0, .bias = false),
     CONV(1, 64, 134, 134, 3, 7, 1, 0, .bias = true),
@@ -200,6 +201,8 @@ static const struct conv_shape large[] = {
     CONV(1, 3, 128, 128, 64, 1, 1, 0, .bias = true),
     CONV(1, 128, 128, 128, 1, 1, 1, 0, .bias = true),
     CONV(2, 256, 256, 1, 256, 1, 1, 0, .bias = true),
+    CONV(16, 256, 34, 34, 256, 3, 1, 0, .bias = false),
+    CONV(6, 256, 66, 66, 256, 3, 1, 0, .bias = false),
 };
 
 static bool has_tf32(const struct bench *b) {

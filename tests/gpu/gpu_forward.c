@@ -290,20 +290,17 @@ static void check_whole(struct gpu_check *g, const struct whole *w) {
     struct answer exact = {0};
 
     judge(g, w, REF_EXACT, &exact);
-    for (int d = 0; d < GPU_DTYPES; d++) { // which is also the order of enum ref_rounding
+    for (int d = 0; d < GPU_DTYPES; d++) {
         struct answer rounded = {0};
         struct gpu_bounds bounds;
         if (!gpu_wants(g, d))
             continue;
-        if (d > 0) {
-            judge(g, w, (enum ref_rounding)d, &rounded);
-            measure(&exact, &rounded);
-            gpu_tell_rounding(d, &rounded.from_exact);
-        }
+        judge(g, w, gpu_roundings[d], &rounded);
+        measure(&exact, &rounded);
+        gpu_tell_rounding(d, &rounded.from_exact);
         bounds = gpu_bounds_beside(g, d, &rounded.from_exact);
         check_one(g, w, &exact, d, &bounds);
-        if (d > 0)
-            answer_fini(&rounded);
+        answer_fini(&rounded);
     }
     answer_fini(&exact);
 }

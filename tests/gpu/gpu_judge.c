@@ -11,6 +11,9 @@
 static const struct gpu_bounds bounds_of[GPU_DTYPES] = {
     {1e-4, 1e-5, 1e-5, 1e-5}, {3e-3, 1e-3, 1e-3, 1e-3}, {2e-2, 2e-2, 2e-2, 1e-2}};
 
+const double gpu_rounding_factors[GPU_DTYPES] = {3, 3, 2};
+const enum ref_rounding gpu_roundings[GPU_DTYPES] = {REF_FP32, REF_TF32, REF_BF16};
+
 void gpu_fill(const struct gpu_check *g, int stream, struct ref_map *m) {
     for (size_t i = 0; i < ref_map_count(m); i++)
         m->v[i] =
@@ -78,7 +81,7 @@ void gpu_add_loss(struct gpu_distance *d, double x, double r) {
 struct gpu_bounds gpu_bounds_beside(const struct gpu_check *g, int dtype,
                                     const struct gpu_distance *rounding) {
     struct gpu_bounds b = bounds_of[dtype];
-    double factor = GPU_ROUNDING[dtype], all = g->small && dtype > 0 ? 2 : 1;
+    double factor = gpu_rounding_factors[dtype], all = g->small ? 2 : 1;
 
     return (struct gpu_bounds){all * fmax(b.forward, factor * rounding->forward),
                                all * fmax(b.dx, factor * rounding->dx),

@@ -36,14 +36,12 @@ void gpu_add_gradient(struct gpu_distance *d, const char *key, size_t count, con
 // Likewise a loss.
 void gpu_add_loss(struct gpu_distance *d, double x, double r);
 
-// The bounds of a dtype or, where that is more, GPU_ROUNDING of what its rounding alone does: which
+// The bounds of a dtype or, where that is more, a multiple of what its rounding alone does: which
 // signs it flips in front of ReLUs is drawn anew, tensor cores may cut what the judge rounds, and a
 // loss's error is a sum of both signs, so 1.5 times that. Twice all of it for small nets, where
 // chance has few numbers to even out.
-#define GPU_ROUNDING                                                                               \
-    (const double[GPU_DTYPES]) {                                                                   \
-        1, 3, 2                                                                                    \
-    }
+extern const double gpu_rounding_factors[GPU_DTYPES];
+extern const enum ref_rounding gpu_roundings[GPU_DTYPES];
 struct gpu_bounds gpu_bounds_beside(const struct gpu_check *g, int dtype,
                                     const struct gpu_distance *rounding);
 // A line that says what rounding alone does.

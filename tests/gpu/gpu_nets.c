@@ -242,12 +242,10 @@ static void check_dtype(struct common *c, int dtype, struct gpu_step_answer *exa
         return;
     if (!exact->n_nets)
         gpu_judge_step(&o, m, c->real, &c->draws, REF_EXACT, exact);
-    if (dtype > 0) {
-        gpu_judge_step(&o, m, c->real, &c->draws, (enum ref_rounding)dtype, &rounded);
-        c->rounding[dtype] = distance(m, &alone, &want);
-        gpu_step_answer_fini(&rounded);
-        gpu_tell_rounding(dtype, &c->rounding[dtype]);
-    }
+    gpu_judge_step(&o, m, c->real, &c->draws, gpu_roundings[dtype], &rounded);
+    c->rounding[dtype] = distance(m, &alone, &want);
+    gpu_step_answer_fini(&rounded);
+    gpu_tell_rounding(dtype, &c->rounding[dtype]);
     struct gpu_distance d = distance(m, &is, &want);
     struct gpu_bounds bounds = gpu_bounds_beside(c->g, dtype, &c->rounding[dtype]);
     tell(c->g, &d, &bounds);
@@ -304,7 +302,7 @@ void gpu_nets(struct gpu_check *g) {
     printf("bounds: y 1e-04, 3e-03, 2e-02; 1 - cosine of a gradient 1e-05, 1e-03, 2e-02; losses "
            "1e-05, 1e-03, 1e-02; or, if that is more, %.0f times (bf16: %.0f) what rounding alone "
            "does to the judge\n",
-           GPU_ROUNDING[1], GPU_ROUNDING[2]);
+           gpu_rounding_factors[0], gpu_rounding_factors[2]);
     printf("whole nets forward and backward; judge: double precision\n");
     gpu_forward(g);
     gpu_untuned(true);

@@ -72,8 +72,8 @@ static double *factor_of(const struct ref_net *r, size_t count, const double *x)
     double *y = xcalloc(count, sizeof *y);
 
     memcpy(y, x, count * sizeof *y);
-    if (r->rounding == REF_TF32)
-        round_to(11, count, y);
+    if (r->rounding == REF_FP32 || r->rounding == REF_TF32)
+        round_to(r->rounding == REF_FP32 ? 20 : 11, count, y);
     return y;
 }
 

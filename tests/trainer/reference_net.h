@@ -17,11 +17,13 @@ struct ref_map ref_map_new(int n, int h, int w, int c); // zero; v is freed by t
 size_t ref_map_count(const struct ref_map *m);
 
 // What a device's types alone do to a net: the same formulas, with
+//   REF_FP32  what convolutions multiply rounded to 20 bits: about as far as sums of some thousand
+//             floats are off
 //   REF_TF32  what convolutions multiply rounded to 11 bits
 //   REF_BF16  weights and maps, and their gradients, rounded to 8 bits where a device stores them
 // Rounding flips signs in front of ReLUs, so it turns gradients further than it moves numbers: what
 // is to be asked of a device's gradients in these types is told by these.
-enum ref_rounding { REF_EXACT, REF_TF32, REF_BF16 };
+enum ref_rounding { REF_EXACT, REF_FP32, REF_TF32, REF_BF16 };
 
 // `count` numbers as a device of that type stores them: only REF_BF16 changes them.
 void ref_store(enum ref_rounding r, size_t count, double *x);
