@@ -95,6 +95,7 @@ int model_new(const struct model_options *options, struct model **ret_model) {
         err = model_average_new(m);
     if (!err)
         err = model_gather_new(m);
+    err = model_no_weights(m, err);
     if (err)
         goto fail;
     *ret_model = m;
@@ -182,41 +183,6 @@ int model_weights_changed(struct model *m) {
     return err ? err : model_average_push(m);
 }
 
-// What ran on an arena that moves cannot be repeated.
-static void drop_sections(struct model *m, void **arena) {
-    for (int i = 0; i < m->n_tapes && arena == &m->arena; i++) {
-        model_drop_part(m, &m->tapes[i]->generate);
-        model_drop_part(m, &m->tapes[i]->update_g);
-        model_drop_part(m, &m->tapes[i]->update_d);
-    }
-    for (int i = 0; i < TRANSLATIONS && arena == &m->translation_arena; i++)
-        model_drop_part(m, &m->translations[i].all);
-}
-
-int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes) {
-    size_t need = graph_arena_bytes(g), total;
-
-    if (need <= *bytes)
-        return ERR_OK;
-    total = model_memory_bytes(m) - *bytes + need;
-    if (m->options.memory_bytes && total > m->options.memory_bytes)
-        return err_set(ERR_LIMIT, "this batch needs %.0f MiB, the limit is %.0f MiB",
-                       (double)total / 1048576, (double)m->options.memory_bytes / 1048576);
-    drop_sections(m, arena);
-    m->device->backend->memory_free(m->device, *arena);
-    *arena = NULL;
-    *bytes = 0;
-    int err = m->device->backend->memory_new(m->device, need, arena);
-    if (err == ERR_LIMIT)
-        return err_set(err,
-                       "this batch needs %.0f MiB: %s; smaller pictures (loader.crop_size), a "
-                       "smaller loader.batch_size or fewer features (trainer.ngf) need less",
-                       (double)total / 1048576, err_text());
-    if (!err)
-        *bytes = need;
-    return err;
-}
-
 static struct tape *tape_find(const struct model *m, const struct tape_shape *s) {
     for (int i = 0; i < m->n_tapes; i++)
         if (memcmp(&m->tapes[i]->shape, s, sizeof *s) == 0)
@@ -251,6 +217,13 @@ static int new_losses(struct model *m, struct tape *t) {
     return ERR_OK;
 }
 
+static int arena_for(struct model *m, const struct tape *t) {
+    const struct tape_shape *s = &t->shape;
+    struct model_batch batch = {"a step", s->n, MAX(s->h[0], s->h[1]), MAX(s->w[0], s->w[1])};
+
+    return model_arena_grow(m, &batch, t->graph, &m->arena, &m->arena_bytes);
+}
+
 static int tape_new(struct model *m, const struct tape_shape *s, struct tape **ret_tape) {
     struct tape *t = xcalloc(1, sizeof *t);
     int err;
@@ -266,7 +239,7 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     if (err)
         goto fail;
     graph_place(t->graph, false);
-    err = model_arena_grow(m, t->graph, &m->arena, &m->arena_bytes);
+    err = arena_for(m, t);
     if (!err) // its convolutions may have brought new packings
         err = optimizer_refresh(&m->optimizer_g);
     if (!err)
@@ -288,10 +261,10 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b) {
 
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
-    if (!t) {
-        err = tape_new(m, &s, &t);
-        if (err)
-            return err;
+    err = t ? arena_for(m, t) : tape_new(m, &s, &t); // a larger shape may have lost the arena
+    if (err)
+        return err;
+    if (tape_find(m, &s) != t) {
         tape_evict(m);
         m->tapes[m->n_tapes++] = t;
     }

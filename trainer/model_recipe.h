@@ -121,10 +121,18 @@ struct model {
 
 extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_cut_idt;
 
+// model_memory.c. What an arena is for.
+struct model_batch {
+    const char *what; // "a step"
+    int n, h, w;
+};
 // Makes *arena at least as large as the graph needs, unless the model would then pass
-// options.memory_bytes or there is no more (ERR_LIMIT). What it held is lost if it moves; sections
-// that ran on it are dropped.
-int model_arena_grow(struct model *m, const struct graph *g, void **arena, size_t *bytes);
+// options.memory_bytes or there is no more: ERR_LIMIT, with what would fit; there is no arena then.
+// What it held is lost if it moves; sections that ran on it are dropped.
+int model_arena_grow(struct model *m, const struct model_batch *b, const struct graph *g,
+                     void **arena, size_t *bytes);
+// Adds to ERR_LIMIT of what is not an arena what that needs; returns err.
+int model_no_weights(const struct model *m, int err);
 
 // Runs a part of a tape of its own, with Adam and what follows from it if `optimizer` is not NULL.
 struct model_run {

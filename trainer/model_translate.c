@@ -34,6 +34,13 @@ void model_translation_fini(struct model *m, struct translation *t) {
     memset(t, 0, sizeof *t);
 }
 
+static int arena_for(struct model *m, const struct translation *t) {
+    struct model_batch batch = {"a translation", t->n, t->h, t->w};
+
+    return model_arena_grow(m, &batch, t->graph, &m->translation_arena,
+                            &m->translation_arena_bytes);
+}
+
 static int build(struct model *m, struct translation *t) {
     const struct net *net = model_generator(m, t->net);
     int c = t->net == 0 ? m->options.input_nc : m->options.output_nc;
@@ -48,7 +55,7 @@ static int build(struct model *m, struct translation *t) {
     graph_keep(t->graph, t->y);
     graph_place(t->graph, false);
     t->all.end = graph_n_ops(t->graph);
-    err = model_arena_grow(m, t->graph, &m->translation_arena, &m->translation_arena_bytes);
+    err = arena_for(m, t);
     if (err)
         return err;
     if (m->device->apart) {
@@ -116,7 +123,9 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
             return err;
     }
     t->used = ++m->clock;
-    err = model_generator_refresh(m);
+    err = arena_for(m, t); // a larger one may have lost it
+    if (!err)
+        err = model_generator_refresh(m);
     if (!err)
         err = graph_write(t->graph, m->translation_arena, t->x, PICTURE_FLOATS, x);
     struct model_run run = {.graph = t->graph, .arena = m->translation_arena};

@@ -32,7 +32,7 @@ int training_new(struct wait *wait, struct training **ret_training) {
                            .kernels = xstrdup("")};
     const struct config_top *top = &t->config->top;
     t->title = top->note[0] ? xasprintf("%s (%s)", top->name, top->note) : xstrdup(top->name);
-    int err = training_begin(t, wait->proc->config);
+    int err = training_device_error(t, training_begin(t, wait->proc->config));
     if (err) {
         training_free(t);
         return err;
@@ -347,7 +347,7 @@ int training_run(struct training *t) {
         training_plan(t);
     }
     if (!is_finished(t))
-        err = train(t);
+        err = training_device_error(t, train(t));
     if (!err && is_finished(t)) {
         points_event(t->points, "info", "finished", t->state.step, "%llu steps, %llu pictures",
                      (unsigned long long)t->state.step, (unsigned long long)t->state.images);

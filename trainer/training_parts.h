@@ -3,6 +3,7 @@
 //   training.c        the loop and its steps
 //   training_begin.c  the checkpoint or fresh weights that it begins with
 //   training_data.c   the data that it begins with, when a loader has come
+//   training_device.c what it ends with when the device does
 //   training_due.c    when an update, a checkpoint, a picture is due
 //   training_judge.c  scores and pictures
 //   training_save.c   checkpoints
@@ -73,6 +74,12 @@ int training_begin(struct training *t, struct config *config);
 void training_plan(struct training *t);
 // Waits for a loader, takes the held-out pictures and the first batch, opens the pool.
 int training_begin_data(struct training *t);
+
+// ---- training_device.c ----
+
+// What a failure of the device, or of its memory, ends the trainer with, and to the monitor: text
+// and code tell what becomes of the run. Other errors are passed on.
+int training_device_error(const struct training *t, int err);
 
 // ---- training_due.c ----
 

@@ -169,10 +169,155 @@ static void the_context_may_be_lost_at_any_call(void **state) {
         fail_each(recipes[i], i ? 53 : 29, " stays");
 }
 
+// ---- no memory ----
+
+// The n-th allocation finds none.
+static void no_memory_at(const char *function, const char *model) {
+    struct model_options o = small_options(model);
+    int err = ERR_LIMIT, objects = objects_left(), n;
+
+    for (n = 1; err == ERR_LIMIT; n++) {
+        char text[60];
+        (void)snprintf(text, sizeof text, "idle\nfail %s %d 2", function, n);
+        machine(text);
+        err = train_small(&o);
+        if (err && err != ERR_LIMIT)
+            fail_msg("%s %d of %s: %s: %s", function, n, model, err_name(err), err_text());
+        if (!err && failed_call())
+            fail_msg("nobody noticed that %s %d of %s failed", function, n, model);
+        assert_int_equal(objects_left(), objects);
+    }
+    assert_true(n > 4);
+    machine(NULL);
+}
+
+static void every_allocation_may_find_no_memory(void **state) {
+    for (size_t i = 0; i < COUNT(recipes); i++) {
+        no_memory_at("cudaMalloc", recipes[i]);
+        no_memory_at("cudaHostAlloc", recipes[i]);
+        no_memory_at("cudaGraphInstantiate", recipes[i]);
+        no_memory_at("cudaGraphLaunch", recipes[i]);
+    }
+}
+
+static void small_gpu(double mib) {
+    char text[80];
+
+    (void)snprintf(text, sizeof text, "gpu 8.6 %.3f a small one\nidle", mib);
+    machine(text);
+}
+
+static int step_of(struct model *m, int n, int side) {
+    size_t bytes = (size_t)n * (size_t)side * (size_t)side * 3;
+    uint8_t *pictures = xcalloc(bytes, 1);
+    int err = model_shape(m, n, side, side, side, side);
+
+    for (int d = 0; d < 2 && !err; d++)
+        err = model_feed(m, (enum model_domain)d, pictures);
+    if (!err)
+        err = model_generate(m);
+    if (!err)
+        err = model_update_g(m, 2e-4);
+    if (!err)
+        err = model_update_d(m, 2e-4, NULL, NULL);
+    free(pictures);
+    return err ? err : model_wait(m);
+}
+
+// What steps on n pictures take on a GPU that has enough, in MiB.
+static double peak_of(const struct model_options *o, int n, int side) {
+    struct model *m = open_model(o);
+
+    assert_int_equal(step_of(m, n, side), ERR_OK);
+    double mib = (double)model_device_memory_peak(m) / 1048576;
+    model_free(m);
+    return mib;
+}
+
+static double number_behind(const char *text) {
+    const char *at = strstr(err_text(), text);
+
+    if (!at)
+        fail_msg("'%s' does not say '%s'", err_text(), text);
+    return strtod(at + strlen(text), NULL);
+}
+
+// The text names what is needed, and what it suggests does.
+static void a_batch_that_does_not_fit_is_told_with_one_that_does(void **state) {
+    struct model_options o = small_options("cycle_gan");
+
+    machine("idle");
+    double six = peak_of(&o, 6, 128), all = peak_of(&o, 6, 128);
+    assert_true(fabs(six - all) < 1e-9);
+    small_gpu(0.7 * six);
+    struct model *m = open_model(&o);
+    assert_int_equal(step_of(m, 6, 128), ERR_LIMIT);
+    double need = number_behind("needs ");
+    if (!(fabs(need - six) < 0.05 * six))
+        fail_msg("%g MiB are needed, not '%s'", six, err_text());
+    assert_non_null(strstr(err_text(), "GPU 0 (a small one)"));
+    assert_non_null(strstr(err_text(), "bf16"));
+    int n = (int)number_behind("loader.batch_size ");
+    double told = number_behind("needs about ");
+    assert_in_range(n, 3, 4);
+    assert_int_equal(step_of(m, n, 128), ERR_OK); // the same model goes on with it
+    assert_int_equal(step_of(m, n + 1, 128), ERR_LIMIT);
+    assert_int_equal(step_of(m, n, 128), ERR_OK);
+    assert_true((double)model_device_memory_peak(m) <= 0.7 * six * 1048576);
+    model_free(m);
+    machine("idle");
+    double took = peak_of(&o, n, 128);
+    if (!(fabs(told - took) < 0.07 * took))
+        fail_msg("batches of %d take %g MiB, not %g", n, took, told);
+    assert_int_equal(objects_left(), 0);
+    machine(NULL);
+}
+
+static void a_picture_that_does_not_fit_is_told_with_a_size_that_does(void **state) {
+    struct model_options o = small_options("cycle_gan");
+
+    o.dtype = "bf16";
+    machine("idle");
+    small_gpu(0.5 * peak_of(&o, 1, 256));
+    struct model *m = open_model(&o);
+    assert_int_equal(step_of(m, 1, 256), ERR_LIMIT);
+    assert_null(strstr(err_text(), "bf16"));
+    int side = (int)number_behind("loader.crop_size ");
+    assert_in_range(side, 128, 224);
+    assert_int_equal(step_of(m, 1, side), ERR_OK);
+    model_free(m);
+    machine(NULL);
+}
+
+static void weights_that_do_not_fit_are_told(void **state) {
+    struct model_options o = small_options("cycle_gan");
+    struct model *m;
+
+    o.ngf = o.ndf = 16;
+    machine("idle");
+    m = open_model(&o);
+    size_t count = 0;
+    for (int i = 0; i < model_n_nets(m); i++)
+        for (int k = 0; k < model_net(m, i)->n_params; k++)
+            count += model_net(m, i)->params[k].count;
+    model_free(m);
+    small_gpu(2);
+    assert_int_equal(model_new(&o, &m), ERR_LIMIT);
+    double mib = (double)(4 * count * sizeof(float)) / 1048576;
+    assert_true(fabs(number_behind("moments need ") - mib) < 0.05 * mib + 0.5);
+    assert_non_null(strstr(err_text(), "GPU 0 (a small one)"));
+    assert_int_equal(objects_left(), 0);
+    machine(NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_call_may_fail),
         cmocka_unit_test(the_context_may_be_lost_at_any_call),
+        cmocka_unit_test(every_allocation_may_find_no_memory),
+        cmocka_unit_test(a_batch_that_does_not_fit_is_told_with_one_that_does),
+        cmocka_unit_test(a_picture_that_does_not_fit_is_told_with_a_size_that_does),
+        cmocka_unit_test(weights_that_do_not_fit_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
