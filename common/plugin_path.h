@@ -8,6 +8,10 @@
 // whether it is there or not. Fails with ERR_IO, or ERR_DEVICE if no plugin can have that name.
 int plugin_path(const char *name, char ret_path[PATH_MAX]);
 
+// File of a run's folder: why its device "auto" is the CPU. ctl writes it when it settles the run,
+// the trainer tells the monitor.
+#define DEVICE_WHY "cpu_because"
+
 // A program that lies beside the running one. ERR_IO.
 int plugin_sibling(const char *program, char ret_path[PATH_MAX]);
 

@@ -50,9 +50,10 @@ int run_prepare(struct config *c, const struct ctl_options *o, enum run_state *r
 
 // ---- ctl_device ----
 
-// Puts what device and dtype stand for on this machine into the settings; says on stderr why "auto"
-// is the CPU. ERR_DEVICE if the device does not work.
-int device_settle(struct config_trainer *t);
+// Puts what device and dtype stand for on this machine into the settings; says on stderr, and in a
+// file of the run's folder `dir` (plugin_path.h), why "auto" is the CPU. ERR_DEVICE if the device
+// does not work.
+int device_settle(struct config_trainer *t, const char *dir);
 
 // ---- ctl_disk ----
 

@@ -12,8 +12,11 @@
 
 #define TRY_US 120000000 // a driver that loads takes seconds
 
+#define CPU_PREFIX "device = \"auto\" is the CPU: "
+
 struct answer {
     char device[16], dtype[8];
+    char why[1024]; // of a CPU that "auto" stands for; else ""
 };
 
 static int take(void *context, const char *line) {
@@ -25,7 +28,11 @@ static int take(void *context, const char *line) {
 }
 
 static void complain(void *context, const char *line) {
+    struct answer *a = context;
+
     fprintf(stderr, "%s\n", line);
+    if (strncmp(line, CPU_PREFIX, strlen(CPU_PREFIX)) == 0)
+        (void)text_copy(a->why, sizeof a->why, line + strlen(CPU_PREFIX)); // may be cut
 }
 
 static int ask(const struct config_trainer *t, struct answer *ret) {
@@ -46,9 +53,18 @@ static int ask(const struct config_trainer *t, struct answer *ret) {
     return err == ERR_DATA ? err_set(ERR_DEVICE, "%s", err_text()) : err;
 }
 
-int device_settle(struct config_trainer *t) {
+// For the trainer, which tells the database.
+static int note_why(const struct answer *a, const char *dir) {
+    char *path = xasprintf("%s/" DEVICE_WHY, dir);
+    int err = *a->why ? fs_write_atomic(path, a->why, strlen(a->why)) : ERR_OK;
+
+    free(path);
+    return err;
+}
+
+int device_settle(struct config_trainer *t, const char *dir) {
     char plugin[PATH_MAX];
-    struct answer a = {"cpu", "fp32"};
+    struct answer a = {"cpu", "fp32", ""};
     bool open = strcmp(t->device, "auto") == 0;
 
     int err = plugin_path("cuda", plugin);
@@ -57,10 +73,10 @@ int device_settle(struct config_trainer *t) {
     if (strcmp(t->device, "cpu") != 0 && fs_exists(plugin))
         err = ask(t, &a);
     else if (open)
-        fprintf(stderr, "device = \"auto\" is the CPU, not CUDA: this build has no CUDA\n");
+        complain(&a, CPU_PREFIX "this build has no CUDA");
     if (err)
         return err;
     config_set_text(&t->device, a.device);
     config_set_text(&t->dtype, a.dtype);
-    return ERR_OK;
+    return note_why(&a, dir);
 }

@@ -96,12 +96,12 @@ static int cores(void) {
 }
 
 // What "auto" means is decided when a run starts and kept.
-static int settle(struct config *c, const struct config *saved) {
+static int settle(struct config *c, const struct config *saved, const char *dir) {
     struct config_trainer *t = &c->trainer;
     if (t->threads == 0)
         t->threads = saved ? saved->trainer.threads : cores();
     if (!saved)
-        return device_settle(t);
+        return device_settle(t, dir);
     if (strcmp(t->device, "auto") == 0)
         config_set_text(&t->device, saved->trainer.device);
     if (strcmp(t->dtype, "auto") == 0)
@@ -142,7 +142,7 @@ static int continue_run(struct config *c, const char *dir, enum run_state *ret_s
         err = config_load_effective(conf, &saved);
     if (err)
         goto out;
-    err = settle(c, saved);
+    err = settle(c, saved, dir);
     if (!err && saved)
         err = compare(saved, c, dir);
     if (err)
@@ -213,12 +213,12 @@ static int mark_fork(const char *dir, const char *name) {
 }
 
 // As the checkpoint's training was settled.
-static int settle_as(struct config *c, const char *checkpoint) {
+static int settle_as(struct config *c, const char *checkpoint, const char *dir) {
     char *path = xasprintf("%s/pipeline.conf", checkpoint);
     struct config *saved = NULL;
     int err = fs_exists(path) ? config_load_effective(path, &saved) : ERR_OK;
     if (!err)
-        err = settle(c, saved);
+        err = settle(c, saved, dir);
     config_free(saved);
     free(path);
     return err;
@@ -250,7 +250,7 @@ static int fork_run(struct config *c, const struct ctl_options *o, const char *s
     if (!err)
         err = mark_fork(dir, resolved);
     if (!err)
-        err = settle_as(c, from);
+        err = settle_as(c, from, dir);
 
 out:
     free(from);

@@ -7,6 +7,7 @@
 
 #include "backend.h"
 #include "err.h"
+#include "log.h"
 #include "util.h"
 
 static void set_text(char **field, const char *text) {
@@ -80,6 +81,8 @@ int setup_resolve(struct config *c, const struct state *state) {
     int err = setup_try_device(t->device, t->dtype, (int)t->gpu, &device);
     if (err)
         return err;
+    if (device.why[0])
+        log_line("device = \"auto\" is the CPU: %s", device.why);
     set_text(&t->device, device.name);
     set_text(&t->dtype, device.dtype);
     return ERR_OK;

@@ -148,6 +148,7 @@ static void tell_facts(struct training *t) {
     model_describe_device(t->model, device, sizeof device);
     points_param(t->points, "trainer.device.used", "%s", t->state.device);
     points_param(t->points, "trainer.device.name", "%s", device);
+    training_tell_why_cpu(t);
     points_param(t->points, "trainer.dtype.used", "%s", t->state.dtype);
     points_param(t->points, "trainer.threads.used", "%llu", (unsigned long long)t->state.threads);
     for (int i = 0; i < t->n_nets; i++) {

@@ -1,10 +1,18 @@
 // What the trainer ends with when its device does.
+#include <stdlib.h>
+
 #include "err.h"
+#include "fs.h"
+#include "log.h"
+#include "plugin_path.h"
 #include "training_parts.h"
 
-// After a loss the device of a process that was started again may not be back yet.
-static bool was_there(const struct training *t) {
-    return t->proc->self.incarnation > 1;
+#define WHY_BYTES_MAX 4096
+
+// The supervisor tells a trainer that it starts again: the device, which was there when it began,
+// may not be back yet.
+static bool was_there(void) {
+    return getenv("TRAINER_AGAIN") != NULL;
 }
 
 static int lost(const struct training *t) {
@@ -27,7 +35,7 @@ static int lost(const struct training *t) {
 static int missing(const struct training *t) {
     unsigned long long saved = t->saved_step;
 
-    if (was_there(t)) {
+    if (was_there()) {
         points_event(t->points, "error", "device_missing", t->state.step, "%s", err_text());
         return err_prefix(ERR_DEVICE_LOST, "the device that this run computes on is not back");
     }
@@ -38,6 +46,20 @@ static int missing(const struct training *t) {
                       "there), which is not to be had here; up --fork NEW with trainer.device = "
                       "\"cpu\" goes on without it",
                       t->state.device, saved);
+}
+
+void training_tell_why_cpu(const struct training *t) {
+    uint8_t *why;
+    size_t size;
+
+    if (!fs_exists(DEVICE_WHY) || fs_read(DEVICE_WHY, WHY_BYTES_MAX, &why, &size))
+        return; // it was the settings' choice, or cannot be known any more
+    log_line("device = \"auto\" is the CPU: %s", (char *)why);
+    points_param(t->points, "trainer.device.why", "%s", (char *)why);
+    if (t->proc->self.incarnation <= 1 && !t->state.step)
+        points_event(t->points, "warn", "device_fallback", 0, "device = \"auto\" is the CPU: %s",
+                     (char *)why);
+    free(why);
 }
 
 int training_device_error(const struct training *t, int err) {

@@ -80,6 +80,8 @@ int training_begin_data(struct training *t);
 // What a failure of the device, or of its memory, ends the trainer with, and to the monitor: text
 // and code tell what becomes of the run. Other errors are passed on.
 int training_device_error(const struct training *t, int err);
+// To the log and the monitor: why device "auto" is the CPU, if it is.
+void training_tell_why_cpu(const struct training *t);
 
 // ---- training_due.c ----
 

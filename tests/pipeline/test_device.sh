@@ -130,4 +130,122 @@ ok "naming the file" says plans.txt
 small narrow
 ok "bf16 trains" up_exits 0 narrow --set trainer.dtype=bf16 --set trainer.max_steps=4
 ok "and says so in its checkpoint" grep -q '"dtype": "bf16"' "$WORK/runs/narrow/checkpoints/latest/state.json"
+
+# ---- a machine whose GPU cannot be used ----
+MACHINE=$WORK/machine
+export CUDA_HOST_MACHINE=$MACHINE
+
+machine() { # lines...
+    printf '%s\n' "$@" >"$MACHINE"
+}
+
+refused() { # WHY machine's lines...
+    local why=$1
+    shift
+    machine "$@"
+    rm -rf "$WORK/runs/refused"
+    up_exits 78 refused --set trainer.device=cuda && says "$why"
+}
+
+falls_back() { # NAME WHY: the log, the event, what was used
+    up_exits 0 "$1" --set trainer.max_steps=1 &&
+        [ "$(param "$1" trainer.device.used)" = cpu ] &&
+        grep -q "auto.*is the CPU: .*$2" "$WORK/runs/$1/log/trainer.log" &&
+        [ "$(events "$1" device_fallback)" = 1 ] &&
+        sql "select message from event join run using (run_id)
+             where name = '$1' and code = 'device_fallback'" | grep -q "$2"
+}
+
+small refused
+ok "no driver: cuda is refused" refused "no NVIDIA driver" "driver 0"
+ok "an old driver: cuda is refused" refused "knows CUDA 12.4, .* needs CUDA 13" \
+    "driver 12040" "gpu 9.0 16384 H"
+ok "no GPU: cuda is refused" refused "shows no GPU" "driver 13000"
+ok "an old GPU: cuda is refused" refused "capability 7.5" "gpu 7.5 8192 old one"
+machine "gpu 8.0 16384 first" "gpu 9.0 16384 second"
+ok "a number too high is refused" up_exits 78 refused --set trainer.device=cuda --set trainer.gpu=2
+ok "with how many there are" says "there are 2 GPUs"
+export CUDA_VISIBLE_DEVICES=
+ok "hidden GPUs: cuda is refused" up_exits 78 refused --set trainer.device=cuda
+ok "naming the variable" says CUDA_VISIBLE_DEVICES
+small hidden
+ok "hidden GPUs: auto is the CPU" falls_back hidden CUDA_VISIBLE_DEVICES
+export CUDA_VISIBLE_DEVICES=1,0
+small turned
+ok "turned around: the first is the second" up_exits 0 turned --set trainer.max_steps=1
+is_on() { # RUN GPU
+    param "$1" trainer.device.name | grep -q "$2"
+}
+ok "the monitor knows which it was" is_on turned second
+unset CUDA_VISIBLE_DEVICES
+small driverless
+machine "driver 0"
+ok "no driver: auto is the CPU" falls_back driverless "no NVIDIA driver"
+ok "a run that was settled on a GPU is refused without" up_exits 78 turned --set trainer.max_steps=2
+ok "saying what it needs and what else there is" says "computes on device .*--fork"
+mv "$BUILD/lib/device_cuda.so" "$WORK/plugin"
+small unbuilt
+ok "no plugin: auto is the CPU" falls_back unbuilt "has no CUDA"
+ok "no plugin: cuda is refused" up_exits 78 refused --set trainer.device=cuda
+echo 'not a library' >"$BUILD/lib/device_cuda.so"
+small broken
+ok "a plugin that is none: auto is the CPU" falls_back broken "cannot be loaded"
+mv "$WORK/plugin" "$BUILD/lib/device_cuda.so"
+
+# ---- a GPU without memory ----
+small large
+machine "gpu 8.6 8 small one"
+ok "a batch that does not fit ends the run for good" up_exits 78 large --set loader.batch_size=4
+tells_need() {
+    grep -q "needs .* MiB.*GPU 0 (small one).*loader.batch_size" "$WORK/out" || ! cat "$WORK/out"
+}
+ok "with what it needs and what would fit" tells_need
+
+# ---- a GPU that is lost ----
+lost() { # NAME CALL AT: in the middle of its run; it is back at once
+    machine "fail $2 $3 719 stays" "then $WORK/machine.after"
+    printf 'gpu 9.0 16384 back again\n' >"$WORK/machine.after"
+    small "$1"
+    up_exits 0 "$1" && [ ! -e "$WORK/machine.after" ] && [ "$(events "$1" device_lost)" = 1 ] &&
+        [ "$(events "$1" restart)" = 1 ]
+}
+
+tells_loss() { # RUN
+    sql "select message from event join run using (run_id)
+         where name = '$1' and code = 'process_failed'" |
+        grep -q "failed at step [0-9]*.*the GPU failed at .*unspecified launch failure (cudaErrorLaunchFailure)"
+}
+
+same_rows_as_whole() { # RUN
+    diff <(replayable whole) <(replayable "$1")
+}
+
+ok "a GPU that is lost when a graph is launched" lost launched cudaGraphLaunch 20
+ok "says what it was" tells_loss launched
+ok "the run ends with the bits of the one that was not disturbed" same_bits whole launched 12
+ok "and its rows" same_rows_as_whole launched
+ok "a kernel that fails" lost kernel kernel 4000
+ok "ends with the same bits" same_bits whole kernel 12
+
+gone() { # lost for good
+    machine "fail cudaMemcpyAsync 60 719 stays" "then $WORK/machine.after"
+    printf 'driver 13000\n' >"$WORK/machine.after"
+    small gone "supervisor = { max_failures = 2 }"
+    up_exits 1 gone
+}
+
+whole_checkpoints() { # RUN: each digest holds
+    "$PYTHON" - "$WORK/runs/$1/checkpoints" <<'PY'
+import glob, hashlib, json, sys
+folders = glob.glob(sys.argv[1] + '/step_*')
+assert all(hashlib.sha256(open(f + '/' + n, 'rb').read()).hexdigest() == d
+           for f in folders for n, d in json.load(open(f + '/state.json'))['files'].items())
+PY
+}
+ok "one that does not come back ends the run after the usual tries" gone
+ok "saying so" says "the device that this run computes on is not back"
+ok "what it has saved is whole" whole_checkpoints gone
+machine "gpu 9.0 16384 back again"
+ok "and another up goes on" up_exits 0 gone
+ok "to the same bits" same_bits whole gone 12
 finish

@@ -35,7 +35,7 @@ static void describe(struct device *device, char *ret_text, size_t size) {
 static const char *visible(void) {
     const char *text = getenv("CUDA_VISIBLE_DEVICES");
 
-    return text ? text : "not set";
+    return !text ? "not set" : *text ? text : "empty";
 }
 
 // How many GPUs there are, or why there are none.
