@@ -58,6 +58,14 @@ CUDA_STAND_IN := trainer/cuda/cuda_conv_host.c
 # here. (Of backend.c it uses the program's own.)
 CUDA_SHARED := common/err.c common/fs.c common/rng.c common/util.c trainer/text.c
 
+# What program and plugin have to agree on: a plugin that another build has left is refused.
+INTERFACE := trainer/backend.h common/err.h common/err.def
+$(BUILD)/device_interface.h: $(INTERFACE)
+	@mkdir -p $(@D)
+	@echo "#define DEVICE_INTERFACE \"$$(cat $(INTERFACE) | sha256sum | cut -c1-16)\"" >$@
+$(BUILD)/trainer/plugin.o $(BUILD)/gpu/trainer/plugin.o $(BUILD)/cuda/trainer/cuda/backend_cuda.o \
+    $(BUILD)/cuda_host/trainer/cuda/backend_cuda.o: $(BUILD)/device_interface.h
+
 # ---- the plugin ----
 
 CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/cuda/%.o,$(CUDA_KERNELS)) \

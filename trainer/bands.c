@@ -64,7 +64,6 @@ static void init_levels(struct bands *b, const struct translator *t, int h, int 
     const struct net *net = translator_net(t);
     int stack[STACK], depth = 0;
 
-    b->device = translator_device(t);
     b->n_levels = net_n_layers(net);
     b->levels = xcalloc((size_t)b->n_levels, sizeof *b->levels);
     for (int i = 0; i < b->n_levels; i++) {
@@ -278,14 +277,12 @@ static size_t pass_bytes(const struct work *k, size_t bytes) {
     return most;
 }
 
-static int check_device(const struct bands_options *o) {
-    if (translator_device(o->translator)->apart)
-        return err_set(ERR_CONFIG, "in bands a picture is translated on the CPU: --device cpu");
-    return ERR_OK;
-}
-
-static void begin(const struct bands_options *o, int w, int h, struct work *ret) {
+// Bands are the CPU's, wherever whole pictures go.
+static int begin(const struct bands_options *o, int w, int h, struct work *ret) {
     *ret = (struct work){.options = o};
+    int err = translator_host(o->translator, &ret->bands.device);
+    if (err)
+        return err;
     init_levels(&ret->bands, o->translator, translator_padded(o->translator, h),
                 translator_padded(o->translator, w));
     for (int i = 0; i < ret->bands.n_levels; i++)
@@ -293,15 +290,15 @@ static void begin(const struct bands_options *o, int w, int h, struct work *ret)
             ret->all += pass_cost(&ret->bands, i);
     size_t passes = pass_bytes(ret, MIN(BUFFERS, o->memory / 4));
     ret->memory = o->memory > passes ? o->memory - passes : 0;
+    return ERR_OK;
 }
 
 int bands_need(const struct bands_options *o, int w, int h, struct bands_need *ret) {
     struct work k;
-    int err = check_device(o);
+    int err = begin(o, w, h, &k);
 
     if (err)
         return err;
-    begin(o, w, h, &k);
     struct bands_need need = {.least = pass_bytes(&k, 0)};
     err = run_passes(&k);
     need.scratch = k.disk_most;
@@ -338,9 +335,10 @@ int bands_translate(const struct bands_options *o, const struct image *im,
     struct image out;
     int err = check_need(o, im);
 
+    if (!err)
+        err = begin(o, im->w, im->h, &k);
     if (err)
         return err;
-    begin(o, im->w, im->h, &k);
     image_init(&out, im->w, im->h, translator_channels_out(o->translator));
     k.bands.picture = im;
     k.folder = o->scratch;

@@ -6,7 +6,8 @@
 // layer reads it. Bands read the neighbouring rows that they need, borders are reflected at the
 // picture's edges alone: what comes out is the picture that the whole net gives, to rounding, and
 // no band can be seen. The work is linear in the picture; maps at the picture's full size are
-// not kept but made twice (some 4 % more arithmetic).
+// not kept but made twice (some 4 % more arithmetic). All of it is the CPU's work, also where the
+// translator has another device.
 #ifndef BANDS_H
 #define BANDS_H
 
@@ -31,11 +32,11 @@ struct bands_need {
     uint64_t scratch; // bytes of scratch files with options->memory
 };
 
-// What a picture of w x h will take. ERR_CONFIG: on a device whose memory is not the host's.
+// What a picture of w x h will take. ERR_DEVICE.
 int bands_need(const struct bands_options *options, int w, int h, struct bands_need *ret);
 
 // ret = G(im). ERR_LIMIT: memory is below `least`; ERR_SPACE: the disk has less than `scratch`
-// (both before anything is done); ERR_CONFIG, ERR_IO, ERR_DEVICE.
+// (both before anything is done); ERR_IO, ERR_DEVICE.
 int bands_translate(const struct bands_options *options, const struct image *im,
                     struct image *ret_image);
 

@@ -7,6 +7,7 @@
 #include "checkpoint.h"
 #include "err.h"
 #include "fs.h"
+#include "log.h"
 #include "recognise.h"
 #include "setup.h"
 #include "sources.h"
@@ -25,8 +26,12 @@ static int check_channels(const struct net_options *o) {
 
 static int make(const struct net_options *net, const struct config_trainer *c,
                 struct translator **ret) {
-    struct translator_options options = {
-        .net = *net, .device = c->device, .winograd = c->winograd, .threads = (int)c->threads};
+    struct translator_options options = {.net = *net,
+                                         .device = c->device,
+                                         .dtype = c->dtype,
+                                         .gpu = (int)c->gpu,
+                                         .winograd = c->winograd,
+                                         .threads = (int)c->threads};
     int err = check_channels(net);
 
     return err ? err : translator_new(&options, ret);
@@ -77,12 +82,29 @@ static int choose_net(const struct origin_request *r, const struct config *c,
     return ERR_OK;
 }
 
+// The device of the settings computes in their dtype, if it is here; any other in its own.
+static void choose_device(const struct origin_request *r, struct config_trainer *c) {
+    struct setup_device found;
+
+    if (r->gpu >= 0)
+        c->gpu = r->gpu;
+    if (r->dtype || (r->device && strcmp(r->device, c->device) != 0))
+        config_set_text(&c->dtype, r->dtype ? r->dtype : "auto");
+    if (r->device)
+        config_set_text(&c->device, r->device);
+    else if (strcmp(c->device, "cuda") == 0 &&
+             setup_try_device(c->device, c->dtype, (int)c->gpu, &found) == ERR_DEVICE) {
+        log_line("the run's device is not here: %s; the CPU is used", err_text());
+        config_set_text(&c->device, "cpu");
+        config_set_text(&c->dtype, r->dtype ? r->dtype : "auto");
+    }
+}
+
 static int resolve(const struct origin_request *r, struct config *c) {
     const struct state none = {0};
 
     c->trainer.threads = r->threads;
-    if (r->device)
-        config_set_text(&c->trainer.device, r->device);
+    choose_device(r, &c->trainer);
     return setup_resolve(c, &none);
 }
 
@@ -148,9 +170,17 @@ static int open_recognised(const struct origin_request *r, struct weights *w, st
     if (err)
         return err;
     struct net_options net = recognised_options(&found);
+    struct setup_device device;
+    const char *dtype = r->dtype ? r->dtype : "auto";
+    int gpu = r->gpu < 0 ? 0 : r->gpu;
+    err = setup_try_device(r->device ? r->device : "auto", dtype, gpu, &device);
+    if (err)
+        return err;
     struct translator_options options = {
         .net = net,
-        .device = setup_device(r->device ? r->device : "auto"),
+        .device = device.name,
+        .dtype = device.dtype,
+        .gpu = gpu,
         .winograd = "auto",
         .threads = r->threads ? r->threads : setup_threads(),
     };

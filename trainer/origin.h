@@ -14,7 +14,9 @@ struct origin_request {
     const char *run, *checkpoint, *weights;
     const char *step;      // of a run; NULL: the latest
     const char *direction; // "AtoB", "BtoA"; NULL: the direction that was learnt first
-    const char *device;    // NULL: as the settings say
+    const char *device;    // NULL: as the settings say, but the CPU if their GPU is not here
+    const char *dtype;     // NULL: as the settings say
+    int gpu;               // -1: as the settings say
     int threads;           // 0: one per core
     bool raw;              // the weights as trained, where there is an average of them
 };

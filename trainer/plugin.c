@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <string.h>
 
+#include "device_interface.h"
 #include "err.h"
 #include "fs.h"
 #include "plugin_path.h"
@@ -29,6 +30,18 @@ static int refused(const char *name, const char *why) {
                    name, why);
 }
 
+// A plugin that a build with another backend.h has left would be called wrongly.
+static int check_interface(void *library, const char *name, const char *path) {
+    const char *interface = dlsym(library, "device_plugin_interface");
+
+    if (interface && strcmp(interface, DEVICE_INTERFACE) == 0)
+        return ERR_OK;
+    return err_set(ERR_DEVICE,
+                   "device = \"%s\": '%s' is of another build than this program: make builds it "
+                   "anew" INSTEAD,
+                   name, path);
+}
+
 int plugin_open(const struct device_options *options, struct device **ret_device) {
     int (*open)(const struct device_options *, struct device **);
     char path[PATH_MAX];
@@ -42,6 +55,9 @@ int plugin_open(const struct device_options *options, struct device **ret_device
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library)
         return refused(options->name, dlerror());
+    err = check_interface(library, options->name, path);
+    if (err)
+        return err;
     *(void **)&open = dlsym(library, "device_plugin_open"); // as POSIX wants it written
     if (!open)
         return refused(options->name, dlerror());

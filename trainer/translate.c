@@ -47,12 +47,19 @@ static const char help[] =
     "  --force           replace outputs that are there\n"
     "  --memory SIZE     what all of it may take, like \"1 GiB\": a picture that needs more is "
     "done\n"
-    "                    in bands of rows, without a seam; default: translate.memory of the run\n"
+    "                    in bands of rows, without a seam; default: translate.memory of the run.\n"
+    "                    With a GPU it bounds the GPU's memory and the host's, each; bands are "
+    "the\n"
+    "                    CPU's work\n"
     "  --scratch DIR     for files that bands need where that does not suffice; default: OUT\n"
     "  --batch N         pictures of one size at a time; default 1\n"
     "  --threads T       of the network; default: one per core\n"
     "  --jobs N          threads that read and write pictures beside it; default 2\n"
-    "  --device D        cpu or cuda; default: as the run's settings say\n"
+    "  --device D        cpu, cuda or auto (cuda where it works); default: as the run's settings "
+    "say,\n"
+    "                    the CPU where their GPU is not; of a file auto\n"
+    "  --gpu N           which of the GPUs that CUDA_VISIBLE_DEVICES leaves, from 0\n"
+    "  --dtype T         of cuda: bf16, tf32 or fp32; default: as the settings say, or tf32\n"
     "  --max-megapixels N  larger pictures are left out; default 64\n"
     "  --quiet           only failures and the sum\n"
     "  --help, --version\n"
@@ -67,7 +74,8 @@ static const char help[] =
     "\n"
     "Exit codes: 0 all are translated, or were; 1 some could not be, each was named with the\n"
     "reason; 2 wrong use, also outputs that exist without --resume or --force: nothing was done;\n"
-    "78 the weights, the settings, the device or the disk cannot work.\n";
+    "69 the GPU failed in the middle of the work; 78 the weights, the settings, the device or the\n"
+    "disk cannot work.\n";
 
 struct request {
     struct origin_request origin;
@@ -97,6 +105,29 @@ static int read_choice(const char *name, const char *text, const char *a, const 
     return ERR_OK;
 }
 
+static int read_one_of_three(const char *name, const char *text, const char *const choices[3],
+                             const char **ret) {
+    for (int i = 0; i < 3; i++)
+        if (strcmp(text, choices[i]) == 0) {
+            *ret = text;
+            return ERR_OK;
+        }
+    return err_set(ERR_USAGE, "--%s is %s, %s or %s, not '%s'", name, choices[0], choices[1],
+                   choices[2], text);
+}
+
+static int read_gpu(const char *text, int *ret) {
+    int n = 0;
+    if (strcmp(text, "0") == 0) {
+        *ret = 0;
+        return ERR_OK;
+    }
+    if (read_number("gpu", text, 1023, &n))
+        return err_set(ERR_USAGE, "--gpu: '%s' is not a number from 0 to 1023", text);
+    *ret = n;
+    return ERR_OK;
+}
+
 static int read_existing(enum listing_existing existing, struct request *r) {
     if (r->listing.existing != LISTING_REFUSE && r->listing.existing != existing)
         return err_set(ERR_USAGE, "--force or --resume, not both");
@@ -120,6 +151,8 @@ enum flag {
     THREADS,
     JOBS,
     DEVICE,
+    GPU,
+    DTYPE,
     MEGAPIXELS,
     QUIET,
     RAW,
@@ -146,6 +179,8 @@ static const struct option flags[] = {
     {"threads", 1, NULL, THREADS},
     {"jobs", 1, NULL, JOBS},
     {"device", 1, NULL, DEVICE},
+    {"gpu", 1, NULL, GPU},
+    {"dtype", 1, NULL, DTYPE},
     {"max-megapixels", 1, NULL, MEGAPIXELS},
     {"quiet", 0, NULL, QUIET},
     {"help", 0, NULL, HELP},
@@ -154,6 +189,9 @@ static const struct option flags[] = {
 };
 
 static int read_flag(int flag, const char *value, struct request *r) {
+    static const char *const devices[] = {"cpu", "cuda", "auto"};
+    static const char *const dtypes[] = {"bf16", "tf32", "fp32"};
+
     switch (flag) {
     case RUN:
         r->origin.run = value;
@@ -198,7 +236,11 @@ static int read_flag(int flag, const char *value, struct request *r) {
     case JOBS:
         return read_number("jobs", value, 64, &r->jobs);
     case DEVICE:
-        return read_choice("device", value, "cpu", "cuda", &r->origin.device);
+        return read_one_of_three("device", value, devices, &r->origin.device);
+    case GPU:
+        return read_gpu(value, &r->origin.gpu);
+    case DTYPE:
+        return read_one_of_three("dtype", value, dtypes, &r->origin.dtype);
     case MEGAPIXELS:
         return read_number("max-megapixels", value, 1 << 20, &r->megapixels);
     case QUIET:
@@ -216,7 +258,7 @@ static int read_flag(int flag, const char *value, struct request *r) {
 }
 
 static int read_arguments(int argc, char **argv, struct request *ret) {
-    struct request r = {.memory = -1, .batch = 1, .jobs = 2, .megapixels = 64};
+    struct request r = {.origin.gpu = -1, .memory = -1, .batch = 1, .jobs = 2, .megapixels = 64};
     int flag, err = ERR_OK;
     while (!err && (flag = getopt_long(argc, argv, "r", flags, NULL)) != -1)
         err = read_flag(flag, optarg, &r);

@@ -68,10 +68,56 @@ static int translate_whole(struct translator *t, const struct group *g) {
     return err;
 }
 
-static int translate_unbounded(struct translator *t, const struct group *g) {
-    size_t need;
-    int err = check_memory(g, translator_least_bytes(t, g->n, g->h, g->w));
+static int translate_group(const struct translation_options *o, struct group *g);
 
+// One by one, what is too much together.
+static int translate_singly(const struct translation_options *o, struct group *g) {
+    int err = ERR_OK;
+
+    for (int i = 0; i < g->n && !err; i++) {
+        struct group one = {.n = 1, .h = g->h, .w = g->w, .jobs = {g->jobs[i]}};
+        err = translate_group(o, &one);
+    }
+    return err;
+}
+
+static void say_singly(const struct translation_options *o, const struct group *g,
+                       const char *why) {
+    char *text = xasprintf("%d pictures of %dx%d at a time do not fit (%s): one by one", g->n, g->w,
+                           g->h, why);
+
+    tally_say(o->tally, text);
+    free(text);
+}
+
+// A device apart says itself what it has not.
+static int translate_apart(const struct translation_options *o, struct group *g) {
+    const struct conveyor_job *j = g->jobs[0];
+    int err = check_memory(g, translator_staging_bytes(o->translator, g->n, g->h, g->w));
+    char text[16], why[512];
+
+    if (!err)
+        err = translate_whole(o->translator, g);
+    if (err != ERR_LIMIT)
+        return err;
+    (void)text_copy(why, sizeof why, err_text()); // may be cut
+    if (g->n > 1) {
+        say_singly(o, g, why);
+        return translate_singly(o, g);
+    }
+    return err_set(ERR_LIMIT,
+                   "'%s' of %dx%d: %s; --memory \"%s\" does it in bands, on the CPU, and --dtype "
+                   "bf16 needs half",
+                   j->item->in, j->in.w, j->in.h, why, memory_text(memory_available() / 2, text));
+}
+
+static int translate_unbounded(const struct translation_options *o, struct group *g) {
+    struct translator *t = o->translator;
+    size_t need;
+
+    if (translator_device(t)->apart)
+        return translate_apart(o, g);
+    int err = check_memory(g, translator_least_bytes(t, g->n, g->h, g->w));
     if (!err)
         err = translator_bytes(t, g->n, g->h, g->w, &need);
     if (!err)
@@ -90,14 +136,18 @@ static size_t without(size_t bytes, size_t taken) {
     return bytes > taken ? bytes - taken : 0;
 }
 
-// Whether the group may go whole. Tapes are built only where they may.
+// Whether the group may go whole. Tapes are built only where they may. On a device apart the bound
+// holds for its memory and for the host's, each.
 static int fits(const struct translation_options *o, const struct group *g, bool *ret) {
     struct translator *t = o->translator;
-    size_t room = without(o->memory, taken(o, g->jobs[0])), need;
+    bool apart = translator_device(t)->apart;
+    size_t host = without(o->memory, taken(o, g->jobs[0])), need;
+    size_t room = apart ? o->memory : host;
     int err;
 
     *ret = false;
-    if (translator_least_bytes(t, g->n, g->h, g->w) > room)
+    if (translator_staging_bytes(t, g->n, g->h, g->w) > host ||
+        translator_least_bytes(t, g->n, g->h, g->w) > room)
         return ERR_OK;
     err = translator_bytes(t, g->n, g->h, g->w, &need);
     if (!err)
@@ -151,27 +201,14 @@ static int translate_in_bands(const struct translation_options *o, struct convey
     return err ? err_prefix(err, "'%s'", j->item->in) : ERR_OK;
 }
 
-static int translate_bounded(const struct translation_options *o, struct group *g);
-
-// One by one, what is too much together.
-static int translate_singly(const struct translation_options *o, struct group *g) {
-    int err = ERR_OK;
-
-    for (int i = 0; i < g->n && !err; i++) {
-        struct group one = {.n = 1, .h = g->h, .w = g->w, .jobs = {g->jobs[i]}};
-        err = translate_bounded(o, &one);
-    }
-    return err;
-}
-
 static int translate_bounded(const struct translation_options *o, struct group *g) {
     bool whole;
     int err = fits(o, g, &whole);
 
-    if (err)
+    if (!err && whole)
+        err = translate_whole(o->translator, g);
+    if (err != ERR_LIMIT && (err || whole)) // a device apart may have less than the bound
         return err;
-    if (whole)
-        return translate_whole(o->translator, g);
     return g->n > 1 ? translate_singly(o, g) : translate_in_bands(o, g->jobs[0]);
 }
 
@@ -186,10 +223,14 @@ static bool is_about_one_picture(int err) {
     return err == ERR_FORMAT || err == ERR_IO || err == ERR_SHAPE || err == ERR_LIMIT;
 }
 
+static int translate_group(const struct translation_options *o, struct group *g) {
+    return o->memory ? translate_bounded(o, g) : translate_unbounded(o, g);
+}
+
 static int flush(const struct translation_options *o, struct group *g) {
     if (!g->n)
         return ERR_OK;
-    int err = o->memory ? translate_bounded(o, g) : translate_unbounded(o->translator, g);
+    int err = translate_group(o, g);
     give_all(o, g, err);
     return err && !is_about_one_picture(err) ? err : ERR_OK;
 }

@@ -21,7 +21,9 @@ struct tape {
 
 struct translator {
     struct net_options options;
-    struct device *device;
+    struct device *device,
+        *host; // host: see translator_host; NULL: not opened, or the device itself
+    int threads;
     struct net *net;
     struct optimizer weights; // the buffer of the weights alone
     struct model_net params;
@@ -45,8 +47,11 @@ static int weights_init(struct translator *t) {
 }
 
 int translator_new(const struct translator_options *options, struct translator **ret) {
-    struct device_options device = {
-        .name = options->device, .threads = options->threads, .winograd = options->winograd};
+    struct device_options device = {.name = options->device,
+                                    .threads = options->threads,
+                                    .winograd = options->winograd,
+                                    .dtype = options->dtype,
+                                    .gpu = options->gpu};
     struct translator *t = xcalloc(1, sizeof *t);
     int err = generator_new(&options->net, &t->net);
 
@@ -59,6 +64,7 @@ int translator_new(const struct translator_options *options, struct translator *
         return err;
     }
     t->options = options->net;
+    t->threads = options->threads;
     t->params = (struct model_net){.name = "G",
                                    .n_params = net_n_params(t->net),
                                    .params = net_params(t->net),
@@ -90,6 +96,7 @@ void translator_free(struct translator *t) {
     }
     free(t->in);
     device_close(t->device);
+    device_close(t->host);
     free(t);
 }
 
@@ -109,6 +116,15 @@ const struct net *translator_net(const struct translator *t) {
 
 struct device *translator_device(const struct translator *t) {
     return t->device;
+}
+
+int translator_host(struct translator *t, struct device **ret_device) {
+    struct device_options cpu = {.name = "cpu", .threads = t->threads};
+    int err = t->device->apart && !t->host ? device_open(&cpu, &t->host) : ERR_OK;
+
+    if (!err)
+        *ret_device = t->device->apart ? t->host : t->device;
+    return err;
 }
 
 int translator_channels_in(const struct translator *t) {
@@ -233,7 +249,16 @@ size_t translator_least_bytes(const struct translator *t, int n, int h, int w) {
         h = l.blur ? (h + 1) / 2 : h;
         w = l.blur ? (w + 1) / 2 : w;
     }
-    return most * (size_t)n * sizeof(float);
+    return most * (size_t)n * t->device->element_bytes;
+}
+
+// A padded picture stays as large as it is.
+size_t translator_staging_bytes(const struct translator *t, int n, int h, int w) {
+    size_t pixels = (size_t)n * (size_t)h * (size_t)w;
+
+    return t->device->apart
+               ? pixels * (size_t)(t->options.in_nc + t->options.out_nc) * sizeof(float)
+               : 0;
 }
 
 int translator_shape(struct translator *t, int n, int h, int w) {

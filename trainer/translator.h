@@ -22,8 +22,9 @@ struct translator;
 struct translator_options {
     struct net_options net; // of a generator
     const char *device;     // "cpu" or "cuda"
-    const char *winograd;   // see device_options
-    int threads;
+    const char *winograd;   // see device_options, as the following
+    const char *dtype;
+    int gpu, threads;
 };
 
 // ERR_CONFIG (names the option), ERR_DEVICE.
@@ -38,6 +39,8 @@ int translator_ready(struct translator *t);
 
 const struct net *translator_net(const struct translator *t);
 struct device *translator_device(const struct translator *t);
+// The CPU, for work that the device cannot do: bands.h. Lent. ERR_DEVICE.
+int translator_host(struct translator *t, struct device **ret_device);
 int translator_channels_in(const struct translator *t);
 int translator_channels_out(const struct translator *t);
 
@@ -51,7 +54,11 @@ int translator_bytes(struct translator *t, int n, int h, int w, size_t *ret_byte
 // The same without building anything: no more than translator_bytes would say, mostly most of it.
 size_t translator_least_bytes(const struct translator *t, int n, int h, int w);
 
-// Selects the tape for n pictures of h x w. ERR_SHAPE, ERR_DEVICE, ERR_LIMIT.
+// Bytes of the host's memory that the pictures travel in; 0 where the device is not apart.
+size_t translator_staging_bytes(const struct translator *t, int n, int h, int w);
+
+// Selects the tape for n pictures of h x w. ERR_SHAPE, ERR_DEVICE, ERR_LIMIT (the device has not
+// the memory; smaller shapes may be selected then).
 int translator_shape(struct translator *t, int n, int h, int w);
 // [n,h,w,c] of the selected shape; valid until the next translator_shape.
 float *translator_input(struct translator *t);

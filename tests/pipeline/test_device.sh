@@ -190,6 +190,10 @@ ok "no plugin: cuda is refused" up_exits 78 refused --set trainer.device=cuda
 echo 'not a library' >"$BUILD/lib/device_cuda.so"
 small broken
 ok "a plugin that is none: auto is the CPU" falls_back broken "cannot be loaded"
+HASH=$(strings -n 16 "$WORK/plugin" | grep -m 1 -x '[0-9a-f]\{16\}')
+sed "s/$HASH/0123456789abcdef/" "$WORK/plugin" >"$BUILD/lib/device_cuda.so"
+small other
+ok "a plugin of another build: auto is the CPU" falls_back other "another build"
 mv "$WORK/plugin" "$BUILD/lib/device_cuda.so"
 
 # ---- a GPU without memory ----
@@ -248,4 +252,65 @@ ok "what it has saved is whole" whole_checkpoints gone
 machine "gpu 9.0 16384 back again"
 ok "and another up goes on" up_exits 0 gone
 ok "to the same bits" same_bits whole gone 12
+
+# ---- pictures through a generator on the GPU ----
+translate() { # OUT options...
+    local to=$1
+    shift
+    "./$BUILD/bin/translate" --quiet --checkpoint "$WORK/runs/whole/checkpoints/latest" "$@" \
+        "$WORK/pictures" "$WORK/$to" >"$WORK/out" 2>&1
+}
+
+translate_exits() { # CODE OUT options...
+    local want=$1 code
+    shift
+    translate "$@"
+    code=$?
+    [ "$code" = "$want" ] || cat "$WORK/out"
+    [ "$code" = "$want" ]
+}
+
+draw_pictures() {
+    "$PYTHON" - "$WORK/data/testA" "$WORK/pictures" <<'PY'
+import glob, os, sys
+from PIL import Image
+os.makedirs(sys.argv[2])
+sizes = [(32, 32), (32, 32), (32, 32), (50, 37), (64, 48), (17, 90)]
+for i, (path, size) in enumerate(zip(sorted(glob.glob(sys.argv[1] + '/*')), sizes)):
+    Image.open(path).convert('RGB').resize(size).save('%s/%d.png' % (sys.argv[2], i))
+PY
+}
+
+# near OUT OUT MEAN MOST: differences of levels, none of them 0 everywhere if MEAN is not
+near() {
+    "$PYTHON" - "$WORK/$1" "$WORK/$2" "$3" "$4" <<'PY'
+import os, sys
+from PIL import Image, ImageChops, ImageStat
+names = sorted(os.listdir(sys.argv[1]))
+assert len(names) == 6 and names == sorted(os.listdir(sys.argv[2]))
+for n in names:
+    a, b = (Image.open(f + '/' + n) for f in sys.argv[1:3])
+    assert a.size == b.size, n
+    d = ImageChops.difference(a, b)
+    mean, most = max(ImageStat.Stat(d).mean), max(m for _, m in d.getextrema())
+    assert mean <= float(sys.argv[3]) and most <= float(sys.argv[4]), (n, mean, most)
+PY
+}
+
+machine "gpu 9.0 16384 H"
+ok "pictures are drawn for it" draw_pictures
+ok "the CPU translates" translate_exits 0 on_cpu --device cpu
+ok "the GPU too" translate_exits 0 on_gpu --device cuda --dtype fp32
+ok "to the same pictures" near on_cpu on_gpu 0.02 1
+ok "several at a time" translate_exits 0 by_three --device cuda --dtype fp32 --batch 3
+ok "are the same" near on_gpu by_three 0 0
+ok "in the run's own dtype, tf32, without an option" translate_exits 0 usual
+ok "they are the same but for rounding" near on_cpu usual 0.02 1
+ok "in bf16" translate_exits 0 narrow --device auto --dtype bf16
+ok "they are near" near on_cpu narrow 2 16
+narrower() {
+    ! cmp -s "$WORK/narrow/0.png" "$WORK/usual/0.png"
+}
+ok "and not computed in float" narrower
+ok "what passes the bound goes in bands, on the CPU" translate_exits 0 bands --device cuda --memory "1 MiB"
 finish

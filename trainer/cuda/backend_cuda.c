@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device_interface.h"
 #include "err.h"
 #include "util.h"
 
@@ -174,6 +175,8 @@ static int refused(const struct cuda_device *d, int err) {
                    "GPU %d (%s) cannot be used: %s; set device = \"cpu\" or another gpu", d->gpu,
                    d->name, err_text());
 }
+
+const char device_plugin_interface[] = DEVICE_INTERFACE;
 
 int device_plugin_open(const struct device_options *o, struct device **ret_device) {
     struct cuda_device *d = xcalloc(1, sizeof *d);
