@@ -10,11 +10,6 @@
 #include "log.h"
 #include "util.h"
 
-static void set_text(char **field, const char *text) {
-    free(*field);
-    *field = xstrdup(text);
-}
-
 static int try_device(const char *name, const char *dtype, int gpu, struct setup_device *ret) {
     struct device_options options = {.name = name, .threads = 1, .dtype = dtype, .gpu = gpu};
     struct device *device;
@@ -59,8 +54,8 @@ static int resolve_from_state(struct config_trainer *t, const struct state *s) {
     if (t->threads && (uint64_t)t->threads != s->threads)
         return err_set(ERR_MISMATCH, "trainer.threads is %lld, the checkpoint was made with %llu",
                        (long long)t->threads, (unsigned long long)s->threads);
-    set_text(&t->device, s->device);
-    set_text(&t->dtype, s->dtype);
+    config_set_text(&t->device, s->device);
+    config_set_text(&t->dtype, s->dtype);
     t->threads = (int64_t)s->threads;
     return ERR_OK;
 }
@@ -83,8 +78,8 @@ int setup_resolve(struct config *c, const struct state *state) {
         return err;
     if (device.why[0])
         log_line("device = \"auto\" is the CPU: %s", device.why);
-    set_text(&t->device, device.name);
-    set_text(&t->dtype, device.dtype);
+    config_set_text(&t->device, device.name);
+    config_set_text(&t->dtype, device.dtype);
     return ERR_OK;
 }
 

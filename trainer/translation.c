@@ -105,10 +105,10 @@ static int translate_apart(const struct translation_options *o, struct group *g)
         say_singly(o, g, why);
         return translate_singly(o, g);
     }
-    return err_set(ERR_LIMIT,
-                   "'%s' of %dx%d: %s; --memory \"%s\" does it in bands, on the CPU, and --dtype "
-                   "bf16 needs half",
-                   j->item->in, j->in.w, j->in.h, why, memory_text(memory_available() / 2, text));
+    return err_set(
+        ERR_LIMIT, "'%s' of %dx%d: %s; --memory \"%s\" does it in bands, on the CPU%s", j->item->in,
+        j->in.w, j->in.h, why, memory_text(memory_available() / 2, text),
+        translator_device(o->translator)->element_bytes > 2 ? ", and --dtype bf16 needs half" : "");
 }
 
 static int translate_unbounded(const struct translation_options *o, struct group *g) {

@@ -312,5 +312,29 @@ narrower() {
     ! cmp -s "$WORK/narrow/0.png" "$WORK/usual/0.png"
 }
 ok "and not computed in float" narrower
-ok "what passes the bound goes in bands, on the CPU" translate_exits 0 bands --device cuda --memory "1 MiB"
+machine "gpu 8.6 0.8 small one"
+ok "without enough memory some are left out" translate_exits 1 left_out --device cuda --dtype fp32
+ok "saying which GPU and what does them" says "64x48: GPU 0 (small one).*--memory .*--dtype bf16"
+ok "bf16 does them" translate_exits 0 narrow_small --device cuda --dtype bf16
+ok "a bound lets them go in bands, on the CPU" \
+    translate_exits 0 bands --device cuda --dtype fp32 --memory "400 MiB"
+ok "to the same pictures" near on_cpu bands 0.02 1
+machine "gpu 8.6 0.6 small one"
+translate one_by_one --device cuda --dtype fp32 --batch 3
+ok "a batch that does not fit goes one by one" grep -q "3 pictures of 32x32 at a time do not fit" "$WORK/out"
+ok "and is done" [ -e "$WORK/one_by_one/2.png" ]
+machine "fail kernel 30 719"
+ok "a GPU that is lost ends it with 69" translate_exits 69 lost --device cuda
+ok "naming the error" says "the GPU failed at .*unspecified launch failure"
+machine "driver 0"
+ok "without a driver --device cuda ends with 78" translate_exits 78 driverless --device cuda
+ok "saying so" says "no NVIDIA driver"
+ok "--device auto is the CPU" translate_exits 0 by_auto --device auto
+ok "with its pictures" near on_cpu by_auto 0 0
+ok "so is no option, where the run's GPU is not" translate_exits 0 elsewhere
+ok "with a note" says "the run's device is not here: .*no NVIDIA driver.*the CPU is used"
+machine "gpu 9.0 16384 H"
+ok "another GPU than there is ends with 78" translate_exits 78 third --device cuda --gpu 3
+ok "saying how many there are" says "gpu = 3: there are 1 GPUs"
+ok "a dtype that is none is refused" translate_exits 2 fp8 --device cuda --dtype fp8
 finish
