@@ -12,7 +12,7 @@
 
 #define TRY_US 120000000 // a driver that loads takes seconds
 
-#define CPU_PREFIX "device = \"auto\" is the CPU: "
+#define CPU_PREFIX "device = \"auto\" is the CPU, not CUDA: " // as the trainer says it
 
 struct answer {
     char device[16], dtype[8];

@@ -310,6 +310,44 @@ static void weights_that_do_not_fit_are_told(void **state) {
     machine(NULL);
 }
 
+// Steps that would fail if they allocated anything.
+static void assert_allocates_nothing(struct model *m, int n, int side) {
+    static const char *const kinds[] = {"cudaMalloc", "cudaHostAlloc", "cudaMallocHost",
+                                        "cudaEventCreateWithFlags", "cudaStreamCreateWithFlags"};
+    size_t peak = model_device_memory_peak(m);
+
+    assert_int_equal(step_of(m, n, side), ERR_OK); // recorded
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        char text[60];
+        (void)snprintf(text, sizeof text, "idle\nfail %s 1 2", kinds[i]);
+        machine(text);
+        for (int k = 0; k < 2; k++)
+            if (step_of(m, n, side) != ERR_OK)
+                fail_msg("%s is called in a later step: %s", kinds[i], err_text());
+        assert_null(failed_call());
+    }
+    machine("idle");
+    assert_int_equal(model_device_memory_peak(m), peak);
+}
+
+static void nothing_is_allocated_after_the_first_step_of_a_shape(void **state) {
+    for (size_t i = 0; i < COUNT(recipes); i++) {
+        struct model_options o = small_options(recipes[i]);
+        machine("idle");
+        struct model *m = open_model(&o);
+        assert_int_equal(step_of(m, 2, 32), ERR_OK);
+        size_t first = model_device_memory_peak(m);
+        assert_allocates_nothing(m, 2, 32);
+        assert_int_equal(step_of(m, 3, 48), ERR_OK);
+        assert_true(model_device_memory_peak(m) > first);
+        assert_allocates_nothing(m, 3, 48);
+        assert_int_equal(step_of(m, 2, 32), ERR_OK); // back, recorded anew in the larger arena
+        assert_allocates_nothing(m, 2, 32);
+        model_free(m);
+    }
+    machine(NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_call_may_fail),
@@ -318,6 +356,7 @@ int main(void) {
         cmocka_unit_test(a_batch_that_does_not_fit_is_told_with_one_that_does),
         cmocka_unit_test(a_picture_that_does_not_fit_is_told_with_a_size_that_does),
         cmocka_unit_test(weights_that_do_not_fit_are_told),
+        cmocka_unit_test(nothing_is_allocated_after_the_first_step_of_a_shape),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

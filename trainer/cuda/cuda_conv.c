@@ -35,7 +35,7 @@ struct cuda_convs {
     cudaStream_t streams[DEVICE_LANES];
     char name[NAME_TEXT];
     struct cuda_plans *plans;
-    size_t n_engines, capacity;
+    size_t n_engines, capacity, tried_bytes; // tried_bytes: see cuda_convs_tried_bytes
     struct engine **engines;
 };
 
@@ -173,6 +173,10 @@ size_t cuda_convs_count(const struct cuda_convs *c) {
     return c->n_engines;
 }
 
+size_t cuda_convs_tried_bytes(const struct cuda_convs *c) {
+    return c->tried_bytes;
+}
+
 static struct engine *find(const struct cuda_convs *c, const struct cuda_site *site) {
     for (size_t i = 0; i < c->n_engines; i++)
         if (cuda_site_equal(&c->engines[i]->site, site))
@@ -241,23 +245,24 @@ static int choose(struct cuda_convs *c, const struct cuda_problem *p, bool tune,
     bool measured = tune && !c->untuned;
     int count = measured ? cuda_candidates(p, &c->targets[0], CANDIDATES, candidates)
                          : one_or_more(c, p, candidates);
-    int best = 0, err = ERR_OK;
-    float ms = 0;
+    struct cuda_tuned tuned = {0};
+    int err = ERR_OK;
 
     if (!count) {
         cuda_site_print(&p->site, text);
         return err_set(ERR_DEVICE, "cuDNN has no deterministic engine for %s on this GPU: %s", text,
                        cuda_engine_complaint());
     }
-    best = suggestion(count, candidates, p->site.math);
+    tuned.best = suggestion(count, candidates, p->site.math);
     if (measured)
-        err = cuda_tune(p, &c->targets[0], c->streams[0], count, candidates, &best, &ms);
+        err = cuda_tune(p, &c->targets[0], c->streams[0], count, candidates, &tuned);
+    c->tried_bytes = tuned.bytes;
     for (int i = 0; i < count; i++)
-        if (err || i != best)
+        if (err || i != tuned.best)
             cuda_built_fini(&candidates[i]);
     if (err)
         return err;
-    keep(c, &p->site, &candidates[best], ms, ret);
+    keep(c, &p->site, &candidates[tuned.best], tuned.ms, ret);
     return ERR_OK;
 }
 
@@ -285,7 +290,10 @@ static int engine_new(struct cuda_convs *c, const struct cuda_site *site, bool t
 int cuda_conv_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
                   struct cuda_conv **ret_conv) {
     struct engine *e = find(c, site);
-    int err = e ? ERR_OK : engine_new(c, site, tune, &e);
+    int err;
+
+    c->tried_bytes = 0;
+    err = e ? ERR_OK : engine_new(c, site, tune, &e);
 
     if (err)
         return err;
@@ -390,6 +398,6 @@ int cuda_conv_run(struct cuda_conv *c, int lane, const struct cuda_operands *ope
     if (status == CUDNN_STATUS_SUCCESS)
         return ERR_OK;
     cuda_site_print(&c->engine->site, text);
-    return err_set(ERR_DEVICE_LOST, "the GPU failed at the convolution %s: %s", text,
-                   cudnnGetErrorString(status));
+    return err_set(ERR_DEVICE_LOST, "the GPU failed at the convolution %s: %s, %s", text,
+                   cudnnGetErrorString(status), cudaGetErrorName(cudaGetLastError()));
 }

@@ -33,10 +33,13 @@ int cuda_convs_save(const struct cuda_convs *c, const char *path);
 // "cuDNN 9.19.0"
 void cuda_convs_version(const struct cuda_convs *c, char *ret_text, size_t size);
 size_t cuda_convs_count(const struct cuda_convs *c); // distinct sites
+// Bytes of memory that the last cuda_conv_new held while it tried engines; 0: it tried none.
+size_t cuda_convs_tried_bytes(const struct cuda_convs *c);
 
 // `tune`: it will run often: measure engines and keep the choice in the plan file. Otherwise an
 // engine that cuDNN suggests is taken, which is the same in every process too. Fails with
-// ERR_DEVICE (no engine; the text names the site), ERR_DEVICE_LOST.
+// ERR_DEVICE (no engine; the text names the site), ERR_LIMIT (no memory to measure in),
+// ERR_DEVICE_LOST.
 int cuda_conv_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
                   struct cuda_conv **ret_conv);
 void cuda_conv_free(struct cuda_conv *c);

@@ -10,6 +10,7 @@
 
 #include "cuda_error.h"
 #include "cuda_plans.h"
+#include "cuda_trial.h"
 #include "err.h"
 #include "fs.h"
 #include "util.h"
@@ -24,6 +25,7 @@ struct cuda_convs {
     int lanes;
     cudaStream_t streams[DEVICE_LANES];
     struct cuda_plans *plans;
+    size_t tried_bytes;
 };
 
 struct cuda_conv {
@@ -81,11 +83,30 @@ size_t cuda_convs_count(const struct cuda_convs *c) {
     return (size_t)cuda_plans_count(c->plans);
 }
 
+size_t cuda_convs_tried_bytes(const struct cuda_convs *c) {
+    return c->tried_bytes;
+}
+
+// There is nothing to choose, but the memory for it is taken as where there is.
+static int try_engines(struct cuda_convs *c, const struct cuda_site *site) {
+    struct cuda_trial trial = {0};
+    int err = cuda_trial_init(&trial, site, WORKSPACE);
+
+    c->tried_bytes = trial.bytes;
+    cuda_trial_fini(&trial);
+    return err;
+}
+
 int cuda_conv_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
                   struct cuda_conv **ret_conv) {
     struct cuda_plan plan = {.engine = 0};
+    bool is_new = tune && !cuda_plans_find(c->plans, site);
 
-    if (tune && !cuda_plans_find(c->plans, site))
+    c->tried_bytes = 0;
+    int err = is_new ? try_engines(c, site) : ERR_OK;
+    if (err)
+        return err;
+    if (is_new)
         cuda_plans_add(c->plans, site, &plan);
     *ret_conv = xcalloc(1, sizeof **ret_conv);
     **ret_conv = (struct cuda_conv){c, *site};

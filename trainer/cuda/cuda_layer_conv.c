@@ -29,6 +29,7 @@ int cuda_entry_conv_new(struct device_weights *w, const struct conv_shape *shape
     for (int pass = PASS_FORWARD; pass <= (backward ? PASS_FILTER : PASS_FORWARD); pass++) {
         struct cuda_site site = cuda_site_of(&stored, (enum cuda_pass)pass, d->math);
         int err = cuda_conv_new(d->convs, &site, backward, &c->passes[pass]);
+        d->peak_bytes = MAX(d->peak_bytes, d->bytes + cuda_convs_tried_bytes(d->convs));
         if (err) {
             cuda_entry_conv_free(c);
             return err;

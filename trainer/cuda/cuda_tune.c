@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cuda_error.h"
+#include "cuda_trial.h"
 #include "err.h"
 #include "rng.h"
 #include "util.h"
@@ -15,20 +16,15 @@
 #define HOPELESS 1.5f             // first repetitions that much slower end the trial
 #define WARM_US 10000             // of work before anything is measured
 #define PATTERN ((size_t)1 << 18) // bytes of random numbers, repeated over the tensors
-#define ALIGNMENT ((size_t)256)
 
 // The buffers of a trial, and a stream to try on.
 struct trial {
     const struct cuda_target *target;
     cudaStream_t stream;
-    void *memory;
+    struct cuda_trial room;
     cudnn_object pack;
     cudaEvent_t between[REPETITIONS + 1]; // repetitions
 };
-
-static size_t aligned(size_t bytes) {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
 
 // Numbers in [-1,1) of the element's type.
 static void *random_pattern(enum cuda_math math) {
@@ -47,7 +43,7 @@ static void *random_pattern(enum cuda_math math) {
 
 // On the trial's stream: what runs there later finds it.
 static cudaError_t fill_from(const struct trial *t, const char *pattern, size_t bytes) {
-    char *memory = t->memory;
+    char *memory = t->room.memory;
     size_t done = MIN(PATTERN, bytes), more;
     cudaError_t code = cudaMemcpyAsync(memory, pattern, done, cudaMemcpyHostToDevice, t->stream);
 
@@ -82,32 +78,15 @@ static int bind(struct trial *t, void *const operands[3], void *workspace) {
 }
 
 static int trial_init(struct trial *t, const struct cuda_problem *p, size_t workspace_bytes) {
-    size_t element = cuda_math_bytes(p->site.math), sizes[3], at = 0;
-    char *operands[3];
-    char text[CUDA_SITE_TEXT];
+    int err = cuda_trial_init(&t->room, &p->site, workspace_bytes);
 
-    cuda_site_sizes(&p->site, sizes);
-    for (int i = 0; i < 3; i++)
-        at += aligned(sizes[i] * element);
-    cudaError_t code = cudaMalloc(&t->memory, at + aligned(workspace_bytes + 1));
-    if (code == cudaErrorMemoryAllocation) {
-        (void)cudaGetLastError(); // it is told below
-        cuda_site_print(&p->site, text);
-        return err_set(ERR_DEVICE,
-                       "the GPU has no %zu MiB left to try engines for %s; reduce "
-                       "loader.batch_size, loader.crop_size or trainer.ngf",
-                       (at + workspace_bytes) >> 20, text);
-    }
-    CUDA(ERR_DEVICE, code);
-    int err = fill(t, p->site.math, at);
+    if (!err)
+        err = fill(t, p->site.math, t->room.operand_bytes);
     if (err)
         return err;
     for (int i = 0; i <= REPETITIONS; i++)
         CUDA(ERR_DEVICE, cudaEventCreate(&t->between[i]));
-    operands[0] = t->memory;
-    operands[1] = operands[0] + aligned(sizes[0] * element);
-    operands[2] = operands[1] + aligned(sizes[1] * element);
-    return bind(t, (void *const *)operands, operands[2] + aligned(sizes[2] * element));
+    return bind(t, (void *const *)t->room.operands, t->room.workspace);
 }
 
 // The results of these were looked at where they matter: what is left fails no more.
@@ -117,7 +96,7 @@ static void trial_fini(struct trial *t) {
     for (int i = 0; i <= REPETITIONS; i++)
         if (t->between[i])
             (void)cudaEventDestroy(t->between[i]);
-    (void)cudaFree(t->memory);
+    cuda_trial_fini(&t->room);
 }
 
 // A graph of INNER executions; NULL if the engine cannot be run or captured.
@@ -128,7 +107,8 @@ static int record(const struct trial *t, const struct cuda_built *plan, cudaGrap
     *ret = NULL;
     // Once outside: modules are loaded at their first use.
     if (cudnnBackendExecute(t->target->handle, plan->object, t->pack) != CUDNN_STATUS_SUCCESS) {
-        (void)cudaGetLastError(); // another engine will do
+        (void)cudaGetLastError(); // another engine will do, unless the device is lost
+        CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
         return ERR_OK;
     }
     CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
@@ -141,8 +121,10 @@ static int record(const struct trial *t, const struct cuda_built *plan, cudaGrap
     good = good && cudaGraphInstantiate(ret, graph, 0) == cudaSuccess;
     if (graph)
         (void)cudaGraphDestroy(graph); // the copy that is launched stays
-    if (!good)
-        (void)cudaGetLastError(); // another engine will do
+    if (good)
+        return ERR_OK;
+    (void)cudaGetLastError(); // another engine will do, unless the device is lost
+    CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
     return ERR_OK;
 }
 
@@ -241,13 +223,17 @@ static int fastest(const struct trial *t, int count, const struct cuda_built *pl
 }
 
 int cuda_tune(const struct cuda_problem *p, const struct cuda_target *target, cudaStream_t stream,
-              int count, const struct cuda_built *plans, int *ret_best, float *ret_ms) {
+              int count, const struct cuda_built *plans, struct cuda_tuned *ret_tuned) {
     struct trial t = {.target = target, .stream = stream};
     size_t workspace_bytes = workspace_of(count, plans);
+    struct cuda_tuned tuned = {0};
     int err = trial_init(&t, p, workspace_bytes);
 
+    tuned.bytes = t.room.bytes;
     if (!err)
-        err = fastest(&t, count, plans, workspace_bytes, ret_best, ret_ms);
+        err = fastest(&t, count, plans, workspace_bytes, &tuned.best, &tuned.ms);
+    if (!err)
+        *ret_tuned = tuned;
     trial_fini(&t);
     return err;
 }
