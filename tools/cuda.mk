@@ -146,7 +146,7 @@ $(CUDA_DESCRIBED): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer cuda_s
 CUDA_TUNE := $(BUILD)/tests/trainer/test_cuda_tune
 $(CUDA_TUNE): LIBS_trainer += -Wl,--wrap=now_us
 $(CUDA_TUNE): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_site \
-    $(if $(filter 1,$(CUDA)),cuda_error cuda_site cuda_trial cuda_tune))
+    $(if $(filter 1,$(CUDA)),cuda_error cuda_trial cuda_tune))
 ifeq ($(CUDA),1)
 $(CUDA_DESCRIBED).o $(CUDA_TUNE).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
 $(CUDA_DESCRIBED): LIBS_trainer += $(CUDA_LINK)
