@@ -82,11 +82,13 @@ static void compare(const struct curation *c, const struct manifest *m, struct p
     path_of(is_a ? 'B' : 'A', "domain", other_path);
     domain_of(c, m->digest, &own);
     report_domain(c, &own, points);
-    if (domain_save(&own, own_path))
+    int err = domain_save(&own, own_path);
+    bool both = !err && fs_exists(other_path);
+    if (both)
+        err = domain_load(other_path, &other);
+    if (err)
         curation_say(c, "warn", "domain", "no distance between the domains: %s", err_text());
-    else if (fs_exists(other_path) && domain_load(other_path, &other))
-        curation_say(c, "warn", "domain", "no distance between the domains: %s", err_text());
-    else if (fs_exists(other_path))
+    else if (both)
         report_distance(c, is_a ? &own : &other, is_a ? &other : &own, points);
 }
 

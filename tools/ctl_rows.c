@@ -111,6 +111,7 @@ static void table_add(struct table *t, char *cell) {
     t->cells[t->count++] = cell;
 }
 
+// There are the names and two rows at least.
 static void table_drop_oldest(struct table *t) {
     size_t columns = (size_t)t->columns, rest = (size_t)t->count - 2 * columns;
     for (size_t i = 0; i < columns; i++)
@@ -147,7 +148,7 @@ static int print_table(sqlite3_stmt *s, int max) {
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         for (int i = 0; i < t.columns; i++)
             table_add(&t, table_cell(s, i));
-        if (max && ++rows > max)
+        if (t.cells && max && ++rows > max)
             table_drop_oldest(&t);
     }
     if (rc == SQLITE_DONE)

@@ -125,7 +125,7 @@ static int load_checkpoint(const char *folder, const char *name, bool raw, struc
 
 static int open_checkpoint(const struct origin_request *r, struct origin *o) {
     char folder[CHECKPOINT_PATH], path[SOURCES_PATH];
-    const char *name = NULL;
+    const char *name = "";
     int err = folder_of(r, folder);
 
     if (err)

@@ -376,7 +376,7 @@ static void return_memory(void) {
 
 int main(int argc, char **argv) {
     threads_wait_briefly(argv);
-    struct request request;
+    struct request request = {.memory = -1};
     return_memory();
     log_name("translate");
     int err = read_arguments(argc, argv, &request);
