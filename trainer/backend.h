@@ -494,8 +494,8 @@ void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w);
 int device_open(const struct device_options *options, struct device **ret_device);
 void device_close(struct device *d);
 
-// What a plugin exports; it uses the functions of the program that loads it. Program and plugin have
-// to be built from one backend.h: device_interface.h, which make writes.
+// What a plugin exports; it uses the functions of the program that loads it. Program and plugin
+// have to be built from one backend.h: device_interface.h, which make writes.
 extern const char device_plugin_interface[];
 int device_plugin_open(const struct device_options *options, struct device **ret_device);
 
