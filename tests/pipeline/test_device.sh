@@ -99,6 +99,10 @@ ok "the monitor knows what was used" [ "$(param whole trainer.dtype.used)" = tf3
 ok "the device's memory is recorded" \
     [ "$(sql "select count(*) > 0 from metric join metric_key using (key_id)
               where name = 'memory/device_peak_mb' and value > 0")" = 1 ]
+gpu_memory() { # MiB, positive
+    ./pipeline query --runs "$WORK/runs" --csv memory whole | grep -q '^GPU,,[1-9]'
+}
+ok "and is asked for by name" gpu_memory
 ok "every step's losses are recorded once" \
     [ "$(sql "select count(*) || ' ' || count(distinct step) from metric
               join metric_key k using (key_id) join run r using (run_id)
