@@ -23,11 +23,12 @@ struct same {
     struct gpu_check *g;
     struct model_options o;
     int size, steps;
+    double lr;
     char plans[40];
 };
 
 static struct same same_of(struct gpu_check *g, const struct same_case *c, const char *dtype) {
-    struct same s = {.g = g, .size = g->small ? 32 : 128, .steps = g->small ? 4 : 20};
+    struct same s = {.g = g, .size = g->small ? 32 : 128, .steps = g->small ? 4 : 20, .lr = 2e-4};
 
     s.o = gpu_options(g, g->small ? c->small_netG : c->netG, g->small ? 4 : 64, dtype);
     s.o.model = c->model;
@@ -48,16 +49,16 @@ static struct same same_of(struct gpu_check *g, const struct same_case *c, const
     return s;
 }
 
-static int one_step(struct model *m, const struct gpu_pictures *p, int number) {
+static int one_step(struct model *m, const struct gpu_pictures *p, int number, double lr) {
     int err = gpu_feed(m, p, number);
 
     if (!err)
         err = model_generate(m);
     for (int part = 0; part < 2 && !err; part++)
         if (model_d_first(m) == (part == 0))
-            err = model_update_d(m, 2e-4, NULL, NULL);
+            err = model_update_d(m, lr, NULL, NULL);
         else
-            err = model_update_g(m, 2e-4);
+            err = model_update_g(m, lr);
     return err ? err : model_wait(m);
 }
 
@@ -68,7 +69,7 @@ static int train(const struct same *s, struct model *m, int first, int end) {
 
     for (int i = first; i < end && !err; i++) {
         model_set_share(m, i % gathered, gathered);
-        err = one_step(m, &p, i);
+        err = one_step(m, &p, i, s->lr);
     }
     free(p.x);
     return err ? err : model_pull(m);
@@ -168,13 +169,51 @@ static struct model *issued(const struct same *s) {
     return m;
 }
 
+// A fresh model behind steps [first, end), whose weights stay as they are.
+static struct model *unmoved(struct same s, int first, int end) {
+    struct model *m = NULL;
+
+    s.lr = 0;
+    if (open_model(&s, &m) == ERR_OK && train(&s, m, first, end) == ERR_OK)
+        return m;
+    model_free(m);
+    return NULL;
+}
+
+// How far Adam's first moment `both` is from the mean of the others; relative.
+static double off_the_mean(struct model *both, struct model *first, struct model *second) {
+    double wrong = 0, size = 0;
+
+    if (!both || !first || !second)
+        return NAN;
+    for (int i = 0; i < model_n_nets(both); i++)
+        for (int k = 0; k < model_net(both, i)->n_params; k++) {
+            const struct model_param *p = &model_net(both, i)->params[k];
+            const float *a = model_net(first, i)->params[k].m;
+            const float *b = model_net(second, i)->params[k].m;
+            for (size_t e = 0; p->m && e < p->count; e++) {
+                double mean = 0.5 * ((double)a[e] + (double)b[e]);
+                wrong += (p->m[e] - mean) * (p->m[e] - mean);
+                size += mean * mean;
+            }
+        }
+    return sqrt(wrong / size);
+}
+
 static void check_gathered(struct same *s) {
-    struct model *recorded, *other;
+    struct same one = *s;
+    struct model *first = unmoved(one, 0, 1), *second = unmoved(one, 1, 2), *both, *recorded,
+                 *other;
 
     s->o.accumulate = 2;
+    both = unmoved(*s, 0, 2);
+    gpu_value(s->g, "gathered, off the mean", off_the_mean(both, first, second), 1e-6);
     recorded = trained(s, s->steps);
     other = issued(s);
     value(s->g, "gathered, issued", recorded, other);
+    model_free(first);
+    model_free(second);
+    model_free(both);
     model_free(recorded);
     model_free(other);
 }
