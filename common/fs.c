@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -163,34 +162,5 @@ int fs_free_bytes(const char *path, uint64_t *ret_bytes) {
     if (statvfs(path, &st))
         return fs_failed("free space of", path);
     *ret_bytes = (uint64_t)st.f_bavail * st.f_frsize;
-    return ERR_OK;
-}
-
-int fs_lock(const char *path, int *ret_fd) {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return fs_failed("open", path);
-
-    char pid[32] = "";
-    int err;
-    if (flock(fd, LOCK_EX | LOCK_NB)) {
-        if (errno != EWOULDBLOCK) {
-            err = fs_failed("lock", path);
-        } else {
-            ssize_t n = read(fd, pid, sizeof pid - 1);
-            pid[n > 0 ? strcspn(pid, "\n") : 0] = 0;
-            err = err_set(ERR_BUSY, "'%s' is held by process %s", path, *pid ? pid : "?");
-        }
-        (void)close(fd); // nothing was written
-        return err;
-    }
-
-    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)n, 0) != n) {
-        err = fs_failed("write", path);
-        (void)close(fd); // gives the lock back
-        return err;
-    }
-    *ret_fd = fd;
     return ERR_OK;
 }

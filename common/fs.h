@@ -25,8 +25,5 @@ bool fs_exists(const char *path);
 bool fs_is_dir(const char *path);
 // Free bytes for us on the file system of path.
 int fs_free_bytes(const char *path, uint64_t *ret_bytes);
-// Takes an exclusive lock on the file (made if missing, our pid written into it); ERR_BUSY with the
-// holder's pid in the text. The lock lives until *ret_fd is closed or the process ends.
-int fs_lock(const char *path, int *ret_fd);
 
 #endif

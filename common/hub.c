@@ -348,11 +348,6 @@ int hub_fin(struct hub *h, int client) {
     return err;
 }
 
-bool hub_all_acked(const struct hub *h, int client) {
-    const struct client *c = in_session(h, client);
-    return !c || c->session.acked == c->session.sent;
-}
-
 const struct msg_peer *hub_peer(const struct hub *h, int client) {
     const struct client *c = in_session(h, client);
     return c && !c->tell_up ? &c->session.peer : NULL;

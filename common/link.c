@@ -235,10 +235,6 @@ bool link_all_acked(const struct link *l) {
     return l->session.acked == l->session.sent;
 }
 
-const struct msg_peer *link_peer(const struct link *l) {
-    return &l->session.peer;
-}
-
 void *link_socket(struct link *l) {
     return l->wire.socket;
 }

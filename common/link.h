@@ -89,8 +89,7 @@ bool link_is_up(const struct link *l);
 // Everything sent in this session was taken by the peer's application: its link_next or hub_next
 // returned it. The acknowledgement comes with the next message, or alone within 100 ms.
 bool link_all_acked(const struct link *l);
-const struct msg_peer *link_peer(const struct link *l); // of the last session; zero before it
-void *link_socket(struct link *l);                      // for zmq_poll, ZMQ_POLLIN only
+void *link_socket(struct link *l);         // for zmq_poll, ZMQ_POLLIN only
 int64_t link_due_us(const struct link *l); // now_us() by which link_next wants to be called again
 
 // ---- server ----
@@ -100,14 +99,13 @@ struct hub;
 // Takes over a socket file that a dead process left. ERR_BUSY if somebody answers there, ERR_LIMIT
 // for a path over 107 bytes, ERR_IO.
 int hub_open(const struct link_options *options, struct hub **ret_hub);
-// Whoever wants the last messages to arrive waits for hub_all_acked first. The path is free again
-// when the context has been terminated.
+// What a client has not taken by then is lost: hub_fin first, and wait for its LINK_FIN. The path
+// is free again when the context has been terminated.
 void hub_close(struct hub *h);
 // As link_next. Errors: ERR_IO.
 int hub_next(struct hub *h, struct link_in *ret_in);
 int hub_send(struct hub *h, int client, const struct msg *m, const struct link_frame *frames);
 int hub_fin(struct hub *h, int client);
-bool hub_all_acked(const struct hub *h, int client);              // true without a session
 const struct msg_peer *hub_peer(const struct hub *h, int client); // NULL if not in a session
 int hub_clients(const struct hub *h);                             // numbers are below this
 void *hub_socket(struct hub *h);

@@ -137,14 +137,6 @@ void stage_free(struct stage *s) {
     free(s);
 }
 
-size_t stage_bytes(const struct stage *s) {
-    return stage_buffer_bytes(s->bands, s->level, s->rows) + s->workspace_bytes +
-           s->bands->device->backend->weights_bytes(s->weights) +
-           (s->source ? s->source->workspace_bytes +
-                            s->bands->device->backend->weights_bytes(s->source->weights)
-                      : 0);
-}
-
 // ---- what the convolution reads ----
 
 static float *row_at(const struct stage *s, int y) {

@@ -42,8 +42,6 @@ void stage_free(struct stage *s);
 
 // Bytes that stage_new takes, without the packed weights and the convolutions' scratch.
 size_t stage_buffer_bytes(const struct bands *b, int i, int rows);
-// All that it has taken by now.
-size_t stage_bytes(const struct stage *s);
 
 // Rows [first, end) of z, [end - first,w,k]; lent until the next call. `first` is 0, then what
 // `end` was. ERR_DEVICE, ERR_IO, ERR_SPACE.
