@@ -40,20 +40,32 @@ double bench_draw(struct bench *b) {
     return rounded(b, (float)bench_draw_float(b));
 }
 
+static void poison(struct bench *b, void *memory, size_t bytes) {
+    char *all = xmalloc(bytes);
+
+    memset(all, 0xff, bytes);
+    bench_must(b->d->backend->copy_in(b->d, memory, all, bytes));
+    free(all);
+}
+
 // Memory with a guard behind it, all of it NaN in every type.
 static void *poisoned(struct bench *b, size_t bytes) {
-    char *poison = xmalloc(bytes + GUARD);
     void *memory;
 
-    memset(poison, 0xff, bytes + GUARD);
     bench_must(b->d->backend->memory_new(b->d, bytes + GUARD, &memory));
-    bench_must(b->d->backend->copy_in(b->d, memory, poison, bytes + GUARD));
-    free(poison);
+    poison(b, memory, bytes + GUARD);
     return memory;
 }
 
 void *bench_workspace(struct bench *b, size_t bytes) {
-    return poisoned(b, bytes);
+    enum { POISONED = 32 << 20 }; // bytes; some engines want hundreds of MiB
+    void *memory;
+
+    if (bytes <= POISONED)
+        return poisoned(b, bytes);
+    bench_must(b->d->backend->memory_new(b->d, bytes, &memory));
+    poison(b, memory, POISONED);
+    return memory;
 }
 
 // What lies at `memory`, freed with free(), and whether the guard behind it is untouched.
@@ -65,14 +77,6 @@ static char *fetch(struct bench *b, const void *memory, size_t bytes, bool *ret_
     for (size_t i = bytes; i < bytes + GUARD; i++)
         *ret_intact &= (unsigned char)all[i] == 0xff;
     return all;
-}
-
-static void poison(struct bench *b, void *memory, size_t bytes) {
-    char *all = xmalloc(bytes);
-
-    memset(all, 0xff, bytes);
-    bench_must(b->d->backend->copy_in(b->d, memory, all, bytes));
-    free(all);
 }
 
 // ---- elements ----

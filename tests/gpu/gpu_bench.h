@@ -69,7 +69,7 @@ void floats_poison(struct bench *b, struct floats *f);
 void floats_drop(struct bench *b, struct floats *f);
 double floats_error(struct bench *b, const struct floats *f);
 
-// Poisoned; freed with memory_free.
+// Poisoned (its first 32 MiB); freed with memory_free.
 void *bench_workspace(struct bench *b, size_t bytes);
 
 // Runs `ops` in a section with these values; a second time they may come from a recording.
