@@ -62,7 +62,7 @@ static bool is_remade(const struct bands *b, int i) {
 
 static void init_levels(struct bands *b, const struct translator *t, int h, int w) {
     const struct net *net = translator_net(t);
-    int stack[STACK], depth = 0;
+    int stack[STACK] = {0}, depth = 0;
 
     b->n_levels = net_n_layers(net);
     b->levels = xcalloc((size_t)b->n_levels, sizeof *b->levels);
