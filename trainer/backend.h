@@ -29,6 +29,8 @@ struct device_options {
     const char *name;     // "cpu", or that of a plugin, see device_open
     int threads;          // >= 1; CPU only
     const char *winograd; // "auto", "off", "f2", "f4"; NULL is "auto"; CPU only
+    bool weights_change;  // with every step: what a kernel wants them repacked for is made anew for
+                          // each use and not kept; CPU only
     const char *dtype;    // what it computes with: "fp32", "tf32", "bf16"; NULL or "auto": its own
                           // choice. The CPU computes with fp32 alone
     int gpu;              // number of the device among those that are visible; not for the CPU

@@ -395,6 +395,7 @@ int backend_cpu_open(const struct device_options *options, struct device **ret_d
                                 .element_bytes = sizeof(float),
                                 .channel_step = 1,
                                 .lanes = 1};
+    cpu->keeps_packed = !options->weights_change;
     err = parse_winograd(options->winograd, cpu);
     if (!err)
         err = check_dtype(options->dtype);

@@ -15,6 +15,7 @@ struct cpu_device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int threads;
+    bool keeps_packed;           // copies of weights; else each use makes its own
     bool winograd;               // may be chosen
     int tile;                    // 2 or 4: F(2x2) or F(4x4) wherever possible; 0: what is faster
     struct device_values values; // of the section under way
@@ -37,7 +38,7 @@ struct packed {
         PACKED_NARROW_OUTPUT,
         PACKED_NARROW_INPUT
     } packing;
-    void *data;
+    void *data; // NULL: it is not kept
     size_t bytes;
     // PACKED_DNNL:
     dnnl_memory_desc_t desc;
@@ -57,12 +58,18 @@ struct device_weights {
     struct packed *packed;
 };
 
-// The index in w->packed of the copy that has this packing; it is made if it is new, and valid
-// after the next refresh.
+// The index in w->packed of the copy that has this packing; it is made if it is new.
 int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
                     const dnnl_memory_desc_t *desc, int *ret_index);
 int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing);
 int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum packing packing);
+
+// The copy itself: the one that is kept, valid after a refresh, or one that is made now of the
+// master in `scratch` of cpu_packed_scratch bytes, aligned to 64, where the last one is lost. Index
+// -1: no bytes.
+size_t cpu_packed_scratch(const struct device_weights *w, int index);
+int cpu_packed_use(const struct device_weights *w, int index, void *scratch,
+                   const float **ret_data);
 
 // [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
 int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc);
@@ -107,18 +114,18 @@ struct own_conv {
     struct cpu_wino wino;
     struct cpu_narrow narrow;
     struct cpu_filter filter;
-    int packed_forward, packed_data; // of weights
+    int packed_forward, packed_data; // of weights; -1: none, as with Winograd if none are kept
 };
 
 // Says in c->kernels which passes are ours (KERNEL_DNNL: not ours) and prepares them.
 void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struct conv_shape *s,
                        bool backward);
 size_t cpu_own_conv_bytes(const struct own_conv *c);
-void cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
-                          void *workspace);
+int cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
+                         void *workspace);
 // Both gradients, as far as they are ours and wanted.
-void cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
-                           void *workspace);
+int cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
+                          void *workspace);
 
 // The convolution entries of struct backend, see there.
 struct device_weights *cpu_weights_new(struct device *d, const float *master,

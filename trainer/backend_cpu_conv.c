@@ -76,16 +76,14 @@ int cpu_conv_forward(struct device_conv *c, const void *x, const float *bias, vo
                      void *workspace) {
     if (c->own.kernels.forward == KERNEL_DNNL)
         return cpu_dnnl_conv_forward(c->dnnl, x, bias, ret_y, workspace);
-    cpu_own_conv_forward(&c->own, x, bias, ret_y, workspace);
-    return ERR_OK;
+    return cpu_own_conv_forward(&c->own, x, bias, ret_y, workspace);
 }
 
 int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace) {
     const struct kernels *k = &c->own.kernels;
-    int err = ERR_OK;
+    int err = cpu_own_conv_backward(&c->own, t, workspace);
 
-    cpu_own_conv_backward(&c->own, t, workspace);
-    if (t->ret_dw && k->backward_weights == KERNEL_DNNL)
+    if (!err && t->ret_dw && k->backward_weights == KERNEL_DNNL)
         err = cpu_dnnl_conv_weights(c->dnnl, t, workspace);
     if (!err && t->ret_dx && k->backward_data == KERNEL_DNNL)
         err = cpu_dnnl_conv_data(c->dnnl, t, workspace);

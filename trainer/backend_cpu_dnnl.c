@@ -18,7 +18,7 @@ struct dnnl_conv {
     struct device_weights *weights;
     struct conv_shape shape;
     struct pass forward, backward_data, backward_weights;
-    int packed_forward, packed_backward; // indices into weights->packed
+    int packed_forward, packed_backward; // indices into weights->packed, -1: none
     dnnl_memory_t x, y, bias;            // their data is set at each run
     dnnl_memory_t dw, dw_master;
     size_t dw_bytes;
@@ -214,6 +214,7 @@ int cpu_dnnl_conv_new(struct device_weights *w, const struct conv_shape *shape,
 
     c->weights = w;
     c->shape = *shape;
+    c->packed_forward = c->packed_backward = -1;
     err = conv_init(c, kernels);
     if (err) {
         cpu_dnnl_conv_free(c);
@@ -248,7 +249,7 @@ static size_t align(size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-// The workspace: packed dw, dbias, oneDNN's scratchpad.
+// The workspace: packed dw, dbias, oneDNN's scratchpad, the weights as it wants them.
 static size_t dbias_offset(const struct dnnl_conv *c) {
     return align(c->dw_bytes);
 }
@@ -263,10 +264,15 @@ static size_t scratch_offset(const struct dnnl_conv *c) {
     return dbias_offset(c) + align((size_t)c->shape.k * sizeof(float));
 }
 
-size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c) {
+static size_t packed_offset(const struct dnnl_conv *c) {
     size_t scratch = MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes);
 
-    return scratch_offset(c) + MAX(scratch, c->backward_weights.scratch_bytes);
+    return align(scratch_offset(c) + MAX(scratch, c->backward_weights.scratch_bytes));
+}
+
+size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c) {
+    return packed_offset(c) + MAX(cpu_packed_scratch(c->weights, c->packed_forward),
+                                  cpu_packed_scratch(c->weights, c->packed_backward));
 }
 
 void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[3]) {
@@ -309,6 +315,12 @@ static int pass_run(struct dnnl_conv *c, struct pass *p, const dnnl_exec_arg_t a
     return ERR_OK;
 }
 
+static int use_packed(const struct dnnl_conv *c, int packed, void *workspace) {
+    const float *data; // oneDNN's memory knows it
+
+    return cpu_packed_use(c->weights, packed, (char *)workspace + packed_offset(c), &data);
+}
+
 int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace) {
     dnnl_exec_arg_t args[3] = {
@@ -316,8 +328,10 @@ int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias,
         {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_forward].memory},
         {DNNL_ARG_DST, c->y},
     };
-    int err = set_maps(c, x, ret_y, bias);
+    int err = use_packed(c, c->packed_forward, workspace);
 
+    if (!err)
+        err = set_maps(c, x, ret_y, bias);
     return err ? err : pass_run(c, &c->forward, args, workspace);
 }
 
@@ -327,8 +341,10 @@ int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void
         {DNNL_ARG_WEIGHTS, c->weights->packed[c->packed_backward].memory},
         {DNNL_ARG_DIFF_DST, c->y},
     };
-    int err = set_maps(c, t->ret_dx, t->dy, NULL);
+    int err = use_packed(c, c->packed_backward, workspace);
 
+    if (!err)
+        err = set_maps(c, t->ret_dx, t->dy, NULL);
     return err ? err : pass_run(c, &c->backward_data, args, workspace);
 }
 

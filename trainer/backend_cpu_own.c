@@ -1,6 +1,7 @@
 // Which passes of a convolution our own kernels compute, and how. They are chosen by shape alone,
 // where they beat oneDNN (bench_kernels).
 #include "backend_cpu.h"
+#include "err.h"
 #include "util.h"
 
 // Residual blocks: all three passes by Winograd's algorithm.
@@ -74,49 +75,80 @@ void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struc
     if (!backward)
         c->kernels.backward_data = c->kernels.backward_weights = KERNEL_NONE;
 
-    if (c->kernels.forward == KERNEL_WINO)
+    c->packed_forward = c->packed_data = -1;
+    if (c->kernels.forward == KERNEL_WINO && w->device->keeps_packed)
         c->packed_forward = cpu_packed_wino(w, &c->wino, PACKED_WINO_FORWARD);
     if (c->kernels.forward == KERNEL_NARROW)
         c->packed_forward = cpu_packed_narrow(w, &c->narrow, PACKED_NARROW_OUTPUT);
-    if (c->kernels.backward_data == KERNEL_WINO)
+    if (c->kernels.backward_data == KERNEL_WINO && w->device->keeps_packed)
         c->packed_data = cpu_packed_wino(w, &c->wino, PACKED_WINO_BACKWARD);
     if (c->kernels.backward_data == KERNEL_NARROW)
         c->packed_data = cpu_packed_narrow(w, &c->narrow, PACKED_NARROW_INPUT);
 }
 
-size_t cpu_own_conv_bytes(const struct own_conv *c) {
+static size_t work_bytes(const struct own_conv *c) {
     int threads = c->weights->device->threads;
+    size_t floats = 0;
 
     if (c->wino.n)
-        return cpu_wino_work_floats(&c->wino, threads) * sizeof(float);
-    if (c->narrow.n)
-        return cpu_narrow_work_floats(&c->narrow, threads) * sizeof(float);
-    return 0;
+        floats = cpu_wino_work_floats(&c->wino, threads);
+    else if (c->narrow.n)
+        floats = cpu_narrow_work_floats(&c->narrow, threads);
+    return (floats * sizeof(float) + 63) / 64 * 64;
 }
 
-void cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
-                          void *workspace) {
-    const float *packed = c->weights->packed[c->packed_forward].data;
+// The workspace: that of the kernel, then the weights as it wants them.
+size_t cpu_own_conv_bytes(const struct own_conv *c) {
+    return work_bytes(c) + MAX(cpu_packed_scratch(c->weights, c->packed_forward),
+                               cpu_packed_scratch(c->weights, c->packed_data));
+}
 
+// NULL for the index -1.
+static int use_packed(const struct own_conv *c, int packed, void *workspace,
+                      const float **ret_packed) {
+    *ret_packed = NULL;
+    return packed < 0
+               ? ERR_OK
+               : cpu_packed_use(c->weights, packed, (char *)workspace + work_bytes(c), ret_packed);
+}
+
+int cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
+                         void *workspace) {
+    struct cpu_wino_filters filters = {.w = c->weights->master};
+    int err = use_packed(c, c->packed_forward, workspace, &filters.u);
+
+    if (err)
+        return err;
     if (c->kernels.forward == KERNEL_WINO)
-        cpu_wino_forward(&c->wino, x, packed, workspace, ret_y);
+        cpu_wino_forward(&c->wino, x, filters, workspace, ret_y);
     else
-        cpu_narrow_forward(&c->narrow, x, packed, bias, workspace, ret_y);
+        cpu_narrow_forward(&c->narrow, x, filters.u, bias, workspace, ret_y);
+    return ERR_OK;
 }
 
 // Both gradients share work.
-static void wino_backward(const struct own_conv *c, const struct conv_gradients *t,
-                          void *workspace) {
-    struct cpu_wino_backward b = {
-        .x = t->x,
-        .dy = t->dy,
-        .u = c->weights->packed[c->packed_data].data,
-        .dx = t->ret_dx,
-        .dw = t->ret_dw,
-        .add_dw = t->accumulate,
-    };
+static int wino_backward(const struct own_conv *c, const struct conv_gradients *t,
+                         void *workspace) {
+    struct cpu_wino_backward b = {.x = t->x,
+                                  .dy = t->dy,
+                                  .filters = {.w = c->weights->master},
+                                  .dx = t->ret_dx,
+                                  .dw = t->ret_dw,
+                                  .add_dw = t->accumulate};
+    int err = use_packed(c, c->packed_data, workspace, &b.filters.u);
 
-    cpu_wino_backward(&c->wino, &b, workspace);
+    if (!err)
+        cpu_wino_backward(&c->wino, &b, workspace);
+    return err;
+}
+
+static int narrow_data(const struct own_conv *c, const struct conv_gradients *t, void *workspace) {
+    const float *packed;
+    int err = use_packed(c, c->packed_data, workspace, &packed);
+
+    if (!err)
+        cpu_narrow_backward_data(&c->narrow, t->dy, packed, workspace, t->ret_dx);
+    return err;
 }
 
 static void filter_gradient(const struct own_conv *c, const struct conv_gradients *t,
@@ -135,15 +167,13 @@ static void filter_gradient(const struct own_conv *c, const struct conv_gradient
                          t->ret_dbias);
 }
 
-void cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
-                           void *workspace) {
-    if (c->kernels.backward_data == KERNEL_WINO) {
-        wino_backward(c, t, workspace);
-        return;
-    }
+int cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
+                          void *workspace) {
+    if (c->kernels.backward_data == KERNEL_WINO)
+        return wino_backward(c, t, workspace);
     if (t->ret_dw && c->kernels.backward_weights != KERNEL_DNNL)
         filter_gradient(c, t, workspace);
     if (t->ret_dx && c->kernels.backward_data == KERNEL_NARROW)
-        cpu_narrow_backward_data(&c->narrow, t->dy, c->weights->packed[c->packed_data].data,
-                                 workspace, t->ret_dx);
+        return narrow_data(c, t, workspace);
+    return ERR_OK;
 }

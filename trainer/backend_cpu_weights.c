@@ -71,30 +71,34 @@ int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_m
     return ERR_OK;
 }
 
-static int packed_refresh(const struct device_weights *w, const struct packed *p) {
+static int packed_fill(const struct device_weights *w, const struct packed *p, void *data) {
     switch (p->packing) {
     case PACKED_DNNL:
+        DNN(ERR_DEVICE_LOST, dnnl_memory_set_data_handle(p->memory, data));
         return cpu_reorder_run(w->device, p->reorder, w->memory, p->memory);
     case PACKED_WINO_FORWARD:
-        cpu_wino_filters_forward(&p->wino, w->master, p->data);
+        cpu_wino_filters_forward(&p->wino, w->master, data);
         return ERR_OK;
     case PACKED_WINO_BACKWARD:
-        cpu_wino_filters_backward(&p->wino, w->master, p->data);
+        cpu_wino_filters_backward(&p->wino, w->master, data);
         return ERR_OK;
     case PACKED_NARROW_OUTPUT:
-        cpu_narrow_filters_output(&p->narrow, w->master, p->data);
+        cpu_narrow_filters_output(&p->narrow, w->master, data);
         return ERR_OK;
     case PACKED_NARROW_INPUT:
-        cpu_narrow_filters_input(&p->narrow, w->master, p->data);
+        cpu_narrow_filters_input(&p->narrow, w->master, data);
         return ERR_OK;
     }
     BUG("packing %d", p->packing);
 }
 
 int cpu_weights_refresh(struct device *d, struct device_weights *const *weights, int count) {
+    if (!((struct cpu_device *)d)->keeps_packed)
+        return ERR_OK;
     for (int k = 0; k < count; k++)
         for (int i = 0; i < weights[k]->n_packed; i++) {
-            int err = packed_refresh(weights[k], &weights[k]->packed[i]);
+            const struct packed *p = &weights[k]->packed[i];
+            int err = packed_fill(weights[k], p, p->data);
             if (err)
                 return err;
         }
@@ -104,9 +108,25 @@ int cpu_weights_refresh(struct device *d, struct device_weights *const *weights,
 size_t cpu_weights_bytes(const struct device_weights *w) {
     size_t bytes = 0;
 
-    for (int i = 0; i < w->n_packed; i++)
+    for (int i = 0; i < w->n_packed && w->device->keeps_packed; i++)
         bytes += w->packed[i].bytes;
     return bytes;
+}
+
+size_t cpu_packed_scratch(const struct device_weights *w, int index) {
+    return w->device->keeps_packed || index < 0 ? 0 : w->packed[index].bytes;
+}
+
+int cpu_packed_use(const struct device_weights *w, int index, void *scratch,
+                   const float **ret_data) {
+    const struct packed *p = &w->packed[index];
+
+    *ret_data = w->device->keeps_packed ? p->data : scratch;
+    return w->device->keeps_packed ? ERR_OK : packed_fill(w, p, scratch);
+}
+
+static void *packed_memory(const struct device_weights *w, size_t bytes) {
+    return w->device->keeps_packed ? xaligned(bytes) : NULL;
 }
 
 static int keep(struct device_weights *w, const struct packed *p) {
@@ -127,7 +147,8 @@ static int packed_init(struct packed *p, struct device_weights *w, const struct 
     err = cpu_reorder_new(w->device->engine, &master, &p->desc, false, &p->reorder);
     if (err)
         return err;
-    DNN(ERR_DEVICE, dnnl_memory_create(&p->memory, &p->desc, w->device->engine, p->data));
+    DNN(ERR_DEVICE, dnnl_memory_create(&p->memory, &p->desc, w->device->engine,
+                                       p->data ? p->data : DNNL_MEMORY_NONE));
     return ERR_OK;
 }
 
@@ -142,7 +163,7 @@ int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
             *ret_index = i;
             return ERR_OK;
         }
-    p.data = xaligned(p.bytes);
+    p.data = packed_memory(w, p.bytes);
     int err = packed_init(&p, w, s);
     if (err) {
         packed_fini(&p);
@@ -159,7 +180,7 @@ int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum pac
     for (int i = 0; i < w->n_packed; i++)
         if (w->packed[i].packing == packing && w->packed[i].wino.m == s->m)
             return i;
-    p.data = xaligned(p.bytes);
+    p.data = packed_memory(w, p.bytes);
     return keep(w, &p);
 }
 
@@ -170,6 +191,6 @@ int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum
     for (int i = 0; i < w->n_packed; i++)
         if (w->packed[i].packing == packing)
             return i;
-    p.data = xaligned(p.bytes);
+    p.data = packed_memory(w, p.bytes);
     return keep(w, &p);
 }

@@ -7,8 +7,6 @@
 #define OUTER_VECTORS 3
 #define TARGET __attribute__((target("avx2,fma")))
 #define FMA(x, y, z) _mm256_fmadd_ps(x, y, z)
-#define STREAM(x, v) *(vec *)(x) = (v)
-#define STREAM_END() ((void)0)
 #include "cpu_product_simd.h"
 #include "cpu_wino_simd.h"
 

@@ -7,8 +7,7 @@
 #define OUTER_VECTORS 3
 #define TARGET __attribute__((target("avx512f")))
 #define FMA(x, y, z) _mm512_fmadd_ps(x, y, z)
-#define STREAM(x, v) _mm512_stream_ps(x, v)
-#define STREAM_END() _mm_sfence()
+#define LOAD_SOME(x, n, v) *(v) = (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), x)
 #include "cpu_product_simd.h"
 #include "cpu_wino_simd.h"
 

@@ -5,8 +5,6 @@
 #define OUTER_VECTORS 2
 #define TARGET
 #define FMA(x, y, z) ((x) * (y) + (z))
-#define STREAM(x, v) *(vec *)(x) = (v)
-#define STREAM_END() ((void)0)
 #include "cpu_product_simd.h"
 #include "cpu_wino_simd.h"
 

@@ -3,6 +3,8 @@
 //   LANES          floats of a vector           ROWS            tiles of a product kernel
 //   TARGET         function attribute           OUTER_ROWS      rows and vectors of an outer
 //   kernel; FMA(x, y, z)   x * y + z                    OUTER_VECTORS     OUTER_ROWS divides LANES
+//   LOAD_SOME      load_some for 0 <= count <= LANES, where one instruction does it; may be left
+//   out
 //
 // and includes cpu_wino_simd.h and cpu_product_simd.h, which include this. Vector types are
 // compiled for the target of the function that uses them, so every function has TARGET, and helpers
@@ -17,6 +19,18 @@
 
 typedef float vec __attribute__((vector_size(LANES * 4), may_alias));
 typedef float vec_anywhere __attribute__((vector_size(LANES * 4), may_alias, aligned(4)));
+typedef int vec_index __attribute__((vector_size(LANES * 4)));
+
+// f(lane, x) of each lane, for a constant.
+#define LANES_4_(f, at, x) f(at, x), f(at + 1, x), f(at + 2, x), f(at + 3, x)
+#define LANES_8_(f, at, x) LANES_4_(f, at, x), LANES_4_(f, at + 4, x)
+#if LANES == 16
+#define EACH_LANE(f, x) LANES_8_(f, 0, x), LANES_8_(f, 8, x)
+#elif LANES == 8
+#define EACH_LANE(f, x) LANES_8_(f, 0, x)
+#else
+#define EACH_LANE(f, x) LANES_4_(f, 0, x)
+#endif
 
 #define INLINE TARGET static inline __attribute__((always_inline))
 enum { PANEL = 2 * LANES };
@@ -42,6 +56,10 @@ INLINE void load_some(const float *x, int count, vec *ret) {
         lanes[i] = x[i];
     memcpy(ret, lanes, sizeof lanes);
 }
+
+#ifndef LOAD_SOME
+#define LOAD_SOME load_some
+#endif
 
 INLINE void store_some(const vec *v, int count, float *x) {
     if (count >= LANES) {

@@ -2,7 +2,7 @@
 
 #include <omp.h>
 
-#include "cpu_kernels.h"
+#include "cpu_wino_plan.h"
 #include "err.h"
 #include "util.h"
 
@@ -11,31 +11,18 @@
 // second-level cache.
 enum { CHUNK = 256, BLOCK_OUT = 32, BLOCK_IN = 64 };
 
-// Points of one tile lie apart by a multiple of the cache's way size without this.
-enum { SKEW_POINT = 80, SKEW_BLOCK = 16 };
-
-struct plan {
-    const struct cpu_wino *s;
-    const struct cpu_kernels *kernels;
-    const struct cpu_wino_transforms *f;
-    int r, a, points;             // sides of filter and input tile
-    int rows, cols, tiles, chunk; // tiles: rows * cols of each picture
-    int c_blocks, k_blocks;       // vectors
-    ptrdiff_t block;              // floats between channel blocks of V, Z and products
-    ptrdiff_t v_point, z_point;   // floats between points
-    int blocks_out, blocks_in;    // of the filter gradient
-};
+enum { SKEW_BLOCK = 16 }; // see CPU_WINO_SKEW
 
 const char *cpu_wino_instructions(void) {
     return cpu_kernels()->name;
 }
 
-static int ceil_div(int a, int b) {
+int cpu_wino_ceil(int a, int b) {
     return (a + b - 1) / b;
 }
 
-static struct plan plan_of(const struct cpu_wino *s) {
-    struct plan p = {.s = s, .kernels = cpu_kernels()};
+struct cpu_wino_plan cpu_wino_plan_of(const struct cpu_wino *s) {
+    struct cpu_wino_plan p = {.s = s, .kernels = cpu_kernels()};
     int lanes = p.kernels->lanes;
 
     switch (s->m) {
@@ -56,101 +43,52 @@ static struct plan plan_of(const struct cpu_wino *s) {
         BUG("%d zeros around a filter of %d", s->pad, p.r);
     p.a = s->m + p.r - 1;
     p.points = p.a * p.a;
-    p.rows = ceil_div(s->h, s->m);
-    p.cols = ceil_div(s->w, s->m);
+    p.rows = cpu_wino_ceil(s->h, s->m);
+    p.cols = cpu_wino_ceil(s->w, s->m);
     p.tiles = s->n * p.rows * p.cols;
     p.chunk = MIN(s->n * p.rows, MAX(1, CHUNK / p.cols)) * p.cols;
-    p.c_blocks = ceil_div(s->c, lanes);
-    p.k_blocks = ceil_div(s->k, lanes);
+    p.c_blocks = cpu_wino_ceil(s->c, lanes);
+    p.k_blocks = cpu_wino_ceil(s->k, lanes);
     p.block = (ptrdiff_t)p.chunk * lanes + SKEW_BLOCK;
     // One block more than there may be: a panel of two vectors writes both.
-    p.v_point = (p.c_blocks + 1) * p.block + SKEW_POINT;
-    p.z_point = (p.k_blocks + 1) * p.block + SKEW_POINT;
-    p.blocks_out = ceil_div(s->k, BLOCK_OUT);
-    p.blocks_in = ceil_div(s->c, BLOCK_IN);
+    p.v_point = (p.c_blocks + 1) * p.block + CPU_WINO_SKEW;
+    p.z_point = (p.k_blocks + 1) * p.block + CPU_WINO_SKEW;
+    p.blocks_out = cpu_wino_ceil(s->k, BLOCK_OUT);
+    p.blocks_in = cpu_wino_ceil(s->c, BLOCK_IN);
     return p;
 }
 
-// Filters: panels of two vectors of outputs, each for all inputs.
-
-static ptrdiff_t panel_floats(const struct plan *p, int inputs) {
-    int lanes = p->kernels->lanes;
-
-    return (ptrdiff_t)ceil_div(inputs, lanes) * lanes * 2 * lanes;
-}
-
-static ptrdiff_t filter_point(const struct plan *p, int outputs, int inputs) {
-    return ceil_div(outputs, 2 * p->kernels->lanes) * panel_floats(p, inputs) + SKEW_POINT;
-}
-
-size_t cpu_wino_filter_floats(const struct cpu_wino *s) {
-    struct plan p = plan_of(s);
-
-    return (size_t)p.points * MAX(filter_point(&p, s->k, s->c), filter_point(&p, s->c, s->k));
-}
-
-// `w` seen as [outputs][inputs][taps] with the given strides.
-static void filters(const struct plan *p, const struct cpu_wino_panel *all) {
-    int width = 2 * p->kernels->lanes;
-
-#pragma omp parallel for
-    for (int o = 0; o < all->outputs; o += width) {
-        struct cpu_wino_panel panel = *all;
-        panel.w += o * all->output;
-        panel.outputs -= o;
-        panel.u += o / width * panel_floats(p, all->inputs);
-        p->f->filter(&panel);
-    }
-}
-
-void cpu_wino_filters_forward(const struct cpu_wino *s, const float *w, float *ret_u) {
-    struct plan p = plan_of(s);
-
-    filters(&p, &(struct cpu_wino_panel){.w = w,
-                                         .output = (ptrdiff_t)s->c * p.r * p.r,
-                                         .input = p.r * p.r,
-                                         .outputs = s->k,
-                                         .inputs = s->c,
-                                         .u = ret_u,
-                                         .point = filter_point(&p, s->k, s->c)});
-}
-
-void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *ret_u) {
-    struct plan p = plan_of(s);
-
-    filters(&p, &(struct cpu_wino_panel){.w = w,
-                                         .output = p.r * p.r,
-                                         .input = (ptrdiff_t)s->c * p.r * p.r,
-                                         .outputs = s->c,
-                                         .inputs = s->k,
-                                         .u = ret_u,
-                                         .point = filter_point(&p, s->c, s->k)});
-}
-
-// Workspace: V, then Z (or the forward's products), then the filter gradient's blocks. The products
-// of the input gradient lie where V comes afterwards.
+// Workspace: V, then Z (or the forward's products), then the filter gradient's blocks, then each
+// thread's part of a panel. The products of the input gradient lie where V comes afterwards.
 
 static ptrdiff_t gradient_point(void) {
     return BLOCK_OUT * BLOCK_IN + SKEW_BLOCK;
 }
 
-static size_t gradient_blocks(const struct plan *p, int threads) {
+static size_t gradient_blocks(const struct cpu_wino_plan *p, int threads) {
     return p->chunk == p->tiles ? threads : p->blocks_out * p->blocks_in;
 }
 
 size_t cpu_wino_work_floats(const struct cpu_wino *s, int threads) {
-    struct plan p = plan_of(s);
+    struct cpu_wino_plan p = cpu_wino_plan_of(s);
 
     return p.points *
-           (p.v_point + p.z_point + gradient_blocks(&p, threads) * (size_t)gradient_point());
+           (p.v_point + p.z_point + gradient_blocks(&p, threads) * (size_t)gradient_point() +
+            (size_t)threads * CPU_WINO_PART_POINT);
 }
 
-static float *z_of(const struct plan *p, float *work) {
+static float *z_of(const struct cpu_wino_plan *p, float *work) {
     return work + p->points * p->v_point;
 }
 
-static float *gradients_of(const struct plan *p, float *work) {
+static float *gradients_of(const struct cpu_wino_plan *p, float *work) {
     return z_of(p, work) + p->points * p->z_point;
+}
+
+static float *parts_of(const struct cpu_wino_plan *p, float *work) {
+    int threads = omp_get_max_threads();
+
+    return gradients_of(p, work) + gradient_blocks(p, threads) * p->points * gradient_point();
 }
 
 // Tiles. Functions below are called by all threads of a team.
@@ -159,7 +97,7 @@ struct tile {
     int image, row, col;
 };
 
-static struct tile tile_of(const struct plan *p, int i) {
+static struct tile tile_of(const struct cpu_wino_plan *p, int i) {
     return (struct tile){i / (p->rows * p->cols), i / p->cols % p->rows, i % p->cols};
 }
 
@@ -169,18 +107,18 @@ struct picture {
     int h, w, c, first, side; // side of a tile
 };
 
-static struct picture input_picture(const struct plan *p, const float *x) {
+static struct picture input_picture(const struct cpu_wino_plan *p, const float *x) {
     const struct cpu_wino *s = p->s;
     int border = p->r - 1 - 2 * s->pad;
 
     return (struct picture){(float *)x, s->h + border, s->w + border, s->c, -s->pad, p->a};
 }
 
-static struct picture output_picture(const struct plan *p, const float *y) {
+static struct picture output_picture(const struct cpu_wino_plan *p, const float *y) {
     return (struct picture){(float *)y, p->s->h, p->s->w, p->s->k, 0, p->s->m};
 }
 
-static struct cpu_wino_patch patch_of(const struct plan *p, int tile, struct picture x) {
+static struct cpu_wino_patch patch_of(const struct cpu_wino_plan *p, int tile, struct picture x) {
     struct tile t = tile_of(p, tile);
     int row = t.row * p->s->m + x.first, col = t.col * p->s->m + x.first;
     ptrdiff_t at = ((ptrdiff_t)t.image * x.h + row) * x.w + col;
@@ -196,12 +134,13 @@ static struct cpu_wino_patch patch_of(const struct plan *p, int tile, struct pic
     };
 }
 
-static struct cpu_wino_points slot_of(const struct plan *p, float *points, ptrdiff_t stride,
-                                      int slot) {
+static struct cpu_wino_points slot_of(const struct cpu_wino_plan *p, float *points,
+                                      ptrdiff_t stride, int slot) {
     return (struct cpu_wino_points){points + slot * p->kernels->lanes, stride, p->block};
 }
 
-static void transform_input(const struct plan *p, int first, int count, const float *x, float *v) {
+static void transform_input(const struct cpu_wino_plan *p, int first, int count, const float *x,
+                            float *v) {
 #pragma omp for
     for (int i = 0; i < count; i++) {
         struct cpu_wino_patch d = patch_of(p, first + i, input_picture(p, x));
@@ -210,7 +149,8 @@ static void transform_input(const struct plan *p, int first, int count, const fl
     }
 }
 
-static void transform_grad(const struct plan *p, int first, int count, const float *dy, float *z) {
+static void transform_grad(const struct cpu_wino_plan *p, int first, int count, const float *dy,
+                           float *z) {
 #pragma omp for
     for (int i = 0; i < count; i++) {
         struct cpu_wino_patch d = patch_of(p, first + i, output_picture(p, dy));
@@ -219,7 +159,7 @@ static void transform_grad(const struct plan *p, int first, int count, const flo
     }
 }
 
-static void transform_output(const struct plan *p, int first, int count, float *products,
+static void transform_output(const struct cpu_wino_plan *p, int first, int count, float *products,
                              float *ret_y) {
 #pragma omp for
     for (int i = 0; i < count; i++) {
@@ -232,8 +172,8 @@ static void transform_output(const struct plan *p, int first, int count, float *
 // Tiles overlap by r - 1 pixels. Rows of tiles that touch are never written at the same time: of a
 // chunk's rows first the even ones, then the odd ones, each from left to right. So the order of the
 // sums is fixed.
-static void transform_input_grad(const struct plan *p, int first, int count, float *products,
-                                 float *ret_dx) {
+static void transform_input_grad(const struct cpu_wino_plan *p, int first, int count,
+                                 float *products, float *ret_dx) {
     int rows = count / p->cols;
 
     for (int odd = 0; odd < 2; odd++) {
@@ -253,53 +193,32 @@ static void transform_input_grad(const struct plan *p, int first, int count, flo
     }
 }
 
-// out = in x U at every point; `outputs` and `inputs` are channels.
-struct matrix {
-    const float *in, *u;
-    float *out;
-    ptrdiff_t in_point, out_point;
-    int outputs, inputs;
-};
-
-static void multiply(const struct plan *p, int count, const struct matrix *x) {
-    int panels = ceil_div(x->outputs, 2 * p->kernels->lanes);
-    ptrdiff_t u_point = filter_point(p, x->outputs, x->inputs);
-
-#pragma omp for
-    for (int i = 0; i < p->points * panels; i++) {
-        int point = i / panels, panel = i % panels;
-        p->kernels->product(&(struct cpu_product){
-            .tiles = count,
-            .blocks = ceil_div(x->inputs, p->kernels->lanes),
-            .in = x->in + point * x->in_point,
-            .panel = x->u + point * u_point + panel * panel_floats(p, x->inputs),
-            .out = x->out + point * x->out_point + 2 * panel * p->block,
-            .in_tile = p->kernels->lanes,
-            .in_block = p->block,
-            .out_tile = p->kernels->lanes,
-            .out_block = p->block,
-        });
-    }
-}
-
-void cpu_wino_forward(const struct cpu_wino *s, const float *x, const float *u, float *work,
-                      float *ret_y) {
-    struct plan p = plan_of(s);
-    struct matrix product = {work, u, z_of(&p, work), p.v_point, p.z_point, s->k, s->c};
+void cpu_wino_forward(const struct cpu_wino *s, const float *x, struct cpu_wino_filters filters,
+                      float *work, float *ret_y) {
+    struct cpu_wino_plan p = cpu_wino_plan_of(s);
+    struct cpu_wino_matrix product = {.in = work,
+                                      .u = filters.u,
+                                      .out = z_of(&p, work),
+                                      .parts = parts_of(&p, work),
+                                      .in_point = p.v_point,
+                                      .out_point = p.z_point,
+                                      .outputs = s->k,
+                                      .inputs = s->c,
+                                      .filters = cpu_wino_forward_filters(&p, filters.w)};
 
 #pragma omp parallel
     for (int first = 0; first < p.tiles; first += p.chunk) {
         int count = MIN(p.chunk, p.tiles - first);
         transform_input(&p, first, count, x, work);
-        multiply(&p, count, &product);
+        cpu_wino_multiply(&p, count, &product);
         transform_output(&p, first, count, product.out, ret_y);
     }
 }
 
 // Filter gradient, one block of [BLOCK_OUT][BLOCK_IN] filters at all points.
 
-static void gradient_block(const struct plan *p, int count, int block, float *work, bool add,
-                           float *du) {
+static void gradient_block(const struct cpu_wino_plan *p, int count, int block, float *work,
+                           bool add, float *du) {
     int lanes = p->kernels->lanes;
     int k0 = block / p->blocks_in * BLOCK_OUT, c0 = block % p->blocks_in * BLOCK_IN;
 
@@ -320,7 +239,7 @@ static void gradient_block(const struct plan *p, int count, int block, float *wo
         });
 }
 
-static void finish_block(const struct plan *p, int block, const float *du,
+static void finish_block(const struct cpu_wino_plan *p, int block, const float *du,
                          const struct cpu_wino_backward *b) {
     int lanes = p->kernels->lanes, c = p->s->c;
     int k0 = block / p->blocks_in * BLOCK_OUT, c0 = block % p->blocks_in * BLOCK_IN;
@@ -331,7 +250,7 @@ static void finish_block(const struct plan *p, int block, const float *du,
                               b->add_dw, b->dw + ((size_t)(k0 + k) * c + c0 + i) * p->r * p->r);
 }
 
-static void filter_gradient(const struct plan *p, int first, int count, float *work,
+static void filter_gradient(const struct cpu_wino_plan *p, int first, int count, float *work,
                             const struct cpu_wino_backward *b) {
     bool one_chunk = p->chunk == p->tiles;
 
@@ -346,16 +265,24 @@ static void filter_gradient(const struct plan *p, int first, int count, float *w
 }
 
 void cpu_wino_backward(const struct cpu_wino *s, const struct cpu_wino_backward *b, float *work) {
-    struct plan p = plan_of(s);
+    struct cpu_wino_plan p = cpu_wino_plan_of(s);
     float *z = z_of(&p, work);
-    struct matrix product = {z, b->u, work, p.z_point, p.v_point, s->c, s->k};
+    struct cpu_wino_matrix product = {.in = z,
+                                      .u = b->filters.u,
+                                      .out = work,
+                                      .parts = parts_of(&p, work),
+                                      .in_point = p.z_point,
+                                      .out_point = p.v_point,
+                                      .outputs = s->c,
+                                      .inputs = s->k,
+                                      .filters = cpu_wino_backward_filters(&p, b->filters.w)};
 
 #pragma omp parallel
     for (int first = 0; first < p.tiles; first += p.chunk) {
         int count = MIN(p.chunk, p.tiles - first);
         transform_grad(&p, first, count, b->dy, z);
         if (b->dx) {
-            multiply(&p, count, &product);
+            cpu_wino_multiply(&p, count, &product);
             transform_input_grad(&p, first, count, product.out, b->dx);
         }
         if (b->dw) {

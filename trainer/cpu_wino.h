@@ -33,9 +33,16 @@ struct cpu_wino {
     int pad;           // zeros around x, less than r
 };
 
-// Transformed filters, made once per weight update and read by any number of passes of the same
-// c, k, m (any n, h, w). Forward and backward want different layouts; both have this many floats.
-// The contents may not leave the process: they depend on its instruction set.
+// Filters as a pass wants them. Without `u` it transforms them as it goes, a part at a time: that
+// costs some percent of the pass, and with it the bits are the same.
+struct cpu_wino_filters {
+    const float *w; // [K,C,r,r]; not read if there is `u`
+    const float *u; // of cpu_wino_filters_forward or _backward, or NULL
+};
+
+// Transformed filters for any number of passes of the same c, k, m (any n, h, w). Forward and
+// backward want different layouts; both have this many floats: at m = 4 four times those of the
+// filters. The contents may not leave the process: they depend on its instruction set.
 size_t cpu_wino_filter_floats(const struct cpu_wino *s);
 void cpu_wino_filters_forward(const struct cpu_wino *s, const float *w, float *ret_u);
 void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *ret_u);
@@ -44,19 +51,18 @@ void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *
 // calls.
 size_t cpu_wino_work_floats(const struct cpu_wino *s, int threads);
 
-//   u      of cpu_wino_filters_forward
 //   ret_y  [N,H,W,K]
-void cpu_wino_forward(const struct cpu_wino *s, const float *x, const float *u, float *work,
-                      float *ret_y);
+void cpu_wino_forward(const struct cpu_wino *s, const float *x, struct cpu_wino_filters filters,
+                      float *work, float *ret_y);
 
 // Both gradients at once share the transform of dy.
 struct cpu_wino_backward {
-    const float *x;  // [N,H+r-1-2p,W+r-1-2p,C]; read for dw only
-    const float *dy; // [N,H,W,K]
-    const float *u;  // of cpu_wino_filters_backward; read for dx only
-    float *dx;       // like x, its gradient, or NULL
-    float *dw;       // [K,C,r,r] or NULL
-    bool add_dw;     // dw += instead of =
+    const float *x;                  // [N,H+r-1-2p,W+r-1-2p,C]; read for dw only
+    const float *dy;                 // [N,H,W,K]
+    struct cpu_wino_filters filters; // read for dx only
+    float *dx;                       // like x, its gradient, or NULL
+    float *dw;                       // [K,C,r,r] or NULL
+    bool add_dw;                     // dw += instead of =
 };
 
 void cpu_wino_backward(const struct cpu_wino *s, const struct cpu_wino_backward *b, float *work);

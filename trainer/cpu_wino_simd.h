@@ -273,29 +273,63 @@ INLINE void input_grad_tile(int m, const struct cpu_wino_points *products,
 
 // Filters
 
-// Filters of LANES outputs at one input, tap by tap; the outputs from `count` on are 0.
-INLINE void gather_filters(int taps, const float *w, ptrdiff_t output, int count, vec *in) {
-    float *lanes = (float *)in;
+// Row i becomes column i: blocks of `apart` lanes change places, from half a vector to one lane.
+#define LOW_(e, apart) ((e) & (apart) ? LANES + (e) - (apart) : (e))
+#define HIGH_(e, apart) ((e) & (apart) ? LANES + (e) : (e) + (apart))
+#define EXCHANGE_(rows, apart)                                                                     \
+    _Pragma("GCC unroll 16") for (int i_ = 0; i_ < LANES; i_++) {                                  \
+        if (i_ & (apart))                                                                          \
+            continue;                                                                              \
+        vec a_ = (rows)[i_], b_ = (rows)[i_ + (apart)];                                            \
+        (rows)[i_] = __builtin_shuffle(a_, b_, (vec_index){EACH_LANE(LOW_, apart)});               \
+        (rows)[i_ + (apart)] = __builtin_shuffle(a_, b_, (vec_index){EACH_LANE(HIGH_, apart)});    \
+    }
 
-    if (count < LANES)
-        memset(in, 0, sizeof(vec) * taps);
-    for (int l = 0; l < count; l++)
-#pragma GCC unroll 16
-        for (int j = 0; j < taps; j++)
-            lanes[j * LANES + l] = w[l * output + j];
+INLINE void transpose(vec *rows) {
+#if LANES > 8
+    EXCHANGE_(rows, 8);
+#endif
+#if LANES > 4
+    EXCHANGE_(rows, 4);
+#endif
+    EXCHANGE_(rows, 2);
+    EXCHANGE_(rows, 1);
 }
 
-// Read much later, when the cache has long lost it: written past the cache where that is possible.
+// Filters of LANES outputs at one input, tap by tap; the outputs from `count` on are 0.
+INLINE void gather_filters(int taps, const float *w, ptrdiff_t output, int count, vec *in) {
+#pragma GCC unroll 4
+    for (int first = 0; first < taps; first += LANES) {
+        vec rows[LANES];
+        int n = MIN(taps - first, LANES);
+#pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++)
+            if (l < count)
+                LOAD_SOME(w + l * output + first, n, &rows[l]);
+            else
+                rows[l] = (vec){0};
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int j = 0; j < n; j++)
+            in[first + j] = rows[j];
+    }
+}
+
+// Of the inputs, whose filters lie far apart for one direction: memory is asked for them so early.
+enum { AHEAD = 8 };
+
 INLINE void filter_panel(int m, const struct cpu_wino_panel *p) {
     int a = TILE_SIDE(m), side = FILTER_SIDE(m), padded = (p->inputs + LANES - 1) / LANES * LANES;
     ptrdiff_t point = p->point;
 
-    for (int i = 0; i < padded; i++)
-        for (int half = 0; half < 2; half++) {
+    for (int half = 0; half < 2; half++)
+        for (int i = 0; i < padded; i++) {
             vec in[TAPS_MAX], out[POINTS_MAX];
             float *to = p->u + (ptrdiff_t)i * PANEL + half * LANES;
             const float *w = p->w + half * LANES * p->output + i * p->input;
             int count = i < p->inputs ? p->outputs - half * LANES : 0;
+            for (int l = 0; l < LANES; l++)
+                __builtin_prefetch(w + l * p->output + AHEAD * p->input);
             if (count >= LANES)
                 gather_filters(side * side, w, p->output, LANES, in);
             else
@@ -303,9 +337,8 @@ INLINE void filter_panel(int m, const struct cpu_wino_panel *p) {
             BOTH(times_g, m, side, a, in, out);
 #pragma GCC unroll 36
             for (int j = 0; j < a * a; j++)
-                STREAM(to + j * point, out[j]);
+                *(vec *)(to + j * point) = out[j];
         }
-    STREAM_END();
 }
 
 INLINE void filter_grad(int m, const float *du, ptrdiff_t point, int count, bool add, float *dw) {

@@ -186,7 +186,7 @@ static struct op *norm_append(struct graph *g, int x, const struct graph_norm_ar
     op->stats = stats;
     op->affine = args->affine;
     op->train = args->train && args->affine;
-    op->draw = args->dropout ? g->n_ops - 1 : -1;
+    op->draw = args->dropout ? g->n_ops - 1 - g->n_early : -1;
     op->norm = (struct norm_shape){
         .n = s.n,
         .h = s.h,

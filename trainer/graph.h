@@ -151,6 +151,9 @@ void graph_backward(struct graph *g);
 // The gradients of ops `first` and later only: what comes before counts as constant here, and may
 // get its gradients from a later call.
 void graph_backward_since(struct graph *g, int first);
+// The gradients of ops [first, end), before forward ops that could come first as well: those draw
+// the dropout that they would draw then.
+void graph_backward_early(struct graph *g, int first, int end);
 // The gradient of a graph_require_gradient input: a tensor without border. -1 if nothing needs it.
 int graph_gradient(const struct graph *g, int input);
 

@@ -185,17 +185,28 @@ static void differentiate(struct graph *g, const struct op *op) {
     }
 }
 
-void graph_backward_since(struct graph *g, int first) {
-    int end = g->n_ops, lane = g->lane;
+static void backward(struct graph *g, int first, int end) {
+    int old = g->n_ops, lane = g->lane;
 
     for (int i = end - 1; i >= first; i--)
         if (!g->ops[i].differentiated) {
             g->ops[i].differentiated = true;
             differentiate(g, &g->ops[i]);
         }
-    for (int i = end; i < g->n_ops; i++)
+    for (int i = old; i < g->n_ops; i++)
         g->ops[i].differentiated = true;
     g->lane = lane;
+}
+
+void graph_backward_since(struct graph *g, int first) {
+    backward(g, first, g->n_ops);
+}
+
+void graph_backward_early(struct graph *g, int first, int end) {
+    int old = g->n_ops;
+
+    backward(g, first, end);
+    g->n_early += g->n_ops - old;
 }
 
 void graph_backward(struct graph *g) {

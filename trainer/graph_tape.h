@@ -85,6 +85,7 @@ struct graph {
     struct device *device;
     int n_buffers, n_tensors, n_ops, n_trained;
     int lane, section; // of what is appended
+    int n_early;       // ops of graph_backward_early
     struct buffer *buffers;
     struct tensor *tensors;
     struct op *ops;

@@ -67,6 +67,7 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     struct device_options device = {.name = options->device,
                                     .threads = options->threads,
                                     .winograd = options->winograd,
+                                    .weights_change = true,
                                     .dtype = options->dtype,
                                     .gpu = options->gpu,
                                     .plans = options->plans};

@@ -112,15 +112,17 @@ static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
 // What is sent to the pool. The two directions have a lane each. A net with running statistics has
 // to see its batches in the order of the reference: of each direction the fake, then its
 // reconstruction, and identities last.
-static int generate(struct model *m, struct tape *t) {
+static int generate(struct model *m, struct tape *t, int ret_begin[3]) {
     int err = ERR_OK;
 
     for (int d = 0; d < 2 && !err; d++) {
+        ret_begin[d] = graph_n_ops(t->graph);
         graph_lane(t->graph, d);
         err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : fake(m, t, d);
         if (!err && net_couples_pictures(m->nets[NET_G_A]))
             err = reconstruct(m, t, d);
     }
+    ret_begin[2] = graph_n_ops(t->graph);
     return err;
 }
 
@@ -159,6 +161,34 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
                  &loss[LOSS_IDT_A]);
     graph_lane(t->graph, d);
     graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
+    return ERR_OK;
+}
+
+// Whether one direction may be differentiated before the other is computed, which frees its
+// activations: where no lanes work side by side, and where a filter's gradient has two parts, one
+// of each direction, whose sum does not depend on the order.
+static bool directions_in_turns(const struct model *m, const struct tape *t) {
+    bool two_parts = m->options.lambda_identity <= 0 || identity_is_with_fake(m, t);
+
+    return m->device->lanes == 1 && two_parts;
+}
+
+// generate_begin: the first op of each direction in the section before, and the section's end.
+static int update_generators(struct model *m, struct tape *t, const int generate_begin[3]) {
+    bool in_turns = directions_in_turns(m, t);
+
+    for (int d = 0; d < 2; d++) {
+        int begin = graph_n_ops(t->graph);
+        graph_lane(t->graph, d);
+        int err = generator_losses(m, t, d);
+        if (err)
+            return err;
+        if (in_turns) {
+            graph_backward_early(t->graph, begin, graph_n_ops(t->graph));
+            graph_backward_early(t->graph, generate_begin[d], generate_begin[d + 1]);
+        }
+    }
+    graph_backward(t->graph); // of what is left
     return ERR_OK;
 }
 
@@ -202,19 +232,16 @@ static int check_sizes(const struct model *m, const struct tape_shape *s) {
 }
 
 static int build(struct model *m, struct tape *t) {
-    int err = check_sizes(m, &t->shape), judged[2];
+    int err = check_sizes(m, &t->shape), judged[2], generate_begin[3];
 
     add_inputs(m, t, judged);
     if (!err)
-        err = generate(m, t);
+        err = generate(m, t, generate_begin);
     t->generate.end = t->update_g.begin = graph_section(t->graph);
-    for (int d = 0; d < 2 && !err; d++) {
-        graph_lane(t->graph, d);
-        err = generator_losses(m, t, d);
-    }
+    if (!err)
+        err = update_generators(m, t, generate_begin);
     if (err)
         return err;
-    graph_backward(t->graph);
     t->update_g.end = t->update_d.begin = graph_section(t->graph);
     for (int d = 0; d < 2 && !err; d++) {
         graph_lane(t->graph, d);

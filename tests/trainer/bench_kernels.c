@@ -130,10 +130,11 @@ struct ours {
 };
 
 static void run_wino(const struct ours *o) {
-    struct cpu_wino_backward b = {.x = o->x, .dy = o->y, .u = o->packed};
+    struct cpu_wino_backward b = {.x = o->x, .dy = o->y, .filters = {.u = o->packed}};
 
     if (o->pass == FORWARD) {
-        cpu_wino_forward(&o->shape.wino, o->x, o->packed, o->work, o->y);
+        cpu_wino_forward(&o->shape.wino, o->x, (struct cpu_wino_filters){.u = o->packed}, o->work,
+                         o->y);
         return;
     }
     if (o->pass == BACKWARD_DATA)

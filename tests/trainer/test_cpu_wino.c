@@ -49,11 +49,11 @@ static void problem_free(struct problem *p) {
 }
 
 static void run(struct problem *p) {
-    struct cpu_wino_backward b = {p->x, p->dy, p->ub, p->dx, p->dw, false};
+    struct cpu_wino_backward b = {p->x, p->dy, {p->w, p->ub}, p->dx, p->dw, false};
 
     cpu_wino_filters_forward(&p->s, p->w, p->u);
     cpu_wino_filters_backward(&p->s, p->w, p->ub);
-    cpu_wino_forward(&p->s, p->x, p->u, p->work, p->y);
+    cpu_wino_forward(&p->s, p->x, (struct cpu_wino_filters){p->w, p->u}, p->work, p->y);
     cpu_wino_backward(&p->s, &b, p->work);
 }
 
@@ -212,7 +212,8 @@ static void one_gradient_alone_has_the_bits_of_both(void **state) {
     float *dx = poison(p.n_x), *dw = poison(p.n_w);
 
     run(&p);
-    cpu_wino_backward(&p.s, &(struct cpu_wino_backward){.dy = p.dy, .u = p.ub, .dx = dx}, p.work);
+    cpu_wino_backward(
+        &p.s, &(struct cpu_wino_backward){.dy = p.dy, .filters = {.u = p.ub}, .dx = dx}, p.work);
     cpu_wino_backward(&p.s, &(struct cpu_wino_backward){.x = p.x, .dy = p.dy, .dw = dw}, p.work);
     assert_memory_equal(dx, p.dx, p.n_x * sizeof *dx);
     assert_memory_equal(dw, p.dw, p.n_w * sizeof *dw);
@@ -244,8 +245,46 @@ static void threads_do_not_change_the_bits(void **state) {
     }
 }
 
+// Parts of a panel, of more inputs than one has room for, and of tiles, for more threads than
+// panels.
+static void check_kept_or_not(struct cpu_wino s, int threads) {
+    struct problem p = problem_new(s, 11);
+    float *y = poison(p.n_y), *dx = poison(p.n_x), *dw = poison(p.n_w);
+    struct cpu_wino_backward b = {p.x, p.dy, {.w = p.w}, dx, dw, false};
+
+    run(&p);
+    omp_set_num_threads(threads);
+    float *work = poison(cpu_wino_work_floats(&s, threads));
+    cpu_wino_forward(&s, p.x, b.filters, work, y);
+    cpu_wino_backward(&s, &b, work);
+    assert_memory_equal(y, p.y, p.n_y * sizeof *y);
+    assert_memory_equal(dx, p.dx, p.n_x * sizeof *dx);
+    assert_memory_equal(dw, p.dw, p.n_w * sizeof *dw);
+    free(work);
+    free(y);
+    free(dx);
+    free(dw);
+    problem_free(&p);
+}
+
+static void filters_that_are_not_kept_give_the_same_bits(void **state) {
+    struct cpu_wino shapes[] = {{1, 300, 40, 8, 9, 4, 0},
+                                {2, 17, 530, 5, 5, 2, 0},
+                                {1, 33, 50, 7, 8, 3, 1},
+                                {1, 20, 24, 70, 66, 4, 0}};
+    int threads = omp_get_max_threads();
+
+    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++)
+        for (size_t i = 0; i < COUNT(shapes); i++)
+            for (int t = 1; t <= 5; t += 2)
+                check_kept_or_not(shapes[i], t);
+    hidden_instructions = 0;
+    omp_set_num_threads(threads);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(filters_that_are_not_kept_give_the_same_bits),
         cmocka_unit_test(passes_are_the_direct_sum_on_random_shapes),
         cmocka_unit_test(zeros_around_and_filters_of_four),
         cmocka_unit_test(tiles_of_four_round_off_little),
