@@ -9,7 +9,12 @@
 
 #define PLANS "cuda_plans.test"
 
+// The sanitizers make the emulation slow.
+#if defined(__SANITIZE_ADDRESS__)
+static const struct sizes sizes = {1, 16, 16};
+#else
 static const struct sizes sizes = {2, 32, 32};
+#endif
 
 static struct model *trained_on(const struct model_options *o, struct sizes s, int steps) {
     struct model *m = open_model(o);
