@@ -6,6 +6,7 @@
 
 #include "backend_cpu.h"
 #include "err.h"
+#include "memory.h"
 #include "picture.h"
 #include "util.h"
 
@@ -17,7 +18,15 @@ void cpu_host_describe(struct device *d, char *ret_text, size_t size) {
     (void)text_copy(ret_text, size, "the host's processor"); // may be cut
 }
 
+// Less is not worth looking: the system gives memory that it has not, and kills who uses it.
+#define ASKED_FROM ((size_t)1 << 20)
+
 int cpu_host_memory_new(struct device *d, size_t bytes, void **ret_memory) {
+    size_t available = bytes < ASKED_FROM ? 0 : memory_available();
+    char text[16];
+
+    if (available && bytes > available)
+        return err_set(ERR_LIMIT, "%s are free", memory_text(available, text));
     *ret_memory = xaligned(bytes);
     return ERR_OK;
 }

@@ -30,7 +30,9 @@ static const char help[] =
     "\n"
     "Prints one JSON line: the settings, median_s_per_step, min_s_per_step, max_s_per_step,\n"
     "img_per_s (pictures of domain A per second, from the median), peak_mb (of the process),\n"
-    "model_mb (what the model holds). Of a GPU also device_mb, the most of its memory that was\n"
+    "model_mb (what the model holds), of that maps_mb (activations), scratch_mb (the kernels'),\n"
+    "parameters_mb (with gradients and moments), packed_mb (repacked parameters). Of a GPU also "
+    "device_mb, the most of its memory that was\n"
     "held, and ahead_s_per_step: the mean of as many steps, each issued while the one before\n"
     "runs, as training does it.\n";
 
@@ -179,8 +181,13 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+static double mib(size_t bytes) {
+    return (double)bytes / 1048576;
+}
+
 static void report(const struct bench *b, const struct model *m, double *seconds, double ahead) {
     const struct model_options *o = &b->options;
+    struct model_memory all = model_memory(m);
     struct rusage usage;
     double median;
 
@@ -193,11 +200,12 @@ static void report(const struct bench *b, const struct model *m, double *seconds
            "\"max_s_per_step\":%.6f,\"img_per_s\":%.3f,\"peak_mb\":%.1f,\"model_mb\":%.1f",
            o->device, o->netG, o->netD, b->size, o->ngf, o->ndf, b->batch, o->threads,
            model_dtype(m), o->winograd, b->steps, median, seconds[0], seconds[b->steps - 1],
-           b->batch / median, (double)usage.ru_maxrss / 1024,
-           (double)model_memory_bytes(m) / 1048576);
+           b->batch / median, (double)usage.ru_maxrss / 1024, mib(model_memory_bytes(m)));
+    printf(",\"maps_mb\":%.1f,\"scratch_mb\":%.1f,\"parameters_mb\":%.1f,\"packed_mb\":%.1f",
+           mib(all.maps), mib(all.scratch), mib(all.parameters), mib(all.packed));
     if (ahead > 0)
-        printf(",\"device_mb\":%.1f,\"ahead_s_per_step\":%.6f",
-               (double)model_device_memory_peak(m) / 1048576, ahead);
+        printf(",\"device_mb\":%.1f,\"ahead_s_per_step\":%.6f", mib(model_device_memory_peak(m)),
+               ahead);
     printf("}\n");
 }
 

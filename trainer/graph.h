@@ -172,6 +172,7 @@ int graph_section(struct graph *g);
 void graph_place(struct graph *g, bool apart);
 // Bytes of the arena (workspace included). After graph_place.
 size_t graph_arena_bytes(const struct graph *g);
+size_t graph_workspace_bytes(const struct graph *g); // of these, scratch
 
 // Where a tensor is: in memory of the device, and as the device stores it (backend.h).
 void *graph_data(const struct graph *g, void *arena, int tensor);

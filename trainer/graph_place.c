@@ -134,6 +134,10 @@ size_t graph_arena_bytes(const struct graph *g) {
     return g->arena_bytes;
 }
 
+size_t graph_workspace_bytes(const struct graph *g) {
+    return g->arena_bytes - g->workspace_offset;
+}
+
 size_t graph_bytes(const struct graph *g, int tensor) {
     const struct tensor *t = &g->tensors[tensor];
     struct tensor_shape s = graph_shape(g, tensor);

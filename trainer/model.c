@@ -282,16 +282,6 @@ int model_n_generators(const struct model *m) {
     return m->recipe->n_generators;
 }
 
-size_t model_memory_bytes(const struct model *m) {
-    size_t bytes = m->arena_bytes + m->translation_arena_bytes + optimizer_bytes(&m->optimizer_g) +
-                   optimizer_bytes(&m->optimizer_d) + optimizer_bytes(&m->average) +
-                   model_gather_bytes(m);
-
-    for (int i = 0; i < m->recipe->n_nets; i++)
-        bytes += net_bytes(m->nets[i]);
-    return bytes;
-}
-
 bool model_is_apart(const struct model *m) {
     return m->device->apart;
 }

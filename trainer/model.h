@@ -225,8 +225,18 @@ int model_n_generators(const struct model *m);
 // tests; there is no dropout, so the same picture gives the same answer.
 int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y);
 
-// Bytes held: arena, parameters, packed weights, scratch.
-size_t model_memory_bytes(const struct model *m);
+// Bytes held, by what they are for. Of the process on a CPU they are all but some 16 MiB.
+struct model_memory {
+    size_t maps;        // activations and their gradients, of the largest shape
+    size_t scratch;     // of one kernel at a time
+    size_t parameters;  // with gradients and moments, and their sum over batches
+    size_t average;     // of the generators' parameters
+    size_t packed;      // copies of parameters as kernels want them; running statistics
+    size_t translation; // activations of model_translate
+};
+struct model_memory model_memory(const struct model *m);
+size_t model_memory_bytes(const struct model *m); // their sum
+void model_memory_describe(const struct model *m, char *ret_text, size_t size);
 
 // The device: whether it works beside the host; its dtype; which one it is, for a person; the most
 // bytes of its own memory so far (0: its memory is the host's).

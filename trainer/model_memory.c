@@ -15,6 +15,41 @@ static double mebibytes(size_t bytes) {
     return (double)bytes / 1048576;
 }
 
+struct model_memory model_memory(const struct model *m) {
+    struct model_memory all = {
+        .translation = m->translation_arena_bytes,
+        .parameters = optimizer_bytes(&m->optimizer_g) + optimizer_bytes(&m->optimizer_d) +
+                      model_gather_bytes(m),
+        .average = optimizer_bytes(&m->average),
+    };
+
+    for (int i = 0; i < m->recipe->n_nets; i++)
+        all.packed += net_bytes(m->nets[i]);
+    for (int i = 0; i < m->n_tapes; i++)
+        all.scratch = MAX(all.scratch, graph_workspace_bytes(m->tapes[i]->graph));
+    all.scratch = MIN(all.scratch, m->arena_bytes);
+    all.maps = m->arena_bytes - all.scratch;
+    return all;
+}
+
+size_t model_memory_bytes(const struct model *m) {
+    struct model_memory a = model_memory(m);
+
+    return a.maps + a.scratch + a.parameters + a.average + a.packed + a.translation;
+}
+
+void model_memory_describe(const struct model *m, char *ret_text, size_t size) {
+    struct model_memory a = model_memory(m);
+
+    (void)snprintf(ret_text, size,
+                   "%.0f MiB: activations %.0f, the kernels' scratch %.0f, parameters with "
+                   "gradients and moments %.0f, their average %.0f, repacked parameters %.0f, "
+                   "rendering %.0f",
+                   mebibytes(model_memory_bytes(m)), mebibytes(a.maps), mebibytes(a.scratch),
+                   mebibytes(a.parameters), mebibytes(a.average), mebibytes(a.packed),
+                   mebibytes(a.translation)); // may be cut
+}
+
 // What ran on an arena that moves cannot be repeated.
 static void drop_sections(struct model *m, void **arena) {
     for (int i = 0; i < m->n_tapes && arena == &m->arena; i++) {

@@ -135,6 +135,18 @@ static int look_ahead(struct training *t) {
     return err;
 }
 
+// Once, and again when a shape needs more.
+static void tell_memory(struct training *t) {
+    size_t bytes = model_memory_bytes(t->model);
+    char text[256];
+
+    if (bytes <= t->memory_told)
+        return;
+    t->memory_told = bytes;
+    model_memory_describe(t->model, text, sizeof text);
+    points_event(t->points, "info", "memory", t->state.step, "%s", text);
+}
+
 // A step that is under way had its outcome in the tape of its shape.
 static int load_batch(struct training *t) {
     const struct feed_batch *b = &t->batch;
@@ -151,8 +163,10 @@ static int load_batch(struct training *t) {
     model_set_share(t->model, share, shares);
     model_set_step(t->model, t->state.step);
     memcpy(t->shape, shape, sizeof shape);
-    if (is_new)
+    if (is_new) {
         training_note_kernels(t); // before the tape may be gone again
+        tell_memory(t);
+    }
     for (int i = 0; i < 2 && !err; i++)
         err = model_feed(t->model, (enum model_domain)i, b->pixels[i]);
     return err;

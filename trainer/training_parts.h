@@ -42,6 +42,7 @@ struct training {
     char resumed_from[CHECKPOINT_PATH]; // valid if state.step was not 0
     char *kernels;                      // used so far, see kernels.h
     int shape[5];                       // n, hA, wA, hB, wB of the last step
+    size_t memory_told;                 // bytes of the model when they were last in an event
     int pool_shape[5];                  // of the first one, which the pool's slots have
     struct feed_batch batch;            // of the next step, or empty
     struct feed_batch ahead;            // of the step after that, on its way to the device

@@ -375,6 +375,18 @@ static void batch_beyond_the_memory_limit_is_refused(void **state) {
     model_free(m);
 }
 
+static void batch_beyond_the_machine_is_refused(void **state) {
+    struct model_options o = tiny();
+    struct model *m = open_model(&o);
+    struct pair_sizes s = {1, 16, 16, 16, 16};
+
+    assert_int_equal(model_shape(m, 4096, 2048, 2048, 2048, 2048), ERR_LIMIT);
+    assert_non_null(strstr(err_text(), "are free"));
+    assert_non_null(strstr(err_text(), "loader.crop_size"));
+    step(m, &s, 0);
+    model_free(m);
+}
+
 static void kernels_are_listed_once_each(void **state) {
     struct model_options o = tiny();
     struct model *m = open_model(&o);
@@ -472,6 +484,7 @@ int main(void) {
         cmocka_unit_test(options_that_cannot_work_are_refused),
         cmocka_unit_test(sizes_that_cannot_work_are_refused),
         cmocka_unit_test(batch_beyond_the_memory_limit_is_refused),
+        cmocka_unit_test(batch_beyond_the_machine_is_refused),
         cmocka_unit_test(kernels_are_listed_once_each),
     };
 
