@@ -56,11 +56,12 @@ void training_free(struct training *t) {
 
 // ---- what is waited for ----
 
+// An update that has begun is ended, else there is nothing to save.
 static bool batch_is_there(void *context) {
     struct training *t = context;
     uint64_t epoch = t->split ? 1 : t->state.epoch;
-    return t->proc->stop ||
-           feed_take(t->wait->feed, t->split, epoch, t->index, &t->batch) == ERR_OK;
+    bool stop = t->proc->stop && (t->split || !training_is_amid_an_update(t));
+    return stop || feed_take(t->wait->feed, t->split, epoch, t->index, &t->batch) == ERR_OK;
 }
 
 bool training_pool_is_done(void *context) {

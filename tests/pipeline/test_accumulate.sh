@@ -34,7 +34,7 @@ same_rows() {
 }
 
 ok "pictures are drawn" draw_data
-for name in whole killed stopped; do
+for name in whole killed stopped saving; do
     small_conf "$name"
 done
 MORE=(--set trainer.accumulate=4 --set trainer.keep=20 --set trainer.max_steps=41
@@ -65,4 +65,16 @@ rm -rf "$WORK/runs/whole/checkpoints/step_00000030"
 ok "and has the same files" diff <(checkpoint_sums whole | grep step_00000041) \
     <(checkpoint_sums stopped | grep step_00000041)
 ok "and the same rows, too" same_rows whole stopped
+
+# An epoch to an update.
+start_run saving --set trainer.accumulate=18 --set trainer.max_steps=360
+ok "a run is in its first update" wait_step saving 2
+kill -TERM "$UP"
+wait "$UP"
+ends_update() {
+    local step
+    step=$(basename "$(readlink "$WORK/runs/saving/checkpoints/latest")")
+    [ -n "$step" ] && [ $((10#${step#step_} % 18)) = 0 ]
+}
+ok "stopped, it ends the update and saves" ends_update
 finish
