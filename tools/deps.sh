@@ -40,6 +40,7 @@ python3-zmq         a peer written in another language
 python3-msgpack     its encoding
 python3-torch       the judge of imported and exported weights
 python3-opencv      runs exported nets
+g++                 the CUDA kernels, compiled for the processor
 protobuf-compiler   reads exported nets
 shellcheck          the scripts
 '
