@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl.h"
 #include "err.h"
@@ -56,8 +57,12 @@ static int ask(const struct config_trainer *t, struct answer *ret) {
 // For the trainer, which tells the database.
 static int note_why(const struct answer *a, const char *dir) {
     char *path = xasprintf("%s/" DEVICE_WHY, dir);
-    int err = *a->why ? fs_write_atomic(path, a->why, strlen(a->why)) : ERR_OK;
+    int err = ERR_OK;
 
+    if (*a->why)
+        err = fs_write_atomic(path, a->why, strlen(a->why));
+    else
+        (void)unlink(path); // of an earlier try; it may not be there
     free(path);
     return err;
 }

@@ -53,7 +53,7 @@ mkdir -p "$WORK/stand/bin"
 cat >"$WORK/stand/bin/stand_in" <<'STAND'
 #!/usr/bin/env bash
 # Lives until SIGTERM; the trainer ends by itself with the code in `code` after `seconds`: if that
-# is 0, it has finished.
+# is 0, it has finished. It saves before if there is a file `saves`.
 name=${0##*/} run=''
 while [ $# -gt 0 ]; do
     case $1 in
@@ -67,6 +67,7 @@ echo "$name $$" >>"$run/started"
 [ "$name" != trainer ] || {
     sleep "$(cat "$run/../seconds")" &
     wait $!
+    [ ! -e "$run/../saves" ] || ln -sfn "step_$$" "$run/checkpoints/latest"
     [ "$(cat "$run/../code")" != 0 ] || : >"$run/finished"
     exit "$(cat "$run/../code")"
 }
@@ -315,6 +316,29 @@ too_many_failures() {
         [ "$(grep -c trainer "$WORK/runs/toy/started")" = 3 ] && says '3 times within'
 }
 
+# Each time takes longer than the window has room for.
+LOST=(--set supervisor.max_failures=2 --set supervisor.failure_window_s=1)
+
+lost_for_good() {
+    plan 0.1 69
+    exits 1 timeout 30 "${UP[@]}" "${LOST[@]}" &&
+        [ "$(grep -c trainer "$WORK/runs/toy/started")" = 2 ] && says 'lost its device 2 times'
+}
+
+lost_between_checkpoints() {
+    local result
+    plan 0.1 69
+    : >"$WORK/runs/saves"
+    "${UP[@]}" "${LOST[@]}" >"$WORK/out" 2>&1 &
+    SUPERVISOR=$!
+    wait_for 'eval [ "$(grep -c trainer "$WORK/runs/toy/started")" = 3 ]'
+    result=$?
+    kill -TERM $SUPERVISOR
+    wait $SUPERVISOR
+    rm "$WORK/runs/saves"
+    return $result
+}
+
 ok 'a run ends when the trainer has ended, and is finished' finished_run
 ok 'programs older than their sources are told' stale_is_told
 ok 'SIGTERM stops in order, the trainer first' stopped_in_order
@@ -329,6 +353,8 @@ ok 'a process whose starter has gone meanwhile does not begin' \
 ok 'exit code 65 ends the run' hopeless 65
 ok 'exit code 78 ends the run' hopeless 78
 ok 'too many failures end the run' too_many_failures
+ok 'a device that is lost again before anything is saved ends the run' lost_for_good
+ok 'one that is lost as often, with checkpoints in between, does not' lost_between_checkpoints
 
 # ---- a run that is there ----
 other_settings() {
@@ -358,6 +384,15 @@ fresh() {
         [ ! -e "$WORK/runs/toy/checkpoints/step_00000001" ]
 }
 
+# Of an `up` that got no further.
+old_reason() {
+    plan 1 0
+    mkdir -p "$WORK/runs/toy"
+    echo 'no driver' >"$WORK/runs/toy/cpu_because"
+    exits 0 pipeline_up --set trainer.device=cpu && [ ! -e "$WORK/runs/toy/cpu_because" ]
+}
+
+ok 'why auto was the CPU is forgotten when a device is named' old_reason
 ok 'other mathematics is refused, with the differences' other_settings
 ok 'a longer schedule goes on' grown_schedule
 ok '--fork begins another run from a checkpoint' forked
