@@ -281,7 +281,7 @@ struct backend {
     // moves while earlier ops still run. Not inside of a section.
     int (*picture_in)(struct device *d, const struct tensor_shape *s, enum picture_type type,
                       const void *pictures, void *ret_tensor);
-    // The same for n pictures [h,w,c] that lie apart.
+    // The same for n pictures [h,w,c] that lie apart, at any addresses (floats too).
     int (*pictures_in)(struct device *d, const struct tensor_shape *s, enum picture_type type,
                        const void *const *pictures, void *ret_tensor);
     // picture_in in two calls: picture_ahead lets them travel while the device does what it has

@@ -50,7 +50,8 @@ int replay_begin(struct replay *r, const struct replay_begin *begin);
 // an exchange or a snapshot is unanswered; a pool that is just coming back may be asked.
 void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
                      const void *const fake[REPLAY_TABLES]);
-// What came back: n pictures of slot_bytes; lent until the next exchange.
+// What came back: n pictures of slot_bytes, at any address (not aligned); lent until the next
+// exchange.
 const void *const *replay_pooled(const struct replay *r, int table);
 
 // Asks for a snapshot of the state after `step` in the file `path`. BUG as above.
