@@ -307,6 +307,7 @@ INLINE void gather_filters(int taps, const float *w, ptrdiff_t output, int count
             if (l < count)
                 LOAD_SOME(w + l * output + first, n, &rows[l]);
             else
+                // cppcheck-suppress arrayIndexOutOfBoundsCond ; l < LANES, whatever count is
                 rows[l] = (vec){0};
         transpose(rows);
 #pragma GCC unroll 16
