@@ -78,9 +78,9 @@ static inline struct model *open_model(const struct model_options *options) {
     return m;
 }
 
-// Step `number` on pictures that depend on it alone.
-static inline void train(struct model *m, const struct model_options *o, struct sizes s,
-                         uint64_t number) {
+// Step `number` on pictures that depend on it alone, with a learning rate.
+static inline void train_at(struct model *m, const struct model_options *o, struct sizes s,
+                            uint64_t number, double lr) {
     size_t pixels = (size_t)(s.n * s.h * s.w);
 
     assert_int_equal(model_shape(m, s.n, s.h, s.w, s.h, s.w), ERR_OK);
@@ -91,10 +91,15 @@ static inline void train(struct model *m, const struct model_options *o, struct 
     for (int part = 0; part < 2; part++)
         if (model_d_first(m) == (part == 0))
             assert_int_equal(
-                model_update_d(m, 2e-4, model_fake(m, MODEL_A), model_fake(m, MODEL_B)), ERR_OK);
+                model_update_d(m, lr, model_fake(m, MODEL_A), model_fake(m, MODEL_B)), ERR_OK);
         else
-            assert_int_equal(model_update_g(m, 2e-4), ERR_OK);
+            assert_int_equal(model_update_g(m, lr), ERR_OK);
     assert_int_equal(model_wait(m), ERR_OK);
+}
+
+static inline void train(struct model *m, const struct model_options *o, struct sizes s,
+                         uint64_t number) {
+    train_at(m, o, s, number, 2e-4);
 }
 
 static inline bool has_loss(const struct model *m, const char *name) {
