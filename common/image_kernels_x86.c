@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "instructions.h"
+
 #define AVX2 __attribute__((target("avx2")))
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 
@@ -143,7 +145,7 @@ AVX2 static void down_avx2(const uint8_t *middle, const struct kernel_span *span
 }
 
 static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2");
+    return instructions_best() >= INSTRUCTIONS_AVX2;
 }
 
 extern const struct kernel kernel_avx2, kernel_vnni;
@@ -250,8 +252,8 @@ VNNI static void down_vnni(const uint8_t *middle, const struct kernel_span *span
 }
 
 static bool has_vnni(void) {
-    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl");
+    return instructions_best() >= INSTRUCTIONS_AVX512 && __builtin_cpu_supports("avx512vnni") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
 
 const struct kernel kernel_vnni = {"avx512-vnni", has_vnni, spread, across_vnni, down_vnni};

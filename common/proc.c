@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "instructions.h"
 #include "log.h"
 #include "util.h"
 #include "version_text.h"
@@ -165,7 +166,9 @@ int proc_start(int argc, char **argv, const char *name, const char *help, struct
     log_name(name);
     if (wants_text(argc, argv, name, help))
         return ERR_STOPPED;
-    int err = read_arguments(argc, argv, p, &line);
+    int err = instructions_check();
+    if (!err)
+        err = read_arguments(argc, argv, p, &line);
     if (err)
         goto fail;
     if (line.domain)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "instructions.h"
+
 #include "err.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -28,8 +30,8 @@ bool sha256_x86_usable(void) {
     int known = __atomic_load_n(&usable, __ATOMIC_RELAXED);
     if (known < 0) {
         unsigned a, b, c, d;
-        known = __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
-                (b >> 29 & 1);
+        known = instructions_best() > INSTRUCTIONS_PLAIN && __builtin_cpu_supports("sse4.1") &&
+                __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1);
         __atomic_store_n(&usable, known, __ATOMIC_RELAXED); // any thread finds the same
     }
     return known;

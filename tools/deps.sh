@@ -29,7 +29,6 @@ libconfig-dev       settings
 libyajl-dev         JSON
 librandom123-dev    random numbers
 libdnnl-dev         convolutions on the CPU
-libopenblas-dev     matrix products on the CPU
 util-linux          setpriv, setsid, flock
 '
 TEST_PACKAGES='

@@ -1,10 +1,12 @@
 #include "cpu_kernels.h"
 
+#include "instructions.h"
+
 const struct cpu_kernels *cpu_kernels(void) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
+    if (instructions_best() == INSTRUCTIONS_AVX512)
         return &cpu_kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (instructions_best() == INSTRUCTIONS_AVX2)
         return &cpu_kernels_avx2;
 #endif
     return &cpu_kernels_plain;

@@ -31,7 +31,8 @@ void cpu_tanh(size_t pixels, int c, const float *x, const float *bias, float *re
             ret_y[p * c + i] = tanhf(x[p * c + i] + (bias ? bias[i] : 0));
 }
 
-CPU_CLONES static void tanh_gradient(size_t count, const float *restrict y, float *restrict g) {
+CPU_CLONED(void, tanh_gradient, (size_t count, const float *restrict y, float *restrict g),
+           (count, y, g)) {
     for (size_t i = 0; i < count; i++)
         g[i] = g[i] * (1 - y[i] * y[i]);
 }
@@ -55,7 +56,7 @@ void cpu_tanh_backward(const struct cpu_norm *s, const float *y, const struct cp
 
 // Losses
 
-CPU_CLONES static double l1_part(size_t count, const float *a, const float *b) {
+CPU_CLONED(double, l1_part, (size_t count, const float *a, const float *b), (count, a, b)) {
     double lanes[8] = {0};
     size_t i = 0;
 
@@ -68,8 +69,8 @@ CPU_CLONES static double l1_part(size_t count, const float *a, const float *b) {
            ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
-CPU_CLONES static void l1_gradient(size_t count, const float *a, const float *b, float step,
-                                   float *g) {
+CPU_CLONED(void, l1_gradient, (size_t count, const float *a, const float *b, float step, float *g),
+           (count, a, b, step, g)) {
     for (size_t i = 0; i < count; i++)
         g[i] = a[i] > b[i] ? step : a[i] < b[i] ? -step : 0;
 }
@@ -141,8 +142,10 @@ struct adam_step {
     float beta1, beta2, one_minus_beta1, one_minus_beta2, root, eps, step;
 };
 
-CPU_CLONES static void adam_part(struct adam_step a, size_t count, const float *restrict g,
-                                 float *restrict w, float *restrict m, float *restrict v) {
+CPU_CLONED(void, adam_part,
+           (struct adam_step a, size_t count, const float *restrict g, float *restrict w,
+            float *restrict m, float *restrict v),
+           (a, count, g, w, m, v)) {
     for (size_t i = 0; i < count; i++) {
         m[i] = a.beta1 * m[i] + a.one_minus_beta1 * g[i];
         v[i] = a.beta2 * v[i] + a.one_minus_beta2 * g[i] * g[i];
@@ -171,8 +174,9 @@ void cpu_adam(const struct cpu_adam *a, size_t count, const float *g, float *w, 
     }
 }
 
-CPU_CLONES static void blend_part(size_t count, float a, const float *restrict x, float b,
-                                  float *restrict y) {
+CPU_CLONED(void, blend_part,
+           (size_t count, float a, const float *restrict x, float b, float *restrict y),
+           (count, a, x, b, y)) {
     for (size_t i = 0; i < count; i++)
         y[i] = a * x[i] + b * y[i];
 }
@@ -186,7 +190,7 @@ void cpu_blend(size_t count, float a, const float *x, float b, float *y) {
 }
 
 // All bits of the exponent set: infinity or NaN.
-CPU_CLONES static bool finite_part(size_t count, const float *x) {
+CPU_CLONED(bool, finite_part, (size_t count, const float *x), (count, x)) {
     uint32_t bad = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -206,19 +210,4 @@ bool cpu_all_finite(size_t count, const float *x) {
         bad |= !finite_part(part_begin(count, p + 1) - at, x + at);
     }
     return !bad;
-}
-
-// Pixels
-
-CPU_CLONES void cpu_from_u8(size_t count, const uint8_t *x, float *ret_y) {
-    for (size_t i = 0; i < count; i++)
-        ret_y[i] = ((float)x[i] / 255.0f - 0.5f) / 0.5f;
-}
-
-CPU_CLONES void cpu_to_u8(size_t count, const float *x, uint8_t *ret_y) {
-    for (size_t i = 0; i < count; i++) {
-        float v = (x[i] + 1.0f) / 2.0f * 255.0f;
-        v = v > 0 ? v : 0;
-        ret_y[i] = (uint8_t)(v < 255.0f ? v : 255.0f);
-    }
 }

@@ -1,4 +1,4 @@
-// cpu_misc - heads, losses, the optimizer and pixel formats of the CPU backend.
+// cpu_misc - heads, losses and the optimizer of the CPU backend.
 //
 // Arrays are float and dense, pictures [N,H,W,C] with C innermost. All functions run on the current
 // number of OpenMP threads; sums are taken in double over parts whose number is fixed, so that the
@@ -79,12 +79,5 @@ void cpu_blend(size_t count, float a, const float *x, float b, float *y);
 
 // False if x holds an infinity or a NaN.
 bool cpu_all_finite(size_t count, const float *x);
-
-// Byte to pixel value: (v / 255 - 0.5) / 0.5, each operation rounded to float.
-void cpu_from_u8(size_t count, const uint8_t *x, float *ret_y);
-
-// Pixel value to byte: (x + 1) / 2 * 255 in float, cut to 0..255, then truncated (63 of the 256
-// bytes come back one lower, as from the reference). NaN gives 0.
-void cpu_to_u8(size_t count, const float *x, uint8_t *ret_y);
 
 #endif

@@ -65,7 +65,7 @@ static const float *row_of(const struct cpu_norm *s, struct cpu_padded t, int im
 // Statistics
 
 // sum[c] += over w pixels of (x - mean[c])^power; four pixels in float before each double addition.
-CPU_CLONES static void add_values(int w, int c, const float *x, double *restrict sum) {
+CPU_CLONED(void, add_values, (int w, int c, const float *x, double *restrict sum), (w, c, x, sum)) {
     int p = 0;
 
     for (; p + 4 <= w; p += 4, x += 4 * c)
@@ -76,8 +76,9 @@ CPU_CLONES static void add_values(int w, int c, const float *x, double *restrict
             sum[i] += x[i];
 }
 
-CPU_CLONES static void add_squares(int w, int c, const float *x, const float *mean,
-                                   double *restrict sum) {
+CPU_CLONED(void, add_squares,
+           (int w, int c, const float *x, const float *mean, double *restrict sum),
+           (w, c, x, mean, sum)) {
     int p = 0;
 
     for (; p + 4 <= w; p += 4, x += 4 * c)
@@ -92,8 +93,8 @@ CPU_CLONES static void add_squares(int w, int c, const float *x, const float *me
 }
 
 // Adds the bands of a group for `which` of the two sums into that of its first band.
-CPU_CLONES static double *merge_bands(const struct cpu_norm *s, int group, int which,
-                                      double *work) {
+CPU_CLONED(double *, merge_bands, (const struct cpu_norm *s, int group, int which, double *work),
+           (s, group, which, work)) {
     int bands = bands_in_group(s), c = s->c;
     double *total = work + ((size_t)group * bands * 2 + which) * c;
 
@@ -176,8 +177,9 @@ static struct affine affine_of(const struct cpu_norm *s, const struct cpu_norm_s
     return (struct affine){saved->mean + row, saved->rstd + row, saved->weight, saved->bias};
 }
 
-CPU_CLONES static void row_affine(int w, int c, const float *restrict x, struct affine a,
-                                  float *restrict z) {
+CPU_CLONED(void, row_affine,
+           (int w, int c, const float *restrict x, struct affine a, float *restrict z),
+           (w, c, x, a, z)) {
     for (int p = 0; p < w; p++, x += c, z += c)
         if (a.weight)
             for (int i = 0; i < c; i++)
@@ -192,7 +194,7 @@ CPU_CLONES static void row_affine(int w, int c, const float *restrict x, struct 
             memcpy(z, x, sizeof(float) * c);
 }
 
-CPU_CLONES static void row_act(int count, enum cpu_act act, float *z) {
+CPU_CLONED(void, row_act, (int count, enum cpu_act act, float *z), (count, act, z)) {
     if (act == CPU_ACT_RELU)
         for (int i = 0; i < count; i++)
             z[i] = z[i] > 0 ? z[i] : 0;
@@ -201,7 +203,7 @@ CPU_CLONES static void row_act(int count, enum cpu_act act, float *z) {
             z[i] = z[i] > 0 ? z[i] : 0.2f * z[i];
 }
 
-CPU_CLONES static void row_add(int count, const float *restrict x, float *restrict y) {
+CPU_CLONED(void, row_add, (int count, const float *restrict x, float *restrict y), (count, x, y)) {
     for (int i = 0; i < count; i++)
         y[i] += x[i];
 }
@@ -298,8 +300,10 @@ static void gather_row(const struct cpu_norm *s, const struct cpu_norm_grads *gr
     }
 }
 
-CPU_CLONES static void row_act_backward(int w, int c, enum cpu_act act, const float *restrict x,
-                                        struct affine a, float *restrict g) {
+CPU_CLONED(void, row_act_backward,
+           (int w, int c, enum cpu_act act, const float *restrict x, struct affine a,
+            float *restrict g),
+           (w, c, act, x, a, g)) {
     float below = act == CPU_ACT_LEAKY ? 0.2f : 0;
 
     for (int p = 0; p < w; p++, x += c, g += c)
@@ -320,8 +324,9 @@ CPU_CLONES static void row_act_backward(int w, int c, enum cpu_act act, const fl
 }
 
 // sum[c] += g' * xhat over w pixels, two pixels in float before each double addition.
-CPU_CLONES static void add_products(int w, int c, const float *x, struct affine a, const float *g,
-                                    double *restrict sum) {
+CPU_CLONED(void, add_products,
+           (int w, int c, const float *x, struct affine a, const float *g, double *restrict sum),
+           (w, c, x, a, g, sum)) {
     int p = 0;
 
     for (; p + 2 <= w; p += 2, x += 2 * c, g += 2 * c)
@@ -335,8 +340,10 @@ CPU_CLONES static void add_products(int w, int c, const float *x, struct affine 
 
 // dx = rstd * (g' - mean(g') - xhat * mean(g' * xhat)), in place of g'; times weight if there is
 // one.
-CPU_CLONES static void row_norm_backward(int w, int c, const float *restrict x, struct affine a,
-                                         const double *sum, double pixels, float *restrict g) {
+CPU_CLONED(void, row_norm_backward,
+           (int w, int c, const float *restrict x, struct affine a, const double *sum,
+            double pixels, float *restrict g),
+           (w, c, x, a, sum, pixels, g)) {
     enum { BLOCK = 64 };
 
     for (int i0 = 0; i0 < c; i0 += BLOCK) {

@@ -54,12 +54,14 @@ static struct taps taps_of(enum cpu_resample_kind kind, int to, int size, int to
     return t;
 }
 
-CPU_CLONES static void scaled(int c, float weight, const float *restrict x, float *restrict y) {
+CPU_CLONED(void, scaled, (int c, float weight, const float *restrict x, float *restrict y),
+           (c, weight, x, y)) {
     for (int i = 0; i < c; i++)
         y[i] = weight * x[i];
 }
 
-CPU_CLONES static void add_scaled(int c, float weight, const float *restrict x, float *restrict y) {
+CPU_CLONED(void, add_scaled, (int c, float weight, const float *restrict x, float *restrict y),
+           (c, weight, x, y)) {
     for (int i = 0; i < c; i++)
         y[i] += weight * x[i];
 }

@@ -3,16 +3,24 @@
 //   ROUTER  binds    ipc://s/trainer   tickets    peer: loaders
 //   DEALER  connects ipc://s/pool      exchange   peer: pool (replay.h)
 //   DEALER  connects ipc://s/monitor   points     peer: monitor (points.h)
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <dnnl.h>
+#include <zip.h>
+
 #include "err.h"
+#include "fs.h"
+#include "instructions.h"
 #include "link.h"
+#include "plugin_path.h"
 #include "proc.h"
 #include "setup.h"
 #include "threads.h"
 #include "training.h"
+#include "version_text.h"
 
 #define BATCH_BYTES_MAX ((size_t)1 << 31) // of one domain
 #define HWM 1024
@@ -27,6 +35,10 @@ static const char help[] =
     "SIGTERM (then with a checkpoint), 65 when a number is not finite, 69 when the device failed "
     "or\n"
     "has not come back, 78 when settings, data or the device's memory cannot work.\n"
+    "\n"
+    "  trainer --version\n"
+    "\n"
+    "Prints the version, the devices, the instruction sets of the CPU and the libraries' versions.\n"
     "\n"
     "  trainer --which-device DEVICE DTYPE GPU\n"
     "\n"
@@ -96,7 +108,32 @@ static int which_device(char **words) {
     return 0;
 }
 
+static const char *plugin_state(const char *name) {
+    char path[PATH_MAX];
+
+    return !plugin_path(name, path) && fs_exists(path) ? "built" : "not built";
+}
+
+// In the words of PIPELINE_INSTRUCTIONS and of the libraries themselves.
+static int print_version(void) {
+    const dnnl_version_t *dnnl = dnnl_version();
+    int major, minor, patch;
+
+    zmq_version(&major, &minor, &patch);
+    printf("trainer %s\n", version_text());
+    printf("devices: cpu; cuda (plugin %s)\n", plugin_state("cuda"));
+    printf("instruction sets:");
+    for (int i = 0; i <= (int)instructions_best(); i++)
+        printf(" %s", instructions_name((enum instructions)i));
+    printf(" (uses the last)\n");
+    printf("libraries: oneDNN %d.%d.%d, ZeroMQ %d.%d.%d, libzip %s\n", dnnl->major, dnnl->minor,
+           dnnl->patch, major, minor, patch, zip_libzip_version());
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return print_version();
     if (argc == 5 && strcmp(argv[1], "--which-device") == 0)
         return which_device(argv + 2);
     threads_wait_briefly(argv);

@@ -19,7 +19,7 @@ void moments_fini(struct moments *m) {
     *m = (struct moments){0};
 }
 
-CPU_CLONES static void row_mean(int w, int c, const float *x, double *restrict ret) {
+CPU_CLONED(void, row_mean, (int w, int c, const float *x, double *restrict ret), (w, c, x, ret)) {
     memset(ret, 0, (size_t)c * sizeof *ret);
     for (int p = 0; p < w; p++, x += c)
         for (int i = 0; i < c; i++)
@@ -28,8 +28,9 @@ CPU_CLONES static void row_mean(int w, int c, const float *x, double *restrict r
         ret[i] /= w;
 }
 
-CPU_CLONES static void row_squares(int w, int c, const float *x, const double *restrict mean,
-                                   double *restrict ret) {
+CPU_CLONED(void, row_squares,
+           (int w, int c, const float *x, const double *restrict mean, double *restrict ret),
+           (w, c, x, mean, ret)) {
     memset(ret, 0, (size_t)c * sizeof *ret);
     for (int p = 0; p < w; p++, x += c)
         for (int i = 0; i < c; i++)
@@ -69,8 +70,9 @@ void moments_to_norm(const struct moments *m, float *ret_mean, float *ret_rstd) 
     }
 }
 
-CPU_CLONES static void row_norm(const struct rows_norm *norm, int w, int c, const float *restrict x,
-                                float *restrict y) {
+CPU_CLONED(void, row_norm,
+           (const struct rows_norm *norm, int w, int c, const float *restrict x, float *restrict y),
+           (norm, w, c, x, y)) {
     for (int p = 0; p < w; p++, x += c, y += c)
         if (norm->mean && norm->weight)
             for (int i = 0; i < c; i++)
@@ -82,7 +84,7 @@ CPU_CLONES static void row_norm(const struct rows_norm *norm, int w, int c, cons
             memcpy(y, x, (size_t)c * sizeof *y);
 }
 
-CPU_CLONES static void row_act(size_t count, enum activation act, float *y) {
+CPU_CLONED(void, row_act, (size_t count, enum activation act, float *y), (count, act, y)) {
     if (act == ACT_RELU)
         for (size_t i = 0; i < count; i++)
             y[i] = y[i] > 0 ? y[i] : 0;
@@ -91,7 +93,8 @@ CPU_CLONES static void row_act(size_t count, enum activation act, float *y) {
             y[i] = y[i] > 0 ? y[i] : LEAKY_SLOPE * y[i];
 }
 
-CPU_CLONES static void row_add(size_t count, const float *restrict x, float *restrict y) {
+CPU_CLONED(void, row_add, (size_t count, const float *restrict x, float *restrict y),
+           (count, x, y)) {
     for (size_t i = 0; i < count; i++)
         y[i] += x[i];
 }
@@ -110,8 +113,10 @@ void rows_norm(const struct rows_norm *norm, int n, int w, int c, const float *x
     }
 }
 
-CPU_CLONES static void row_join(int w, int c_a, int c_b, const float *restrict a,
-                                const float *restrict b, float *restrict y) {
+CPU_CLONED(void, row_join,
+           (int w, int c_a, int c_b, const float *restrict a, const float *restrict b,
+            float *restrict y),
+           (w, c_a, c_b, a, b, y)) {
     for (int p = 0; p < w; p++, a += c_a, b += c_b) {
         for (int i = 0; i < c_a; i++)
             *y++ = a[i] > 0 ? a[i] : 0;

@@ -10,6 +10,7 @@
 #include "conveyor.h"
 #include "err.h"
 #include "image_settings.h"
+#include "instructions.h"
 #include "listing.h"
 #include "log.h"
 #include "memory.h"
@@ -379,7 +380,9 @@ int main(int argc, char **argv) {
     struct request request = {.memory = -1};
     return_memory();
     log_name("translate");
-    int err = read_arguments(argc, argv, &request);
+    int err = instructions_check();
+    if (!err)
+        err = read_arguments(argc, argv, &request);
     if (!err)
         err = run(&request);
     if (err && err != ERR_STOPPED)

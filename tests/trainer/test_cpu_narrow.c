@@ -1,15 +1,8 @@
-// The judge is the direct sum in double. The choice of kernels is compiled in here with a processor
-// that the test limits, so that every instruction set this machine has is tried.
+// The judge is the direct sum in double. Every instruction set
+// of this machine is tried.
 #include "kernel_test.h"
 
-static int hidden_instructions; // 0: none, 1: AVX-512, 2: also AVX2
-
-static int supports(const char *name, int here) {
-    return here && hidden_instructions < (strcmp(name, "avx512f") == 0 ? 1 : 2);
-}
-
-#define __builtin_cpu_supports(name) supports(name, __builtin_cpu_supports(name))
-#include "cpu_kernels.c"
+#include "each_instructions.h"
 
 #include "cpu_narrow.h"
 
@@ -83,7 +76,7 @@ static void check(struct cpu_narrow s, uint64_t seed) {
 }
 
 static void passes_are_the_direct_sum(void **state) {
-    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++) {
+    FOR_EACH_INSTRUCTIONS {
         check((struct cpu_narrow){1, 64, 3, 12, 13, 7}, 1);
         check((struct cpu_narrow){2, 48, 1, 5, 4, 4}, 2);
         check((struct cpu_narrow){1, 16, 4, 1, 1, 7}, 3); // smaller than the filter
@@ -98,7 +91,6 @@ static void passes_are_the_direct_sum(void **state) {
                                       .r = random_int(seed, 5, 1, 8)},
                   seed);
     }
-    hidden_instructions = 0;
 }
 
 static void threads_do_not_change_the_bits(void **state) {

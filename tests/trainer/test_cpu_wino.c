@@ -1,15 +1,8 @@
-// The judge is the direct sum in double. The choice of kernels is compiled in here with a
-// processor that the test limits, so that every instruction set this machine has is tried.
+// The judge is the direct sum in double. Every instruction set
+// of this machine is tried.
 #include "kernel_test.h"
 
-static int hidden_instructions; // 0: none, 1: AVX-512, 2: also AVX2
-
-static int supports(const char *name, int here) {
-    return here && hidden_instructions < (strcmp(name, "avx512f") == 0 ? 1 : 2);
-}
-
-#define __builtin_cpu_supports(name) supports(name, __builtin_cpu_supports(name))
-#include "cpu_kernels.c"
+#include "each_instructions.h"
 
 #include "cpu_wino.h"
 
@@ -129,39 +122,37 @@ static void check_shape(struct cpu_wino s, uint64_t seed) {
 }
 
 static void passes_are_the_direct_sum_on_random_shapes(void **state) {
-    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++)
-        for (uint64_t seed = 0; seed < 24; seed++)
-            check_shape((struct cpu_wino){.n = random_int(seed, 0, 1, 3),
-                                          .c = random_int(seed, 1, 1, 70),
-                                          .k = random_int(seed, 2, 1, 70),
-                                          .h = random_int(seed, 3, 1, 11),
-                                          .w = random_int(seed, 4, 1, 11),
-                                          .m = seed % 2 ? 4 : 2},
-                        seed);
-    hidden_instructions = 0;
+    FOR_EACH_INSTRUCTIONS
+    for (uint64_t seed = 0; seed < 24; seed++)
+        check_shape((struct cpu_wino){.n = random_int(seed, 0, 1, 3),
+                                      .c = random_int(seed, 1, 1, 70),
+                                      .k = random_int(seed, 2, 1, 70),
+                                      .h = random_int(seed, 3, 1, 11),
+                                      .w = random_int(seed, 4, 1, 11),
+                                      .m = seed % 2 ? 4 : 2},
+                    seed);
 }
 
 static void zeros_around_and_filters_of_four(void **state) {
-    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++)
-        for (uint64_t seed = 100; seed < 130; seed++) {
-            struct cpu_wino s = {.n = random_int(seed, 0, 1, 2),
-                                 .c = random_int(seed, 1, 1, 40),
-                                 .k = random_int(seed, 2, 1, 40),
-                                 .h = random_int(seed, 3, 1, 11),
-                                 .w = random_int(seed, 4, 1, 11),
-                                 .m = 2 + (int)(seed % 3)};
-            int r = s.m == 3 ? 4 : 3;
-            s.pad = random_int(seed, 5, 0, MIN(r - 1, (MIN(s.h, s.w) + r - 2) / 2));
-            check_shape(s, seed);
-        }
-    hidden_instructions = 0;
+    FOR_EACH_INSTRUCTIONS
+    for (uint64_t seed = 100; seed < 130; seed++) {
+        struct cpu_wino s = {.n = random_int(seed, 0, 1, 2),
+                             .c = random_int(seed, 1, 1, 40),
+                             .k = random_int(seed, 2, 1, 40),
+                             .h = random_int(seed, 3, 1, 11),
+                             .w = random_int(seed, 4, 1, 11),
+                             .m = 2 + (int)(seed % 3)};
+        int r = s.m == 3 ? 4 : 3;
+        s.pad = random_int(seed, 5, 0, MIN(r - 1, (MIN(s.h, s.w) + r - 2) / 2));
+        check_shape(s, seed);
+    }
     check_shape((struct cpu_wino){.n = 1, .c = 48, .k = 64, .h = 15, .w = 15, .m = 3, .pad = 1}, 9);
     check_shape((struct cpu_wino){.n = 3, .c = 2, .k = 3, .h = 40, .w = 44, .m = 3, .pad = 2}, 10);
 }
 
 // Their points are chosen for it: the paper's 0, 1, -1, 2, -2 leave 3.1e-6 here.
 static void tiles_of_four_round_off_little(void **state) {
-    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++) {
+    FOR_EACH_INSTRUCTIONS {
         struct problem p = problem_new((struct cpu_wino){1, 256, 32, 16, 16, 4, 0}, 3);
         double *y = doubles(p.n_y), *dx = doubles(p.n_x), *dw = doubles(p.n_w);
         run(&p);
@@ -173,7 +164,6 @@ static void tiles_of_four_round_off_little(void **state) {
         free(dw);
         problem_free(&p);
     }
-    hidden_instructions = 0;
 }
 
 static void more_tiles_than_a_chunk_are_taken_in_turns(void **state) {
@@ -274,11 +264,10 @@ static void filters_that_are_not_kept_give_the_same_bits(void **state) {
                                 {1, 20, 24, 70, 66, 4, 0}};
     int threads = omp_get_max_threads();
 
-    for (hidden_instructions = 0; hidden_instructions < 3; hidden_instructions++)
-        for (size_t i = 0; i < COUNT(shapes); i++)
-            for (int t = 1; t <= 5; t += 2)
-                check_kept_or_not(shapes[i], t);
-    hidden_instructions = 0;
+    FOR_EACH_INSTRUCTIONS
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (int t = 1; t <= 5; t += 2)
+            check_kept_or_not(shapes[i], t);
     omp_set_num_threads(threads);
 }
 
