@@ -5,8 +5,9 @@
 #   make test T=x   tests named *x*     make SAN=1 test  under the address and UB sanitizers
 #   make lint format bench soak fuzz    make clean
 #
-# Rules: DIR/*.c without the programs' own files makes build/libDIR.a; a program sees its own
-# folder and common/. tests/DIR/test_X.c links libDIR.a and libcommon.a.
+# Rules: DIR/*.c and DIR/ROOM/*.c without the programs' own files make build/libDIR.a; a program sees
+# its own folder and common/. tests/DIR/test_X.c and tests/DIR/ROOM/test_X.c link libDIR.a and
+# libcommon.a.
 
 SHELL := /bin/bash
 MAKEFLAGS += -j$(shell nproc)
@@ -24,7 +25,8 @@ override LDFLAGS += $(if $(SAN),-fsanitize=address -fsanitize=undefined) -pthrea
 
 PROCESSES := curator loader trainer pool monitor
 # Programs that are not a folder's main.c: NAME:FOLDER, source FOLDER/NAME.c
-EXTRA := translate:trainer import:trainer export:trainer bench_step:trainer ctl:tools draw:tools
+EXTRA := translate:trainer import:trainer export:trainer bench_step:trainer ctl:tools/ctl \
+    draw:tools/draw
 
 LIBS_common  := -lzmq -lmsgpackc -lsodium -lconfig -lyajl -lturbojpeg -ljpeg -lspng -lwebp -lexif -lz -lm
 LIBS_curator :=
@@ -33,19 +35,18 @@ LIBS_trainer := -lzip -lprotobuf-c -ldnnl -fopenmp -rdynamic
 LIBS_pool    :=
 LIBS_monitor := -lsqlite3 -lmicrohttpd
 LIBS_tools   := -lsqlite3
-# Fuzz targets, tests/fuzz/fuzz_NAME.c, NAME:FOLDER; of the trainer only the objects named here
+# Fuzz targets, tests/fuzz/fuzz_NAME.c, NAME:FOLDER; of the trainer only what is named here
 FUZZ := msg:common config:common manifest:common image:common ring:common landmarks:curator \
         labels:curator lists:curator exec:curator safetensors:trainer weights:trainer state:trainer \
         options:tools plans:trainer cache:curator
-FUZZ_safetensors := $(addprefix trainer/,safetensors.o safetensors_header.o safetensors_write.o text.o)
-FUZZ_weights := $(FUZZ_safetensors) $(patsubst %,trainer/%.o,weights weights_read weights_safetensors \
-    pth pth_zip pth_legacy pickle pickle_calls pickle_machine pickle_names pickle_run zip_end)
+FUZZ_safetensors := rooms/trainer/weights.a
+FUZZ_weights := rooms/trainer/weights.a
 FUZZ_LIBS_weights := -lzip
-FUZZ_state := trainer/state.o trainer/text.o
-FUZZ_plans := cuda/trainer/cuda/cuda_plans.o cuda/trainer/cuda/cuda_site.o trainer/text.o
+FUZZ_state := rooms/trainer/checkpoint.a
+FUZZ_plans := cuda/trainer/cuda/plans.o cuda/trainer/cuda/problem.o
 CFLAGS_trainer := -fopenmp $(if $(SAN),,-O3)
 
 include tools/rules.mk
 
 # Loops over every pixel of a data set.
-$(BUILD)/common/stats.o: CFLAGS_common += $(if $(SAN),,-O3)
+$(BUILD)/curator/pictures/stats.o: CFLAGS_curator += $(if $(SAN),,-O3)

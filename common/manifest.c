@@ -8,11 +8,11 @@
 
 #include <sodium.h>
 
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "text.h"
-#include "util.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/text.h"
+#include "base/util.h"
 
 #define FILE_MAX ((size_t)4 << 30)
 #define LINE_MAX_BYTES (128 + 3 * PATH_MAX) // every byte of a path may need %XX

@@ -11,11 +11,11 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "instructions.h"
-#include "log.h"
-#include "util.h"
-#include "version_text.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "base/version_text.h"
+#include "base/instructions.h"
 
 #define MONITOR "monitor" // the one process that is its own peer: see proc_start
 #define FLUSH_MS 5000

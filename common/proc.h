@@ -17,8 +17,8 @@
 
 #include <zmq.h>
 
-#include "config.h"
-#include "points.h"
+#include "config/config.h"
+#include "points/points.h"
 
 struct proc {
     const char *name; // "trainer"; "curator-A"

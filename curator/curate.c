@@ -5,13 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "contact.h"
-#include "domain.h"
-#include "err.h"
-#include "explain.h"
-#include "fs.h"
-#include "report.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "curation/contact.h"
+#include "curation/domain.h"
+#include "curation/explain.h"
+#include "curation/report.h"
 
 #define ROOT_MAX 1024 // of the message that tells the root (msg.def)
 #define SETTINGS_MAX 65536

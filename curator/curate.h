@@ -8,8 +8,8 @@
 #ifndef CURATE_H
 #define CURATE_H
 
-#include "curation.h"
-#include "points.h"
+#include "curation/curation.h"
+#include "points/points.h"
 
 // The whole of it: finds, judges and writes the files above; verdicts, looks, params and the sheet
 // go to `points` (may be NULL). Who ends last of the two domains' curators tells how far they lie

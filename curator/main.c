@@ -10,16 +10,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/util.h"
 #include "curate.h"
-#include "domain.h"
-#include "err.h"
-#include "fs.h"
-#include "link.h"
-#include "log.h"
+#include "curation/domain.h"
+#include "curation/report.h"
+#include "link/link.h"
 #include "proc.h"
-#include "report.h"
 #include "serve.h"
-#include "util.h"
 
 #define IDLE_US 1000000
 #define RETRY_US 10000 // a socket that was full

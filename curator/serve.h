@@ -2,8 +2,8 @@
 #ifndef SERVE_H
 #define SERVE_H
 
+#include "link/msg.h"
 #include "manifest.h"
-#include "msg.h"
 
 // Answers manifest_ask with manifest_info and manifest_chunk_ask with manifest_chunk; anything
 // else, and records that there are not, with refuse.

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#include "err.h"
-#include "rng.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
 
 int items_init(struct items *it, const struct config *config, struct manifest *const manifests[2]) {
     int64_t max = config->loader.max_dataset_size;

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "util.h"
+#include "base/util.h"
 
 static uint8_t limited(float v) {
     return v <= 0 ? 0 : v >= 255 ? 255 : (uint8_t)v;

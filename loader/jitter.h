@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 
-#include "image.h"
+#include "image/image.h"
 
 enum jitter_kind {
     JITTER_BRIGHTNESS,

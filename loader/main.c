@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/util.h"
 #include "items.h"
-#include "link.h"
-#include "log.h"
+#include "link/link.h"
 #include "proc.h"
 #include "records.h"
 #include "source.h"
-#include "util.h"
 #include "work.h"
 
 static const char help[] =

@@ -6,7 +6,7 @@
 #ifndef RECORDS_H
 #define RECORDS_H
 
-#include "link.h"
+#include "link/link.h"
 #include "manifest.h"
 
 struct records;

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "image_settings.h"
-#include "util.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "image/settings.h"
 
 #define FILE_MAX ((size_t)512 << 20)
 

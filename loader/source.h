@@ -11,10 +11,10 @@
 #define SOURCE_H
 
 #include "cache.h"
-#include "config.h"
+#include "config/config.h"
 #include "items.h"
 #include "manifest.h"
-#include "points.h"
+#include "points/points.h"
 
 struct source_times {
     int64_t read_us, decode_us, resize_us;

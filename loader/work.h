@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "link.h"
+#include "link/link.h"
 #include "source.h"
 
 struct work;

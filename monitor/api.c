@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-#include "err.h"
+#include "base/err.h"
+#include "base/util.h"
 #include "live.h"
 #include "schema.h"
-#include "util.h"
 
 #define POINTS_MAX 4000
 #define PATIENCE_US 1000000 // a query may hold up the monitor's loop so long

@@ -11,10 +11,10 @@
 
 #include <microhttpd.h>
 
-#include "err.h"
+#include "base/err.h"
+#include "base/util.h"
 #include "page.h"
 #include "schema.h"
-#include "util.h"
 
 #define CONNECTIONS 64
 #define LISTENERS 32 // connections to /events

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "ring.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "base/version_text.h"
+#include "points/ring.h"
 #include "rows.h"
 #include "schema.h"
-#include "util.h"
-#include "version_text.h"
 
 #define MESSAGE_MAX (128 << 10) // bytes of one message's records
 

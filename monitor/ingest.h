@@ -17,8 +17,8 @@
 
 #include <sqlite3.h>
 
-#include "config.h"
-#include "msg.h"
+#include "config/config.h"
+#include "link/msg.h"
 
 #define INGEST_BYTES (8 << 20) // kept in memory at most
 #define INGEST_ROWS 20000      // a transaction is due with so many

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "base/util.h"
 
 static int is_ring(const struct dirent *entry) {
     const char *end = strrchr(entry->d_name, '.');

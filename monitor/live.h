@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "points.h"
+#include "points/points.h"
 
 #define LIVE_MAX 128
 

@@ -9,16 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "fs.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/util.h"
 #include "http.h"
 #include "ingest.h"
-#include "link.h"
-#include "log.h"
+#include "link/link.h"
 #include "proc.h"
 #include "rings.h"
 #include "schema.h"
-#include "util.h"
 
 #define DATABASE "../metrics.sqlite"
 #define RINGS "ring"

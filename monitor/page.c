@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "base/util.h"
 #include "embed.h"
-#include "util.h"
 
 EMBED(page_html, "page.html");
 EMBED(page_css, "page.css");

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
+#include "base/err.h"
+#include "base/util.h"
 #include "live.h"
-#include "util.h"
 
 #define DEAD_US 3000000  // without a beat; a successor would have come by then
 #define WAIT_US 60000000 // --drain: for the database

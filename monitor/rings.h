@@ -3,7 +3,7 @@
 #define RINGS_H
 
 #include "ingest.h"
-#include "points.h"
+#include "points/points.h"
 
 // Takes what lies in the monitor's own ring and commits it. ERR_AGAIN, ERR_BUSY, ERR_SPACE, ERR_IO:
 // the rest stays there, try again later.

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
+#include "base/err.h"
+#include "base/util.h"
 #include "schema.h"
-#include "util.h"
 
 // ?1 is the run in all of them.
 static const char *const texts[ROWS_STATEMENTS] = {

@@ -7,7 +7,7 @@
 
 #include <sqlite3.h>
 
-#include "msg.h"
+#include "link/msg.h"
 
 enum {
     ROWS_METRIC,

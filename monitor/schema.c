@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/err.h"
+#include "base/util.h"
 #include "embed.h"
-#include "err.h"
-#include "util.h"
 
 EMBED(schema_sql, "schema.sql");
 EMBED(schema_2_sql, "schema_2.sql");

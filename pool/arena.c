@@ -12,10 +12,10 @@
 
 #include <zlib.h>
 
-#include "err.h"
-#include "exchange.h"
-#include "fs.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "replay_rule.h"
 
 #define PAGE 4096
 #define LINE 64 // slots and records begin at multiples of it

@@ -4,12 +4,12 @@
 //   DEALER  ipc://s/monitor  connects  stream points       monitor (in common/points)
 #include <malloc.h>
 
-#include "err.h"
-#include "link.h"
-#include "log.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "link/link.h"
 #include "proc.h"
 #include "service.h"
-#include "util.h"
 
 #define HWM 16 // above one exchange per table and what is asked again
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
+#include "base/err.h"
+#include "base/util.h"
 #include "snapshot.h"
-#include "util.h"
 
 void service_fini(struct service *s) {
     arena_close(s->arena);

@@ -8,8 +8,8 @@
 #define SERVICE_H
 
 #include "arena.h"
-#include "link.h"
-#include "points.h"
+#include "link/link.h"
+#include "points/points.h"
 
 struct service {
     const char *arena_path;

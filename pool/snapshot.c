@@ -10,10 +10,10 @@
 
 #include <sodium.h>
 
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "util.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
 
 #define MAGIC "CGPOOL1\n"
 

@@ -47,29 +47,28 @@ CUDA_ARCHS ?= $(or $(subst _,,$(CUDA_LOCAL)),80 86 89 90)
 
 # What `make gpu-pack` has put aside for a machine without Debian's packages.
 GPU_PACK := gpu-pack
-CUDA_OWN := -Itrainer/cuda -Itrainer -Icommon -I$(BUILD) \
+CUDA_OWN := -Itrainer -Icommon -I$(BUILD) \
     $(if $(wildcard $(GPU_PACK)/include),-isystem $(GPU_PACK)/include)
-CUDA_KERNELS := $(wildcard trainer/cuda/*.cu)
+CUDA_KERNELS := $(wildcard trainer/cuda/kernels/*.cu)
 CUDA_SOURCES := $(wildcard trainer/cuda/*.c)
 # Where cuDNN has a stand-in.
-CUDA_CUDNN := trainer/cuda/cuda_conv.c trainer/cuda/cuda_engine.c trainer/cuda/cuda_tune.c
-CUDA_STAND_IN := trainer/cuda/cuda_conv_host.c
+CUDA_CUDNN := trainer/cuda/conv.c trainer/cuda/engine.c trainer/cuda/tune.c
 # What the plugin uses of the program that loads it; what a program lacks of these it gets from
-# here. (Of backend.c it uses the program's own.)
-CUDA_SHARED := common/err.c common/fs.c common/rng.c common/util.c trainer/text.c
+# here. (Of backend/backend.c it uses the program's own.)
+CUDA_SHARED := $(patsubst %,common/base/%.c,err fs rng util text_stream)
 
 # What program and plugin have to agree on: a plugin that another build has left is refused.
-INTERFACE := trainer/backend.h common/err.h common/err.def
+INTERFACE := trainer/backend/backend.h common/base/err.h common/base/err.def
 $(BUILD)/device_interface.h: $(INTERFACE)
 	@mkdir -p $(@D)
 	@echo "#define DEVICE_INTERFACE \"$$(cat $(INTERFACE) | sha256sum | cut -c1-16)\"" >$@
-$(BUILD)/trainer/plugin.o $(BUILD)/gpu/trainer/plugin.o $(BUILD)/cuda/trainer/cuda/backend_cuda.o \
-    $(BUILD)/cuda_host/trainer/cuda/backend_cuda.o: $(BUILD)/device_interface.h
+$(BUILD)/trainer/device/plugin.o $(BUILD)/gpu/trainer/device/plugin.o $(BUILD)/cuda/trainer/cuda/cuda.o \
+    $(BUILD)/cuda_host/trainer/cuda/cuda.o: $(BUILD)/device_interface.h
 
 # ---- the plugin ----
 
 CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/cuda/%.o,$(CUDA_KERNELS)) \
-    $(patsubst %.c,$(BUILD)/cuda/%.o,$(filter-out $(CUDA_STAND_IN),$(CUDA_SOURCES)))
+    $(patsubst %.c,$(BUILD)/cuda/%.o,$(CUDA_SOURCES))
 CUDA_SHARED_OBJECTS := $(patsubst %.c,$(BUILD)/cuda/%.o,$(CUDA_SHARED))
 CUDA_GENCODE := $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$a,code=sm_$a) \
     -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
@@ -84,7 +83,7 @@ $(BUILD)/cuda/%.o: %.c $(BUILD)/flags $(BUILD)/cuda_link
 $(BUILD)/lib/device_cuda.so: $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS) $(BUILD)/cuda_link
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -shared -o $@ $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS) $(CUDA_LINK) -lstdc++ -lm
--include $(wildcard $(BUILD)/cuda/*/*.d $(BUILD)/cuda/*/*/*.d)
+-include $(wildcard $(BUILD)/cuda/*/*/*.d $(BUILD)/cuda/*/*/*/*.d)
 
 $(BUILD)/cuda_flags: FORCE
 	@mkdir -p $(BUILD)
@@ -97,12 +96,12 @@ $(BUILD)/no_cuda:
 	@echo 'no nvcc or no cuDNN 9: build/lib/device_cuda.so is not built, device = "cuda" will not be there'
 	@touch $@
 
-PLUGINS := $(if $(wildcard trainer/cuda/backend_cuda.c),$(if $(filter 1,$(CUDA)),$(BUILD)/lib/device_cuda.so,$(if $(filter command% environment%,$(origin CUDA))$(SAN),,$(BUILD)/no_cuda)))
+PLUGINS := $(if $(wildcard trainer/cuda/cuda.c),$(if $(filter 1,$(CUDA)),$(BUILD)/lib/device_cuda.so,$(if $(filter command% environment%,$(origin CUDA))$(SAN),,$(BUILD)/no_cuda)))
 
 # ---- the emulation ----
 
-CUDA_HOST := tests/trainer/cuda
-CUDA_HOST_OWN := -I$(CUDA_HOST) $(CUDA_OWN)
+CUDA_HOST := tests/trainer/cuda/emulation
+CUDA_HOST_OWN := -I$(CUDA_HOST) $(CUDA_OWN) -Itests
 CUDA_HOST_OBJECTS := $(patsubst %.cu,$(BUILD)/cuda_host/%.o,$(CUDA_KERNELS)) \
     $(patsubst %.c,$(BUILD)/cuda_host/%.o,$(filter-out $(CUDA_CUDNN),$(CUDA_SOURCES)) \
         $(wildcard $(CUDA_HOST)/*.c))
@@ -122,31 +121,32 @@ $(BUILD)/libcuda_host.a: $(CUDA_HOST_OBJECTS)
 $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -shared -o $@ $^ -lstdc++ -lm
--include $(wildcard $(BUILD)/cuda_host/*/*.d $(BUILD)/cuda_host/*/*/*.d)
+-include $(wildcard $(BUILD)/cuda_host/*/*/*.d $(BUILD)/cuda_host/*/*/*/*.d)
 
 # A program looks for plugins in ../lib from where it lies.
 $(BUILD)/tests/lib:
 	@mkdir -p $(@D)
 	@ln -sfn ../lib $@
-CUDA_LOADERS := test_cuda_backend test_cuda_faults test_cuda_flow test_cuda_touch
-$(CUDA_LOADERS:%=$(BUILD)/tests/trainer/%) $(BUILD)/tests/golden: | \
-    $(BUILD)/lib/device_cuda-host.so $(BUILD)/tests/lib
+$(BUILD)/tests/trainer/lib:
+	@mkdir -p $(@D)
+	@ln -sfn ../../lib $@
+CUDA_LOADERS := test_backend test_faults test_flow test_touch
+$(CUDA_LOADERS:%=$(BUILD)/tests/trainer/cuda/%): | $(BUILD)/lib/device_cuda-host.so $(BUILD)/tests/trainer/lib
+$(GOLDEN): | $(BUILD)/lib/device_cuda-host.so $(BUILD)/tests/lib
 
 # Tests of kernels, in the program itself; tests of the backend load the plugin.
-$(BUILD)/tests/trainer/test_cuda_%: LIBS_trainer += -lstdc++ -ldl
-$(BUILD)/tests/trainer/test_cuda_%.o: CFLAGS_trainer += -I$(CUDA_HOST) -Itrainer/cuda
-$(patsubst tests/trainer/%.c,$(BUILD)/tests/trainer/%,$(wildcard tests/trainer/test_cuda_kernels*.c)): \
-    $(BUILD)/libcuda_host.a $(BUILD)/tests/trainer/reference_ops.o
-$(BUILD)/tests/fuzz/fuzz_plans.o: override CFLAGS += -Itrainer/cuda
-$(BUILD)/tests/trainer/test_cuda_plans: $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer \
-    cuda_plans cuda_site)
-CUDA_DESCRIBED := $(BUILD)/tests/trainer/test_cuda_described
-$(CUDA_DESCRIBED): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_layer cuda_site \
-    $(if $(filter 1,$(CUDA)),cuda_conv cuda_engine cuda_error cuda_plans cuda_trial cuda_tune))
-CUDA_TUNE := $(BUILD)/tests/trainer/test_cuda_tune
+$(BUILD)/tests/trainer/cuda/test_%: LIBS_trainer += -lstdc++ -ldl
+$(BUILD)/tests/trainer/cuda/test_%.o: CFLAGS_trainer += -I$(CUDA_HOST)
+$(patsubst %.c,$(BUILD)/%,$(wildcard tests/trainer/cuda/test_kernels_*.c)): \
+    $(BUILD)/libcuda_host.a $(BUILD)/tests/trainer/oracle/ops.o
+$(BUILD)/tests/trainer/cuda/test_plans: $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,layer plans problem)
+CUDA_DESCRIBED := $(BUILD)/tests/trainer/cuda/test_described
+$(CUDA_DESCRIBED): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,layer problem \
+    $(if $(filter 1,$(CUDA)),conv engine error plans trial tune))
+CUDA_TUNE := $(BUILD)/tests/trainer/cuda/test_tune
 $(CUDA_TUNE): LIBS_trainer += -Wl,--wrap=now_us
-$(CUDA_TUNE): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,cuda_site \
-    $(if $(filter 1,$(CUDA)),cuda_error cuda_trial cuda_tune))
+$(CUDA_TUNE): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,problem \
+    $(if $(filter 1,$(CUDA)),error trial tune))
 ifeq ($(CUDA),1)
 $(CUDA_DESCRIBED).o $(CUDA_TUNE).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
 $(CUDA_DESCRIBED): LIBS_trainer += $(CUDA_LINK)
@@ -154,30 +154,27 @@ endif
 
 # ---- gpu-check: needs gcc, nvcc, cuDNN and gpu-pack/ alone ----
 
-GPU_TRAINER := backend plugin text optimizer init penalty plateau schedule \
-    $(patsubst trainer/%.c,%,$(wildcard trainer/graph*.c trainer/model*.c trainer/net*.c))
-GPU_TESTS := golden_check golden_nets golden_run golden_small golden_training json \
-    $(basename $(notdir $(wildcard tests/trainer/reference_*.c)))
-GPU_OBJECTS := $(patsubst %,$(BUILD)/gpu/common/%.o,err fs plugin_path rng util) \
-    $(patsubst %,$(BUILD)/gpu/trainer/%.o,$(GPU_TRAINER)) \
-    $(patsubst %,$(BUILD)/gpu/tests/trainer/%.o,$(GPU_TESTS)) \
-    $(patsubst %.c,$(BUILD)/gpu/%.o,$(wildcard tests/gpu/*.c))
+GPU_ROOMS := $(addprefix trainer/,backend device graph nets models) tests/trainer/oracle tests/gpu
+GPU_FILES := $(patsubst %,common/base/%.c,err fs program_path rng text_stream util) \
+    trainer/checkpoint/plateau.c trainer/training/schedule.c \
+    $(patsubst %,tests/golden/%.c,check json nets run small training)
+GPU_OBJECTS := $(patsubst %.c,$(BUILD)/gpu/%.o,$(GPU_FILES) $(wildcard $(addsuffix /*.c,$(GPU_ROOMS))))
 $(BUILD)/gpu/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -O3 -fopenmp -Itests/gpu -Itests/trainer $(CUDA_OWN) -c $< -o $@
+	$(CC) $(CFLAGS) -O3 -fopenmp -Itests $(CUDA_OWN) -c $< -o $@
 $(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -rdynamic -fopenmp -ldl -lm
--include $(wildcard $(BUILD)/gpu/*/*.d $(BUILD)/gpu/*/*/*.d)
+-include $(wildcard $(BUILD)/gpu/*/*/*.d $(BUILD)/gpu/*/*/*/*.d)
 
 DEVICE ?= cuda
 SHAPE ?= resnet_9blocks,128,1
 .PHONY: gpu-pack gpu-check gpu-peers gpu-plugin
-gpu-pack: $(BUILD)/tests/golden $(PROGRAMS)
+gpu-pack: $(GOLDEN) $(PROGRAMS)
 	@mkdir -p $(GPU_PACK)/include
 	@cp -r /usr/include/Random123 $(GPU_PACK)/include/
 	@if [ -e ../shared/golden/cases.json ]; then \
-	    $(BUILD)/tests/golden --pack $(GPU_PACK)/golden.bin ../shared/golden/cases.json; \
+	    $(GOLDEN) --pack $(GPU_PACK)/golden.bin ../shared/golden/cases.json; \
 	else echo 'gpu-pack: there are no golden cases to pack'; fi
 	@tests/gpu/pack.sh $(BUILD) $(GPU_PACK) $(DATA)
 	@du -sh $(GPU_PACK)

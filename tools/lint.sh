@@ -24,7 +24,7 @@ check() { # name command...
     fi
 }
 
-mapfile -t code < <(git ls-files '*.c' '*.h')
+mapfile -t code < <(git ls-files '*.c' '*.h' '*.cu')
 mapfile -t sources < <(git ls-files '*.c')
 mapfile -t scripts < <(git ls-files '*.sh' pipeline tests/run tests/run_bench tests/fuzz/run tests/gpu/check .ci/run)
 
@@ -41,6 +41,7 @@ tidy() {
 cpp_check() {
     cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
         --suppress=missingIncludeSystem -j"$(nproc)" -D_GNU_SOURCE -D'noreturn=__attribute__((noreturn))' -Icommon \
+        -Icurator -Itrainer -Itools -Itests \
         "${sources[@]}"
 }
 

@@ -10,23 +10,35 @@ all: programs $(BUILD)/built
 programs: $(PROGRAMS)
 
 # Newer than every source that was there when all was built: `pipeline` compares.
-SOURCES := $(wildcard $(foreach f,$(FOLDERS),$(f)/*.* $(f)/*/*.*))
+SOURCES := $(wildcard $(foreach f,$(FOLDERS),$(f)/*.* $(f)/*/*.* $(f)/*/*/*.*))
 $(BUILD)/built: $(PROGRAMS) $(SOURCES)
 	@touch $@
 
 .DELETE_ON_ERROR:
 
+# trainer/cuda/ is the plugin's.
 define folder_rules
-OBJECTS_$(1) := $$(patsubst %.c,$$(BUILD)/%.o,$$(filter-out $$(PROGRAM_FILES),$$(wildcard $(1)/*.c)))
+OBJECTS_$(1) := $$(patsubst %.c,$$(BUILD)/%.o,$$(filter-out $$(PROGRAM_FILES) trainer/cuda/%,\
+    $$(wildcard $(1)/*.c $(1)/*/*.c)))
 $$(BUILD)/$(1)/%.o: $(1)/%.c $$(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -c $$< -o $$@
 $$(BUILD)/lib$(1).a: $$(OBJECTS_$(1))
 	@rm -f $$@
-	@ar rcs $$@ $$(OBJECTS_$(1))
--include $$(wildcard $$(BUILD)/$(1)/*.d)
+	@ar qcs $$@ $$(OBJECTS_$(1))
+-include $$(wildcard $$(BUILD)/$(1)/*.d $$(BUILD)/$(1)/*/*.d)
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
+
+# room_rules: one room by itself, build/rooms/DIR/ROOM.a; the fuzz targets take of it what they need.
+define room_rules
+$$(BUILD)/rooms/$(1).a: $$(patsubst %.c,$$(BUILD)/%.o,$$(wildcard $(1)/*.c))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@ar qcs $$@ $$^
+endef
+$(foreach r,$(sort $(patsubst rooms/%.a,%,$(filter rooms/%,$(foreach f,$(FUZZ),$(FUZZ_$(firstword $(subst :, ,$(f)))))))),\
+    $(eval $(call room_rules,$(r))))
 
 # ONNX's own description of its files, as C.
 ONNX_PROTO := /usr/include/onnx/onnx.proto
@@ -35,41 +47,48 @@ $(BUILD)/onnx.pb-c.h: $(ONNX_PROTO)
 	protoc-c --proto_path=$(<D) --c_out=$(@D) $<
 $(BUILD)/onnx.pb-c.o: $(BUILD)/onnx.pb-c.h $(BUILD)/flags
 	$(CC) $(CFLAGS) -w -I$(BUILD) -c $(BUILD)/onnx.pb-c.c -o $@
-$(BUILD)/trainer/onnx_file.o: $(BUILD)/onnx.pb-c.h
+$(BUILD)/trainer/weights/onnx_file.o: $(BUILD)/onnx.pb-c.h
 $(BUILD)/libtrainer.a: $(BUILD)/onnx.pb-c.o
 OBJECTS_trainer += $(BUILD)/onnx.pb-c.o
 
-# program_rules: program name, its folder, its object
+# program_rules: program name, its folder, its object, the folder's process
 define program_rules
-$$(BUILD)/bin/$(1): $$(BUILD)/$(2)/$(3).o $$(BUILD)/lib$(2).a $$(BUILD)/libcommon.a
+$$(BUILD)/bin/$(1): $$(BUILD)/$(2)/$(3).o $$(BUILD)/lib$(4).a $$(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2)) $$(LIBS_common)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(4)) $$(LIBS_common)
 endef
-$(foreach p,$(PROCESSES),$(eval $(call program_rules,$(p),$(p),main)))
-$(foreach e,$(EXTRA),$(eval $(call program_rules,$(firstword $(subst :, ,$(e))),$(lastword $(subst :, ,$(e))),$(firstword $(subst :, ,$(e))))))
+process_of = $(firstword $(subst /, ,$(1)))
+$(foreach p,$(PROCESSES),$(eval $(call program_rules,$(p),$(p),main,$(p))))
+$(foreach e,$(EXTRA),$(eval $(call program_rules,$(firstword $(subst :, ,$(e))),$(lastword $(subst :, ,$(e))),$(firstword $(subst :, ,$(e))),$(call process_of,$(lastword $(subst :, ,$(e)))))))
 
-# tests/FOLDER/test_X.c and tests/FOLDER/bench_X.c
+# test_X.c and bench_X.c of tests/FOLDER/ and tests/FOLDER/ROOM/
 define test_rules
+TESTS_$(1) := $$(patsubst %.c,$$(BUILD)/%,$$(wildcard tests/$(1)/test_*.c tests/$(1)/*/test_*.c))
 .PRECIOUS: $$(BUILD)/tests/$(1)/%.o
 $$(BUILD)/tests/$(1)/%.o: tests/$(1)/%.c $$(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -Itests -c $$< -o $$@
-$$(BUILD)/tests/$(1)/test_%: $$(BUILD)/tests/$(1)/test_%.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
+$$(TESTS_$(1)): %: %.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
 	$$(CC) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group $$(LIBS_$(1)) $$(LIBS_common) -lcmocka
-$$(BUILD)/bin/bench_%: $$(BUILD)/tests/$(1)/bench_%.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
-	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1)) $$(LIBS_common)
--include $$(wildcard $$(BUILD)/tests/$(1)/*.d)
+-include $$(wildcard $$(BUILD)/tests/$(1)/*.d $$(BUILD)/tests/$(1)/*/*.d)
 endef
 $(foreach f,$(FOLDERS),$(eval $(call test_rules,$(f))))
-TESTS := $(foreach f,$(FOLDERS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/$(f)/test_*.c)))
-BENCHES := $(foreach f,$(FOLDERS),$(patsubst tests/$(f)/%.c,$(BUILD)/bin/%,$(wildcard tests/$(f)/bench_*.c)))
+TESTS := $(foreach f,$(FOLDERS),$(TESTS_$(f)))
+# bench_rules: source without .c, its process
+define bench_rules
+$$(BUILD)/bin/$(notdir $(1)): $$(BUILD)/$(1).o $$(BUILD)/lib$(2).a $$(BUILD)/libcommon.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2)) $$(LIBS_common)
+endef
+BENCH_FILES := $(basename $(wildcard tests/*/bench_*.c tests/*/*/bench_*.c))
+$(foreach b,$(BENCH_FILES),$(eval $(call bench_rules,$(b),$(call process_of,$(patsubst tests/%,%,$(b))))))
+BENCHES := $(addprefix $(BUILD)/bin/,$(notdir $(BENCH_FILES)))
 
 # fuzz_rules: target, its folder. Built by tests/fuzz/run with flags of its own.
 define fuzz_rules
 $$(BUILD)/tests/fuzz/fuzz_$(1).o: tests/fuzz/fuzz_$(1).c $$(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) -I$(2) -Icommon -Itests/fuzz -c $$< -o $$@
+	$$(CC) $$(CFLAGS) -I$(2) -Icommon -Itests -c $$< -o $$@
 $$(BUILD)/bin/fuzz_$(1): $$(BUILD)/tests/fuzz/fuzz_$(1).o $$(BUILD)/tests/fuzz/fuzz.o \
     $$(addprefix $$(BUILD)/,$$(or $$(FUZZ_$(1)),lib$(2).a)) $$(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
@@ -78,18 +97,30 @@ endef
 $(foreach f,$(FUZZ),$(eval $(call fuzz_rules,$(firstword $(subst :, ,$(f))),$(lastword $(subst :, ,$(f))))))
 $(BUILD)/tests/fuzz/fuzz.o: tests/fuzz/fuzz.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Icommon -c $< -o $@
+	$(CC) $(CFLAGS) -Icommon -Itests -c $< -o $@
 -include $(wildcard $(BUILD)/tests/fuzz/*.d)
 fuzz_targets: $(foreach f,$(FUZZ),$(BUILD)/bin/fuzz_$(firstword $(subst :, ,$(f))))
 
 # The judge of the backends' ops.
-$(BUILD)/tests/trainer/test_ops $(BUILD)/tests/trainer/test_penalty: $(BUILD)/tests/trainer/reference_ops.o
+$(BUILD)/tests/trainer/cpu/test_ops $(BUILD)/tests/trainer/nets/test_penalty: $(BUILD)/tests/trainer/oracle/ops.o
 
-# The golden program judges trainer, pool and pictures alike.
-$(BUILD)/tests/golden: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/trainer/golden*.c tests/trainer/json*.c)) \
-    $(BUILD)/pool/exchange.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+# Tests that hold modules of two processes to one case.
+$(BUILD)/tests/common/image/test_image $(BUILD)/tests/common/image/test_image_mutants: $(BUILD)/loader/preprocess.o
+$(BUILD)/tests/trainer/judge/test_picture_sets: $(BUILD)/curator/pictures/stats.o
+$(BUILD)/tests/trainer/judge/test_picture_sets.o: CFLAGS_trainer += -Icurator
+
+# The golden program judges trainer, pool and pictures alike. It is a file where its sources have a
+# folder, so the objects lie beside it.
+GOLDEN := $(BUILD)/tests/golden
+GOLDEN_OBJECTS := $(BUILD)/tests/golden-objects
+$(GOLDEN_OBJECTS)/%.o: tests/golden/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CFLAGS_trainer) -Itrainer -Icommon -I$(BUILD) -Itests -c $< -o $@
+$(GOLDEN): $(patsubst tests/golden/%.c,$(GOLDEN_OBJECTS)/%.o,$(wildcard tests/golden/*.c)) \
+    $(BUILD)/pool/replay_rule.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
-$(BUILD)/tests/trainer/golden_pool.o: CFLAGS_trainer += -Ipool
+$(GOLDEN_OBJECTS)/pool.o: CFLAGS_trainer += -Ipool
+-include $(wildcard $(GOLDEN_OBJECTS)/*.d)
 
 # What .incbin takes in, -MMD does not see.
 $(BUILD)/monitor/page.o: monitor/page.html monitor/page.css monitor/page.js
@@ -103,14 +134,14 @@ $(BUILD)/version.h: FORCE
 	@mkdir -p $(BUILD)
 	@echo '#define VERSION_TEXT "$(VERSION)+$(GIT_HASH)"' | cmp -s - $@ || \
 	    echo '#define VERSION_TEXT "$(VERSION)+$(GIT_HASH)"' > $@
-$(BUILD)/common/version.o: $(BUILD)/version.h
+$(BUILD)/common/base/version.o: $(BUILD)/version.h
 .PHONY: FORCE
 FORCE:
 
 include tools/cuda.mk
 programs: $(PLUGINS)
 
-tests: programs $(TESTS) $(BUILD)/bin/gpu_check $(if $(wildcard tests/trainer/golden.c),$(BUILD)/tests/golden)
+tests: programs $(TESTS) $(BUILD)/bin/gpu_check $(GOLDEN)
 benches: $(PROGRAMS) $(BENCHES)
 
 .PHONY: programs tests benches fuzz_targets test bench lint format soak fuzz clean deps deps-test

@@ -10,12 +10,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "err.h"
-#include "model.h"
-#include "rng.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
+#include "base/version_text.h"
+#include "models/model.h"
 #include "threads.h"
-#include "util.h"
-#include "version_text.h"
 
 static const char help[] =
     "bench_step - time of a CycleGAN training step on random pictures\n"

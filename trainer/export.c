@@ -4,18 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoint.h"
-#include "config.h"
-#include "err.h"
-#include "fs.h"
-#include "log.h"
-#include "onnx.h"
-#include "recognise.h"
-#include "rewrite.h"
-#include "sources.h"
-#include "util.h"
-#include "version_text.h"
-#include "weights.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "base/version_text.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/sources.h"
+#include "config/config.h"
+#include "weights/onnx.h"
+#include "weights/recognise.h"
+#include "weights/rewrite.h"
+#include "weights/weights.h"
 
 static const char help[] =
     "export - a trained net as a file for other programs\n"

@@ -8,19 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
-#include "config.h"
-#include "config_key.h"
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "log.h"
-#include "recognise.h"
-#include "rewrite.h"
-#include "sources.h"
-#include "text.h"
-#include "util.h"
-#include "version_text.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/text_stream.h"
+#include "base/util.h"
+#include "base/version_text.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/sources.h"
+#include "config/config.h"
+#include "config/key.h"
+#include "weights/recognise.h"
+#include "weights/rewrite.h"
 
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 

@@ -11,16 +11,16 @@
 #include <dnnl.h>
 #include <zip.h>
 
-#include "err.h"
-#include "fs.h"
-#include "instructions.h"
-#include "link.h"
-#include "plugin_path.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/program_path.h"
+#include "base/version_text.h"
+#include "base/instructions.h"
+#include "link/link.h"
 #include "proc.h"
-#include "setup.h"
 #include "threads.h"
-#include "training.h"
-#include "version_text.h"
+#include "training/setup.h"
+#include "training/training.h"
 
 #define BATCH_BYTES_MAX ((size_t)1 << 31) // of one domain
 #define HWM 1024
@@ -38,7 +38,8 @@ static const char help[] =
     "\n"
     "  trainer --version\n"
     "\n"
-    "Prints the version, the devices, the instruction sets of the CPU and the libraries' versions.\n"
+    "Prints the version, the devices, the instruction sets of the CPU and the libraries' "
+    "versions.\n"
     "\n"
     "  trainer --which-device DEVICE DTYPE GPU\n"
     "\n"

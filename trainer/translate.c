@@ -7,20 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conveyor.h"
-#include "err.h"
-#include "image_settings.h"
-#include "instructions.h"
-#include "listing.h"
-#include "log.h"
-#include "memory.h"
-#include "origin.h"
-#include "tally.h"
+#include "backend/memory.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "base/version_text.h"
+#include "image/settings.h"
+#include "base/instructions.h"
 #include "threads.h"
-#include "translation.h"
-#include "util.h"
-#include "version_text.h"
-#include "weights.h"
+#include "translate/conveyor.h"
+#include "translate/listing.h"
+#include "translate/origin.h"
+#include "translate/tally.h"
+#include "translate/translation.h"
+#include "weights/weights.h"
 
 // What reading ahead and writing behind may hold.
 #define IN_FLIGHT ((size_t)256 << 20)

@@ -10,11 +10,11 @@
 
 #include <cmocka.h>
 
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
 #include "manifest.h"
-#include "util.h"
 
 static const char *const names[] = {
     "a/plain.jpg", "with space.png", "사진 01 été.JPG", "100%.jpg",

@@ -11,17 +11,17 @@
 
 #include <yajl/yajl_parse.h>
 
-#include "celeba_lists.h"
-#include "curation.h"
-#include "default_settings.h"
-#include "err.h"
-#include "fs.h"
-#include "image.h"
-#include "labels.h"
-#include "landmarks.h"
-#include "made_data.h"
-#include "rng.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "base/util.h"
+#include "curation/curation.h"
+#include "curator/default_settings.h"
+#include "curator/made_data.h"
+#include "image/image.h"
+#include "kinds/celeba_lists.h"
+#include "kinds/labels.h"
+#include "kinds/landmarks.h"
 
 #define ROWS 202599 // CelebA
 #define NEAREST 1600
@@ -108,7 +108,7 @@ static double judge_once(const struct config_curator *settings, const char *cach
     return seconds;
 }
 
-#include "bench_hashes.h"
+#include "curator/bench_hashes.h"
 
 // ---- tables: each run in a process of its own, whose peak memory is told ----
 

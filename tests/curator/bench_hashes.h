@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-#include "duplicates.h"
+#include "curation/duplicates.h"
 
 #define HASHES 200000
 #define HASHES_CHECKED 5000

@@ -14,13 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "base/util.h"
 #include "curate.h"
-#include "default_settings.h"
-#include "err.h"
-#include "fs.h"
-#include "image.h"
-#include "rng.h"
-#include "util.h"
+#include "curator/default_settings.h"
+#include "image/image.h"
 
 static char folder[64];      // of the test; the working directory is its run/
 static char heard[16][1024]; // what the last curation said, "level code text"

@@ -2,7 +2,7 @@
 #ifndef DEFAULT_SETTINGS_H
 #define DEFAULT_SETTINGS_H
 
-#include "config.h"
+#include "config/config.h"
 
 #define PUT_top(...)
 #define PUT_loader(...)
@@ -20,7 +20,7 @@
 #define RANGE(section, key, low, high, ...) PUT_##section(.key = {low, high})
 #define LIST(section, key, ...) PUT_##section(.key = "")
 static const struct config_curator default_settings = {
-#include "config.def"
+#include "config/config.def"
 };
 
 #endif

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "err.h"
-#include "rng.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
 
 #define MADE_SEED 1
 

@@ -1,10 +1,10 @@
 // The curator as a process: judged while it answers pings, served in chunks, started again.
-#include "curator_test.h"
+#include "curator/curator_test.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "link.h"
+#include "link/link.h"
 #include "serve.h"
 
 #define WAIT_US 20000000 // for an answer, on a busy machine

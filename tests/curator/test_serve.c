@@ -1,5 +1,5 @@
 // What a finished manifest answers.
-#include "curator_test.h"
+#include "curator/curator_test.h"
 
 #include "serve.h"
 

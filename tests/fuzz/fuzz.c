@@ -1,11 +1,11 @@
-#include "fuzz.h"
+#include "fuzz/fuzz.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "err.h"
+#include "base/err.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     if (*argc == 2 && strcmp((*argv)[1], "seeds") == 0) {

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache.h"
-#include "domain.h"
-#include "err.h"
-#include "fuzz.h"
-#include "label_cache.h"
-#include "text.h"
-#include "util.h"
-#include "vouched.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "curation/domain.h"
+#include "fuzz/fuzz.h"
+#include "kinds/label_cache.h"
+#include "pictures/cache.h"
+#include "pictures/vouched.h"
 
 #define KEY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 

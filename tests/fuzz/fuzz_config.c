@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "err.h"
-#include "fuzz.h"
-#include "text.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "config/config.h"
+#include "fuzz/fuzz.h"
 
 static char *written(const struct config *c) {
     char *text = NULL;

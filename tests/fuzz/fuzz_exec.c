@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "curators.h"
-#include "err.h"
-#include "fuzz.h"
-#include "script.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/script.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "kinds/curators.h"
 
 static const char *answers;
 static size_t answers_size;

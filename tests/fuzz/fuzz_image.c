@@ -1,10 +1,10 @@
 // Pictures. What is decoded is as large as its header says and within the limits.
 #include <stdlib.h>
 
-#include "err.h"
-#include "fuzz.h"
-#include "image.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "image/image.h"
 
 static const struct image_limits limits = {.max_pixels = 1 << 16, .max_pixels_per_byte = 200};
 

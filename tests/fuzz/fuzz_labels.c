@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "fuzz.h"
-#include "labels.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "kinds/labels.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct labels l = {0};

@@ -1,7 +1,7 @@
 // CelebA's landmark file. Every row that is accepted is found by its name.
-#include "err.h"
-#include "fuzz.h"
-#include "landmarks.h"
+#include "base/err.h"
+#include "fuzz/fuzz.h"
+#include "kinds/landmarks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct landmarks *l;

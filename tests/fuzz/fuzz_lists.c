@@ -1,10 +1,10 @@
 // CelebA's lists of attributes, parts, boxes and identities: the first byte says which.
 #include <string.h>
 
-#include "celeba_lists.h"
-#include "err.h"
-#include "fuzz.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "kinds/celeba_lists.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct config_curator settings = {.attributes = "Smiling=1\nMale=-1\n", .partition = "val\n"};

@@ -2,13 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "fuzz.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
 #include "manifest.h"
-#include "text.h"
-#include "util.h"
 
 static void try_line(const uint8_t *bytes, size_t size) {
     static char line[32768];

@@ -1,10 +1,10 @@
 // Envelopes and records. What is accepted, packed again, is accepted as the same message.
 #include <string.h>
 
-#include "err.h"
-#include "fuzz.h"
-#include "msg.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "link/msg.h"
 
 static void try_envelope(const uint8_t *bytes, size_t size) {
     static uint8_t first[MSG_MAX], second[MSG_MAX];

@@ -1,7 +1,7 @@
 // The reference's option dump. Every option that is accepted has a name.
-#include "err.h"
-#include "fuzz.h"
-#include "options.h"
+#include "base/err.h"
+#include "ctl/option_dump.h"
+#include "fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct options o;

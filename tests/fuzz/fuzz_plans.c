@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda_plans.h"
-#include "err.h"
-#include "fuzz.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "cuda/plans.h"
+#include "fuzz/fuzz.h"
 
 // The sum at the end is made right, so that the lines before it are met.
 static char *with_sum(const uint8_t *bytes, size_t size) {

@@ -12,11 +12,11 @@
 
 #include <zlib.h>
 
-#include "err.h"
-#include "fuzz.h"
-#include "points.h"
-#include "ring.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "points/points.h"
+#include "points/ring.h"
 
 #define START 40
 #define DATA_AT 4096 // as ring.h draws it

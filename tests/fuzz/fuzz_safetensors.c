@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "fs.h"
-#include "fuzz.h"
-#include "safetensors.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "weights/safetensors.h"
 
 static void check_tensors(const struct safetensors *f, size_t size) {
     uint64_t end = f->data_start;

@@ -1,9 +1,9 @@
 // state.json. What is accepted is saved and loaded as the same.
 #include <string.h>
 
-#include "err.h"
-#include "fuzz.h"
-#include "state.h"
+#include "base/err.h"
+#include "checkpoint/state.h"
+#include "fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct state s, again;

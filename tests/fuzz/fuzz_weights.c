@@ -5,12 +5,12 @@
 #include <string.h>
 #include <zip.h>
 
-#include "err.h"
-#include "fs.h"
-#include "fuzz.h"
-#include "pickle.h"
-#include "util.h"
-#include "weights.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "fuzz/fuzz.h"
+#include "weights/pickle.h"
+#include "weights/weights.h"
 
 static void read_all(struct weights *w, size_t size) {
     size_t sum = 0;

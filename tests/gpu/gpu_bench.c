@@ -1,12 +1,12 @@
-#include "gpu_bench.h"
+#include "gpu/gpu_bench.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "rng.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
 
 enum { GUARD = 256 }; // bytes
 

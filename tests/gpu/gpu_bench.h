@@ -5,7 +5,7 @@
 #ifndef GPU_BENCH_H
 #define GPU_BENCH_H
 
-#include "gpu_check.h"
+#include "gpu/gpu_check.h"
 
 // Bounds on the relative error; of what is float on every device (parameters, statistics, losses)
 // it is GPU_FLOATS.

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "gpu_steps.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "gpu/gpu_steps.h"
 
 static const struct same_case {
     const char *model, *netG, *small_netG, *norm, *gan_mode;

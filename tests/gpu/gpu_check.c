@@ -14,9 +14,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "err.h"
-#include "gpu_check.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "gpu/gpu_check.h"
 
 // There is no CPU backend in this program: its library is not needed then.
 int backend_cpu_open(const struct device_options *options, struct device **ret_device) {

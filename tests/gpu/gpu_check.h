@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend.h"
+#include "backend/backend.h"
 
 #define GPU_DTYPES 3
 extern const char *const gpu_dtypes[GPU_DTYPES]; // "fp32", "tf32", "bf16"

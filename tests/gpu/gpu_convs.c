@@ -3,9 +3,9 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "gpu_bench.h"
-#include "reference_ops.h"
-#include "util.h"
+#include "base/util.h"
+#include "gpu/gpu_bench.h"
+#include "trainer/oracle/ops.h"
 
 struct conv_case {
     const struct conv_shape *s;

@@ -1,15 +1,16 @@
-// Whole nets, forward and backward, against the same net in double precision (reference_net.c).
+// Whole nets, forward and backward, against the same net in double precision
+// (trainer/oracle/net.c).
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "gpu_judge.h"
-#include "nets.h"
-#include "optimizer.h"
-#include "rng.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
+#include "gpu/gpu_judge.h"
+#include "nets/nets.h"
+#include "nets/optimizer.h"
 
 static const struct whole {
     const char *title;

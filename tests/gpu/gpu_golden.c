@@ -2,10 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "err.h"
-#include "fs.h"
-#include "golden.h"
-#include "gpu_check.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "golden/golden.h"
+#include "gpu/gpu_check.h"
 
 static const struct golden_kind kinds[] = {
     {"forward", case_forward},

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu_bench.h"
-#include "reference_heads.h"
-#include "rng.h"
-#include "util.h"
+#include "base/rng.h"
+#include "base/util.h"
+#include "gpu/gpu_bench.h"
+#include "trainer/oracle/heads.h"
 
 static struct tensor_shape map(int n, int h, int w, int c) {
     return (struct tensor_shape){n, h, w, c};

@@ -1,12 +1,12 @@
-#include "gpu_judge.h"
+#include "gpu/gpu_judge.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rng.h"
-#include "util.h"
+#include "base/rng.h"
+#include "base/util.h"
 
 static const struct gpu_bounds bounds_of[GPU_DTYPES] = {
     {1e-4, 1e-5, 1e-5, 1e-5}, {3e-3, 1e-3, 1e-3, 1e-3}, {2e-2, 2e-2, 2e-2, 1e-2}};

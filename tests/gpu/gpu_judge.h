@@ -2,9 +2,9 @@
 #ifndef GPU_JUDGE_H
 #define GPU_JUDGE_H
 
-#include "gpu_check.h"
-#include "model.h"
-#include "reference_net.h"
+#include "gpu/gpu_check.h"
+#include "models/model.h"
+#include "trainer/oracle/net.h"
 
 // Bounds on a gpu_distance.
 struct gpu_bounds {

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu_bench.h"
-#include "reference_heads.h"
-#include "reference_ops.h"
-#include "util.h"
+#include "base/util.h"
+#include "gpu/gpu_bench.h"
+#include "trainer/oracle/heads.h"
+#include "trainer/oracle/ops.h"
 
 static void drop_all(struct bench *b, int count, struct operand **all) {
     for (int i = 0; i < count; i++)

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "gpu_judge.h"
-#include "gpu_steps.h"
-#include "rng.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
+#include "gpu/gpu_judge.h"
+#include "gpu/gpu_steps.h"
 
 static const struct recipe_case {
     const char *model, *netG, *norm, *gan_mode;

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu_bench.h"
-#include "reference_ops.h"
-#include "util.h"
+#include "base/util.h"
+#include "gpu/gpu_bench.h"
+#include "trainer/oracle/ops.h"
 
 struct norm_case {
     const struct norm_shape *s;

@@ -1,10 +1,10 @@
-// Ops against the double-precision reference (tests/trainer/reference_*.c).
+// Ops against the double-precision reference (tests/trainer/oracle/*.c).
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "err.h"
-#include "gpu_bench.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "gpu/gpu_bench.h"
 
 // tf32 rounds what is multiplied by tensor cores, nothing else.
 static const struct gpu_mode modes[GPU_DTYPES] = {

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "gpu_steps.h"
-#include "gpu_watch.h"
-#include "model_recipe.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "gpu/gpu_steps.h"
+#include "gpu/gpu_watch.h"
+#include "models/recipe.h"
 
 #define TFLOPS 790.0 // of a large bf16 matrix product on an H200
 #define TBYTES 4.3   // a second, its memory

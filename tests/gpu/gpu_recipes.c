@@ -1,14 +1,14 @@
 // A training step of each recipe in double precision, written from the formulas in
-// trainer/model_cyclegan.c, model_pix2pix.c and model_cut.c.
+// trainer/models/cyclegan.c, models/pix2pix.c and models/cut.c.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "gpu_judge.h"
-#include "reference_heads.h"
-#include "reference_ops.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "gpu/gpu_judge.h"
+#include "trainer/oracle/heads.h"
+#include "trainer/oracle/ops.h"
 
 struct step {
     const struct model_options *o;

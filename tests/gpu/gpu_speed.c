@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "gpu_steps.h"
-#include "gpu_watch.h"
-#include "model_recipe.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "gpu/gpu_steps.h"
+#include "gpu/gpu_watch.h"
+#include "models/recipe.h"
 
 #define CEILING 790.0    // TFLOP/s of a large bf16 matrix product on an H200
 #define PICTURES_MAX 16  // of a batch
@@ -68,7 +68,7 @@ static int update_d_exchanged(struct model *m, const struct gpu_pictures *p) {
     return model_update_d_pooled(m, 2e-4, pooled[MODEL_A], pooled[MODEL_B]);
 }
 
-// As trainer/training.c does: while the device generates, the step before is looked at.
+// As trainer/training/training.c does: while the device generates, the step before is looked at.
 static int step_ahead(struct model *m, const struct gpu_pictures *p, int number, bool exchange) {
     int err = gpu_feed(m, p, number);
 

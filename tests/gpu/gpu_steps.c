@@ -1,10 +1,10 @@
-#include "gpu_steps.h"
+#include "gpu/gpu_steps.h"
 
 #include <stdlib.h>
 
-#include "err.h"
-#include "rng.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
 
 struct model_options gpu_options(const struct gpu_check *g, const char *arch, int width,
                                  const char *dtype) {

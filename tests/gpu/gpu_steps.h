@@ -2,8 +2,8 @@
 #ifndef GPU_STEPS_H
 #define GPU_STEPS_H
 
-#include "gpu_check.h"
-#include "model.h"
+#include "gpu/gpu_check.h"
+#include "models/model.h"
 
 struct model_options gpu_options(const struct gpu_check *g, const char *arch, int width,
                                  const char *dtype);

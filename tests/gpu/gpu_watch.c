@@ -1,12 +1,12 @@
-#include "gpu_watch_table.h"
+#include "gpu/gpu_watch_table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
 
 #define LAUNCHES 8 // of a recorded section, more than one
 #define SAMPLES 3

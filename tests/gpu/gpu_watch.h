@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "backend.h"
+#include "backend/backend.h"
 
 struct gpu_op {
     char name[32], shape[64];

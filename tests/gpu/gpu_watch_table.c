@@ -1,10 +1,10 @@
 // The entries of a watched device's table: each counts its op and hands it on.
-#include "gpu_watch_table.h"
+#include "gpu/gpu_watch_table.h"
 
 #include <stdlib.h>
 
-#include "err.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
 
 // ---- bytes ----
 

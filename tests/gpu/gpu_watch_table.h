@@ -2,7 +2,7 @@
 #ifndef GPU_WATCH_TABLE_H
 #define GPU_WATCH_TABLE_H
 
-#include "gpu_watch.h"
+#include "gpu/gpu_watch.h"
 
 struct watched_conv {
     const struct device_conv *conv;

@@ -7,9 +7,9 @@
 
 #include "loader/bench_speed.h"
 
-#include "err.h"
+#include "base/err.h"
+#include "base/util.h"
 #include "source.h"
-#include "util.h"
 #include "work.h"
 
 static const char help[] =

@@ -13,13 +13,13 @@
 #include <turbojpeg.h>
 #include <unistd.h>
 
-#include "bench_vips.h"
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "rng.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "base/util.h"
+#include "loader/bench_vips.h"
 #include "source.h"
-#include "util.h"
 
 enum { SPEED_ROUNDS = 7, SPEED_FILES = 60 };
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "util.h"
+#include "base/util.h"
 
 struct vips {
     int (*jpegload_buffer)(void *bytes, size_t size, void **ret, ...);

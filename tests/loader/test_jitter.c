@@ -12,11 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "fs.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "base/util.h"
 #include "items.h"
-#include "rng.h"
-#include "util.h"
 
 enum { W = 64, H = 40, BYTES = W * H * 3, CASES = 60 };
 

@@ -11,12 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "rng.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "base/util.h"
 #include "source.h"
-#include "util.h"
 #include "work.h"
 
 #define PICTURES 6

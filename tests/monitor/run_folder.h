@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "config.h"
-#include "err.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "config/config.h"
 
 static inline char *run_folder_path(const char *folder, const char *run) {
     return xasprintf("%s/runs/%s", folder, run);

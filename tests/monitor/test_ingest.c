@@ -12,12 +12,12 @@
 
 #include <cmocka.h>
 
-#include "err.h"
-#include "fs.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
 #include "ingest.h"
-#include "ring.h"
+#include "points/ring.h"
 #include "schema.h"
-#include "util.h"
 
 #include "monitor/run_folder.h"
 

@@ -19,10 +19,10 @@
 #include <sqlite3.h>
 #include <zmq.h>
 
-#include "err.h"
-#include "fs.h"
-#include "points.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "points/points.h"
 
 #include "monitor/run_folder.h"
 

@@ -2,7 +2,7 @@
 #include <getopt.h>
 #include <time.h>
 
-#include "pool_rig.h"
+#include "pool/pool_rig.h"
 
 static const char help[] =
     "bench_pool - exchanges with a pool process over ipc, full tables, one trainer\n"

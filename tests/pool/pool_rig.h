@@ -12,10 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "fs.h"
-#include "link.h"
-#include "util.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "link/link.h"
 
 #define RIG_PATIENCE_US 30000000
 

@@ -15,12 +15,12 @@
 #include <cmocka.h>
 
 #include "arena.h"
-#include "digest.h"
-#include "err.h"
-#include "fs.h"
-#include "rng.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "base/util.h"
 #include "snapshot.h"
-#include "util.h"
 
 #define CAPACITY 5
 #define BATCH 3

@@ -5,8 +5,8 @@
 
 #include <cmocka.h>
 
-#include "pool_rig.h"
-#include "rng.h"
+#include "base/rng.h"
+#include "pool/pool_rig.h"
 
 #define CAPACITY 6
 #define BATCH 2

@@ -1,0 +1,48 @@
+#include "base/digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/sha256_x86.h"
+
+void digest_bytes(const void *bytes, size_t size, uint8_t ret[32]) {
+    // libsodium computes it in plain C, at an eighth of the speed.
+    if (sha256_x86_usable())
+        sha256_x86(bytes, size, ret);
+    else
+        (void)crypto_hash_sha256(ret, bytes, size); // always 0
+}
+
+void digest_hex(const uint8_t digest[32], char ret[65]) {
+    (void)sodium_bin2hex(ret, 65, digest, 32); // gives back ret
+}
+
+int digest_file(const char *path, uint8_t ret[32], uint64_t *ret_size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fs_failed("open", path);
+
+    crypto_hash_sha256_state state;
+    (void)crypto_hash_sha256_init(&state); // these three always give 0
+    uint8_t piece[65536];
+    uint64_t size = 0;
+    ssize_t n;
+    while ((n = read(fd, piece, sizeof piece)) > 0 || (n < 0 && errno == EINTR)) {
+        if (n < 0)
+            continue;
+        (void)crypto_hash_sha256_update(&state, piece, (size_t)n);
+        size += (uint64_t)n;
+    }
+    int err = n < 0 ? fs_failed("read", path) : ERR_OK;
+    (void)close(fd); // only read from
+    if (err)
+        return err;
+    (void)crypto_hash_sha256_final(&state, ret);
+    *ret_size = size;
+    return ERR_OK;
+}

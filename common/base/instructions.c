@@ -1,0 +1,57 @@
+#include "base/instructions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+#define VARIABLE "PIPELINE_INSTRUCTIONS"
+
+static const char *const names[] = {"plain", "avx2", "avx512"};
+
+const char *instructions_name(enum instructions which) {
+    return names[which];
+}
+
+// -1: no such name.
+static int limit(void) {
+    const char *text = getenv(VARIABLE);
+
+    if (!text || !*text)
+        return INSTRUCTIONS_AVX512;
+    for (int i = 0; i < (int)COUNT(names); i++)
+        if (strcmp(text, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+int instructions_check(void) {
+    if (limit() < 0)
+        return err_set(ERR_CONFIG, VARIABLE "='%s': it is plain, avx2 or avx512", getenv(VARIABLE));
+    return ERR_OK;
+}
+
+static enum instructions here(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return INSTRUCTIONS_AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return INSTRUCTIONS_AVX2;
+#endif
+    return INSTRUCTIONS_PLAIN;
+}
+
+enum instructions instructions_best(void) {
+    static int known = -1; // not asked yet
+    int best = __atomic_load_n(&known, __ATOMIC_RELAXED);
+
+    if (best < 0) {
+        int most = limit();
+        best = here();
+        if (most >= 0 && most < best)
+            best = most;
+        __atomic_store_n(&known, best, __ATOMIC_RELAXED); // any thread finds the same
+    }
+    return (enum instructions)best;
+}

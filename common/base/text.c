@@ -1,0 +1,37 @@
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+// Makes room for `more` bytes and the 0.
+static void grow(struct text *t, size_t more) {
+    if (t->capacity - t->size > more)
+        return;
+    t->capacity = MAX(2 * t->capacity, t->size + more + 1);
+    t->bytes = xrealloc(t->bytes, t->capacity);
+}
+
+void text_add(struct text *t, const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    if (n < 0)
+        BUG("format '%s'", format);
+    grow(t, (size_t)n);
+    (void)vsnprintf(t->bytes + t->size, t->capacity - t->size, format, again); // fits
+    t->size += (size_t)n;
+    va_end(again);
+    va_end(args);
+}
+
+void text_add_bytes(struct text *t, const void *bytes, size_t size) {
+    grow(t, size);
+    memcpy(t->bytes + t->size, bytes, size);
+    t->size += size;
+    t->bytes[t->size] = 0;
+}

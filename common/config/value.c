@@ -1,0 +1,296 @@
+// Values: from text, into struct config after a check, and back to text.
+#include "config/key.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+static const struct {
+    const char *name;
+    int64_t bytes;
+} units[] = {
+    {"TiB", INT64_C(1) << 40},  {"GiB", 1 << 30},    {"MiB", 1 << 20}, {"KiB", 1 << 10},
+    {"GB", 1000 * 1000 * 1000}, {"MB", 1000 * 1000}, {"kB", 1000},     {"B", 1},
+};
+
+bool config_parse_size(const char *text, int64_t *ret_bytes) {
+    char *end;
+    errno = 0;
+    double number = strtod(text, &end);
+    if (!isdigit((unsigned char)text[0]) || end == text || errno || text[1] == 'x')
+        return false;
+    end += strspn(end, " ");
+    for (size_t i = 0; i < COUNT(units); i++)
+        if (strcmp(end, units[i].name) == 0) {
+            double bytes = number * (double)units[i].bytes;
+            if (bytes > 9e15 || bytes != floor(bytes)) // 2^53: exact in a double
+                return false;
+            *ret_bytes = (int64_t)bytes;
+            return true;
+        }
+    return false;
+}
+
+void config_size_text(int64_t bytes, char *ret, size_t n) {
+    for (size_t i = 0; i < 4; i++)
+        if (bytes > 0 && bytes % units[i].bytes == 0) {
+            snprintf(ret, n, "%lld %s", (long long)(bytes / units[i].bytes), units[i].name);
+            return;
+        }
+    snprintf(ret, n, "%lld B", (long long)bytes);
+}
+
+void config_set_text(char **field, const char *text) {
+    char *copy = xstrdup(text);
+    free(*field);
+    *field = copy;
+}
+
+static bool parse_integer(const char *text, char **ret_end, int64_t *ret) {
+    errno = 0;
+    *ret = strtoll(text, ret_end, 0);
+    return *ret_end != text && errno == 0;
+}
+
+static bool parse_list(const char *text, struct config_value *ret) {
+    char *end;
+    text += strspn(text, " [(");
+    for (ret->count = 0; ret->count < 2; ret->count++) {
+        if (!parse_integer(text, &end, &ret->list[ret->count]))
+            return false;
+        text = end + strspn(end, " ,");
+    }
+    return text[strspn(text, " ])")] == 0;
+}
+
+void config_value_fini(struct config_value *value) {
+    free(value->texts);
+    value->texts = NULL;
+}
+
+void config_value_parse(const struct config_key *key, const char *text, struct config_value *ret) {
+    char *end;
+    *ret = (struct config_value){.type = VALUE_TEXT, .text = text};
+    switch (key->kind) {
+    case CONFIG_INT:
+        if (parse_integer(text, &end, &ret->integer) && *end == 0)
+            ret->type = VALUE_INT;
+        break;
+    case CONFIG_REAL:
+        ret->real = strtod(text, &end);
+        if (end != text && *end == 0)
+            ret->type = VALUE_REAL;
+        break;
+    case CONFIG_BOOL:
+        ret->integer = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+        if (ret->integer || strcmp(text, "false") == 0 || strcmp(text, "0") == 0)
+            ret->type = VALUE_BOOL;
+        break;
+    case CONFIG_RANGE:
+        if (parse_list(text, ret))
+            ret->type = VALUE_LIST;
+        break;
+    case CONFIG_LIST:
+        config_list_parse(text, ret);
+        break;
+    case CONFIG_STR:
+    case CONFIG_CHOICE:
+    case CONFIG_SIZE:
+        break;
+    }
+}
+
+static bool refuse(char *ret, size_t n, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool refuse(char *ret, size_t n, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(ret, n, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static bool in_range(const struct config_key *key, double value, char *ret, size_t n) {
+    if (value >= key->min && value <= key->max) // false for NaN
+        return true;
+    return refuse(ret, n, "%.17g is out of range, %.17g to %.17g%s%s", value, key->min, key->max,
+                  *key->unit ? " " : "", key->unit);
+}
+
+// Whether text is the choice at `choice`, which ends with | or 0; # stands for a number above 0.
+static bool is_this_choice(const char *choice, const char *text) {
+    for (; *choice && *choice != '|'; choice++) {
+        if (*choice != '#') {
+            if (*choice != *text++)
+                return false;
+            continue;
+        }
+        size_t digits = strspn(text, "0123456789");
+        if (!digits || digits > 3 || *text == '0')
+            return false;
+        text += digits;
+    }
+    return !*text;
+}
+
+static bool is_choice(const char *choices, const char *text) {
+    for (const char *at = choices; at; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (is_this_choice(at, text))
+            return true;
+    }
+    return false;
+}
+
+static bool store_numbers(void *at, const struct config_key *key, const struct config_value *value,
+                          char *ret, size_t n) {
+    int64_t *range = at;
+    if (value->type != VALUE_LIST || value->count != 2)
+        return refuse(ret, n, "wants two whole numbers, as [%lld, %lld]", (long long)key->low,
+                      (long long)key->high);
+    if (!in_range(key, (double)value->list[0], ret, n) ||
+        !in_range(key, (double)value->list[1], ret, n))
+        return false;
+    if (value->list[0] > value->list[1])
+        return refuse(ret, n, "the first number is larger than the second");
+    range[0] = value->list[0];
+    range[1] = value->list[1];
+    return true;
+}
+
+static bool store_number(void *at, const struct config_key *key, const struct config_value *value,
+                         char *ret, size_t n) {
+    double number = value->type == VALUE_INT ? (double)value->integer : value->real;
+    bool whole = key->kind == CONFIG_INT;
+    if (value->type != VALUE_INT && (whole || value->type != VALUE_REAL))
+        return refuse(ret, n, "wants a %snumber, %.17g to %.17g%s%s", whole ? "whole " : "",
+                      key->min, key->max, *key->unit ? " " : "", key->unit);
+    if (!in_range(key, number, ret, n))
+        return false;
+    if (whole)
+        *(int64_t *)at = value->integer;
+    else
+        *(double *)at = number;
+    return true;
+}
+
+static bool store_text(void *at, const struct config_key *key, const struct config_value *value,
+                       char *ret, size_t n) {
+    if (key->kind == CONFIG_SIZE) {
+        if (value->type == VALUE_TEXT && config_parse_size(value->text, at))
+            return true;
+        return refuse(ret, n,
+                      "wants a size with a unit in quotes, as \"%s\" (B, KiB, MiB, GiB, "
+                      "TiB, kB, MB, GB)",
+                      key->text);
+    }
+    if (value->type != VALUE_TEXT)
+        return refuse(ret, n, "wants a text in quotes");
+    if (key->kind == CONFIG_CHOICE && !is_choice(key->choices, value->text))
+        return refuse(ret, n, "'%s' is none of %s", value->text, key->choices);
+    config_set_text(at, value->text);
+    return true;
+}
+
+bool config_value_store(struct config *c, const struct config_key *key, int domain,
+                        const struct config_value *value, char *ret_problem, size_t n) {
+    void *at = config_value_at(c, key, domain);
+    switch (key->kind) {
+    case CONFIG_INT:
+    case CONFIG_REAL:
+        return store_number(at, key, value, ret_problem, n);
+    case CONFIG_RANGE:
+        return store_numbers(at, key, value, ret_problem, n);
+    case CONFIG_BOOL:
+        if (value->type != VALUE_BOOL)
+            return refuse(ret_problem, n, "wants true or false");
+        *(bool *)at = value->integer != 0;
+        return true;
+    case CONFIG_LIST:
+        if (value->type != VALUE_TEXTS)
+            return refuse(ret_problem, n, "wants a list of texts, as [\"a\", \"b\"]");
+        config_set_text(at, value->texts);
+        return true;
+    case CONFIG_STR:
+    case CONFIG_CHOICE:
+    case CONFIG_SIZE:
+        break;
+    }
+    return store_text(at, key, value, ret_problem, n);
+}
+
+// The shortest of 15 to 17 digits that reads back as the same number, always with a point.
+static void real_text(double value, char *ret, size_t n) {
+    char digits[40];
+    for (int precision = 15; precision <= 17; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, value);
+        if (strtod(digits, NULL) == value)
+            break;
+    }
+    char *exponent = strchr(digits, 'e');
+    bool point = strchr(digits, '.') != NULL;
+    int mantissa = (int)(exponent ? (size_t)(exponent - digits) : strlen(digits));
+    snprintf(ret, n, "%.*s%s%s", mantissa, digits, point ? "" : ".0", exponent ? exponent : "");
+}
+
+void config_value_text(const struct config *c, const struct config_key *key, int domain, char *ret,
+                       size_t n) {
+    const void *at = config_value_at(c, key, domain);
+    const int64_t *numbers = at;
+    switch (key->kind) {
+    case CONFIG_INT:
+        snprintf(ret, n, "%lld", (long long)*numbers);
+        break;
+    case CONFIG_REAL:
+        real_text(*(const double *)at, ret, n);
+        break;
+    case CONFIG_BOOL:
+        (void)text_copy(ret, n, *(const bool *)at ? "true" : "false");
+        break;
+    case CONFIG_STR:
+    case CONFIG_CHOICE:
+        (void)text_copy(ret, n, *(char *const *)at);
+        break;
+    case CONFIG_SIZE:
+        config_size_text(*numbers, ret, n);
+        break;
+    case CONFIG_LIST:
+        config_list_text(*(char *const *)at, ret, n);
+        break;
+    case CONFIG_RANGE:
+        snprintf(ret, n, "[%lld, %lld]", (long long)numbers[0], (long long)numbers[1]);
+        break;
+    }
+}
+
+char *config_quote(const char *text) {
+    char *quoted = xmalloc(4 * strlen(text) + 3), *to = quoted;
+    *to++ = '"';
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            to += sprintf(to, "\\%c", c);
+        else if (c < 0x20)
+            to += sprintf(to, "\\x%02x", c);
+        else
+            *to++ = (char)c;
+    }
+    to[0] = '"';
+    to[1] = 0;
+    return quoted;
+}
+
+char *config_value_literal(const struct config *c, const struct config_key *key, int domain) {
+    char text[128];
+    if (key->kind == CONFIG_STR || key->kind == CONFIG_CHOICE)
+        return config_quote(*(char *const *)config_value_at(c, key, domain));
+    if (key->kind == CONFIG_LIST)
+        return config_list_literal(*(char *const *)config_value_at(c, key, domain));
+    config_value_text(c, key, domain, text, sizeof text);
+    return key->kind == CONFIG_SIZE ? config_quote(text) : xstrdup(text);
+}

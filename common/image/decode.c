@@ -1,0 +1,285 @@
+// Which format it is, whether it may be decoded, and the way from a file to an image.
+#include "image/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "image/resample.h"
+
+enum { FILE_MAX_BYTES = 512 << 20 };
+
+// First match wins. A '?' stands for any byte.
+static const struct signature {
+    const char *bytes;
+    int length;
+    enum image_format format;
+    const char *name;
+    const char *prefix; // ImageMagick's word for it; "": another tool converts it
+    const char *tool;
+} signatures[] = {
+    {"\xff\xd8\xff", 3, IMAGE_JPEG, "JPEG", "jpeg", ""},
+    {"\x89PNG\r\n\x1a\n", 8, IMAGE_PNG, "PNG", "png", ""},
+    {"RIFF????WEBP", 12, IMAGE_WEBP, "WebP", "webp", ""},
+    {"BM????\0\0\0\0", 10, IMAGE_BMP, "BMP", "bmp", ""},
+    {"GIF8", 4, IMAGE_GIF, "GIF", "gif", ""},
+    {"II*\0", 4, IMAGE_TIFF, "TIFF", "tiff", ""},
+    {"MM\0*", 4, IMAGE_TIFF, "TIFF", "tiff", ""},
+    {"II+\0", 4, IMAGE_TIFF, "BigTIFF", "tiff64", ""},
+    {"P3", 2, IMAGE_UNKNOWN, "PPM", "ppm", ""},
+    {"P5", 2, IMAGE_UNKNOWN, "PGM", "pgm", ""},
+    {"P6", 2, IMAGE_UNKNOWN, "PPM", "ppm", ""},
+    {"????ftypavif", 12, IMAGE_UNKNOWN, "AVIF", "", "heif-convert"},
+    {"????ftyphei", 11, IMAGE_UNKNOWN, "HEIC", "", "heif-convert"},
+    {"????ftypmif1", 12, IMAGE_UNKNOWN, "HEIF", "", "heif-convert"},
+    {"\0\0\0\fjP  \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG 2000", "jp2", ""},
+    {"\0\0\0\fJXL \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG XL", "", "djxl"},
+    {"\xff\n", 2, IMAGE_UNKNOWN, "JPEG XL", "", "djxl"},
+    {"8BPS", 4, IMAGE_UNKNOWN, "Photoshop", "psd", ""},
+    {"%PDF", 4, IMAGE_UNKNOWN, "PDF", "pdf", ""},
+};
+
+static const struct image_codec *const codecs[] = {
+    [IMAGE_JPEG] = &image_codec_jpeg,
+    [IMAGE_PNG] = &image_codec_png,
+    [IMAGE_WEBP] = &image_codec_webp,
+};
+
+static bool matches(const struct signature *s, const struct image_file *file) {
+    if (file->size < (size_t)s->length)
+        return false;
+    for (int i = 0; i < s->length; i++)
+        if (s->bytes[i] != '?' && (uint8_t)s->bytes[i] != file->bytes[i])
+            return false;
+    return true;
+}
+
+static const struct signature *sniff(const struct image_file *file) {
+    for (size_t i = 0; i < COUNT(signatures); i++)
+        if (matches(&signatures[i], file))
+            return &signatures[i];
+    return NULL;
+}
+
+// A file name as one word of the shell.
+static char *quoted(const char *text) {
+    struct text t = {0};
+    text_add(&t, "'");
+    for (const char *c = text; *c; c++)
+        text_add_bytes(&t, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
+    text_add(&t, "'");
+    return t.bytes;
+}
+
+// The name with another ending, and never the name itself.
+static char *converted_name(const char *name) {
+    const char *slash = strrchr(name, '/'), *dot = strrchr(name, '.');
+    bool has_ending = dot && dot > name && (!slash || dot > slash + 1);
+    int stem = (int)(has_ending ? dot - name : (ptrdiff_t)strlen(name));
+    const char *ending = has_ending && strcmp(dot, ".png") == 0 ? ".converted.png" : ".png";
+    return xasprintf("%.*s%s", stem, name, ending);
+}
+
+// The first picture of several; `convert` is ImageMagick's, told the format since the name may lie.
+static int refuse_format(const struct image_file *file, const struct signature *s) {
+    char *to = converted_name(file->name);
+    char *from = *s->prefix ? xasprintf("%s:%s[0]", s->prefix, file->name) : xstrdup(file->name);
+    char *word_from = quoted(from), *word_to = quoted(to);
+    int err = err_set(ERR_FORMAT, "'%s': %s is not read; convert it: %s %s %s", file->name, s->name,
+                      *s->prefix ? "convert" : s->tool, word_from, word_to);
+    free(word_from);
+    free(word_to);
+    free(from);
+    free(to);
+    return err;
+}
+
+// NULL after err_set with ERR_FORMAT.
+static const struct image_codec *find_codec(const struct image_file *file) {
+    const struct signature *s = file->size ? sniff(file) : NULL;
+    if (s && (size_t)s->format < COUNT(codecs) && codecs[s->format])
+        return codecs[s->format];
+    if (s)
+        (void)refuse_format(file, s); // sets the text
+    else
+        (void)err_set(ERR_FORMAT, "'%s': %s", file->name, file->size ? "not a picture" : "empty");
+    return NULL;
+}
+
+static int check_limits(const struct image_file *file, const struct image_limits *limits,
+                        const struct image_info *info) {
+    int64_t pixels = (int64_t)info->w * info->h;
+    if (info->w < 1 || info->h < 1)
+        return err_set(ERR_FORMAT, "'%s': %dx%d pixels", file->name, info->w, info->h);
+    if (pixels > limits->max_pixels)
+        return err_set(ERR_FORMAT, "'%s': %dx%d pixels, more than the limit of %lld", file->name,
+                       info->w, info->h, (long long)limits->max_pixels);
+    if (pixels / limits->max_pixels_per_byte > (int64_t)file->size)
+        return err_set(ERR_FORMAT, "'%s': %dx%d pixels in %zu bytes: a decompression bomb",
+                       file->name, info->w, info->h, file->size);
+    return ERR_OK;
+}
+
+static int probe(const struct image_file *file, const struct image_limits *limits,
+                 const struct image_codec **ret_codec, struct image_info *ret_info) {
+    const struct image_codec *codec = find_codec(file);
+    if (!codec)
+        return ERR_FORMAT;
+    struct image_info info;
+    int err = codec->probe(file, &info);
+    if (err)
+        return err;
+    err = check_limits(file, limits, &info);
+    if (err)
+        return err;
+    *ret_codec = codec;
+    *ret_info = info;
+    return ERR_OK;
+}
+
+int image_probe(const char *name, const uint8_t *bytes, size_t size,
+                const struct image_limits *limits, struct image_info *ret_info) {
+    const struct image_codec *codec = NULL;
+    return probe(&(struct image_file){name, bytes, size}, limits, &codec, ret_info);
+}
+
+void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb) {
+    for (size_t i = 0; i < n; i++, rgba += 4)
+        for (int k = 0; k < 3; k++) {
+            int sum = rgba[3] * rgba[k] + (255 - rgba[3]) * 255 + 128;
+            *ret_rgb++ = (uint8_t)(((sum >> 8) + sum) >> 8);
+        }
+}
+
+// The picture in the channels and the orientation wanted; takes `im`.
+static void deliver(struct image im, int channels, int orientation, struct image *ret_image) {
+    struct image next = {0};
+    if (im.c != channels) {
+        (channels == 1 ? image_gray : image_rgb)(&im, &next);
+        image_fini(&im);
+        im = next;
+    }
+    if (orientation != 1) {
+        image_orient(&im, orientation, &next);
+        image_fini(&im);
+        im = next;
+    }
+    *ret_image = im;
+}
+
+int image_decode_how(const char *name, const uint8_t *bytes, size_t size,
+                     const struct image_how *how, int channels, struct image *ret_image) {
+    if (channels != 1 && channels != 3)
+        BUG("%d channels asked for", channels);
+    struct image_file file = {name, bytes, size};
+    const struct image_codec *codec = NULL;
+    struct image_info info;
+    struct image_how stored = *how;
+    struct image im;
+    int err = probe(&file, &how->limits, &codec, &info);
+    if (err)
+        return err;
+    int orientation = how->apply_exif ? codec->orientation(&file) : 1;
+    if (orientation >= 5) {
+        stored.fit_w = how->fit_h;
+        stored.fit_h = how->fit_w;
+    }
+    err = codec->decode(&file, &stored, &info, &im);
+    if (err)
+        return err;
+    deliver(im, channels, orientation, ret_image);
+    return ERR_OK;
+}
+
+// ---- decoding into a resize ----
+
+struct shrinking {
+    int w, h;
+    struct resample *resample; // NULL before begin
+};
+
+static void begin_shrinking(void *context, int w, int h, int c) {
+    struct shrinking *s = context;
+    struct resample_plan plan = {w, h, c, s->w, s->h, {0, 0, s->w, s->h}, NULL};
+    s->resample = resample_open(&plan);
+}
+
+static uint8_t *row_of_shrinking(void *context, int y) {
+    struct shrinking *s = context;
+    return resample_row(s->resample, y);
+}
+
+// ERR_FORMAT also where the other way may still lead to a picture.
+static int decode_shrinking(const struct image_file *file, const struct image_how *how,
+                            int channels, struct shrinking *s, struct image *ret_image,
+                            int64_t *ret_resize_us) {
+    const struct image_codec *codec = NULL;
+    struct image_info info = {0};
+    struct image_sink sink = {s, begin_shrinking, row_of_shrinking};
+    int err = probe(file, &how->limits, &codec, &info);
+    bool same_size = info.w == s->w && info.h == s->h; // nothing to resize
+    if (err || same_size || !codec->decode_rows || (channels == 1 && info.channels != 1) ||
+        (how->apply_exif && codec->orientation(file) != 1))
+        return ERR_FORMAT;
+    err = codec->decode_rows(file, how, &info, &sink);
+    if (err)
+        return err;
+    struct image im;
+    int64_t begun = now_us();
+    *ret_resize_us += resample_time_us(s->resample);
+    resample_close(s->resample, &im);
+    s->resample = NULL;
+    deliver(im, channels, 1, ret_image);
+    *ret_resize_us += now_us() - begun;
+    return ERR_OK;
+}
+
+int image_decode_resized(const char *name, const uint8_t *bytes, size_t size,
+                         const struct image_how *how, int channels, int w, int h,
+                         struct image *ret_image, int64_t *ret_resize_us) {
+    struct image_file file = {name, bytes, size};
+    struct shrinking s = {.w = w, .h = h};
+    struct image im;
+    if (decode_shrinking(&file, how, channels, &s, ret_image, ret_resize_us) == ERR_OK)
+        return ERR_OK;
+    resample_close(s.resample, NULL);
+    int err = image_decode_how(name, bytes, size, how, channels, &im);
+    if (err)
+        return err;
+    if (im.w == w && im.h == h) {
+        *ret_image = im;
+        return ERR_OK;
+    }
+    int64_t begun = now_us();
+    image_resize(&im, w, h, ret_image);
+    image_fini(&im);
+    *ret_resize_us += now_us() - begun;
+    return ERR_OK;
+}
+
+int image_decode(const char *name, const uint8_t *bytes, size_t size,
+                 const struct image_limits *limits, int channels, struct image *ret_image) {
+    struct image_how how = {.limits = *limits};
+    return image_decode_how(name, bytes, size, &how, channels, ret_image);
+}
+
+int image_load_how(const char *path, const struct image_how *how, int channels,
+                   struct image *ret_image) {
+    uint8_t *bytes;
+    size_t size;
+    int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
+    if (err)
+        return err;
+    err = image_decode_how(path, bytes, size, how, channels, ret_image);
+    free(bytes);
+    return err;
+}
+
+int image_load(const char *path, const struct image_limits *limits, int channels,
+               struct image *ret_image) {
+    struct image_how how = {.limits = *limits};
+    return image_load_how(path, &how, channels, ret_image);
+}

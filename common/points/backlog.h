@@ -1,0 +1,61 @@
+// backlog - the records of one process that the monitor has not committed yet: a ring file, and
+// behind it a spill file. Any thread may call any function.
+#ifndef BACKLOG_H
+#define BACKLOG_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "points/ring.h"
+#include "points/spill.h"
+
+#define BACKLOG_BATCH_BYTES 65536
+#define BACKLOG_BATCH_RECORDS 256
+
+struct backlog {
+    pthread_mutex_t lock;
+    pthread_cond_t emptied;
+    struct ring ring;
+    struct spill spill;
+    uint8_t *chunk; // on its way from the spill into the ring
+};
+
+// DIR/NAME.ring and DIR/NAME.spill. Errors as ring_open and spill_open.
+int backlog_open(const char *ring_path, size_t ring_bytes, size_t spill_bytes, int wait_ms,
+                 struct backlog *ret_backlog);
+void backlog_close(struct backlog *b);
+
+enum backlog_put { BACKLOG_KEPT, BACKLOG_SPILL_BEGINS, BACKLOG_LOST };
+
+// Kept in the file when it returns; BACKLOG_SPILL_BEGINS: kept, and the ring is full since now.
+enum backlog_put backlog_put(struct backlog *b, const uint8_t *body, size_t length);
+// How many were lost since the last call; they count as told.
+uint64_t backlog_lost(struct backlog *b);
+// The telling failed: n count as untold again.
+void backlog_lost_again(struct backlog *b, uint64_t n);
+
+struct backlog_batch {
+    uint64_t first, count; // numbers first .. first + count - 1
+    size_t size;
+    uint8_t bytes[BACKLOG_BATCH_BYTES];
+};
+
+// The next records from *place on, which is moved; a place before the oldest one means the oldest
+// one. False: no more for now.
+bool backlog_copy(struct backlog *b, struct ring_place *place, struct backlog_batch *ret_batch);
+struct ring_place backlog_oldest(struct backlog *b);
+// Records from `seq` on, without those in the spill.
+uint64_t backlog_count_from(struct backlog *b, uint64_t seq);
+// All up to `last` are committed. Moves records from the spill into the ring.
+void backlog_ack(struct backlog *b, uint64_t last);
+bool backlog_wait_empty(struct backlog *b, int timeout_ms);
+
+// As points_drain.
+int backlog_drain(struct backlog *b, const struct msg_peer *from,
+                  int (*take)(void *context, const struct msg_peer *from, uint64_t seq,
+                              const uint8_t *record, size_t size),
+                  void *context);
+
+#endif

@@ -1,0 +1,16 @@
+// contact - a sheet that shows what a curation kept and what it did not.
+#ifndef CONTACT_H
+#define CONTACT_H
+
+#include "image/image.h"
+#include "kinds/curators.h"
+
+#define CONTACT_COLUMNS 8
+
+// One row each, of at most CONTACT_COLUMNS pictures spread evenly over those it stands for: kept,
+// held out, kept and left out by little (border.h), the last kept and the first cut of a ranking,
+// every reason for rejecting; of duplicates, pairs of the kept one and the other. A picture
+// that cannot be decoded shows as its name. The caller ends *ret_image.
+void contact_image(const struct curation *c, struct image *ret_image);
+
+#endif

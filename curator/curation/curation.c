@@ -1,0 +1,379 @@
+#include "curation/curation.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "curation/duplicates.h"
+#include "curation/refusal.h"
+#include "curation/select.h"
+#include "pictures/cache.h"
+#include "pictures/inspect.h"
+
+// Of the way pictures/inspect.c looks at a picture; an old cache is not used.
+#define JUDGE_VERSION 3
+#define CACHE_EVERY_US (60 * 1000000LL)
+
+void curation_init(struct curation *c) {
+    c->curator = curator_find(c->settings->use);
+    if (!c->curator)
+        BUG("no curator '%s'", c->settings->use); // the configuration allows only those there are
+    c->cut = NAN;
+}
+
+void curation_fini(struct curation *c) {
+    walk_fini(&c->walk);
+    free(c->root);
+    free(c->folder);
+    free(c->aside);
+    free(c->sources);
+    free(c->summary);
+    if (c->partner)
+        curation_fini(c->partner);
+    free(c->partner);
+    c->partner = NULL;
+}
+
+// ---- folders ----
+
+// Without "..", "." and double slashes, so that text can be compared. Links stay as they are
+// written, unless there is a "..", whose meaning depends on them. NULL, and the error is set, if
+// that is not there.
+static char *normal_folder(const char *path) {
+    bool dots = false;
+    char *copy = xstrdup(path), *rest = NULL;
+    struct text folder = {0};
+    text_add(&folder, "%s", "");
+    for (char *part = strtok_r(copy, "/", &rest); part; part = strtok_r(NULL, "/", &rest)) {
+        dots |= strcmp(part, "..") == 0;
+        if (strcmp(part, ".") != 0)
+            text_add(&folder, "/%s", part);
+    }
+    free(copy);
+    if (!dots)
+        return folder.bytes;
+    free(folder.bytes);
+    char *real = realpath(path, NULL);
+    if (!real)
+        (void)err_set(ERR_DATA, "folder '%s': %s", path, strerror(errno)); // the caller's code
+    return real;
+}
+
+// Length of the deepest folder that holds both.
+static size_t common_length(const char *a, const char *b) {
+    size_t common = 0;
+    for (size_t i = 0;; i++) {
+        bool ends_a = !a[i] || a[i] == '/', ends_b = !b[i] || b[i] == '/';
+        if (ends_a && ends_b)
+            common = i;
+        if (a[i] != b[i] || !a[i])
+            return common;
+    }
+}
+
+static char *below(const char *folder, size_t root_length) {
+    const char *rest = folder + root_length;
+    return xstrdup(*rest == '/' ? rest + 1 : rest);
+}
+
+static void set_folders(struct curation *c, const char *folder, const char *aside) {
+    size_t n = aside ? common_length(folder, aside) : strlen(folder);
+    c->folder = below(folder, n);
+    c->aside = aside ? below(aside, n) : NULL;
+    c->root = n ? xasprintf("%.*s", (int)n, folder) : xstrdup("/");
+}
+
+static int as_set(struct curation *c, char **ret_folder, char **ret_aside) {
+    *ret_folder = xstrdup(c->settings->root);
+    *ret_aside = *c->settings->held_out ? xstrdup(c->settings->held_out) : NULL;
+    return ERR_OK;
+}
+
+static int locate(struct curation *c) {
+    char *given_folder = NULL, *given_aside = NULL;
+    int err = (c->curator->locate ? c->curator->locate : as_set)(c, &given_folder, &given_aside);
+    if (err)
+        return err;
+    if (!given_folder)
+        BUG("curator %s tells no folder", c->settings->use);
+    char *folder = normal_folder(given_folder);
+    char *aside = folder && given_aside ? normal_folder(given_aside) : NULL;
+    if (!folder || (given_aside && !aside))
+        err = ERR_DATA;
+    else if (aside && strcmp(folder, aside) == 0)
+        err = err_set(ERR_CONFIG, "root and held_out are the same folder '%s'", folder);
+    else
+        set_folders(c, folder, aside);
+    free(folder);
+    free(aside);
+    free(given_folder);
+    free(given_aside);
+    return err;
+}
+
+// ---- find ----
+
+static int find_aside(struct curation *c) {
+    struct walk w = {0};
+    int err = walk_folder(c->root, c->aside, *c->folder ? c->folder : NULL, &w);
+    for (size_t i = 0; !err && i < w.found.count; i++) {
+        struct picture *p = pictures_add(&c->walk.found);
+        *p = w.found.items[i];
+        p->aside = true;
+        w.found.items[i].path = NULL; // it is the other list's now
+    }
+    walk_fini(&w);
+    pictures_sort(&c->walk.found);
+    return err;
+}
+
+static int find_pictures(struct curation *c) {
+    int err = locate(c);
+    if (!err)
+        err = c->curator->scan(c);
+    if (!err && c->walk.found.count == 0)
+        err = refusal_no_files(c);
+    if (!err && c->aside)
+        err = find_aside(c);
+    if (!err && c->curator->sift)
+        err = c->curator->sift(c);
+    return err ? err_prefix(err, "curator.%s", c->domain) : ERR_OK;
+}
+
+static void say_nothing(void *context, const char *level, const char *code, const char *text) {
+}
+
+static int find_partner(struct curation *c) {
+    struct curation *p = xcalloc(1, sizeof *p);
+    *p = (struct curation){.domain = {c->domain[0] == 'A' ? 'B' : 'A'},
+                           .seed = c->seed,
+                           .settings = c->other,
+                           .other = c->settings,
+                           .reading = c->reading,
+                           .cancel = c->cancel,
+                           .say = say_nothing};
+    c->partner = p;
+    curation_init(p);
+    return find_pictures(p);
+}
+
+int curation_find(struct curation *c) {
+    int err = find_pictures(c);
+    if (!err && c->curator->pair && !c->half)
+        err = find_partner(c);
+    if (!err && c->partner)
+        c->curator->pair(c);
+    return err;
+}
+
+// Every setting of a curator but those that no verdict depends on.
+static void add_settings(struct text *t, const struct config_curator *settings) {
+    struct config_curator s = *settings;
+    s.threads = s.timeout_s = 0;
+#define ADD_top(...)
+#define ADD_loader(...)
+#define ADD_trainer(...)
+#define ADD_pool(...)
+#define ADD_monitor(...)
+#define ADD_translate(...)
+#define ADD_supervisor(...)
+#define ADD_curator(...) text_add(t, __VA_ARGS__);
+#define INT(section, key, ...) ADD_##section(#key " %lld\n", (long long)s.key)
+#define REAL(section, key, ...) ADD_##section(#key " %a\n", s.key)
+#define BOOL(section, key, ...) ADD_##section(#key " %d\n", s.key)
+#define STR(section, key, ...) ADD_##section(#key " %s\n", s.key ? s.key : "")
+#define CHOICE(section, key, ...) STR(section, key)
+#define SIZE(section, key, ...) INT(section, key)
+#define RANGE(section, key, ...)                                                                   \
+    ADD_##section(#key " %lld %lld\n", (long long)s.key[0], (long long)s.key[1])
+#define LIST(section, key, ...) STR(section, key)
+#include "config/config.def"
+}
+
+static const char *word(const char *setting) {
+    return setting ? setting : "";
+}
+
+// How pictures are decoded, as text; its owner frees it.
+static char *reading_text(const struct curation *c) {
+    static const struct config_loader none;
+    const struct config_loader *r = c->reading ? c->reading : &none;
+    return xasprintf("%s %s %s", word(r->exif), word(r->alpha), word(r->truncated));
+}
+
+static void add_state(struct text *t, const struct curation *c) {
+    text_add(t, "%s\n%s\n%s\n%s\n%llu %d\n", c->domain, c->root, c->folder,
+             c->aside ? c->aside : "", (unsigned long long)c->seed, c->half);
+    add_settings(t, c->settings);
+    if (c->half)
+        add_settings(t, c->other); // each half has its own bounds
+    char *reading = reading_text(c);
+    text_add(t, "%s\n", reading);
+    free(reading);
+    text_add(t, "%s", c->sources ? c->sources : "");
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        text_add_bytes(t, p->path, strlen(p->path) + 1); // its 0 ends it
+        text_add(t, "%llu %lld\n", (unsigned long long)p->size, (long long)p->mtime_ns);
+    }
+}
+
+void curation_state(const struct curation *c, char ret[65]) {
+    struct text t = {0};
+    uint8_t digest[32];
+    text_add(&t, "curation %d\n", JUDGE_VERSION);
+    for (const struct curation *side = c; side; side = side->partner)
+        add_state(&t, side);
+    digest_bytes(t.bytes, t.size, digest);
+    digest_hex(digest, ret);
+    free(t.bytes);
+}
+
+// ---- judge ----
+
+struct cache {
+    const char *path; // NULL: none
+    char key[65];     // what an entry depends on besides the file
+};
+
+static void cache_init(struct cache *ret, const struct curation *c, const char *path) {
+    uint8_t digest[32];
+    char *reading = reading_text(c);
+    char *text = xasprintf("judge %d %d %d %lld %lld %s", JUDGE_VERSION, c->half,
+                           c->settings->quick, (long long)c->settings->max_pixels,
+                           (long long)c->settings->max_pixels_per_byte, reading);
+    *ret = (struct cache){.path = path};
+    digest_bytes(text, strlen(text), digest);
+    digest_hex(digest, ret->key);
+    free(text);
+    free(reading);
+}
+
+static void save_cache(const struct curation *c, const struct cache *cache) {
+    if (cache->path && cache_save(cache->path, cache->key, &c->walk.found))
+        curation_say(c, "warn", "cache", "the next start will read all pictures again: %s",
+                     err_text());
+}
+
+// What was found out is written now and then, and when it is stopped: the next start goes on there.
+static int judge_known_and_new(struct curation *c, struct judge_job *job, struct cache *cache) {
+    struct judge_done done;
+    int err;
+    size_t hits;
+    if (cache->path && cache_apply(cache->path, cache->key, &c->walk.found, &hits))
+        curation_say(c, "warn", "cache", "all pictures are read again: %s", err_text());
+    do {
+        job->until_us = cache->path ? now_us() + CACHE_EVERY_US : 0;
+        err = judge_all(job, &done);
+        c->files_read += done.read;
+        if (done.read)
+            save_cache(c, cache);
+    } while (!err && !done.all);
+    return err;
+}
+
+// Reads as many of the best as may be kept, then as many more as were bad, until it is enough.
+static int judge_best(struct curation *c, struct judge_job *job, struct cache *cache, size_t keep) {
+    size_t count, taken = 0, good = 0;
+    struct picture **ranked = select_ranked(c, &count);
+    int err = ERR_OK;
+    for (size_t i = 0; i < count; i++)
+        ranked[i]->later = true;
+    do { // at least once: held-out pictures are read too
+        size_t end = MIN(count, taken + keep - good);
+        for (; taken < end; taken++)
+            ranked[taken]->later = false;
+        err = judge_known_and_new(c, job, cache);
+        if (!err)
+            good = duplicates_reject(c, ranked, taken);
+    } while (!err && good < keep && taken < count);
+    free(ranked);
+    return err;
+}
+
+static int judge_files(struct curation *c, const char *cache_path) {
+    struct cache cache;
+    cache_init(&cache, c, cache_path);
+    struct judge_job job = {
+        .root = c->root,
+        .half = c->half,
+        .settings = c->settings,
+        .reading = c->reading,
+        .other = c->other,
+        .pictures = &c->walk.found,
+        .cancel = c->cancel,
+        .progress = c->progress,
+        .context = c->context,
+    };
+    size_t keep = c->curator->ranks_unread ? c->curator->keep(c->settings) : 0;
+    return keep ? judge_best(c, &job, &cache, keep) : judge_known_and_new(c, &job, &cache);
+}
+
+static int judge_partner(struct curation *c, const char *cache) {
+    char *path = cache ? xasprintf("%s.partner", cache) : NULL;
+    int err = judge_files(c->partner, path);
+    free(path);
+    return err;
+}
+
+// Who ranks unread has done it, to know how many to read.
+static void reject_duplicates(struct curation *c) {
+    size_t count;
+    if (c->curator->ranks_unread && c->curator->keep(c->settings))
+        return;
+    struct picture **preferred = select_preferred(c, &count);
+    (void)duplicates_reject(c, preferred, count); // how many are left shows later
+    free(preferred);
+}
+
+int curation_judge(struct curation *c, const char *cache) {
+    int err = judge_files(c, cache);
+    if (!err && c->partner)
+        err = judge_partner(c, cache);
+    if (!err && c->curator->judge)
+        err = c->curator->judge(c);
+    if (err)
+        return err_prefix(err, "curator.%s", c->domain);
+    reject_duplicates(c);
+    return select_pictures(c);
+}
+
+bool curation_is_decided(const struct curation *c) {
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        if (c->walk.found.items[i].verdict == VERDICT_OPEN)
+            return false;
+    return c->walk.found.count > 0;
+}
+
+// ---- manifest ----
+
+static size_t fill(const struct curation *c, enum verdict verdict, struct manifest_record *ret) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        if (p->verdict != verdict)
+            continue;
+        ret[n] = (struct manifest_record){.size = p->size, .w = p->w, .h = p->h};
+        memcpy(ret[n].sha256, p->sha256, sizeof p->sha256);
+        ret[n++].path = xstrdup(p->path);
+    }
+    return n;
+}
+
+struct manifest *curation_manifest(const struct curation *c) {
+    struct manifest *m = xcalloc(1, sizeof *m);
+    (void)text_copy(m->domain, sizeof m->domain, c->domain); // of one letter
+    m->root = xstrdup(c->root);
+    m->records = xcalloc(c->walk.found.count, sizeof *m->records);
+    m->count = fill(c, VERDICT_KEEP, m->records);
+    m->held_out = fill(c, VERDICT_HOLD_OUT, m->records + m->count);
+    manifest_seal(m);
+    return m;
+}

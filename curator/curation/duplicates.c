@@ -1,0 +1,109 @@
+#include "curation/duplicates.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "pictures/near.h"
+
+// The good ones of a list, in its order.
+struct good {
+    struct picture **items;
+    size_t count;
+};
+
+static struct good good_of(struct picture *const *ordered, size_t count) {
+    struct good g = {.items = xcalloc(count, sizeof(struct picture *))};
+    for (size_t i = 0; i < count; i++)
+        if (picture_is_good(ordered[i]) && ordered[i]->known)
+            g.items[g.count++] = ordered[i];
+    return g;
+}
+
+// ---- the same bytes ----
+
+struct keyed {
+    struct picture *picture;
+    size_t place;
+};
+
+static int compare_bytes(const struct picture *p, const struct picture *q) {
+    int order = memcmp(p->sha256, q->sha256, sizeof p->sha256);
+    return order || !p->partner || !q->partner
+               ? order
+               : memcmp(p->partner->sha256, q->partner->sha256, sizeof p->sha256);
+}
+
+static int by_bytes(const void *a, const void *b) {
+    const struct keyed *p = a, *q = b;
+    int order = compare_bytes(p->picture, q->picture);
+    return order ? order : (p->place > q->place) - (p->place < q->place);
+}
+
+static void reject_equal(const struct good *g, const char *setting) {
+    struct keyed *keyed = xcalloc(g->count, sizeof *keyed);
+    for (size_t i = 0; i < g->count; i++)
+        keyed[i] = (struct keyed){g->items[i], i};
+    if (g->count)
+        qsort(keyed, g->count, sizeof *keyed, by_bytes);
+    for (size_t first = 0, i = 1; i < g->count; i++) {
+        struct picture *p = keyed[i].picture;
+        if (compare_bytes(keyed[first].picture, p) != 0) {
+            first = i;
+            continue;
+        }
+        p->twin = keyed[first].picture;
+        picture_reject(p, "duplicate", NAN, "the same bytes as '%.150s', %s", p->twin->path,
+                       setting);
+    }
+    free(keyed);
+}
+
+// ---- nearly the same hash ----
+
+static struct near_item item_of(const struct picture *p) {
+    struct near_item item = {.own = p->hash};
+    if (p->partner)
+        item.partner = p->partner->hash;
+    return item;
+}
+
+static void reject_near(const struct good *g, int bits) {
+    struct near *index = near_new(bits + DUPLICATES_BORDER, g->count);
+    struct picture **kept = xcalloc(g->count, sizeof(struct picture *));
+    size_t n = 0, twin;
+    for (size_t i = 0; i < g->count; i++) {
+        struct picture *p = g->items[i];
+        struct near_item item = item_of(p);
+        p->twin = NULL;
+        if (near_find(index, &item, &twin, &p->twin_bits))
+            p->twin = kept[twin];
+        if (p->twin && p->twin_bits <= bits) {
+            picture_reject(p, "near_duplicate", p->twin_bits,
+                           "%d of %d bits differ from '%.150s', near_duplicates is %d",
+                           p->twin_bits, DHASH_BITS, p->twin->path, bits);
+            continue;
+        }
+        near_add(index, &item);
+        kept[n++] = p;
+    }
+    free(kept);
+    near_free(index);
+}
+
+size_t duplicates_reject(const struct curation *c, struct picture *const *ordered, size_t count) {
+    int bits = (int)c->settings->near_duplicates;
+    struct good g = good_of(ordered, count);
+    if (bits || c->settings->drop_duplicates)
+        reject_equal(&g, c->settings->drop_duplicates ? "drop_duplicates is true"
+                                                      : "near_duplicates is set");
+    free(g.items);
+    g = good_of(ordered, count);
+    if (bits)
+        reject_near(&g, bits);
+    free(g.items);
+    g = good_of(ordered, count);
+    free(g.items);
+    return g.count;
+}

@@ -1,0 +1,20 @@
+// duplicates - of pictures that are the same, one is kept.
+#ifndef DUPLICATES_H
+#define DUPLICATES_H
+
+#include "kinds/curators.h"
+
+// How far above near_duplicates a picture's twin is still noted, as borderline.
+#define DUPLICATES_BORDER 1
+
+// Goes through the pictures in this order and rejects a good one
+//   drop_duplicates, near_duplicates   as `duplicate` if one before it has the same bytes,
+//   near_duplicates                    as `near_duplicate` if the hash of one before it that is
+//                                      kept differs in at most so many bits.
+// Of two pairs both sides have to be duplicates. Sets the twin of those and of borderline ones.
+//   ordered  the good pictures, the preferred ones first; others among them are passed over
+// Returns how many of them are good afterwards. A longer list that begins with the same pictures
+// has the same outcome for those.
+size_t duplicates_reject(const struct curation *c, struct picture *const *ordered, size_t count);
+
+#endif

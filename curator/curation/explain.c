@@ -1,0 +1,113 @@
+#include "curation/explain.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "curation/border.h"
+#include "pictures/check.h"
+
+// The part of an absolute file behind the root; all of it if it is not there.
+static const char *behind(const char *root, const char *file) {
+    size_t n = strlen(root);
+    if (*file != '/' || strncmp(file, root, n) != 0)
+        return file;
+    return n == 1 ? file + 1 : file[n] == '/' ? file + n + 1 : file;
+}
+
+// By a path relative to the manifest's or the curator's root, or absolute.
+static const struct picture *find_path(const struct curation *c, const char *root,
+                                       const char *file) {
+    file = behind(root, file);
+    const struct picture *p = pictures_find(&c->walk.found, file);
+    char *inside = xasprintf("%s/%s", c->folder, file);
+    if (!p)
+        p = pictures_find(&c->walk.found, inside);
+    free(inside);
+    return p;
+}
+
+static const struct picture *find_name(const struct curation *c, const char *file) {
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        if (strcmp(picture_name(c->walk.found.items[i].path), picture_name(file)) == 0)
+            return &c->walk.found.items[i];
+    return NULL;
+}
+
+// A file that exists is meant itself, however it is reached; else its name is looked for.
+static const struct picture *find(const struct curation *c, const char *file) {
+    char *real_root = realpath(c->root, NULL), *real = realpath(file, NULL);
+    const struct picture *p = find_path(c, c->root, file);
+    if (!p && real && real_root)
+        p = find_path(c, real_root, real);
+    if (!p && !real)
+        p = find_name(c, file);
+    free(real_root);
+    free(real);
+    return p;
+}
+
+static void print_check(const struct check *k, const struct config_curator *settings,
+                        const struct picture *p, const struct image_stats *stats, FILE *out) {
+    double value = k->value(p, stats), bound = k->bound(settings);
+    bool holds = bound == 0 || (k->is_max ? value <= bound : value >= bound);
+    (void)fprintf(out, "    %-13s %10.5g   %-13s ", k->value_name, value, k->setting);
+    if (bound == 0)
+        (void)fprintf(out, "no bound\n");
+    else
+        (void)fprintf(out, "%-8g %s, %.3g %% from it\n", bound, holds ? "holds" : "FAILS",
+                      100 * fabs(value - bound) / bound);
+}
+
+// All scores beside all bounds.
+static void print_known(const struct curation *c, const struct picture *p, FILE *out) {
+    char hex[65];
+    digest_hex(p->sha256, hex);
+    (void)fprintf(out, "  picture   %dx%d, luma %.1f, contrast %.1f\n", p->w, p->h, p->stats.luma,
+                  p->stats.contrast);
+    (void)fprintf(out, "  file      %llu bytes, sha256 %s\n", (unsigned long long)p->size, hex);
+    (void)fprintf(out, "  hash      %016" PRIx64 "%016" PRIx64 "\n", p->hash.rows, p->hash.columns);
+    if (p->twin)
+        (void)fprintf(out, "  twin      %s, %d bits differ, near_duplicates is %lld\n",
+                      p->twin->path, p->twin_bits, (long long)c->settings->near_duplicates);
+    (void)fprintf(out, "  checks\n");
+    for (int i = 0; i < check_count; i++)
+        print_check(&checks[i], c->settings, p, &p->stats, out);
+    if (c->half)
+        (void)fprintf(out, "  checks of the other half\n");
+    for (int i = 0; c->half && i < check_count; i++)
+        print_check(&checks[i], c->other, p, &p->opposite, out);
+    if (*border_of(c, p))
+        (void)fprintf(out, "  borderline: %s\n", border_of(c, p));
+}
+
+int explain(const struct curation *c, const char *file, FILE *out) {
+    const struct picture *p = find(c, file);
+    if (!p)
+        return err_set(ERR_USAGE,
+                       "'%s' was no candidate of domain %s: it is not under '%s', hidden, behind a "
+                       "link to a folder, or not named *.jpg .jpeg .png .webp",
+                       file, c->domain, c->settings->root);
+    (void)fprintf(out, "%s/%s\n  verdict   %s (%s)\n", c->root, p->path, verdict_name(p->verdict),
+                  p->reason); // a closed stdout is the reader's wish
+    if (p->detail)
+        (void)fprintf(out, "  because   %s\n", p->detail);
+    if (!isnan(p->score))
+        (void)fprintf(out, "  score     %.10g\n", p->score);
+    if (p->rank)
+        (void)fprintf(out, "  rank      %zu of %zu\n", p->rank, c->ranked);
+    if (p->rank && !isnan(c->cut))
+        (void)fprintf(out, "  cut-off   %.10g, the score of rank %zu (%s)\n", c->cut,
+                      c->curator->keep(c->settings), c->curator->keep_name);
+    if (p->partner)
+        (void)fprintf(out, "  partner   %s/%s\n", c->partner->root, p->partner->path);
+    if (p->later)
+        (void)fprintf(out, "  picture   not read: better ranks sufficed\n");
+    if (p->known)
+        print_known(c, p, out);
+    return ERR_OK;
+}

@@ -1,0 +1,14 @@
+// refusal - what is said when a curation leaves nothing to train on. Both set the text and return
+// ERR_DATA.
+#ifndef REFUSAL_H
+#define REFUSAL_H
+
+#include "kinds/curators.h"
+
+// No file is named like a picture; says what is there.
+int refusal_no_files(const struct curation *c);
+
+// Everything was rejected: reasons, sizes or years, and the setting that would keep some.
+int refusal_nothing_left(const struct curation *c);
+
+#endif

@@ -1,0 +1,243 @@
+#include "curation/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/util.h"
+#include "curation/border.h"
+#include "curation/curation.h"
+#include "curation/spread.h"
+
+// ---- counting ----
+
+static int by_count(const void *a, const void *b) {
+    const struct tally *p = a, *q = b;
+    if (p->count != q->count)
+        return p->count > q->count ? -1 : 1;
+    return strcmp(p->reason, q->reason);
+}
+
+struct tally *report_reasons(const struct curation *c, size_t *ret_count) {
+    struct tally *reasons = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        size_t k = 0;
+        if (p->verdict != VERDICT_REJECT)
+            continue;
+        while (k < n && strcmp(reasons[k].reason, p->reason) != 0)
+            k++;
+        if (k == n) {
+            reasons = xrealloc(reasons, (n + 1) * sizeof *reasons);
+            reasons[n++] = (struct tally){p->reason, 0, p};
+        }
+        reasons[k].count++;
+    }
+    if (n)
+        qsort(reasons, n, sizeof *reasons, by_count);
+    *ret_count = n;
+    return reasons;
+}
+
+static size_t count_verdict(const struct curation *c, enum verdict v) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        n += c->walk.found.items[i].verdict == v;
+    return n;
+}
+
+char *report_reasons_text(const struct curation *c) {
+    size_t n;
+    struct tally *reasons = report_reasons(c, &n);
+    struct text t = {0};
+    text_add(&t, "%s", "");
+    for (size_t i = 0; i < n; i++)
+        text_add(&t, "%s%zu %s", i ? ", " : "", reasons[i].count, reasons[i].reason);
+    free(reasons);
+    return t.bytes;
+}
+
+char *report_line(const struct curation *c) {
+    size_t rejected = count_verdict(c, VERDICT_REJECT);
+    char *reasons = report_reasons_text(c);
+    char *text = xasprintf("%s: %zu files, %zu kept, %zu rejected%s%s%s, %zu held out",
+                           c->curator->name, c->walk.found.count, c->walk.found.count - rejected,
+                           rejected, rejected ? " (" : "", reasons, rejected ? ")" : "",
+                           count_verdict(c, VERDICT_HOLD_OUT));
+    free(reasons);
+    return text;
+}
+
+// ---- looks ----
+
+static double kept_side(const struct picture *p) {
+    return p->verdict == VERDICT_KEEP ? picture_shorter(p) : NAN;
+}
+
+static void sum_looks(const struct curation *c, struct image_stats *ret_mean,
+                      struct image_stats *ret_std) {
+    struct stats_sum sum = {0};
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        if (c->walk.found.items[i].verdict == VERDICT_KEEP)
+            stats_add(&sum, &c->walk.found.items[i].stats);
+    stats_mean(&sum, ret_mean, ret_std);
+}
+
+char *report_looks(const struct curation *c) {
+    struct image_stats m, s;
+    struct spread sides;
+    spread_init(&sides, c, kept_side);
+    sum_looks(c, &m, &s);
+    char *text = xasprintf("mean %.1f %.1f %.1f, std %.1f %.1f %.1f, luma %.1f, contrast %.1f, "
+                           "sharpness %.1f, shorter sides %.0f to %.0f, median %.0f",
+                           m.mean[0], m.mean[1], m.mean[2], m.std[0], m.std[1], m.std[2], m.luma,
+                           m.contrast, m.sharpness, spread_quantile(&sides, 0),
+                           spread_quantile(&sides, 1), spread_quantile(&sides, 0.5));
+    spread_fini(&sides);
+    return text;
+}
+
+void report_few(const struct curation *c) {
+    size_t kept = count_verdict(c, VERDICT_KEEP);
+    if (kept < CURATION_FEW)
+        curation_say(c, "warn", "few_pictures",
+                     "domain %s has only %zu pictures to train on; below %d the nets tend to learn "
+                     "them by heart",
+                     c->domain, kept, CURATION_FEW);
+}
+
+// ---- database ----
+
+static void put_looks(const struct curation *c, const struct picture *p, struct points *points) {
+    struct msg m = {.type = MSG_looks};
+    struct msg_looks *l = &m.looks;
+    (void)text_copy(l->domain, sizeof l->domain, c->domain); // fits
+    (void)text_copy(l->path, sizeof l->path, p->path);       // may be cut, as the verdict's is
+    (void)snprintf(l->hash, sizeof l->hash, "%016" PRIx64 "%016" PRIx64, p->hash.rows,
+                   p->hash.columns); // fits
+    l->w = (uint64_t)p->w;
+    l->h = (uint64_t)p->h;
+    l->luma = p->stats.luma;
+    l->contrast = p->stats.contrast;
+    l->entropy = p->stats.entropy;
+    l->chroma = p->stats.chroma;
+    l->sharpness = p->stats.sharpness;
+    l->twin_bits = p->twin ? p->twin_bits : NAN;
+    (void)text_copy(l->borderline, sizeof l->borderline, border_of(c, p)); // fits
+    points_put(points, &m);
+}
+
+void report_verdicts(const struct curation *c, struct points *points) {
+    struct msg m = {.type = MSG_verdicts_begin};
+    (void)text_copy(m.verdicts_begin.domain, sizeof m.verdicts_begin.domain, c->domain); // 1 letter
+    points_put(points, &m);
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        struct msg_verdict *v = &m.verdict;
+        m.type = MSG_verdict;
+        // All of these may be cut; only paths of more than 1024 bytes are.
+        (void)text_copy(v->domain, sizeof v->domain, c->domain);
+        (void)text_copy(v->path, sizeof v->path, p->path);
+        (void)text_copy(v->verdict, sizeof v->verdict, verdict_name(p->verdict));
+        (void)text_copy(v->reason, sizeof v->reason, p->reason);
+        (void)text_copy(v->detail, sizeof v->detail, p->detail ? p->detail : "");
+        v->score = p->score;
+        points_put(points, &m);
+        if (p->known)
+            put_looks(c, p, points);
+    }
+}
+
+// data.DOMAIN.NAME = three numbers.
+static void put_triple(const struct curation *c, struct points *p, const char *name,
+                       const double v[3]) {
+    char key[64];
+    (void)snprintf(key, sizeof key, "data.%s.%s", c->domain, name); // short
+    points_param(p, key, "%.2f %.2f %.2f", v[0], v[1], v[2]);
+}
+
+static void put_number(const struct curation *c, struct points *p, const char *name, double v) {
+    char key[64];
+    (void)snprintf(key, sizeof key, "data.%s.%s", c->domain, name); // short
+    points_param(p, key, "%.10g", v);
+}
+
+void report_params(const struct curation *c, struct points *p) {
+    put_number(c, p, "files", (double)c->walk.found.count);
+    put_number(c, p, "read", (double)c->files_read);
+    put_number(c, p, "kept", (double)count_verdict(c, VERDICT_KEEP));
+    put_number(c, p, "held_out", (double)count_verdict(c, VERDICT_HOLD_OUT));
+    put_number(c, p, "rejected", (double)count_verdict(c, VERDICT_REJECT));
+}
+
+static const char *const channels[STATS_CHANNELS] = {"red", "green", "blue", "luma"};
+
+// data.DOMAIN.histogram_red and so on: the share of each bin.
+static void put_shares(const struct curation *c, struct points *p, const struct domain *d) {
+    for (int k = 0; k < STATS_CHANNELS; k++) {
+        char key[64], text[STATS_BINS * 8] = "";
+        size_t used = 0;
+        for (int b = 0; b < STATS_BINS; b++)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%.4f", b ? " " : "",
+                                     d->shares[k][b]); // at most 7 bytes a bin
+        (void)snprintf(key, sizeof key, "data.%s.histogram_%s", c->domain, channels[k]); // short
+        points_param(p, key, "%s", text);
+    }
+}
+
+void report_domain(const struct curation *c, const struct domain *d, struct points *p) {
+    const struct image_stats *mean = &d->mean, *spread = &d->spread;
+    put_triple(c, p, "mean", mean->mean);
+    put_triple(c, p, "std", mean->std);
+    put_triple(c, p, "mean_spread", spread->mean); // over the pictures
+    put_number(c, p, "luma", mean->luma);
+    put_number(c, p, "luma_spread", spread->luma);
+    put_number(c, p, "contrast", mean->contrast);
+    put_number(c, p, "entropy", mean->entropy);
+    put_number(c, p, "chroma", mean->chroma);
+    put_number(c, p, "sharpness", mean->sharpness);
+    put_number(c, p, "side_min", d->sides[0]);
+    put_number(c, p, "side_median", d->sides[1]);
+    put_number(c, p, "side_max", d->sides[2]);
+    put_number(c, p, "aspect_min", d->aspects[0]);
+    put_number(c, p, "aspect_median", d->aspects[1]);
+    put_number(c, p, "aspect_max", d->aspects[2]);
+    put_shares(c, p, d);
+}
+
+// ---- two domains ----
+
+char *report_distance_text(const struct domain *a, const struct domain *b) {
+    struct domain_distance d;
+    domain_distance(a, b, &d);
+    return xasprintf("the colours of A and B lie %.1f levels apart (earth mover's distance: red "
+                     "%.1f, green %.1f, blue %.1f; luma %.1f; Frechet: red %.1f, green %.1f, blue "
+                     "%.1f, luma %.1f)",
+                     d.colours, d.earth[0], d.earth[1], d.earth[2], d.earth[3], d.frechet[0],
+                     d.frechet[1], d.frechet[2], d.frechet[3]);
+}
+
+static void put_channels(struct points *p, const char *key, const double v[STATS_CHANNELS]) {
+    points_param(p, key, "%.2f %.2f %.2f %.2f", v[0], v[1], v[2], v[3]);
+}
+
+void report_distance(const struct curation *c, const struct domain *a, const struct domain *b,
+                     struct points *p) {
+    struct domain_distance d;
+    domain_distance(a, b, &d);
+    char *text = report_distance_text(a, b);
+    curation_say(c, "info", "distance", "%s", text);
+    free(text);
+    if (c->warn_distance > 0 && d.colours > c->warn_distance)
+        curation_say(c, "warn", "domains_far_apart",
+                     "the colours of A and B lie %.1f levels apart, warn_distance is %g: are these "
+                     "the right pictures? Nets then learn to change colours first of all",
+                     d.colours, c->warn_distance);
+    points_param(p, "data.distance.colours", "%.2f", d.colours);
+    put_channels(p, "data.distance.earth", d.earth);
+    put_channels(p, "data.distance.frechet", d.frechet);
+}

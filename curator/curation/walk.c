@@ -1,0 +1,102 @@
+#include "curation/walk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+static const char *const extensions[] = {
+    ".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".webp", ".WEBP",
+    ".bmp", ".BMP", ".ppm",  ".PPM",  ".tif", ".TIF", ".tiff", ".TIFF",
+};
+
+void walk_fini(struct walk *w) {
+    pictures_fini(&w->found);
+    *w = (struct walk){0};
+}
+
+static bool is_named_as_picture(const char *name) {
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < COUNT(extensions); i++)
+        if (strcmp(dot, extensions[i]) == 0)
+            return true;
+    return false;
+}
+
+static void add_file(struct walk *w, const char *path, const struct stat *st) {
+    if (!is_named_as_picture(picture_name(path))) {
+        if (!w->others++)
+            (void)text_copy(w->example, sizeof w->example, path); // may be cut
+        return;
+    }
+    struct picture *p = pictures_add(&w->found);
+    p->path = xstrdup(path);
+    p->size = (uint64_t)st->st_size;
+    p->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static int enter(const char *root, const char *folder, const char *skip, struct walk *w);
+
+static int visit(DIR *dir, const char *root, const char *path, const char *skip, struct walk *w) {
+    struct stat st;
+    const char *name = picture_name(path);
+    if (fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT ? ERR_OK // it went meanwhile
+                               : err_set(ERR_DATA, "'%s/%s': %s", root, path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return skip && strcmp(path, skip) == 0 ? ERR_OK : enter(root, path, skip, w);
+
+    struct stat target;
+    if (S_ISLNK(st.st_mode) && fstatat(dirfd(dir), name, &target, 0) == 0) {
+        if (S_ISDIR(target.st_mode)) {
+            w->linked_folders++;
+            return ERR_OK;
+        }
+        st = target;
+    }
+    add_file(w, path, &st); // a link to nowhere too: judging will say that it cannot be read
+    return ERR_OK;
+}
+
+static int unreadable(const char *folder) {
+    return err_set(ERR_DATA, "folder '%s' cannot be read: %s", folder, strerror(errno));
+}
+
+static int visit_all(DIR *dir, const char *root, const char *folder, const char *skip,
+                     struct walk *w) {
+    const struct dirent *entry;
+    int err = ERR_OK;
+    while (!err && (errno = 0, entry = readdir(dir))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        char *path = *folder ? xasprintf("%s/%s", folder, entry->d_name) : xstrdup(entry->d_name);
+        if (strlen(path) >= PATH_MAX)
+            err = err_set(ERR_DATA, "folder '%s/%s' is nested too deeply", root, folder);
+        else
+            err = visit(dir, root, path, skip, w);
+        free(path);
+    }
+    return !err && errno ? unreadable(folder) : err;
+}
+
+static int enter(const char *root, const char *folder, const char *skip, struct walk *w) {
+    char *full = *folder ? xasprintf("%s/%s", root, folder) : xstrdup(root);
+    DIR *dir = opendir(full);
+    int err = dir ? visit_all(dir, root, folder, skip, w) : unreadable(full);
+    if (dir)
+        (void)closedir(dir); // only read from
+    free(full);
+    return err;
+}
+
+int walk_folder(const char *root, const char *folder, const char *skip, struct walk *w) {
+    int err = enter(root, folder, skip, w);
+    pictures_sort(&w->found);
+    return err;
+}

@@ -1,0 +1,68 @@
+// anime - the Anime Face set: files <index>_<year>.<ext>, of which a range of years and the largest
+// are wanted.
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "kinds/curators.h"
+
+// The whole number between the last '_' and the extension; -1 if there is none.
+static long long year_of(const char *path) {
+    const char *name = picture_name(path);
+    const char *digits = strrchr(name, '_'), *dot = strrchr(name, '.');
+    if (!digits || !dot || dot - digits < 2 || dot - digits > 5)
+        return -1;
+    for (const char *p = digits + 1; p < dot; p++)
+        if (!isdigit((unsigned char)*p))
+            return -1;
+    return atoll(digits + 1);
+}
+
+static void judge_year(const int64_t years[2], struct picture *p) {
+    long long year = year_of(p->path);
+    if (year < 0)
+        picture_reject(p, "no_year", NAN, "the name is not <index>_<year>.<extension>");
+    else if (year < years[0] || year > years[1])
+        picture_reject(p, "year", (double)year, "%lld, years are %lld to %lld", year,
+                       (long long)years[0], (long long)years[1]);
+}
+
+static int scan(struct curation *c) {
+    int err = walk_folder(c->root, c->folder, c->aside, &c->walk);
+    const int64_t *years = c->settings->years;
+    bool all = years[0] <= 0 && years[1] >= 9999; // then the names do not matter
+    for (size_t i = 0; !err && !all && i < c->walk.found.count; i++)
+        judge_year(years, &c->walk.found.items[i]);
+    return err;
+}
+
+// The score of a good picture is its shorter side.
+static int judge(struct curation *c) {
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        struct picture *p = &c->walk.found.items[i];
+        if (picture_is_good(p))
+            p->score = picture_shorter(p);
+    }
+    return 0;
+}
+
+static int rank(const struct picture *a, const struct picture *b) {
+    return picture_shorter(b) - picture_shorter(a);
+}
+
+static size_t keep(const struct config_curator *settings) {
+    return (size_t)settings->keep_largest;
+}
+
+const struct curator curator_anime = {
+    .name = "anime",
+    .help = "faces named <index>_<year>.<ext>: a range of years, then the largest.\n"
+            "           Settings: years, keep_largest, min_side, max_side, limit, limit_by",
+    .scan = scan,
+    .judge = judge,
+    .rank = rank,
+    .keep = keep,
+    .keep_name = "keep_largest",
+};

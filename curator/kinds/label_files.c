@@ -1,0 +1,148 @@
+#include "kinds/label_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+
+#define LEVELS 6 // of parents: the data set's packings have four
+#define NESTED 16
+
+static const char *const places[] = {
+    "labels",
+    "bdd100k/labels",
+    "bdd100k_labels_release/bdd100k/labels",
+    "",
+};
+
+struct layout {
+    const char *folder, *pattern;
+    bool below;      // in its folders too
+    bool any_folder; // also in one that is not called labels
+};
+
+static const struct layout layouts[] = {
+    {"", "bdd100k_labels_images_*.json", false, true},
+    {"det_20", "det_*.json", false, true},
+    {"", "det_v2_*_release.json", false, true},
+    {"100k", "*.json", true, false},
+    {"", "*.json", false, false},
+};
+
+static bool has(const struct label_files *f, const char *path) {
+    for (size_t i = 0; i < f->count; i++)
+        if (strcmp(f->paths[i], path) == 0)
+            return true;
+    return false;
+}
+
+static void add(struct label_files *f, const char *path) {
+    if (f->count == f->capacity) {
+        f->capacity = f->capacity ? 2 * f->capacity : 16;
+        f->paths = xrealloc(f->paths, f->capacity * sizeof *f->paths);
+    }
+    f->paths[f->count++] = xstrdup(path);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int shown(const struct dirent *entry) {
+    return entry->d_name[0] != '.';
+}
+
+static int collect(struct label_files *f, const char *folder, const char *pattern, int nested);
+
+static int visit(struct label_files *f, const char *path, const char *pattern, int nested) {
+    const char *name = strrchr(path, '/') + 1;
+    if (fs_is_dir(path))
+        return nested ? collect(f, path, pattern, nested - 1) : ERR_OK;
+    if (fnmatch(pattern, name, 0) == 0)
+        add(f, path);
+    return ERR_OK;
+}
+
+// Adds the files of a folder, by name; of those below up to `nested` levels.
+static int collect(struct label_files *f, const char *folder, const char *pattern, int nested) {
+    struct dirent **entries;
+    int n = scandir(folder, &entries, shown, by_name), err = ERR_OK;
+    if (n < 0)
+        return err_set(ERR_DATA, "folder '%s' cannot be read: %s", folder, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        char *path = xasprintf("%s/%s", folder, entries[i]->d_name);
+        if (!err)
+            err = visit(f, path, pattern, nested);
+        free(path);
+        free(entries[i]);
+    }
+    free(entries);
+    return err;
+}
+
+// The files that the layout has at the place, without those that are listed.
+static int look(struct label_files *f, const char *place, const struct layout *l) {
+    struct label_files found = {0};
+    char *folder = xasprintf("%s%s%s", place, *l->folder ? "/" : "", l->folder);
+    int err = fs_is_dir(folder) ? collect(&found, folder, l->pattern, l->below ? NESTED : 0) : 0;
+    for (size_t i = 0; !err && i < found.count; i++)
+        if (*l->folder || !has(f, found.paths[i])) // a folder's layout is its own
+            add(f, found.paths[i]);
+    label_files_fini(&found);
+    free(folder);
+    return err;
+}
+
+static int look_at(struct label_files *f, const char *level) {
+    int err = ERR_OK;
+    for (size_t i = 0; !err && !f->count && i < COUNT(places); i++) {
+        char *place = xasprintf("%s%s%s", level, *places[i] ? "/" : "", places[i]);
+        for (size_t k = 0; !err && k < COUNT(layouts) && fs_is_dir(place); k++)
+            if (*places[i] || layouts[k].any_folder)
+                err = look(f, place, &layouts[k]);
+        free(place);
+    }
+    return err;
+}
+
+static int search(struct label_files *f, const char *root) {
+    char *level = xstrdup(root);
+    int err = ERR_OK;
+    for (int i = 0; !err && !f->count && i <= LEVELS && *level; i++) {
+        err = look_at(f, level);
+        char *slash = strrchr(level, '/');
+        *(slash ? slash : level) = 0;
+    }
+    free(level);
+    return err;
+}
+
+int label_files_find(const char *labels, const char *root, struct label_files *ret) {
+    struct label_files f = {0};
+    int err = ERR_OK;
+    if (!*labels)
+        err = search(&f, root);
+    else if (fs_is_dir(labels))
+        err = collect(&f, labels, "*.json", NESTED);
+    else
+        add(&f, labels);
+    if (err) {
+        label_files_fini(&f);
+        return err;
+    }
+    *ret = f;
+    return ERR_OK;
+}
+
+void label_files_fini(struct label_files *f) {
+    for (size_t i = 0; i < f->count; i++)
+        free(f->paths[i]);
+    free(f->paths);
+    *f = (struct label_files){0};
+}

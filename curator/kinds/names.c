@@ -1,0 +1,108 @@
+#include "kinds/names.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+static const char *const extensions[] = {
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff",
+};
+
+// The part of a path that counts: without folders and without a picture's extension.
+static void stem(const char **name, size_t *size) {
+    const char *slash = memrchr(*name, '/', *size);
+    if (slash) {
+        *size -= (size_t)(slash + 1 - *name);
+        *name = slash + 1;
+    }
+    const char *dot = memrchr(*name, '.', *size);
+    size_t rest = dot ? *size - (size_t)(dot - *name) : 0;
+    for (size_t i = 0; rest && rest < *size && i < COUNT(extensions); i++)
+        if (strlen(extensions[i]) == rest && strncasecmp(extensions[i], dot, rest) == 0)
+            *size -= rest;
+}
+
+// FNV-1a, then mixed, because the low bits choose the slot.
+static size_t hash(const char *name, size_t size) {
+    uint64_t h = 14695981039346656037U;
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ (unsigned char)name[i]) * 1099511628211U;
+    return (size_t)(h ^ h >> 29);
+}
+
+// The slot of the name, or the free one where it belongs.
+static uint32_t *slot_of(const struct names *n, const char *name, size_t size) {
+    for (size_t i = hash(name, size);; i++) {
+        uint32_t *slot = &n->slots[i & (n->slot_count - 1)];
+        if (!*slot)
+            return slot;
+        const char *other = names_text(n, &n->rows[*slot - 1]);
+        if (strncmp(other, name, size) == 0 && !other[size])
+            return slot;
+    }
+}
+
+// Twice as many slots; at most half of them are taken.
+static void grow_slots(struct names *n) {
+    free(n->slots);
+    n->slot_count = n->slot_count ? 2 * n->slot_count : 1024;
+    n->slots = xcalloc(n->slot_count, sizeof *n->slots);
+    for (size_t i = 0; i < n->count; i++) {
+        const char *name = names_text(n, &n->rows[i]);
+        *slot_of(n, name, strlen(name)) = (uint32_t)i + 1;
+    }
+}
+
+static void grow_rows(struct names *n, size_t size) {
+    if (n->count == n->capacity) {
+        n->capacity = n->capacity ? n->capacity + n->capacity / 2 : 512;
+        n->rows = xrealloc(n->rows, n->capacity * sizeof *n->rows);
+    }
+    if (n->text_size + size + 1 > n->text_capacity) {
+        n->text_capacity += n->text_capacity / 2 + 16384;
+        n->text = xrealloc(n->text, n->text_capacity);
+    }
+}
+
+struct name_row *names_add(struct names *n, const char *name, size_t size, bool *ret_is_new) {
+    stem(&name, &size);
+    if (size == 0 || size > NAME_MAX_BYTES || memchr(name, 0, size)) {
+        (void)err_set(ERR_DATA, "a name of %zu bytes: 1 to %d without a 0 are expected", size,
+                      NAME_MAX_BYTES);
+        return NULL;
+    }
+    if (n->count * 2 >= n->slot_count)
+        grow_slots(n);
+    uint32_t *slot = slot_of(n, name, size);
+    *ret_is_new = *slot == 0;
+    if (*slot)
+        return &n->rows[*slot - 1];
+    if (n->count == NAMES_MAX) {
+        (void)err_set(ERR_DATA, "more than %d names", NAMES_MAX);
+        return NULL;
+    }
+    grow_rows(n, size);
+    struct name_row *row = &n->rows[n->count++];
+    *row = (struct name_row){.offset = (uint32_t)n->text_size};
+    memcpy(n->text + n->text_size, name, size);
+    n->text[n->text_size + size] = 0;
+    n->text_size += size + 1;
+    *slot = (uint32_t)n->count;
+    return row;
+}
+
+struct name_row *names_find(const struct names *n, const char *name) {
+    size_t size = strlen(name);
+    stem(&name, &size);
+    uint32_t slot = n->count && size ? *slot_of(n, name, size) : 0;
+    return slot ? &n->rows[slot - 1] : NULL;
+}
+
+void names_fini(struct names *n) {
+    free(n->rows);
+    free(n->text);
+    free(n->slots);
+    *n = (struct names){0};
+}

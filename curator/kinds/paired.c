@@ -1,0 +1,210 @@
+// paired - pictures that belong together: two in one file, side by side, or two files of one name.
+//
+// Both domains' curators are asked, each for its side, and each looks at both, so that they come to
+// the same pairs in the same order without a word between them.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/util.h"
+#include "kinds/curators.h"
+
+// ---- where ----
+
+// Folders below root; * is the domain's letter. Without one, the files hold both pictures.
+struct layout {
+    const char *train, *held[2];
+};
+
+static const struct layout layouts[] = {
+    {"train*", {"test*", "val*"}},    {"train/*", {"test/*", "val/*"}},
+    {"*/train", {"*/test", "*/val"}}, {"*", {"test*", "val*"}},
+    {"train", {"test", "val"}},       {"", {"test", "val"}},
+};
+
+static char *expand(const char *root, const char *form, char letter) {
+    char *path = xasprintf("%s%s%s", root, *form ? "/" : "", form);
+    char *star = strchr(path + strlen(root), '*');
+    if (star)
+        *star = letter;
+    return path;
+}
+
+static bool is_there(const char *root, const char *form) {
+    char *a = expand(root, form, 'A'), *b = expand(root, form, 'B');
+    bool both = fs_is_dir(a) && fs_is_dir(b);
+    free(a);
+    free(b);
+    return both;
+}
+
+// The last one fits every folder.
+static const struct layout *find_layout(const char *root) {
+    const struct layout *l = layouts;
+    while (l < layouts + COUNT(layouts) - 1 && !is_there(root, l->train))
+        l++;
+    return l;
+}
+
+static char *find_held_out(const struct curation *c, const struct layout *l) {
+    if (*c->settings->held_out)
+        return xstrdup(c->settings->held_out);
+    for (int i = 0; l && i < 2; i++)
+        if (is_there(c->settings->root, l->held[i]))
+            return expand(c->settings->root, l->held[i], c->domain[0]);
+    return NULL;
+}
+
+static void tell(const struct curation *c, const char *folder, const char *aside) {
+    const char *what = c->half ? "pairs side by side, A left and B right, in"
+                               : "pairs of two files of one name; this side's are in";
+    curation_say(c, "info", "layout", "%s: %s '%s'; held out: %s", c->domain, what, folder,
+                 aside ? aside : "a share of them");
+}
+
+static int locate(struct curation *c, char **ret_folder, char **ret_aside) {
+    const char *root = c->settings->root;
+    bool two_roots = strcmp(root, c->other->root) != 0;
+    const struct layout *l = two_roots ? NULL : find_layout(root);
+    if (l && !strchr(l->train, '*'))
+        c->half = c->domain[0] == 'A' ? IMAGE_LEFT : IMAGE_RIGHT;
+    *ret_folder = l ? expand(root, l->train, c->domain[0]) : xstrdup(root);
+    *ret_aside = find_held_out(c, l);
+    tell(c, *ret_folder, *ret_aside);
+    return 0;
+}
+
+static int scan(struct curation *c) {
+    return walk_folder(c->root, c->folder, c->aside, &c->walk);
+}
+
+// ---- who belongs to whom ----
+
+struct entry {
+    bool aside;
+    const char *name; // behind the folder; `size` bytes, without the extension
+    size_t size;
+    struct picture *picture;
+};
+
+static struct entry entry_of(const struct curation *c, struct picture *p) {
+    const char *folder = p->aside ? c->aside : c->folder;
+    const char *name = p->path + strlen(folder) + (*folder != 0);
+    return (struct entry){p->aside, name, (size_t)(strrchr(name, '.') - name), p};
+}
+
+static int by_name(const void *a, const void *b) {
+    const struct entry *p = a, *q = b;
+    if (p->aside != q->aside)
+        return p->aside ? 1 : -1;
+    int order = memcmp(p->name, q->name, MIN(p->size, q->size));
+    return order ? order : (p->size > q->size) - (p->size < q->size);
+}
+
+static struct entry *sorted_entries(const struct curation *c) {
+    size_t n = c->walk.found.count;
+    struct entry *e = xcalloc(n, sizeof *e);
+    for (size_t i = 0; i < n; i++)
+        e[i] = entry_of(c, &c->walk.found.items[i]);
+    if (n)
+        qsort(e, n, sizeof *e, by_name);
+    return e;
+}
+
+// How many from e on have the same name; all of them lie before end.
+static size_t same_name(const struct entry *e, const struct entry *end) {
+    size_t n = 0;
+    while (e + n < end && by_name(e, e + n) == 0)
+        n++;
+    return n;
+}
+
+static void reject(struct picture *p, const char *why, const char *where) {
+    picture_reject(p, "unmatched", NAN, "%s '%.160s'", why, where);
+}
+
+static void reject_run(struct entry *e, size_t n, size_t n_other, const struct curation *other) {
+    for (size_t i = 0; i < n; i++)
+        if (!n_other)
+            reject(e[i].picture, "no picture of this name is under", other->settings->root);
+        else
+            reject(e[i].picture, "there is more than one of the name", e[0].picture->path);
+}
+
+static void match(struct curation *c) {
+    struct entry *own = sorted_entries(c), *others = sorted_entries(c->partner);
+    const struct entry *own_end = own + c->walk.found.count;
+    const struct entry *others_end = others + c->partner->walk.found.count;
+    struct entry *a = own, *b = others;
+    while (a < own_end || b < others_end) {
+        int order = a == own_end ? 1 : b == others_end ? -1 : by_name(a, b);
+        size_t n = order <= 0 ? same_name(a, own_end) : 0;
+        size_t m = order >= 0 ? same_name(b, others_end) : 0;
+        if (n == 1 && m == 1) {
+            a->picture->partner = b->picture;
+            b->picture->partner = a->picture;
+        } else {
+            reject_run(a, n, m, c->partner);
+            reject_run(b, m, n, c);
+        }
+        a += n;
+        b += m;
+    }
+    free(own);
+    free(others);
+}
+
+// Manifests are in the order of paths. "a.jpg", "a.b.jpg" and "a.png", "a.b.png" are in different
+// ones: of such pairs the one that breaks the order is left out.
+static void check_order(const struct pictures *a, bool aside) {
+    const struct picture *last = NULL;
+    for (size_t i = 0; i < a->count; i++) {
+        struct picture *p = &a->items[i], *q = p->partner;
+        if (!q || p->aside != aside)
+            continue;
+        if (!last || strcmp(last->path, q->path) < 0) {
+            last = q;
+            continue;
+        }
+        reject(p, "its partner is not in the same order; rename", q->path);
+        reject(q, "its partner is not in the same order; rename", p->path);
+        p->partner = q->partner = NULL;
+    }
+}
+
+static void pair(struct curation *c) {
+    match(c);
+    const struct curation *a = c->domain[0] == 'A' ? c : c->partner;
+    check_order(&a->walk.found, false);
+    check_order(&a->walk.found, true);
+}
+
+// ---- a bad one takes the other with it ----
+
+static int judge(struct curation *c) {
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        struct picture *p = &c->walk.found.items[i];
+        const struct picture *q = p->partner;
+        if (!q || p->verdict == VERDICT_REJECT || q->verdict != VERDICT_REJECT)
+            continue;
+        char reason[65];
+        (void)snprintf(reason, sizeof reason, "partner_%.50s", q->reason); // fits
+        picture_reject(p, reason, q->score, "'%s/%s': %s", c->partner->root, q->path,
+                       q->detail ? q->detail : "");
+    }
+    return 0;
+}
+
+const struct curator curator_paired = {
+    .name = "paired",
+    .help = "pictures that belong together, for use = \"paired\" in A and B: two in one file,\n"
+            "           side by side (root/train), or two files of one name (root/trainA and\n"
+            "           root/trainB, root/A and root/B, or a root of each). A picture without a\n"
+            "           good partner is left out. Settings: min_side, max_side, limit",
+    .locate = locate,
+    .scan = scan,
+    .pair = pair,
+    .judge = judge,
+};

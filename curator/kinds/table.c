@@ -1,0 +1,115 @@
+#include "kinds/table.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+
+#define FILE_MAX_BYTES ((size_t)256 << 20)
+
+int table_open(const char *path, struct table *ret) {
+    uint8_t *bytes;
+    size_t size;
+    if (fs_read(path, FILE_MAX_BYTES, &bytes, &size))
+        return err_set(ERR_DATA, "%s", err_text());
+    if (memchr(bytes, 0, size)) {
+        free(bytes);
+        return err_set(ERR_DATA, "%s: not a text file", path);
+    }
+    *ret = (struct table){.path = path, .text = (char *)bytes, .at = (char *)bytes, .rows = -1};
+    return ERR_OK;
+}
+
+void table_close(struct table *t) {
+    free(t->text);
+    *t = (struct table){0};
+}
+
+static bool is_gap(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == ',';
+}
+
+// The end of the field at p: where a gap, the line or the text ends it.
+static char *field_end(char *p) {
+    while ((unsigned char)*p > ',' || (*p && *p != '\n' && !is_gap(*p)))
+        p++;
+    return p;
+}
+
+// The line's fields, each ended by a 0; the text's own 0 stays where it is.
+static void cut_line(struct table *t) {
+    char *p = t->at;
+    t->count = 0;
+    t->line++;
+    for (;;) {
+        while (is_gap(*p))
+            p++;
+        if (!*p || *p == '\n')
+            break;
+        if (t->count < TABLE_FIELDS)
+            t->fields[t->count++] = p;
+        p = field_end(p);
+        bool ends = !*p || *p == '\n';
+        if (ends)
+            break;
+        *p++ = 0;
+    }
+    t->at = p + (*p == '\n');
+    *p = 0;
+}
+
+bool table_next(struct table *t) {
+    t->count = 0;
+    while (*t->at && t->count == 0)
+        cut_line(t);
+    return t->count > 0;
+}
+
+int table_head(struct table *t, const char *what) {
+    if (!table_next(t))
+        return err_set(ERR_DATA, "%s: the %s file is empty", t->path, what);
+    if (t->count > 1 || t->fields[0][strspn(t->fields[0], "0123456789")])
+        return ERR_OK;
+    t->rows = atoll(t->fields[0]);
+    if (!table_next(t))
+        return table_refuse(t, "the file ends after the count");
+    return ERR_OK;
+}
+
+int table_check_rows(const struct table *t, size_t rows) {
+    if (t->rows < 0 || (size_t)t->rows == rows)
+        return ERR_OK;
+    return err_set(ERR_DATA, "%s:1: says %lld rows, but there are %zu: an incomplete copy?",
+                   t->path, t->rows, rows);
+}
+
+// Up to 15 digits are exact in a double and need no strtod.
+bool table_number(const char *text, double *ret_number) {
+    const char *p = text + (*text == '-');
+    int64_t value = 0;
+    int digits = 0;
+    for (; *p >= '0' && *p <= '9' && digits < 16; digits++)
+        value = 10 * value + (*p++ - '0');
+    if (!*p && digits > 0 && digits < 16) {
+        *ret_number = *text == '-' ? -(double)value : (double)value;
+        return true;
+    }
+    char *end;
+    *ret_number = strtod(text, &end);
+    return *text && !*end && isfinite(*ret_number);
+}
+
+int table_refuse(const struct table *t, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args); // a cut text is still a text
+    va_end(args);
+    return err_set(ERR_DATA, "%s:%d: %s", t->path, t->line, text);
+}

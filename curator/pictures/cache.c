@@ -1,0 +1,235 @@
+#include "pictures/cache.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/text.h"
+#include "base/util.h"
+#include "manifest.h"
+#include "pictures/vouched.h"
+
+#define FILE_MAX_BYTES ((size_t)4 << 30)
+#define RECORD_MAX (128 + 3 * PATH_MAX)
+#define N_STATS ((int)(sizeof(struct image_stats) / sizeof(double)))
+#define DETAIL_MAX 255 // picture_reject's
+
+// ---- reading ----
+
+struct entry {
+    bool good;
+    int64_t mtime_ns;
+    struct image_stats stats, opposite;
+    struct dhash hash;
+    struct image_histogram histogram;
+    double score;
+    char reason[65], detail[DETAIL_MAX + 1];
+    struct manifest_record record;
+};
+
+// Takes `digits` hex digits.
+static bool take_hex(char **at, int digits, uint64_t *ret) {
+    uint64_t value = 0;
+    for (int i = 0; i < digits; i++) {
+        char c = **at;
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0)
+            return false;
+        value = value << 4 | (uint64_t)digit;
+        (*at)++;
+    }
+    *ret = value;
+    return true;
+}
+
+static bool take_space(char **at) {
+    if (**at != ' ')
+        return false;
+    (*at)++;
+    return true;
+}
+
+static bool take_stats(char **at, struct image_stats *ret) {
+    double numbers[N_STATS] = {0};
+    for (int i = 0; i < N_STATS; i++) {
+        char *begun = *at;
+        numbers[i] = strtod(begun, at);
+        if (*at == begun || !isfinite(numbers[i]))
+            return false;
+    }
+    memcpy(ret, numbers, sizeof numbers);
+    return true;
+}
+
+static bool take_histogram(char **at, struct image_histogram *ret) {
+    for (int k = 0; k < STATS_CHANNELS; k++)
+        for (int b = 0; b < STATS_BINS; b++) {
+            uint64_t value;
+            if (!take_hex(at, 4, &value))
+                return false;
+            ret->bins[k][b] = (uint16_t)value;
+        }
+    return true;
+}
+
+static bool take_good(char **at, struct entry *ret) {
+    return take_stats(at, &ret->stats) && take_stats(at, &ret->opposite) && take_space(at) &&
+           take_hex(at, 16, &ret->hash.rows) && take_hex(at, 16, &ret->hash.columns) &&
+           take_space(at) && take_histogram(at, &ret->histogram);
+}
+
+static bool take_detail(char **at, char ret[DETAIL_MAX + 1]) {
+    size_t n = strcspn(*at, " ") / 2;
+    if (**at == '-') {
+        (*at)++;
+        return true;
+    }
+    return n <= DETAIL_MAX && vouched_take_hex(at, n, ret) && !memchr(ret, 0, n);
+}
+
+static bool take_bad(char **at, struct entry *ret) {
+    ret->score = strtod(*at, at);
+    if (!take_space(at))
+        return false;
+    size_t n = strcspn(*at, " ");
+    if (n == 0 || n >= sizeof ret->reason)
+        return false;
+    memcpy(ret->reason, *at, n);
+    *at += n;
+    return take_space(at) && take_detail(at, ret->detail);
+}
+
+// One line, ended by a 0.
+static bool parse_line(char *line, size_t size, struct entry *ret) {
+    *ret = (struct entry){.good = strncmp(line, "good ", 5) == 0};
+    if (!ret->good && strncmp(line, "bad ", 4) != 0)
+        return false;
+    char *at = line + (ret->good ? 5 : 4);
+    ret->mtime_ns = strtoll(at, &at, 10);
+    bool ok = ret->good ? take_good(&at, ret) : take_space(&at) && take_bad(&at, ret);
+    return ok && take_space(&at) &&
+           manifest_parse(at, size - (size_t)(at - line), &ret->record) == ERR_OK;
+}
+
+static bool apply(const struct entry *e, struct pictures *list) {
+    struct picture *p = pictures_find(list, e->record.path);
+    bool wanted = p && !p->known && !p->bad && p->verdict == VERDICT_OPEN;
+    if (!wanted || p->size != e->record.size || p->mtime_ns != e->mtime_ns)
+        return false;
+    if (!e->good && p->later)
+        return false;
+    if (!e->good) {
+        picture_reject(p, e->reason, e->score, "%s", e->detail);
+        p->bad = true;
+        return true;
+    }
+    p->known = true;
+    memcpy(p->sha256, e->record.sha256, sizeof p->sha256);
+    p->w = e->record.w;
+    p->h = e->record.h;
+    p->stats = e->stats;
+    p->opposite = e->opposite;
+    p->hash = e->hash;
+    p->histogram = xcalloc(1, sizeof *p->histogram);
+    *p->histogram = e->histogram;
+    return true;
+}
+
+static size_t apply_lines(char *at, char *end, struct pictures *list) {
+    size_t hits = 0;
+    char *newline;
+    while (at < end && (newline = memchr(at, '\n', (size_t)(end - at)))) {
+        struct entry e;
+        *newline = 0; // numbers end here at the latest
+        if (!parse_line(at, (size_t)(newline - at), &e))
+            break;
+        hits += apply(&e, list);
+        free(e.record.path);
+        at = newline + 1;
+    }
+    return hits;
+}
+
+int cache_apply(const char *path, const char *key, struct pictures *list, size_t *ret_hits) {
+    uint8_t *bytes;
+    size_t size;
+    *ret_hits = 0;
+    if (!fs_exists(path))
+        return ERR_OK;
+    int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
+    if (err)
+        return err;
+    char *text = (char *)bytes, *head = xasprintf("cyclegan-cache 2 %s\n", key);
+    size_t head_size = strlen(head);
+    bool ours = strncmp(text, head, head_size) == 0;
+    if (ours && !vouched_holds(text, &size))
+        err = err_set(ERR_FORMAT, "'%s': the digest does not hold: the file was changed", path);
+    else if (ours)
+        *ret_hits = apply_lines(text + head_size, text + size, list);
+    free(head);
+    free(bytes);
+    return err;
+}
+
+// ---- writing ----
+
+static void add_stats(struct text *t, const struct image_stats *stats) {
+    double numbers[N_STATS];
+    memcpy(numbers, stats, sizeof numbers);
+    for (int i = 0; i < N_STATS; i++)
+        text_add(t, " %a", numbers[i]);
+}
+
+static void add_histogram(struct text *t, const struct image_histogram *h) {
+    char digits[STATS_CHANNELS * STATS_BINS * 4 + 1];
+    for (int i = 0; i < STATS_CHANNELS * STATS_BINS; i++)
+        (void)snprintf(digits + 4 * i, 5, "%04x", h->bins[i / STATS_BINS][i % STATS_BINS]); // fits
+    text_add_bytes(t, digits, sizeof digits - 1);
+}
+
+static void add_good(struct text *t, const struct picture *p, const char *record) {
+    text_add(t, "good %lld", (long long)p->mtime_ns);
+    add_stats(t, &p->stats);
+    add_stats(t, &p->opposite);
+    text_add(t, " %016" PRIx64 "%016" PRIx64 " ", p->hash.rows, p->hash.columns);
+    add_histogram(t, p->histogram);
+    text_add(t, " %s", record);
+}
+
+static void add_bad(struct text *t, const struct picture *p, const char *record) {
+    text_add(t, "bad %lld %a %s %s", (long long)p->mtime_ns, p->score, p->reason,
+             p->detail ? "" : "-");
+    if (p->detail)
+        vouched_add_hex(t, p->detail, strlen(p->detail));
+    text_add(t, " %s", record);
+}
+
+static void add_picture(struct text *t, const struct picture *p) {
+    char text[RECORD_MAX];
+    struct manifest_record record = {.size = p->size, .w = 1, .h = 1, .path = p->path};
+    if (p->known) {
+        memcpy(record.sha256, p->sha256, sizeof record.sha256);
+        record.w = p->w;
+        record.h = p->h;
+    }
+    if (manifest_format(&record, text, sizeof text) < 0)
+        return; // a path longer than any file has
+    (p->known ? add_good : add_bad)(t, p, text);
+}
+
+int cache_save(const char *path, const char *key, const struct pictures *list) {
+    struct text t = {0};
+    text_add(&t, "cyclegan-cache 2 %s\n", key);
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].known || list->items[i].bad)
+            add_picture(&t, &list->items[i]);
+    vouched_seal(&t);
+    int err = fs_write_atomic(path, t.bytes, t.size);
+    free(t.bytes);
+    return err;
+}

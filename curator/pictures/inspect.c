@@ -1,0 +1,192 @@
+#include "pictures/inspect.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "image/settings.h"
+#include "pictures/check.h"
+
+#define FILE_MAX_BYTES ((size_t)512 << 20)
+
+static const struct image_limits no_limits = {.max_pixels = INT64_MAX,
+                                              .max_pixels_per_byte = INT64_MAX};
+
+// The last error's text without the "'name': " that messages about pictures begin with.
+static const char *error_about(const char *name) {
+    const char *text = err_text();
+    size_t n = strlen(name);
+    bool named = text[0] == '\'' && strncmp(text + 1, name, n) == 0;
+    return named && strncmp(text + 1 + n, "': ", 3) == 0 ? text + n + 4 : text;
+}
+
+// A file that begins like one of the formats that are read, and fails, is a broken picture.
+static bool begins_as_picture(const uint8_t *bytes, size_t size) {
+    return (size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0) ||
+           (size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) ||
+           (size >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0);
+}
+
+static void look_at_half(const struct image *im, const struct image *gray, enum image_half half,
+                         struct image_stats *ret_stats, struct image_histogram *ret_histogram) {
+    struct image part, gray_part;
+    image_cut_half(im, half, &part);
+    image_cut_half(gray, half, &gray_part);
+    image_stats(&part, &gray_part, ret_stats, ret_histogram);
+    image_fini(&part);
+    image_fini(&gray_part);
+}
+
+// One decoding serves all: that the file is whole, its looks, its hash.
+static void look_at(const struct judge_how *how, const struct image *im, struct picture *p) {
+    struct image gray;
+    enum image_half half = how->half;
+    image_gray(im, &gray);
+    p->histogram = xcalloc(1, sizeof *p->histogram);
+    if (half) {
+        enum image_half opposite = half == IMAGE_LEFT ? IMAGE_RIGHT : IMAGE_LEFT;
+        look_at_half(im, &gray, half, &p->stats, p->histogram);
+        look_at_half(im, &gray, opposite, &p->opposite, NULL);
+    } else {
+        image_stats(im, &gray, &p->stats, p->histogram);
+    }
+    if (how->quick)
+        p->stats.sharpness = 0; // of blocks it says nothing
+    dhash_of(&gray, &p->hash);
+    image_fini(&gray);
+    p->known = true;
+}
+
+// The limits again, after a probe without them has passed: which one it is that does not hold.
+static bool is_within_limits(const struct judge_how *how, const struct image_info *info,
+                             const uint8_t *bytes, size_t size, struct picture *p) {
+    struct image_info same;
+    double pixels = (double)info->w * info->h;
+    if (image_probe(p->path, bytes, size, &how->decode.limits, &same) == ERR_OK)
+        return true;
+    if (pixels > (double)how->decode.limits.max_pixels)
+        picture_reject(p, "too_large", pixels, "%dx%d pixels, max_pixels is %lld", info->w, info->h,
+                       (long long)how->decode.limits.max_pixels);
+    else
+        picture_reject(p, "bomb", floor(pixels / (double)size),
+                       "%dx%d pixels in %zu bytes, max_pixels_per_byte is %lld", info->w, info->h,
+                       size, (long long)how->decode.limits.max_pixels_per_byte);
+    return false;
+}
+
+static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t size,
+                       struct picture *p) {
+    struct image_info info;
+    p->size = size;
+    if (size == 0) {
+        picture_reject(p, "empty", NAN, "a file of 0 bytes");
+        return;
+    }
+    if (image_probe(p->path, bytes, size, &no_limits, &info)) {
+        const char *reason = begins_as_picture(bytes, size) ? "broken" : "not_a_picture";
+        picture_reject(p, reason, NAN, "%s", error_about(p->path));
+        return;
+    }
+    if (!is_within_limits(how, &info, bytes, size, p))
+        return;
+    struct image im;
+    if (image_decode_how(p->path, bytes, size, &how->decode, 3, &im)) {
+        picture_reject(p, "broken", NAN, "%s", error_about(p->path));
+        return;
+    }
+    if (how->half && im.w < 2) {
+        picture_reject(p, "not_a_pair", im.w, "%d pixel wide: no two pictures side by side", im.w);
+        image_fini(&im);
+        return;
+    }
+    digest_bytes(bytes, size, p->sha256);
+    p->w = how->quick ? info.w : how->half ? im.w / 2 : im.w;
+    p->h = how->quick ? info.h : im.h;
+    look_at(how, &im, p);
+    image_fini(&im);
+}
+
+void judge_bytes(const struct judge_how *how, struct picture *p) {
+    uint8_t *bytes;
+    size_t size;
+    char *full = xasprintf("%s/%s", how->root, p->path);
+    int err = fs_read(full, FILE_MAX_BYTES, &bytes, &size);
+    if (err) {
+        picture_reject(p, err == ERR_LIMIT ? "too_large" : "unreadable", NAN, "%s", err_text());
+    } else {
+        judge_read(how, bytes, size, p);
+        p->bad = !p->known;
+        free(bytes);
+    }
+    free(full);
+}
+
+struct shared {
+    const struct judge_job *job;
+    struct judge_how how;
+    atomic_size_t next, done, read;
+    atomic_bool late;
+};
+
+// Pictures are taken one by one; each is judged by itself, so who takes which does not matter.
+static void *work(void *argument) {
+    struct shared *s = argument;
+    const struct judge_job *job = s->job;
+    size_t i;
+    while ((i = atomic_fetch_add(&s->next, 1)) < job->pictures->count) {
+        if (job->cancel && atomic_load(job->cancel))
+            break;
+        if (job->until_us && now_us() >= job->until_us) {
+            atomic_store(&s->late, true);
+            break;
+        }
+        struct picture *p = &job->pictures->items[i];
+        bool wanted = p->verdict == VERDICT_OPEN && !p->later;
+        if (wanted && !p->known) {
+            judge_bytes(&s->how, p);
+            (void)atomic_fetch_add(&s->read, 1); // wanted at the end only
+        }
+        if (wanted && p->known)
+            check_picture(job->settings, job->half ? job->other : NULL, p);
+        size_t done = atomic_fetch_add(&s->done, 1) + 1;
+        if (job->progress && done % 64 == 0)
+            job->progress(job->context, done, job->pictures->count);
+    }
+    return NULL;
+}
+
+static int thread_count(const struct judge_job *job) {
+    cpu_set_t cores;
+    long long n = job->settings->threads;
+    if (n == 0)
+        n = sched_getaffinity(0, sizeof cores, &cores) ? 1 : CPU_COUNT(&cores);
+    return (int)MIN(n, (long long)(job->pictures->count + 63) / 64); // a few pictures need no help
+}
+
+int judge_all(const struct judge_job *job, struct judge_done *ret_done) {
+    struct image_how decode = image_settings_how(job->reading, job->settings->max_pixels);
+    bool quick = job->settings->quick && !job->half && !decode.apply_exif;
+    if (quick)
+        decode.fit_w = decode.fit_h = JUDGE_QUICK_SIDE;
+    struct shared s = {.job = job, .how = {job->root, decode, job->half, quick}};
+    if (job->settings->max_pixels_per_byte)
+        s.how.decode.limits.max_pixels_per_byte = job->settings->max_pixels_per_byte;
+    int helpers = 0, n = MAX(thread_count(job), 1);
+    pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
+    while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, work, &s) == 0)
+        helpers++;
+    (void)work(&s); // this thread is one of them, and enough if there are no others
+    for (int i = 0; i < helpers; i++)
+        (void)pthread_join(threads[i], NULL); // fails for no thread that was made
+    free(threads);
+    *ret_done = (struct judge_done){atomic_load(&s.read), !atomic_load(&s.late)};
+    if (job->cancel && atomic_load(job->cancel))
+        return err_set(ERR_STOPPED, "stopped while pictures were judged");
+    return ERR_OK;
+}

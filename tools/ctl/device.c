@@ -1,0 +1,87 @@
+// What device = "auto" and dtype = "auto" stand for. Only the trainer can open a device.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/program_path.h"
+#include "base/script.h"
+#include "base/util.h"
+#include "ctl/ctl.h"
+
+#define TRY_US 120000000 // a driver that loads takes seconds
+
+#define CPU_PREFIX "device = \"auto\" is the CPU, not CUDA: " // as the trainer says it
+
+struct answer {
+    char device[16], dtype[8];
+    char why[1024]; // of a CPU that "auto" stands for; else ""
+};
+
+static int take(void *context, const char *line) {
+    struct answer *a = context;
+
+    if (sscanf(line, "%15s %7s", a->device, a->dtype) != 2)
+        return err_set(ERR_DEVICE, "the trainer says \"%.80s\" of the device", line);
+    return ERR_OK;
+}
+
+static void complain(void *context, const char *line) {
+    struct answer *a = context;
+
+    fprintf(stderr, "%s\n", line);
+    if (strncmp(line, CPU_PREFIX, strlen(CPU_PREFIX)) == 0)
+        (void)text_copy(a->why, sizeof a->why, line + strlen(CPU_PREFIX)); // may be cut
+}
+
+static int ask(const struct config_trainer *t, struct answer *ret) {
+    char program[PATH_MAX], gpu[24];
+    int err = plugin_sibling("trainer", program);
+    if (err)
+        return err;
+    (void)snprintf(gpu, sizeof gpu, "%lld", (long long)t->gpu); // fits
+    const char *argv[] = {program, "--which-device", t->device, t->dtype, gpu, NULL};
+    struct script_job job = {.command = "trainer --which-device",
+                             .argv = argv,
+                             .timeout_us = TRY_US,
+                             .timeout_name = "two minutes",
+                             .context = ret,
+                             .take = take,
+                             .complain = complain};
+    err = script_run(&job);
+    return err == ERR_DATA ? err_set(ERR_DEVICE, "%s", err_text()) : err;
+}
+
+// For the trainer, which tells the database.
+static int note_why(const struct answer *a, const char *dir) {
+    char *path = xasprintf("%s/" DEVICE_WHY, dir);
+    int err = ERR_OK;
+
+    if (*a->why)
+        err = fs_write_atomic(path, a->why, strlen(a->why));
+    else
+        (void)unlink(path); // of an earlier try; it may not be there
+    free(path);
+    return err;
+}
+
+int device_settle(struct config_trainer *t, const char *dir) {
+    char plugin[PATH_MAX];
+    struct answer a = {"cpu", "fp32", ""};
+    bool open = strcmp(t->device, "auto") == 0;
+
+    int err = plugin_path("cuda", plugin);
+    if (err)
+        return err;
+    if (strcmp(t->device, "cpu") != 0 && fs_exists(plugin))
+        err = ask(t, &a);
+    else if (open)
+        complain(&a, CPU_PREFIX "this build has no CUDA");
+    if (err)
+        return err;
+    config_set_text(&t->device, a.device);
+    config_set_text(&t->dtype, a.dtype);
+    return note_why(&a, dir);
+}

@@ -1,0 +1,92 @@
+// What a run takes on the disk, from the nets' formulas.
+#include "ctl/ctl.h"
+
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+
+// k x k convolution with bias.
+static int64_t conv(int64_t in, int64_t out, int64_t k) {
+    return in * out * k * k + out;
+}
+
+static int64_t resnet(int64_t f, int64_t in, int64_t out, int64_t blocks) {
+    return conv(in, f, 7) + conv(f, 2 * f, 3) + conv(2 * f, 4 * f, 3) +
+           blocks * 2 * conv(4 * f, 4 * f, 3) + conv(4 * f, 2 * f, 3) + conv(2 * f, f, 3) +
+           conv(f, out, 7);
+}
+
+static int64_t unet(int64_t f, int64_t in, int64_t out, int64_t levels) {
+    int64_t down = conv(in, f, 4) + conv(f, 2 * f, 4) + conv(2 * f, 4 * f, 4) +
+                   conv(4 * f, 8 * f, 4) + (levels - 4) * conv(8 * f, 8 * f, 4);
+    int64_t up = conv(8 * f, 8 * f, 4) + (levels - 5) * conv(16 * f, 8 * f, 4) +
+                 conv(16 * f, 4 * f, 4) + conv(8 * f, 2 * f, 4) + conv(4 * f, f, 4) +
+                 conv(2 * f, out, 4);
+    return down + up;
+}
+
+int64_t net_generator_parameters(const struct config_trainer *t, int in, int out) {
+    if (strcmp(t->netG, "unet_128") == 0)
+        return unet(t->ngf, in, out, 7);
+    if (strcmp(t->netG, "unet_256") == 0)
+        return unet(t->ngf, in, out, 8);
+    return resnet(t->ngf, in, out, strtol(t->netG + strlen("resnet_"), NULL, 10));
+}
+
+int64_t net_discriminator_parameters(const struct config_trainer *t, int in) {
+    int64_t f = t->ndf, from = f, count = conv(in, f, 4);
+    int64_t layers = strcmp(t->netD, "basic") == 0 ? 3 : t->n_layers_D;
+    if (strcmp(t->netD, "pixel") == 0)
+        return conv(in, f, 1) + conv(f, 2 * f, 1) + conv(2 * f, 1, 1);
+    for (int64_t k = 1; k <= layers; k++) {
+        int64_t to = f * MIN(1 << k, 8);
+        count += conv(from, to, 4);
+        from = to;
+    }
+    return count + conv(from, 1, 4);
+}
+
+static int64_t tree_bytes;
+
+static int add_file(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
+    tree_bytes += (int64_t)st->st_blocks * 512;
+    return 0;
+}
+
+int disk_check(const struct config *c, const char *run_dir) {
+    const struct config_trainer *t = &c->trainer;
+    int in = (int)t->input_nc, out = (int)t->output_nc;
+    int64_t parameters = net_generator_parameters(t, in, out) +
+                         net_generator_parameters(t, out, in) +
+                         net_discriminator_parameters(t, in) + net_discriminator_parameters(t, out);
+    int64_t slot = c->loader.crop_size * c->loader.crop_size * (in + out) * 4;
+    int64_t pool = c->pool.pool_size * slot;
+    int64_t whole = parameters * 4 * 3 + pool; // weights, two moments, the pool's pictures
+    int64_t old = (t->n_epochs + t->n_epochs_decay) / t->keep_weights_every * parameters * 4;
+    int64_t arena = pool + 2 * c->loader.batch_size * slot;
+    int64_t rings = (6 + c->loader.count) * c->monitor.ring;
+    int64_t need = (t->keep + 1) * whole + old + arena + rings; // one more while it is written
+    uint64_t available;
+    tree_bytes = 0;
+    (void)nftw(run_dir, add_file, 16, FTW_PHYS); // what cannot be read is not counted
+    int err = fs_free_bytes(run_dir, &available);
+    if (err)
+        return err;
+    double gib = 1 << 30;
+    fprintf(stderr,
+            "disk: %.2f GiB for %lld + 1 checkpoints of %.0f MB, %.2f GiB for older weights, pool "
+            "and rings; %.1f GiB free\n",
+            (double)((t->keep + 1) * whole) / gib, (long long)t->keep, (double)whole / 1e6,
+            (double)(old + arena + rings) / gib, (double)available / gib);
+    if (need > tree_bytes && (uint64_t)(need - tree_bytes) > available)
+        return err_set(ERR_SPACE,
+                       "%s: %.2f GiB more are needed, %.2f GiB are free; trainer.keep and "
+                       "trainer.keep_weights_every say how many checkpoints stay",
+                       run_dir, (double)(need - tree_bytes) / gib, (double)available / gib);
+    return ERR_OK;
+}

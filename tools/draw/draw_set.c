@@ -1,0 +1,155 @@
+#include "draw/draw_set.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "draw/canvas.h"
+#include "draw/draw_anime.h"
+#include "draw/draw_photo.h"
+
+enum { QUALITY = 90, BROKEN = 3, ANIME_INDEX = 1 }; // the sets share no random numbers
+
+// Not fsynced as fs_write_atomic does: what is lost can be drawn again.
+static int write_file(const char *path, const void *bytes, size_t size) {
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return err_set(ERR_IO, "open '%s': %s", path, strerror(errno));
+    bool whole = fwrite(bytes, 1, size, f) == size;
+    if (fclose(f) != 0 || !whole)
+        return err_set(ERR_IO, "write '%s': %s", path, strerror(errno));
+    return ERR_OK;
+}
+
+// `kept` of its 1000 thousandths: 1000 is the whole picture.
+static int write_picture(const char *path, const struct image *im, size_t kept) {
+    uint8_t *bytes;
+    size_t size;
+    int err = image_encode_jpeg(im, QUALITY, &bytes, &size);
+    if (err)
+        return err;
+    err = write_file(path, bytes, size * kept / 1000);
+    free(bytes);
+    return err;
+}
+
+static int write_broken(const char *path, const struct image *im, int kind) {
+    static const char text[] = "This is a text, not a picture.\n";
+    if (kind == 0)
+        return write_file(path, "", 0);
+    return kind == 1 ? write_picture(path, im, 600) : write_file(path, text, sizeof text - 1);
+}
+
+static int make_folder(const char *parent, const char *name) {
+    char *path = xasprintf("%s/%s", parent, name);
+    int err = fs_mkdirs(path, 0777);
+    free(path);
+    return err;
+}
+
+static void add_rows(FILE *landmarks, FILE *attributes, const char *name, const struct photo *p) {
+    (void)fprintf(landmarks, "%s ", name); // errors are seen when the file is closed
+    for (int k = 0; k < PHOTO_POINTS; k++)
+        (void)fprintf(landmarks, " %3d  %3d ", p->points[k][0], p->points[k][1]);
+    (void)fprintf(landmarks, "\n");
+    const bool has[] = {p->bangs,      p->black_hair, p->blond_hair,
+                        p->brown_hair, p->eyeglasses, p->smiling};
+    (void)fprintf(attributes, "%s", name);
+    for (size_t k = 0; k < COUNT(has); k++)
+        (void)fprintf(attributes, " %2d", has[k] ? 1 : -1);
+    (void)fprintf(attributes, "\n");
+}
+
+static int draw_one_photo(const struct draw_set *set, int i, FILE *landmarks, FILE *attributes) {
+    char name[32];
+    (void)snprintf(name, sizeof name, "%06d.jpg", i + 1);
+    char *path = xasprintf("%s/celeba/img_align_celeba/%s", set->folder, name);
+    struct photo p;
+    draw_photo(set->seed, (uint64_t)i, &p);
+    add_rows(landmarks, attributes, name, &p);
+    int err = i < set->celeba ? write_picture(path, &p.image, 1000)
+                              : write_broken(path, &p.image, i - set->celeba);
+    image_fini(&p.image);
+    free(path);
+    return err;
+}
+
+static FILE *open_table(char **ret_text, size_t *ret_size, int rows, const char *names) {
+    FILE *f = open_memstream(ret_text, ret_size);
+    if (!f)
+        BUG("open_memstream: %s", strerror(errno));
+    (void)fprintf(f, "%d\n%s\n", rows, names);
+    return f;
+}
+
+static int write_table(const char *folder, const char *name, FILE **table, char *const *text,
+                       const size_t *size) {
+    int failed = fclose(*table); // only now are text and size valid
+    *table = NULL;
+    if (failed)
+        return err_set(ERR_IO, "write '%s': %s", name, strerror(errno));
+    char *path = xasprintf("%s/celeba/%s", folder, name);
+    int err = write_file(path, *text, *size);
+    free(path);
+    return err;
+}
+
+static int draw_photos(const struct draw_set *set) {
+    char *points = NULL, *marks = NULL;
+    size_t points_size, marks_size;
+    int rows = set->celeba + BROKEN, err = make_folder(set->folder, "celeba/img_align_celeba");
+    if (err)
+        return err;
+    FILE *landmarks = open_table(&points, &points_size, rows,
+                                 "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y "
+                                 "leftmouth_x leftmouth_y rightmouth_x rightmouth_y");
+    FILE *attributes = open_table(&marks, &marks_size, rows,
+                                  "Bangs Black_Hair Blond_Hair Brown_Hair Eyeglasses Smiling");
+    for (int i = 0; i < rows && !err; i++)
+        err = draw_one_photo(set, i, landmarks, attributes);
+    int err_points = write_table(set->folder, "list_landmarks_align_celeba.txt", &landmarks,
+                                 &points, &points_size);
+    int err_marks =
+        write_table(set->folder, "list_attr_celeba.txt", &attributes, &marks, &marks_size);
+    free(points);
+    free(marks);
+    return err ? err : err_points ? err_points : err_marks;
+}
+
+static int anime_size(struct chance *r, int i) {
+    if (i % 25 == 7)
+        return 300;
+    return i % 25 == 8 ? 301 : 90 + chance_below(r, 31);
+}
+
+static int draw_one_anime(const struct draw_set *set, int i) {
+    uint64_t index = (uint64_t)ANIME_INDEX << 32 | (uint64_t)i;
+    struct chance r = {set->seed, index, 1 << 20}; // past what draw_anime uses
+    int size = anime_size(&r, i), year = 2000 + chance_below(&r, 20);
+    char *path = xasprintf("%s/anime/images/%d_%d.jpg", set->folder, i + 1, year);
+    struct image im;
+    draw_anime(set->seed, index, size, &im);
+    int err =
+        i < set->anime ? write_picture(path, &im, 1000) : write_broken(path, &im, i - set->anime);
+    image_fini(&im);
+    free(path);
+    return err;
+}
+
+static int draw_animes(const struct draw_set *set) {
+    int err = make_folder(set->folder, "anime/images");
+    for (int i = 0; i < set->anime + BROKEN && !err; i++)
+        err = draw_one_anime(set, i);
+    return err;
+}
+
+int draw_set(const struct draw_set *set) {
+    int err = set->celeba ? draw_photos(set) : ERR_OK;
+    if (!err && set->anime)
+        err = draw_animes(set);
+    return err;
+}

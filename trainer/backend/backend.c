@@ -1,0 +1,60 @@
+#include "backend/backend.h"
+
+#include <string.h>
+
+#include "device/plugin.h"
+
+static int output_size(const struct conv_shape *s, int size) {
+    if (s->transposed)
+        return (size - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
+    if (size + 2 * s->pad < s->r)
+        return 0;
+    return (size + 2 * s->pad - s->r) / s->stride + 1;
+}
+
+void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
+    *ret_h = output_size(s, s->h);
+    *ret_w = output_size(s, s->w);
+}
+
+int device_channels(const struct device *d, int c) {
+    return (c + d->channel_step - 1) / d->channel_step * d->channel_step;
+}
+
+size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s, int pad) {
+    return (size_t)s->n * (size_t)(s->h + 2 * pad) * (size_t)(s->w + 2 * pad) *
+           (size_t)device_channels(d, s->c) * d->element_bytes;
+}
+
+size_t device_picture_bytes(const struct device *d, const struct tensor_shape *s,
+                            enum picture_type type) {
+    size_t number = type == PICTURE_FLOATS  ? sizeof(float)
+                    : type == PICTURE_BYTES ? 1
+                                            : d->element_bytes;
+
+    return (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c * number;
+}
+
+int device_wait(struct device *d) {
+    int err = d->backend->fence_set(d, FENCE_NOW);
+
+    return err ? err : d->backend->fence_wait(d, FENCE_NOW);
+}
+
+int device_section_end(struct device *d, struct device_section *section, int err) {
+    if (!err)
+        return d->backend->section_end(section);
+    d->backend->section_drop(section);
+    return err;
+}
+
+int device_open(const struct device_options *options, struct device **ret_device) {
+    if (strcmp(options->name, "cpu") == 0)
+        return backend_cpu_open(options, ret_device);
+    return plugin_open(options, ret_device);
+}
+
+void device_close(struct device *d) {
+    if (d)
+        d->backend->close(d);
+}

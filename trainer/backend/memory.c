@@ -1,0 +1,74 @@
+#include "backend/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+// The number behind `key` in a file of "key: N kB" lines, in bytes; 0: there is none.
+static size_t line_of(const char *path, const char *key) {
+    char line[256];
+    size_t n = strlen(key), kb = 0;
+    FILE *f = fopen(path, "re");
+
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, key, n) && line[n] == ':')
+            kb = strtoull(line + n + 1, NULL, 10);
+    if (f)
+        (void)fclose(f); // only read
+    return kb << 10;
+}
+
+size_t memory_resident(void) {
+    return line_of("/proc/self/status", "VmRSS");
+}
+
+size_t memory_peak(void) {
+    return line_of("/proc/self/status", "VmHWM");
+}
+
+// The number in a file of one line; `other` if there is none ("max").
+static size_t number_of(const char *folder, const char *file, size_t other) {
+    char path[4352], text[64] = "";
+    (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/%s", folder, file); // cut: not there
+    FILE *f = fopen(path, "re");
+    char *line = f ? fgets(text, sizeof text, f) : NULL;
+
+    if (f)
+        (void)fclose(f); // only read
+    return line && *text >= '0' && *text <= '9' ? strtoull(text, NULL, 10) : other;
+}
+
+// What the control group leaves; page cache that it counts can be taken back.
+static size_t group_available(void) {
+    char line[4200] = "";
+    FILE *f = fopen("/proc/self/cgroup", "re");
+
+    while (f && fgets(line, sizeof line, f) && strncmp(line, "0::", 3) != 0)
+        ;
+    if (f)
+        (void)fclose(f); // only read
+    if (strncmp(line, "0::", 3) != 0)
+        return SIZE_MAX;
+    line[strcspn(line, "\n")] = 0;
+    const char *folder = strcmp(line + 3, "/") != 0 ? line + 3 : "";
+    size_t max = number_of(folder, "memory.max", SIZE_MAX), own = memory_resident();
+    return max == SIZE_MAX ? max : max > own ? max - own : 1;
+}
+
+size_t memory_available(void) {
+    size_t machine = line_of("/proc/meminfo", "MemAvailable");
+
+    return machine ? MIN(machine, group_available()) : 0;
+}
+
+const char *memory_text(size_t bytes, char ret[16]) {
+    double mib = (double)bytes / (1 << 20);
+
+    if (mib < 1000)
+        (void)snprintf(ret, 16, "%.0f MiB", mib); // fits
+    else
+        (void)snprintf(ret, 16, "%.1f GiB", mib / 1024);
+    return ret;
+}

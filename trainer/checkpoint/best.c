@@ -1,0 +1,21 @@
+#include "checkpoint/best.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/util.h"
+
+const char *best_name(const char *metric) {
+    return metric[0] == '-' ? metric + 1 : metric;
+}
+
+bool best_note(struct best *b, const char *metric, uint64_t step, double value) {
+    bool is_better = metric[0] == '-' ? value > b->value : value < b->value;
+    bool is_same = b->step && !strcmp(metric, b->metric);
+
+    if (!isfinite(value) || (is_same && !is_better))
+        return false;
+    *b = (struct best){step, value, ""};
+    (void)text_copy(b->metric, sizeof b->metric, metric); // fits
+    return true;
+}

@@ -1,0 +1,113 @@
+#include "checkpoint/sources.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <glob.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+
+// ---- finding ----
+
+// The only file that a pattern fits. ERR_AGAIN: none.
+static int find_pattern(const char *pattern, char ret_path[SOURCES_PATH]) {
+    glob_t found = {0};
+    int err = glob(pattern, GLOB_NOSORT, NULL, &found);
+    if (err == GLOB_NOMATCH || (!err && !found.gl_pathc))
+        err = ERR_AGAIN;
+    else if (err)
+        err = err_set(ERR_IO, "look for '%s'", pattern);
+    else if (found.gl_pathc > 1)
+        err = err_set(ERR_DATA, "%zu files are like '%s'; name one", found.gl_pathc, pattern);
+    else if (!text_copy(ret_path, SOURCES_PATH, found.gl_pathv[0]))
+        err = err_set(ERR_IO, "a path too long in '%s'", pattern);
+    globfree(&found);
+    return err;
+}
+
+static int find_exactly(const char *folder, const char *net, char ret_path[SOURCES_PATH]) {
+    static const char *const forms[] = {"%s/%s.safetensors", "%s/%s.pth", "%s/latest_net_%s.pth",
+                                        "%s/checkpoints/latest/%s.safetensors"};
+    char path[SOURCES_PATH];
+    for (size_t i = 0; i < COUNT(forms); i++) {
+        if (snprintf(path, sizeof path, forms[i], folder, net) >= (int)sizeof path)
+            return err_set(ERR_IO, "the path '%.100s...' is too long", folder);
+        if (fs_exists(path)) {
+            memcpy(ret_path, path, sizeof path);
+            return ERR_OK;
+        }
+    }
+    if (strpbrk(folder, "*?[\\")) // it would be a pattern itself
+        return ERR_AGAIN;
+    (void)snprintf(path, sizeof path, "%s/*_net_%s.pth", folder, net); // shorter than the last form
+    return find_pattern(path, ret_path);
+}
+
+int sources_find(const char *folder, const char *net, char ret_path[SOURCES_PATH]) {
+    int err = find_exactly(folder, net, ret_path);
+    if (err == ERR_AGAIN && strlen(net) == 1)
+        return find_exactly(folder, net[0] == 'G' ? "G_A" : "D_A", ret_path);
+    if (err == ERR_AGAIN && (!strcmp(net, "G_A") || !strcmp(net, "D_A")))
+        return find_exactly(folder, net[0] == 'G' ? "G" : "D", ret_path);
+    return err;
+}
+
+int sources_generator(const char *folder, const char *net, const char *direction,
+                      char ret_path[SOURCES_PATH]) {
+    char path[SOURCES_PATH];
+    const char *other = strcmp(net, "G_B") != 0 ? "G_B" : "G_A";
+    int err = sources_find(folder, net, ret_path);
+    if (err != ERR_AGAIN)
+        return err;
+    if (sources_find(folder, other, path))
+        return err_set(ERR_DATA, "there is no %s in '%s'", net, folder);
+    bool forward = !strcmp(other, "G_A") == !strcmp(direction, "AtoB");
+    return err_set(ERR_DATA, "this run has no %s; it translates %s only", net,
+                   forward ? "AtoB" : "BtoA");
+}
+
+int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOINT_PATH]) {
+    char root[CHECKPOINT_PATH - 64], *end;
+    if (snprintf(root, sizeof root, "%s/checkpoints", run) >= (int)sizeof root)
+        return err_set(ERR_USAGE, "the path '%s' is too long", run);
+    if (!step || !strcmp(step, "best")) {
+        (void)snprintf(ret_path, CHECKPOINT_PATH, "%s/%s", root, step ? "best" : "latest"); // fits
+    } else {
+        errno = 0;
+        unsigned long long number = strtoull(step, &end, 10);
+        if (step[0] < '0' || step[0] > '9' || *end || errno)
+            return err_set(ERR_USAGE, "--step is a number or best, not '%s'", step);
+        checkpoint_path(root, number, ret_path);
+    }
+    return fs_is_dir(ret_path)
+               ? ERR_OK
+               : err_set(ERR_DATA, "there is no checkpoint '%s'; trainer.keep says how many stay",
+                         ret_path);
+}
+
+// ---- names ----
+
+// Whether `word` stands alone in the name.
+static bool names(const char *name, const char *word) {
+    size_t n = strlen(word);
+    for (const char *at = strstr(name, word); at; at = strstr(at + 1, word))
+        if ((at == name || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[n]) &&
+            at[n] != '_')
+            return true;
+    return false;
+}
+
+const char *sources_net_of(const char *path) {
+    static const char *const words[][2] = {{"G_A", "G_A"}, {"G_B", "G_B"}, {"D_A", "D_A"},
+                                           {"D_B", "D_B"}, {"G", "G_A"},   {"D", "D_A"}};
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    for (size_t i = 0; i < COUNT(words); i++)
+        if (names(name, words[i][0]))
+            return words[i][1];
+    return NULL;
+}

@@ -1,0 +1,115 @@
+#include "cpu/conv_direct.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "cpu/simd.h"
+
+// One thread makes the gradient of one row of taps for this many channels, near its core.
+enum { BLOCK_SMALL = 32, BLOCK_LARGE = 64, TAPS_MAX = 7 };
+
+struct block {
+    int small, large, row; // first channels; the row of taps
+};
+
+static int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+
+static struct block block_of(const struct cpu_filter *s, int i) {
+    int larges = ceil_div(s->cl, BLOCK_LARGE);
+
+    return (struct block){i / s->r / larges * BLOCK_SMALL, i / s->r % larges * BLOCK_LARGE,
+                          i % s->r};
+}
+
+struct maps {
+    const float *small, *large;
+};
+
+// Small pixels [begin, end) of a line whose large ones exist for this tap.
+struct range {
+    int begin, end;
+};
+
+static struct range range_of(const struct cpu_filter *s, int tap, int small, int large) {
+    int first = s->pad - tap, last = large - 1 + s->pad - tap;
+
+    return (struct range){first > 0 ? ceil_div(first, s->stride) : 0,
+                          last < 0 ? 0 : MIN(small, last / s->stride + 1)};
+}
+
+// dw [BLOCK_SMALL][BLOCK_LARGE] = the sum over all pixels, in their order, for one tap.
+static void sum_tap(const struct cpu_filter *s, const struct block *b, int tap_col,
+                    const struct maps *in, float *dw) {
+    const struct cpu_kernels *kernels = cpu_kernels();
+    struct range rows = range_of(s, b->row, s->hs, s->hl);
+    struct range cols = range_of(s, tap_col, s->ws, s->wl);
+    struct cpu_outer o = {
+        .tiles = MAX(cols.end - cols.begin, 0),
+        .rows = MIN(BLOCK_SMALL, s->cs - b->small),
+        .vectors = MIN(BLOCK_LARGE, s->cl - b->large) / kernels->lanes,
+        .out = dw,
+        .z_tile = s->cs,
+        .z_block = kernels->lanes,
+        .v_tile = (ptrdiff_t)s->stride * s->cl,
+        .v_block = kernels->lanes,
+        .out_row = BLOCK_LARGE,
+    };
+
+    for (int n = 0; n < s->n; n++)
+        for (int i = rows.begin; i < rows.end; i++) {
+            int row = i * s->stride + b->row - s->pad;
+            int col = cols.begin * s->stride + tap_col - s->pad;
+            o.z = in->small + (((size_t)n * s->hs + i) * s->ws + cols.begin) * s->cs + b->small;
+            o.v = in->large + (((size_t)n * s->hl + row) * s->wl + col) * s->cl + b->large;
+            kernels->outer(&o);
+            o.add = true;
+        }
+}
+
+// dw [r][BLOCK_SMALL][BLOCK_LARGE]
+static void write_block(const struct cpu_filter *s, const struct block *b, const float *dw,
+                        bool add, float *ret_dw) {
+    for (int i = 0; i < MIN(BLOCK_SMALL, s->cs - b->small); i++)
+        for (int j = 0; j < MIN(BLOCK_LARGE, s->cl - b->large); j++) {
+            size_t filter = (size_t)(b->small + i) * s->cl + b->large + j;
+            float *to = ret_dw + (filter * s->r + b->row) * s->r;
+            for (int tap = 0; tap < s->r; tap++)
+                to[tap] = dw[(tap * BLOCK_SMALL + i) * BLOCK_LARGE + j] + (add ? to[tap] : 0);
+        }
+}
+
+void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const float *large,
+                         bool add, float *ret_dw) {
+    int blocks = ceil_div(s->cs, BLOCK_SMALL) * ceil_div(s->cl, BLOCK_LARGE) * s->r;
+
+    if (s->cs % 16 || s->cl % 16 || s->r > TAPS_MAX)
+        BUG("filter gradient %d x %d, %d taps", s->cs, s->cl, s->r);
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < blocks; i++) {
+        enum { TAP = BLOCK_SMALL * BLOCK_LARGE };
+        float dw[TAPS_MAX * TAP] __attribute__((aligned(64)));
+        struct block b = block_of(s, i);
+        memset(dw, 0, sizeof(float) * TAP * s->r); // a tap may have no pixel
+        for (int tap = 0; tap < s->r; tap++)
+            sum_tap(s, &b, tap, &(struct maps){small, large}, dw + tap * TAP);
+        write_block(s, &b, dw, add, ret_dw);
+    }
+}
+
+void cpu_channel_sums(size_t pixels, int c, const float *x, bool add, float *ret_sums) {
+    enum { GROUP = 16 };
+
+#pragma omp parallel for
+    for (int c0 = 0; c0 < c; c0 += GROUP) {
+        double sum[GROUP] = {0};
+        int count = MIN(GROUP, c - c0);
+        for (size_t p = 0; p < pixels; p++)
+            for (int i = 0; i < count; i++)
+                sum[i] += x[p * c + c0 + i];
+        for (int i = 0; i < count; i++)
+            ret_sums[c0 + i] = (float)sum[i] + (add ? ret_sums[c0 + i] : 0);
+    }
+}

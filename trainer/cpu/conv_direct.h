@@ -1,0 +1,35 @@
+// conv_direct - gradient of a filter by direct sums, for any stride, plain or transposed.
+//
+// Both kinds of convolution pair a small map with a large one:
+//
+//   large row = small row * stride + tap row - pad, columns alike
+//   dw[cs][cl][tap] (+)= sum over pictures and small pixels of small[cs] * large[cl]
+//
+// For a convolution small is dy and large is x, dw [K,C,r,r]; for a transposed one small is x and
+// large is dy, dw [C,K,r,r]: always the master's layout. Large pixels outside count as 0.
+//
+// All tensors float, channels innermost. Runs on the current number of OpenMP threads; the bits
+// depend on the shape and the instruction set, not on the threads. Nothing is allocated or kept.
+#ifndef CPU_FILTER_H
+#define CPU_FILTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct cpu_filter {
+    int n;
+    int cs, hs, ws;     // small; cs a multiple of 16
+    int cl, hl, wl;     // large; cl a multiple of 16
+    int r, stride, pad; // r <= 7
+};
+
+//   small   [N,hs,ws,cs]
+//   large   [N,hl,wl,cl]
+//   ret_dw  [cs,cl,r,r]; with `add`, dw += instead of =
+void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const float *large,
+                         bool add, float *ret_dw);
+
+// Gradient of a bias: sums[c] (+)= sum over pixels of x [pixels,c], any c, in double.
+void cpu_channel_sums(size_t pixels, int c, const float *x, bool add, float *ret_sums);
+
+#endif

@@ -1,0 +1,158 @@
+// cpu - what the CPU backend's files share. Private to them.
+#ifndef BACKEND_CPU_H
+#define BACKEND_CPU_H
+
+#include <dnnl.h>
+#include <dnnl_debug.h>
+
+#include "backend/backend.h"
+#include "cpu/conv_direct.h"
+#include "cpu/conv_narrow.h"
+#include "cpu/wino.h"
+
+struct cpu_device {
+    struct device base;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    int threads;
+    bool keeps_packed;           // copies of weights; else each use makes its own
+    bool winograd;               // may be chosen
+    int tile;                    // 2 or 4: F(2x2) or F(4x4) wherever possible; 0: what is faster
+    struct device_values values; // of the section under way
+};
+
+// Returns `err` from the calling function if oneDNN fails.
+#define DNN(err, call)                                                                             \
+    do {                                                                                           \
+        dnnl_status_t status_ = (call);                                                            \
+        if (status_ != dnnl_success)                                                               \
+            return err_set(err, "oneDNN: %s: %s", #call, dnnl_status2str(status_));                \
+    } while (0)
+
+// A copy of a weight tensor as some kernel wants it.
+struct packed {
+    enum packing {
+        PACKED_DNNL,
+        PACKED_WINO_FORWARD,
+        PACKED_WINO_BACKWARD,
+        PACKED_NARROW_OUTPUT,
+        PACKED_NARROW_INPUT
+    } packing;
+    void *data; // NULL: it is not kept
+    size_t bytes;
+    // PACKED_DNNL:
+    dnnl_memory_desc_t desc;
+    dnnl_memory_t memory;
+    dnnl_primitive_t reorder; // from the master
+    // The others; of wino, c, k and m count, of narrow, all but n, h and w.
+    struct cpu_wino wino;
+    struct cpu_narrow narrow;
+};
+
+struct device_weights {
+    struct cpu_device *device;
+    const float *master;
+    int64_t dims[4];
+    dnnl_memory_t memory; // the master, as oneDNN sees it; NULL until it is needed
+    int n_packed;
+    struct packed *packed;
+};
+
+// The index in w->packed of the copy that has this packing; it is made if it is new.
+int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
+                    const dnnl_memory_desc_t *desc, int *ret_index);
+int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing);
+int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum packing packing);
+
+// The copy itself: the one that is kept, valid after a refresh, or one that is made now of the
+// master in `scratch` of cpu_packed_scratch bytes, aligned to 64, where the last one is lost. Index
+// -1: no bytes.
+size_t cpu_packed_scratch(const struct device_weights *w, int index);
+int cpu_packed_use(const struct device_weights *w, int index, void *scratch,
+                   const float **ret_data);
+
+// [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
+int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc);
+
+// A reorder, or one that adds to what is there.
+int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
+                    const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder);
+int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
+                    dnnl_memory_t to);
+
+// What computes a pass of a convolution.
+enum kernel {
+    KERNEL_NONE,   // the pass is not wanted
+    KERNEL_DNNL,   // oneDNN
+    KERNEL_WINO,   // cpu/wino.h
+    KERNEL_NARROW, // cpu/conv_narrow.h
+    KERNEL_DIRECT, // cpu/conv_direct.h
+};
+
+struct kernels {
+    enum kernel forward, backward_data, backward_weights;
+};
+
+// The passes of a convolution that oneDNN computes.
+struct dnnl_conv;
+int cpu_dnnl_conv_new(struct device_weights *w, const struct conv_shape *shape,
+                      const struct kernels *kernels, struct dnnl_conv **ret_conv);
+void cpu_dnnl_conv_free(struct dnnl_conv *c);
+size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c);
+// oneDNN's names for them, "-" for a pass that is not its.
+void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[3]);
+int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias, void *ret_y,
+                          void *workspace);
+int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
+int cpu_dnnl_conv_weights(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
+
+// The passes that our own kernels compute.
+struct own_conv {
+    struct device_weights *weights;
+    struct conv_shape shape;
+    struct kernels kernels;
+    struct cpu_wino wino;
+    struct cpu_narrow narrow;
+    struct cpu_filter filter;
+    int packed_forward, packed_data; // of weights; -1: none, as with Winograd if none are kept
+};
+
+// Says in c->kernels which passes are ours (KERNEL_DNNL: not ours) and prepares them.
+void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struct conv_shape *s,
+                       bool backward);
+size_t cpu_own_conv_bytes(const struct own_conv *c);
+int cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
+                         void *workspace);
+// Both gradients, as far as they are ours and wanted.
+int cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
+                          void *workspace);
+
+// The convolution entries of struct backend, see there.
+struct device_weights *cpu_weights_new(struct device *d, const float *master,
+                                       const int64_t dims[4]);
+void cpu_weights_free(struct device_weights *w);
+int cpu_weights_refresh(struct device *d, struct device_weights *const *weights, int count);
+size_t cpu_weights_bytes(const struct device_weights *w);
+int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool backward,
+                 struct device_conv **ret_conv);
+void cpu_conv_free(struct device_conv *c);
+size_t cpu_conv_workspace_bytes(const struct device_conv *c);
+void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size);
+int cpu_conv_forward(struct device_conv *c, const void *x, const float *bias, void *ret_y,
+                     void *workspace);
+int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace);
+
+// Resampling, patches and their loss, see struct backend.
+int cpu_entry_resample(struct device *d, const struct resample_shape *s, const void *x,
+                       void *ret_y);
+int cpu_entry_mirror(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
+                     void *ret_y);
+int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const void *x,
+                             void *ret_y);
+int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const void *dy,
+                              bool accumulate, void *ret_dx);
+size_t cpu_entry_nce_workspace_bytes(struct device *d, const struct nce_args *args);
+int cpu_entry_nce(struct device *d, const struct nce_args *args, const void *q, const void *k,
+                  void *ret_dq, float *ret_each, double *ret_loss, void *workspace);
+
+#endif

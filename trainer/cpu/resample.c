@@ -1,0 +1,90 @@
+#include "cpu/resample.h"
+
+#include <stddef.h>
+
+#include "backend/clones.h"
+#include "base/util.h"
+
+// What one output row (or column) sums up.
+enum { TAPS_MAX = 4 };
+struct taps {
+    int count, at[TAPS_MAX];
+    float weight[TAPS_MAX];
+};
+
+static void add(struct taps *t, int size, int at, float weight) {
+    if (at < 0 || at >= size)
+        return;
+    t->at[t->count] = at;
+    t->weight[t->count++] = weight;
+}
+
+static void add_clamped(struct taps *t, int size, int at, float weight) {
+    add(t, size, MIN(MAX(at, 0), size - 1), weight);
+}
+
+// Of output `to`; the input has `size` rows, the output `to_size`.
+static struct taps taps_of(enum cpu_resample_kind kind, int to, int size, int to_size) {
+    struct taps t = {0};
+
+    switch (kind) {
+    case CPU_BLUR:
+        for (int i = 0; i < 3; i++)
+            add(&t, size, 2 * to + i, i == 1 ? 0.5f : 0.25f);
+        break;
+    case CPU_BLUR_ADJOINT:
+        if (to % 2) {
+            add(&t, size, to / 2, 0.5f);
+        } else {
+            add(&t, size, to / 2 - 1, 0.25f);
+            add(&t, size, to / 2, 0.25f);
+        }
+        break;
+    case CPU_UP:
+        add(&t, size, to / 2, 0.75f);
+        add_clamped(&t, size, to % 2 ? to / 2 + 1 : to / 2 - 1, 0.25f);
+        break;
+    case CPU_UP_ADJOINT: // at the edges the clamped quarter is the pixel's own
+        add(&t, size, 2 * to, to == 0 ? 1 : 0.75f);
+        add(&t, size, 2 * to + 1, to == to_size - 1 ? 1 : 0.75f);
+        add(&t, size, 2 * to - 1, 0.25f);
+        add(&t, size, 2 * to + 2, 0.25f);
+        break;
+    }
+    return t;
+}
+
+CPU_CLONED(void, scaled, (int c, float weight, const float *restrict x, float *restrict y),
+           (c, weight, x, y)) {
+    for (int i = 0; i < c; i++)
+        y[i] = weight * x[i];
+}
+
+CPU_CLONED(void, add_scaled, (int c, float weight, const float *restrict x, float *restrict y),
+           (c, weight, x, y)) {
+    for (int i = 0; i < c; i++)
+        y[i] += weight * x[i];
+}
+
+void cpu_resample(const struct cpu_resample *s, const float *x, float *ret_y) {
+    size_t c = (size_t)s->c;
+
+#pragma omp parallel for
+    for (int line = 0; line < s->n * s->to_h; line++) {
+        struct taps rows = taps_of(s->kind, line % s->to_h, s->h, s->to_h);
+        const float *picture = x + (size_t)(line / s->to_h) * (size_t)(s->h * s->w) * c;
+        for (int j = 0; j < s->to_w; j++) {
+            struct taps columns = taps_of(s->kind, j, s->w, s->to_w);
+            float *y = ret_y + ((size_t)line * (size_t)s->to_w + (size_t)j) * c;
+            for (int t = 0; t < rows.count * columns.count; t++) {
+                int a = t / columns.count, b = t % columns.count;
+                (t ? add_scaled : scaled)(s->c, rows.weight[a] * columns.weight[b],
+                                          picture + (size_t)(rows.at[a] * s->w + columns.at[b]) * c,
+                                          y);
+            }
+            if (rows.count * columns.count == 0) // a border that nothing has read
+                for (size_t i = 0; i < c; i++)
+                    y[i] = 0;
+        }
+    }
+}

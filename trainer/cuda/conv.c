@@ -1,0 +1,403 @@
+#include "cuda/conv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "cuda/engine.h"
+#include "cuda/error.h"
+#include "cuda/tune.h"
+
+#define CANDIDATES 12
+#define PLAN_FILE_MAX ((size_t)16 << 20)
+#define NAME_TEXT 300
+
+// A site and the engine it got. Lives as long as the device: other uses may come.
+struct engine {
+    struct cuda_site site;
+    struct cuda_plan plan;
+    size_t workspace_bytes;
+    bool tensor_core;
+    float ms; // 0: not measured
+    // One for each lane, made when the lane first wants it: a plan belongs to its handle.
+    cudnn_object built[DEVICE_LANES];
+};
+
+struct cuda_convs {
+    enum cuda_math math;
+    bool described;
+    bool untuned; // nothing is measured
+    int lanes;
+    struct cuda_target targets[DEVICE_LANES];
+    cudaStream_t streams[DEVICE_LANES];
+    char name[NAME_TEXT];
+    struct cuda_plans *plans;
+    size_t n_engines, capacity, tried_bytes; // tried_bytes: see cuda_convs_tried_bytes
+    struct engine **engines;
+};
+
+struct cuda_conv {
+    struct cuda_convs *convs;
+    struct engine *engine;
+    // The buffers of the last call, and what cuDNN wants to know of them.
+    struct cuda_operands operands;
+    void *workspace;
+    cudnn_object pack;
+};
+
+static long number_of(const char *json, const char *key) {
+    const char *at = strstr(json, key);
+
+    return at ? strtol(at + strlen(key), NULL, 10) : 0;
+}
+
+static void described_name(const char *json, char ret[NAME_TEXT]) {
+    static const char key[] = "\"deviceName\":\"";
+    const char *name = strstr(json, key);
+    long version = number_of(json, "\"deviceVer\":");
+
+    name = name ? name + strlen(key) : "";
+    (void)snprintf(ret, NAME_TEXT, "%ld.%ld %ld %.*s", version / 100, version % 100 / 10,
+                   number_of(json, "\"multiProcessorCount\":"), (int)strcspn(name, "\""), name);
+}
+
+static int current_name(char ret[NAME_TEXT]) {
+    struct cudaDeviceProp p;
+    int device;
+
+    CUDA(ERR_DEVICE, cudaGetDevice(&device));
+    CUDA(ERR_DEVICE, cudaGetDeviceProperties(&p, device));
+    (void)snprintf(ret, NAME_TEXT, "%d.%d %d %s", p.major, p.minor, p.multiProcessorCount, p.name);
+    return ERR_OK;
+}
+
+static int open_targets(struct cuda_convs *c, const struct cuda_convs_options *o) {
+    for (int i = 0; i < c->lanes; i++) {
+        int err = cuda_target_open(o->described, &c->targets[i]);
+        if (err)
+            return err;
+        if (c->described)
+            continue;
+        c->streams[i] = o->streams[i];
+        if (cudnnSetStream(c->targets[i].handle, o->streams[i]) != CUDNN_STATUS_SUCCESS)
+            return err_set(ERR_DEVICE, "cuDNN takes no stream");
+    }
+    return ERR_OK;
+}
+
+static int open_plans(struct cuda_convs *c, const char *path) {
+    uint8_t *text;
+    size_t size;
+
+    if (!path) {
+        c->plans = cuda_plans_new((int64_t)cudnnGetVersion(), c->name);
+        return ERR_OK;
+    }
+    int err = fs_read(path, PLAN_FILE_MAX, &text, &size);
+    if (err)
+        return err;
+    if (strlen((char *)text) != size)
+        err = err_set(ERR_FORMAT, "%s: this is no text", path);
+    else
+        err = cuda_plans_read(path, (char *)text, &c->plans);
+    free(text);
+    return err ? err : cuda_plans_check(c->plans, path, (int64_t)cudnnGetVersion(), c->name);
+}
+
+int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_convs) {
+    struct cuda_convs *c = xcalloc(1, sizeof *c);
+    int err = ERR_OK;
+
+    c->math = o->math;
+    c->described = o->described != NULL;
+    c->untuned = c->described || getenv("CUDA_UNTUNED"); // docs/cuda.md: for tests
+    c->lanes = c->described ? 1 : o->lanes;
+    if (c->described)
+        described_name(o->described, c->name);
+    else
+        err = current_name(c->name);
+    if (!err)
+        err = open_targets(c, o);
+    if (!err)
+        err = open_plans(c, o->plans);
+    if (err) {
+        cuda_convs_close(c);
+        return err;
+    }
+    *ret_convs = c;
+    return ERR_OK;
+}
+
+static void drop(cudnn_object *object) {
+    if (*object)
+        (void)cudnnBackendDestroyDescriptor(*object); // nothing to be done about it
+    *object = NULL;
+}
+
+static void engine_free(struct engine *e) {
+    for (int i = 0; i < DEVICE_LANES; i++)
+        drop(&e->built[i]);
+    free(e);
+}
+
+void cuda_convs_close(struct cuda_convs *c) {
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n_engines; i++)
+        engine_free(c->engines[i]);
+    for (int i = 0; i < c->lanes; i++)
+        cuda_target_close(&c->targets[i]);
+    cuda_plans_free(c->plans);
+    free(c->engines);
+    free(c);
+}
+
+int cuda_convs_save(const struct cuda_convs *c, const char *path) {
+    char *text = cuda_plans_write(c->plans);
+    int err = fs_write_atomic(path, text, strlen(text));
+
+    free(text);
+    return err;
+}
+
+void cuda_convs_version(const struct cuda_convs *c, char *ret_text, size_t size) {
+    size_t v = cudnnGetVersion();
+
+    (void)snprintf(ret_text, size, "cuDNN %zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
+}
+
+size_t cuda_convs_count(const struct cuda_convs *c) {
+    return c->n_engines;
+}
+
+size_t cuda_convs_tried_bytes(const struct cuda_convs *c) {
+    return c->tried_bytes;
+}
+
+static struct engine *find(const struct cuda_convs *c, const struct cuda_site *site) {
+    for (size_t i = 0; i < c->n_engines; i++)
+        if (cuda_site_equal(&c->engines[i]->site, site))
+            return c->engines[i];
+    return NULL;
+}
+
+// Takes over the plan.
+static void keep(struct cuda_convs *c, const struct cuda_site *site, const struct cuda_built *built,
+                 float ms, struct engine **ret) {
+    struct engine *e = xcalloc(1, sizeof *e);
+
+    *e = (struct engine){.site = *site,
+                         .plan = built->plan,
+                         .workspace_bytes = built->workspace_bytes,
+                         .tensor_core = built->tensor_core,
+                         .ms = ms,
+                         .built = {built->object}};
+    if (c->n_engines == c->capacity) {
+        c->capacity = MAX(64, 2 * c->capacity);
+        c->engines = xrealloc(c->engines, c->capacity * sizeof(struct engine *));
+    }
+    c->engines[c->n_engines++] = e;
+    *ret = e;
+}
+
+static bool is_good(const struct cuda_built *b, enum cuda_math math) {
+    return b->workspace_bytes <= CUDA_TUNE_WORKSPACE && (b->tensor_core || math == MATH_FP32);
+}
+
+// Whether to take a rather than b, neither of which is good.
+static bool is_less_bad(const struct cuda_built *a, const struct cuda_built *b) {
+    if (a->tensor_core != b->tensor_core)
+        return a->tensor_core;
+    return a->workspace_bytes < b->workspace_bytes;
+}
+
+// The first good one, else the one with the smallest workspace, with tensor cores if possible.
+static int suggestion(int count, const struct cuda_built *candidates, enum cuda_math math) {
+    int best = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (is_good(&candidates[i], math))
+            return i;
+        if (is_less_bad(&candidates[i], &candidates[best]))
+            best = i;
+    }
+    return best;
+}
+
+// Like cuda_candidates, but one suffices if it is good.
+static int one_or_more(struct cuda_convs *c, const struct cuda_problem *p,
+                       struct cuda_built candidates[CANDIDATES]) {
+    int count = cuda_candidates(p, &c->targets[0], 1, candidates);
+
+    if (!count || is_good(&candidates[0], p->site.math))
+        return count;
+    cuda_built_fini(&candidates[0]);
+    return cuda_candidates(p, &c->targets[0], CANDIDATES, candidates);
+}
+
+static int choose(struct cuda_convs *c, const struct cuda_problem *p, bool tune,
+                  struct engine **ret) {
+    struct cuda_built candidates[CANDIDATES];
+    char text[CUDA_SITE_TEXT];
+    bool measured = tune && !c->untuned;
+    int count = measured ? cuda_candidates(p, &c->targets[0], CANDIDATES, candidates)
+                         : one_or_more(c, p, candidates);
+    struct cuda_tuned tuned = {0};
+    int err = ERR_OK;
+
+    if (!count) {
+        cuda_site_print(&p->site, text);
+        return err_set(ERR_DEVICE, "cuDNN has no deterministic engine for %s on this GPU: %s", text,
+                       cuda_engine_complaint());
+    }
+    tuned.best = suggestion(count, candidates, p->site.math);
+    if (measured)
+        err = cuda_tune(p, &c->targets[0], c->streams[0], count, candidates, &tuned);
+    c->tried_bytes = tuned.bytes;
+    for (int i = 0; i < count; i++)
+        if (err || i != tuned.best)
+            cuda_built_fini(&candidates[i]);
+    if (err)
+        return err;
+    keep(c, &p->site, &candidates[tuned.best], tuned.ms, ret);
+    return ERR_OK;
+}
+
+// The engine that the file names, else one that is chosen now.
+static int engine_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
+                      struct engine **ret) {
+    const struct cuda_plan *plan = cuda_plans_find(c->plans, site);
+    struct cuda_problem p;
+    struct cuda_built built;
+    int err = cuda_problem_init(&p, site, &c->targets[0]);
+
+    if (err)
+        return err;
+    if (plan) {
+        err = cuda_plan_build(&p, &c->targets[0], plan, &built);
+        if (!err)
+            keep(c, site, &built, 0, ret);
+    } else {
+        err = choose(c, &p, tune, ret);
+    }
+    cuda_problem_fini(&p);
+    return err;
+}
+
+int cuda_conv_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
+                  struct cuda_conv **ret_conv) {
+    struct engine *e = find(c, site);
+    int err;
+
+    c->tried_bytes = 0;
+    err = e ? ERR_OK : engine_new(c, site, tune, &e);
+
+    if (err)
+        return err;
+    if (tune && !cuda_plans_find(c->plans, site))
+        cuda_plans_add(c->plans, site, &e->plan);
+    *ret_conv = xcalloc(1, sizeof **ret_conv);
+    **ret_conv = (struct cuda_conv){.convs = c, .engine = e};
+    return ERR_OK;
+}
+
+void cuda_conv_free(struct cuda_conv *c) {
+    if (!c)
+        return;
+    drop(&c->pack);
+    free(c);
+}
+
+size_t cuda_conv_workspace_bytes(const struct cuda_conv *c) {
+    return c->engine->workspace_bytes;
+}
+
+bool cuda_conv_uses_tensor_cores(const struct cuda_conv *c) {
+    return c->engine->tensor_core;
+}
+
+const struct cuda_site *cuda_conv_site(const struct cuda_conv *c) {
+    return &c->engine->site;
+}
+
+void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size) {
+    const struct engine *e = c->engine;
+    int64_t number = e->plan.engine;
+
+    if (e->ms > 0)
+        (void)snprintf(ret_text, size, "engine %lld (%.4f ms, %.0f TFLOP/s)", (long long)number,
+                       e->ms, cuda_site_flop(&e->site) / e->ms * 1e-9);
+    else
+        (void)snprintf(ret_text, size, "engine %lld", (long long)number);
+}
+
+// The lane's own plan.
+static int built_of(const struct cuda_conv *c, int lane, cudnn_object *ret) {
+    struct engine *e = c->engine;
+    const struct cuda_target *target = &c->convs->targets[lane];
+    struct cuda_problem p;
+    struct cuda_built built;
+    int err;
+
+    if (!e->built[lane]) {
+        err = cuda_problem_init(&p, &e->site, target);
+        if (err)
+            return err;
+        err = cuda_plan_build(&p, target, &e->plan, &built);
+        cuda_problem_fini(&p);
+        if (err)
+            return err;
+        e->built[lane] = built.object;
+    }
+    *ret = e->built[lane];
+    return ERR_OK;
+}
+
+// Tells cuDNN of the buffers, if they are not those of the last call.
+static int bind(struct cuda_conv *c, const struct cuda_operands *o, void *workspace) {
+    int64_t ids[3] = {1, 2, 3};
+    void *pointers[3] = {o->x, o->filter, o->y};
+
+    if (c->pack && o->x == c->operands.x && o->filter == c->operands.filter &&
+        o->y == c->operands.y && workspace == c->workspace)
+        return ERR_OK;
+    drop(&c->pack);
+    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &c->pack) ||
+        cudnnBackendSetAttribute(c->pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3,
+                                 ids) ||
+        cudnnBackendSetAttribute(c->pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+                                 CUDNN_TYPE_VOID_PTR, 3, pointers) ||
+        cudnnBackendSetAttribute(c->pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
+                                 &workspace) ||
+        cudnnBackendFinalize(c->pack)) {
+        drop(&c->pack);
+        return err_set(ERR_DEVICE_LOST, "cuDNN does not take the buffers of a convolution");
+    }
+    c->operands = *o;
+    c->workspace = workspace;
+    return ERR_OK;
+}
+
+int cuda_conv_run(struct cuda_conv *c, int lane, const struct cuda_operands *operands,
+                  void *workspace) {
+    char text[CUDA_SITE_TEXT];
+    cudnn_object built;
+    int err;
+
+    if (c->convs->described)
+        BUG("a device that is only described runs nothing");
+    err = built_of(c, lane, &built);
+    if (!err)
+        err = bind(c, operands, workspace);
+    if (err)
+        return err;
+    cudnnStatus_t status = cudnnBackendExecute(c->convs->targets[lane].handle, built, c->pack);
+    if (status == CUDNN_STATUS_SUCCESS)
+        return ERR_OK;
+    cuda_site_print(&c->engine->site, text);
+    return err_set(ERR_DEVICE_LOST, "the GPU failed at the convolution %s: %s, %s", text,
+                   cudnnGetErrorString(status), cudaGetErrorName(cudaGetLastError()));
+}

@@ -1,0 +1,210 @@
+// The CUDA backend, a plugin: opens a GPU and fills in the table.
+#include "cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "device_interface.h"
+
+// Oldest GPUs there is code for: bfloat16 and TF32 began with them.
+#define OLDEST_MAJOR 8
+#define OLDEST_TEXT "8.0 (RTX 30 series, A100)"
+
+static void close_device(struct device *device) {
+    struct cuda_device *d = cuda_of(device);
+
+    if (!d)
+        return;
+    cuda_convs_close(d->convs);
+    cuda_ring_close(d);
+    cuda_lanes_close(d);
+    free(d);
+}
+
+static void describe(struct device *device, char *ret_text, size_t size) {
+    const struct cuda_device *d = cuda_of(device);
+    char cudnn[40];
+
+    cuda_convs_version(d->convs, cudnn, sizeof cudnn);
+    (void)snprintf(ret_text, size, "%s, driver for CUDA %d.%d, %s", d->name, d->driver / 1000,
+                   d->driver % 1000 / 10, cudnn);
+}
+
+static const char *visible(void) {
+    const char *text = getenv("CUDA_VISIBLE_DEVICES");
+
+    return !text ? "not set" : *text ? text : "empty";
+}
+
+// How many GPUs there are, or why there are none.
+static int count_devices(int *ret_count, int *ret_driver) {
+    int runtime = 0;
+    cudaError_t code;
+
+    *ret_driver = 0;
+    (void)cudaDriverGetVersion(ret_driver); // 0: there is none
+    (void)cudaRuntimeGetVersion(&runtime);  // only for the text
+    if (!*ret_driver)
+        return err_set(ERR_DEVICE, "device = \"cuda\": there is no NVIDIA driver on this machine; "
+                                   "set device = \"cpu\" or \"auto\"");
+    code = cudaGetDeviceCount(ret_count);
+    if (code == cudaErrorInsufficientDriver)
+        return err_set(ERR_DEVICE,
+                       "device = \"cuda\": the NVIDIA driver is too old: it knows CUDA %d.%d, this "
+                       "program needs CUDA %d.%d; install a newer driver, or set device = \"cpu\" "
+                       "or \"auto\"",
+                       *ret_driver / 1000, *ret_driver % 1000 / 10, runtime / 1000,
+                       runtime % 1000 / 10);
+    if (code == cudaErrorNoDevice || (code == cudaSuccess && !*ret_count))
+        return err_set(ERR_DEVICE,
+                       "device = \"cuda\": the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES is "
+                       "%s); set device = \"cpu\" or \"auto\"",
+                       visible());
+    CUDA(ERR_DEVICE, code);
+    return ERR_OK;
+}
+
+static int choose_device(struct cuda_device *d, const struct device_options *o) {
+    struct cudaDeviceProp p;
+    int count, err = count_devices(&count, &d->driver);
+
+    if (err)
+        return err;
+    if (o->gpu < 0 || o->gpu >= count)
+        return err_set(ERR_DEVICE,
+                       "gpu = %d: there are %d GPUs, counted from 0 (CUDA_VISIBLE_DEVICES is %s)",
+                       o->gpu, count, visible());
+    CUDA(ERR_DEVICE, cudaGetDeviceProperties(&p, o->gpu));
+    (void)text_copy(d->name, sizeof d->name, p.name); // a name that long is cut
+    if (p.major < OLDEST_MAJOR)
+        return err_set(
+            ERR_DEVICE,
+            "the GPU %d, %s, has compute capability %d.%d; needed is at least " OLDEST_TEXT
+            "; set device = \"cpu\" or another gpu",
+            o->gpu, p.name, p.major, p.minor);
+    CUDA(ERR_DEVICE, cudaSetDevice(o->gpu));
+    d->limits = (struct cuda_limits){p.multiProcessorCount, p.sharedMemPerBlockOptin};
+    if (getenv("CUDA_TWO_PASSES")) // docs/cuda.md: for tests
+        d->limits.shared_bytes = 0;
+    d->total_bytes = p.totalGlobalMem;
+    return ERR_OK;
+}
+
+static int open_convs(struct cuda_device *d, const struct device_options *o) {
+    cudaStream_t streams[DEVICE_LANES];
+
+    for (int i = 0; i < DEVICE_LANES; i++)
+        streams[i] = d->launches[i].stream;
+    struct cuda_convs_options options = {
+        .math = d->math, .plans = o->plans, .lanes = DEVICE_LANES, .streams = streams};
+    return cuda_convs_open(&options, &d->convs);
+}
+
+static const struct backend *table(void) {
+    static struct backend backend = {
+        .name = "cuda",
+        .close = close_device,
+        .describe = describe,
+        .memory_new = cuda_entry_memory_new,
+        .memory_free = cuda_entry_memory_free,
+        .shared_new = cuda_entry_shared_new,
+        .shared_free = cuda_entry_shared_free,
+        .memory_peak = cuda_entry_memory_peak,
+        .copy_in = cuda_entry_copy_in,
+        .copy_out = cuda_entry_copy_out,
+        .copy = cuda_entry_copy,
+        .picture_in = cuda_entry_picture_in,
+        .pictures_in = cuda_entry_pictures_in,
+        .picture_ahead = cuda_entry_picture_ahead,
+        .picture_arrive = cuda_entry_picture_arrive,
+        .picture_out = cuda_entry_picture_out,
+        .fence_set = cuda_entry_fence_set,
+        .fence_wait = cuda_entry_fence_wait,
+        .section_new = cuda_entry_section_new,
+        .section_free = cuda_entry_section_free,
+        .section_begin = cuda_entry_section_begin,
+        .section_end = cuda_entry_section_end,
+        .section_drop = cuda_entry_section_drop,
+        .lane_choose = cuda_entry_lane_choose,
+        .lane_mark = cuda_entry_lane_mark,
+        .lane_wait = cuda_entry_lane_wait,
+        .weights_new = cuda_entry_weights_new,
+        .weights_free = cuda_entry_weights_free,
+        .weights_refresh = cuda_entry_weights_refresh,
+        .weights_bytes = cuda_entry_weights_bytes,
+        .conv_new = cuda_entry_conv_new,
+        .conv_free = cuda_entry_conv_free,
+        .conv_workspace_bytes = cuda_entry_conv_workspace_bytes,
+        .plans_save = cuda_entry_plans_save,
+        .conv_describe = cuda_entry_conv_describe,
+        .conv_forward = cuda_entry_conv_forward,
+        .conv_backward = cuda_entry_conv_backward,
+    };
+
+    cuda_entries(&backend);
+    return &backend;
+}
+
+static int math_of(const struct device_options *o, enum cuda_math *ret_math) {
+    if (!o->dtype || strcmp(o->dtype, "auto") == 0) {
+        *ret_math = MATH_TF32;
+        return ERR_OK;
+    }
+    if (cuda_math_parse(o->dtype, ret_math))
+        return ERR_OK;
+    return err_set(ERR_CONFIG, "dtype = \"%s\": a GPU computes with \"bf16\", \"tf32\" or \"fp32\"",
+                   o->dtype);
+}
+
+static int open_all(struct cuda_device *d, const struct device_options *o) {
+    int err = cuda_lanes_open(d);
+
+    if (!err)
+        err = cuda_ring_open(d);
+    return err ? err : open_convs(d, o);
+}
+
+// A GPU that fails before it has begun is none that can be used.
+static int refused(const struct cuda_device *d, int err) {
+    if (err != ERR_DEVICE_LOST)
+        return err;
+    return err_set(ERR_DEVICE,
+                   "GPU %d (%s) cannot be used: %s; set device = \"cpu\" or another gpu", d->gpu,
+                   d->name, err_text());
+}
+
+const char device_plugin_interface[] = DEVICE_INTERFACE;
+
+int device_plugin_open(const struct device_options *o, struct device **ret_device) {
+    struct cuda_device *d = xcalloc(1, sizeof *d);
+    int err = math_of(o, &d->math);
+
+    d->gpu = o->gpu;
+    (void)text_copy(d->name, sizeof d->name, "its name is unknown"); // fits
+    d->eager = getenv("CUDA_EAGER") != NULL; // docs/cuda.md: to look for faults
+    d->base = (struct device){.backend = table(),
+                              .dtype = cuda_math_name(d->math),
+                              .element_bytes = cuda_math_bytes(d->math),
+                              .channel_step = CUDA_CHANNELS,
+                              .lanes = DEVICE_LANES,
+                              .apart = true,
+                              .has_plans = true};
+    if (!err)
+        err = choose_device(d, o);
+    if (err) {
+        err = refused(d, err);
+        free(d);
+        return err;
+    }
+    err = open_all(d, o);
+    if (err) {
+        err = refused(d, err);
+        close_device(&d->base);
+        return err;
+    }
+    *ret_device = &d->base;
+    return ERR_OK;
+}

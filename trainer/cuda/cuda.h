@@ -1,0 +1,172 @@
+// cuda - what the CUDA backend's files share. Private to them.
+//
+// Streams: one for each lane, one for what comes from the host, one for what goes there. What is
+// issued outside of a section goes to lane 0. A section's lanes part from lane 0 at its begin and
+// join it at its end, so that before and behind it lane 0 stands for all.
+#ifndef BACKEND_CUDA_H
+#define BACKEND_CUDA_H
+
+#include <cuda_runtime_api.h>
+
+#include "backend/backend.h"
+#include "cuda/conv.h"
+#include "cuda/error.h"
+#include "cuda/kernels/launch.h"
+
+#define CUDA_RING 6           // pictures on their way to the device: of two steps, and the pool's
+#define CUDA_NOTES 32         // small things on their way
+#define CUDA_NOTE_BYTES 16384 // at most
+
+// A block of the device's memory.
+struct cuda_block {
+    void *memory;
+    size_t bytes;
+    struct cuda_block *next;
+};
+
+// A place for pictures on their way in.
+struct cuda_slot {
+    size_t bytes;
+    void *host, *device;     // pinned; where it is copied to
+    bool ahead;              // it holds pictures for a picture_arrive to come
+    cudaEvent_t sent, taken; // the copy has ended; the device has read it
+};
+
+// A place for something small on its way in, pinned, and when it has left.
+struct cuda_note {
+    void *host;
+    cudaEvent_t sent;
+};
+
+// The tables of one optimizer's weights, for weights_refresh.
+struct cuda_refresh_table {
+    struct device_weights *first;
+    int count;
+    unsigned blocks;
+    struct cuda_weight *weights; // in the device's memory
+    struct cuda_refresh_table *next;
+};
+
+struct cuda_device {
+    struct device base;
+    int gpu;        // its number among those that are visible
+    char name[300]; // the GPU's
+    int driver;     // the newest CUDA that its driver knows, 13000
+    enum cuda_math math;
+    struct cuda_limits limits;
+    struct cuda_convs *convs;
+    bool eager; // sections are issued every time
+
+    int lane; // where ops go
+    struct cuda_launch launches[DEVICE_LANES];
+    cudaStream_t in, out;
+    cudaEvent_t fork, join[DEVICE_LANES], leave;
+    cudaEvent_t marks[DEVICE_MARKS];
+    cudaEvent_t fences[DEVICE_FENCES][2]; // of lane 0 and of `out`
+    bool is_capturing, in_section;
+
+    struct cuda_block *blocks;
+    size_t bytes, peak_bytes, total_bytes; // held, most held, the GPU's
+    struct cuda_slot ring[CUDA_RING];
+    int next_slot;
+    void *packed; // pictures on their way out
+    size_t packed_bytes;
+    struct device_values *values; // of the section that runs, in the device's memory
+    void *notes_memory;           // the host's, of all notes
+    struct cuda_note notes[CUDA_NOTES];
+    int next_note;
+    struct cuda_refresh_table *tables;
+};
+
+struct device_weights {
+    struct cuda_device *device;
+    const float *master;
+    int a, b, r; // [a,b,r,r]
+    void *derived;
+    size_t bytes;
+};
+
+static inline struct cuda_device *cuda_of(struct device *d) {
+    return (struct cuda_device *)d;
+}
+
+static inline const struct cuda_launch *cuda_launch_of(const struct cuda_device *d) {
+    return &d->launches[d->lane];
+}
+
+static inline cudaStream_t cuda_stream_of(const struct cuda_device *d) {
+    return d->launches[d->lane].stream;
+}
+
+// What an allocation for `what` has come to: ERR_LIMIT, with what is free, if there was no memory.
+// `bytes` 0: nobody knows how many.
+int cuda_memory_error(const struct cuda_device *d, const char *what, size_t bytes,
+                      cudaError_t code);
+
+// The entries of struct backend, see there; cuda/memory.c:
+int cuda_pinned_new(size_t bytes, unsigned flags, void **ret_memory);
+int cuda_entry_memory_new(struct device *d, size_t bytes, void **ret_memory);
+void cuda_entry_memory_free(struct device *d, void *memory);
+int cuda_entry_shared_new(struct device *d, size_t bytes, void **ret_memory);
+void cuda_entry_shared_free(struct device *d, void *memory);
+size_t cuda_entry_memory_peak(struct device *d);
+int cuda_entry_copy_in(struct device *d, void *to, const void *from, size_t bytes);
+int cuda_entry_copy_out(struct device *d, void *to, const void *from, size_t bytes);
+int cuda_entry_copy(struct device *d, void *to, const void *from, size_t bytes);
+// In the order of lane 0; at most CUDA_NOTE_BYTES. The source has been read when it returns.
+int cuda_note_send(struct cuda_device *d, void *to, const void *from, size_t bytes);
+int cuda_notes_open(struct cuda_device *d);
+void cuda_notes_close(struct cuda_device *d);
+
+// cuda/picture.c:
+int cuda_ring_open(struct cuda_device *d);
+void cuda_ring_close(struct cuda_device *d);
+int cuda_entry_picture_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                          const void *pictures, void *ret_tensor);
+int cuda_entry_pictures_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                           const void *const *pictures, void *ret_tensor);
+int cuda_entry_picture_ahead(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                             const void *pictures, int *ret_ahead);
+int cuda_entry_picture_arrive(struct device *d, const struct tensor_shape *s,
+                              enum picture_type type, int ahead, void *ret_tensor);
+int cuda_entry_picture_out(struct device *d, const struct tensor_shape *s, enum picture_type type,
+                           const void *tensor, void *ret_shared);
+
+// cuda/section.c:
+int cuda_entry_fence_set(struct device *d, enum device_fence fence);
+int cuda_entry_fence_wait(struct device *d, enum device_fence fence);
+int cuda_entry_section_new(struct device *d, struct device_section **ret_section);
+void cuda_entry_section_free(struct device_section *section);
+int cuda_entry_section_begin(struct device_section *section, const struct device_values *values,
+                             bool *ret_issue);
+int cuda_entry_section_end(struct device_section *section);
+void cuda_entry_section_drop(struct device_section *section);
+void cuda_entry_lane_choose(struct device *d, int lane);
+int cuda_entry_lane_mark(struct device *d, int mark);
+int cuda_entry_lane_wait(struct device *d, int mark);
+int cuda_lanes_open(struct cuda_device *d);
+void cuda_lanes_close(struct cuda_device *d);
+
+// cuda/weights.c:
+struct device_weights *cuda_entry_weights_new(struct device *d, const float *master,
+                                              const int64_t dims[4]);
+void cuda_entry_weights_free(struct device_weights *w);
+int cuda_entry_weights_refresh(struct device *d, struct device_weights *const *weights, int count);
+size_t cuda_entry_weights_bytes(const struct device_weights *w);
+
+// cuda/conv_ops.c:
+int cuda_entry_conv_new(struct device_weights *w, const struct conv_shape *shape, bool backward,
+                        struct device_conv **ret_conv);
+void cuda_entry_conv_free(struct device_conv *c);
+size_t cuda_entry_conv_workspace_bytes(const struct device_conv *c);
+int cuda_entry_plans_save(struct device *d, const char *path);
+void cuda_entry_conv_describe(const struct device_conv *c, char *ret_text, size_t size);
+int cuda_entry_conv_forward(struct device_conv *c, const void *x, const float *bias, void *ret_y,
+                            void *workspace);
+int cuda_entry_conv_backward(struct device_conv *c, const struct conv_gradients *t,
+                             void *workspace);
+
+// cuda/ops.c, all other ops: fills in their entries.
+void cuda_entries(struct backend *b);
+
+#endif

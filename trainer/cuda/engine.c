@@ -1,0 +1,419 @@
+#include "cuda/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+// An id for each tensor of a problem.
+enum { ID_X = 1 };
+#define OFFERED 64
+
+static _Thread_local char complaint[512];
+
+const char *cuda_engine_complaint(void) {
+    return complaint;
+}
+
+static bool ok(cudnnStatus_t status) {
+    if (status == CUDNN_STATUS_SUCCESS)
+        return true;
+    complaint[0] = 0;
+    cudnnGetLastErrorString(complaint, sizeof complaint);
+    if (!complaint[0])
+        (void)text_copy(complaint, sizeof complaint, cudnnGetErrorString(status));
+    return false;
+}
+
+static bool make(cudnnBackendDescriptorType_t type, cudnn_object *ret) {
+    *ret = NULL;
+    return ok(cudnnBackendCreateDescriptor(type, ret));
+}
+
+static void drop(cudnn_object *object) {
+    if (*object)
+        (void)cudnnBackendDestroyDescriptor(*object); // nothing to be done about it
+    *object = NULL;
+}
+
+static bool put(cudnn_object object, cudnnBackendAttributeName_t name,
+                cudnnBackendAttributeType_t type, int64_t count, const void *values) {
+    return ok(cudnnBackendSetAttribute(object, name, type, count, values));
+}
+
+static bool put_object(cudnn_object object, cudnnBackendAttributeName_t name, cudnn_object value) {
+    return put(object, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
+}
+
+static bool get(cudnn_object object, cudnnBackendAttributeName_t name,
+                cudnnBackendAttributeType_t type, int64_t max, int64_t *ret_count, void *ret) {
+    *ret_count = 0;
+    return ok(cudnnBackendGetAttribute(object, name, type, max, ret_count, ret));
+}
+
+static bool finish(cudnn_object object) {
+    return ok(cudnnBackendFinalize(object));
+}
+
+static bool describe(const char *json, cudnn_object *ret) {
+    return make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, ret) &&
+           put(*ret, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+               (int64_t)strlen(json), json) &&
+           finish(*ret);
+}
+
+int cuda_target_open(const char *json, struct cuda_target *ret_target) {
+    struct cuda_target t = {0};
+    bool good = json ? describe(json, &t.device) : ok(cudnnCreate(&t.handle));
+
+    if (good) {
+        *ret_target = t;
+        return ERR_OK;
+    }
+    cuda_target_close(&t);
+    return err_set(ERR_DEVICE, "cuDNN does not take the device: %s", complaint);
+}
+
+void cuda_target_close(struct cuda_target *t) {
+    drop(&t->device);
+    if (t->handle)
+        (void)cudnnDestroy(t->handle); // nothing to be done about it
+    t->handle = NULL;
+}
+
+// [n,h,w,c] in memory; cuDNN counts n,c,h,w.
+static bool make_tensor(int which, cudnnDataType_t type, const int size[4], cudnn_object *ret) {
+    int64_t id = ID_X + which, alignment = 16;
+    int64_t n = size[0], h = size[1], w = size[2], c = size[3];
+    int64_t sizes[4] = {n, c, h, w}, strides[4] = {h * w * c, 1, w * c, c};
+
+    return make(CUDNN_BACKEND_TENSOR_DESCRIPTOR, ret) &&
+           put(*ret, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id) &&
+           put(*ret, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type) &&
+           put(*ret, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, sizes) &&
+           put(*ret, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides) &&
+           put(*ret, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment) &&
+           finish(*ret);
+}
+
+static bool make_tensors(struct cuda_problem *p) {
+    const struct cuda_site *s = &p->site;
+    cudnnDataType_t type = s->math == MATH_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    int ho, wo;
+
+    cuda_site_output(s, &ho, &wo);
+    return make_tensor(0, type, (int[]){s->n, s->h, s->w, s->c}, &p->tensors[0]) &&
+           make_tensor(1, type, (int[]){s->k, s->r, s->r, s->c}, &p->tensors[1]) &&
+           make_tensor(2, type, (int[]){s->n, ho, wo, s->k}, &p->tensors[2]);
+}
+
+static bool make_convolution(const struct cuda_site *s, cudnn_object *ret) {
+    cudnnDataType_t sums = CUDNN_DATA_FLOAT;
+    cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    int64_t axes = 2, pad[2] = {s->pad, s->pad}, stride[2] = {s->stride, s->stride};
+    int64_t dilation[2] = {1, 1};
+
+    return make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, ret) &&
+           put(*ret, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &sums) &&
+           put(*ret, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode) &&
+           put(*ret, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &axes) &&
+           put(*ret, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad) &&
+           put(*ret, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad) &&
+           put(*ret, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation) &&
+           put(*ret, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride) &&
+           finish(*ret);
+}
+
+// What cuDNN calls the passes and their operands.
+static const struct operation {
+    cudnnBackendDescriptorType_t type;
+    cudnnBackendAttributeName_t convolution, tensors[3], alpha, beta;
+} operations[] = {
+    [PASS_FORWARD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                      {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y},
+                      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+    [PASS_DATA] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                   {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                    CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                    CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY},
+                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
+    [PASS_FILTER] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                     {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY},
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
+};
+
+static bool make_operation(struct cuda_problem *p) {
+    const struct operation *o = &operations[p->site.pass];
+    float alpha = 1, beta = 0;
+
+    if (!make(o->type, &p->operation) || !put_object(p->operation, o->convolution, p->convolution))
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (!put_object(p->operation, o->tensors[i], p->tensors[i]))
+            return false;
+    return put(p->operation, o->alpha, CUDNN_TYPE_FLOAT, 1, &alpha) &&
+           put(p->operation, o->beta, CUDNN_TYPE_FLOAT, 1, &beta) && finish(p->operation);
+}
+
+static bool make_graph(struct cuda_problem *p, const struct cuda_target *target) {
+    return make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &p->graph) &&
+           put_object(p->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, p->operation) &&
+           (!target->handle || put(p->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1,
+                                   &target->handle)) &&
+           finish(p->graph);
+}
+
+int cuda_problem_init(struct cuda_problem *p, const struct cuda_site *site,
+                      const struct cuda_target *target) {
+    char text[CUDA_SITE_TEXT];
+
+    *p = (struct cuda_problem){.site = *site};
+    if (make_tensors(p) && make_convolution(site, &p->convolution) && make_operation(p) &&
+        make_graph(p, target))
+        return ERR_OK;
+    cuda_problem_fini(p);
+    cuda_site_print(site, text);
+    return err_set(ERR_DEVICE, "cuDNN does not take the convolution %s: %s", text, complaint);
+}
+
+void cuda_problem_fini(struct cuda_problem *p) {
+    drop(&p->graph);
+    drop(&p->operation);
+    drop(&p->convolution);
+    for (int i = 0; i < 3; i++)
+        drop(&p->tensors[i]);
+}
+
+void cuda_built_fini(struct cuda_built *b) {
+    drop(&b->object);
+}
+
+// The numbers of the notes that an engine has, as bits.
+static unsigned notes(cudnn_object engine, cudnnBackendAttributeName_t name,
+                      cudnnBackendAttributeType_t type) {
+    int values[16];
+    int64_t count;
+    unsigned bits = 0;
+
+    if (get(engine, name, type, COUNT(values), &count, values))
+        for (int64_t i = 0; i < MIN(count, (int64_t)COUNT(values)); i++)
+            bits |= 1u << values[i];
+    return bits;
+}
+
+#define NOTE(name) (1u << CUDNN_NUMERICAL_NOTE_##name)
+#define BEHAVIOR(name) (1u << CUDNN_BEHAVIOR_NOTE_##name)
+
+static bool is_usable(cudnn_object engine, enum cuda_math math, bool *ret_tensor_core) {
+    const unsigned transforms = NOTE(FFT) | NOTE(WINOGRAD) | NOTE(WINOGRAD_TILE_4x4) |
+                                NOTE(WINOGRAD_TILE_6x6) | NOTE(WINOGRAD_TILE_13x13);
+    const unsigned rounds = NOTE(DOWN_CONVERT_INPUTS) | NOTE(REDUCED_PRECISION_REDUCTION);
+    const unsigned needs = BEHAVIOR(RUNTIME_COMPILATION) |
+                           BEHAVIOR(REQUIRES_FILTER_INT8x32_REORDER) |
+                           BEHAVIOR(REQUIRES_BIAS_INT8x32_REORDER);
+    unsigned numerical = notes(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE);
+    unsigned behavior = notes(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE);
+
+    *ret_tensor_core = numerical & NOTE(TENSOR_CORE);
+    if (math == MATH_FP32 && *ret_tensor_core)
+        return false;
+    return !(numerical & (transforms | rounds | NOTE(NONDETERMINISTIC))) && !(behavior & needs);
+}
+
+static bool read_knob(cudnn_object choice, struct cuda_knob *ret) {
+    cudnnBackendKnobType_t type;
+    int64_t count;
+
+    if (!get(choice, CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &count, &type) ||
+        !get(choice, CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &count, &ret->value))
+        return false;
+    ret->type = (int)type;
+    return true;
+}
+
+static bool make_all(cudnnBackendDescriptorType_t type, int count, cudnn_object *ret) {
+    bool good = true;
+
+    for (int i = 0; i < count; i++)
+        good = make(type, &ret[i]) && good;
+    return good;
+}
+
+static void drop_all(int count, cudnn_object *objects) {
+    for (int i = 0; i < count; i++)
+        drop(&objects[i]);
+}
+
+// The knobs of a configuration.
+static bool read_knobs(cudnn_object configuration, struct cuda_plan *ret_plan) {
+    cudnn_object choices[CUDA_KNOBS];
+    int64_t count = 0;
+    bool good = make_all(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDA_KNOBS, choices) &&
+                get(configuration, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                    CUDA_KNOBS, &count, choices) &&
+                count <= CUDA_KNOBS;
+
+    for (int64_t i = 0; i < count && good; i++)
+        good = read_knob(choices[i], &ret_plan->knobs[i]);
+    ret_plan->n_knobs = good ? (int)count : 0;
+    drop_all(CUDA_KNOBS, choices);
+    return good;
+}
+
+// The engine of a configuration, if it may be used.
+static bool read_configuration(cudnn_object configuration, enum cuda_math math,
+                               struct cuda_built *ret) {
+    cudnn_object engine;
+    int64_t count;
+    bool good = make(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) &&
+                get(configuration, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                    &count, &engine) &&
+                get(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count,
+                    &ret->plan.engine) &&
+                is_usable(engine, math, &ret->tensor_core);
+
+    drop(&engine);
+    return good && read_knobs(configuration, &ret->plan);
+}
+
+// From a configuration whose engine is known.
+static bool build(cudnn_object configuration, const struct cuda_target *target,
+                  struct cuda_built *b) {
+    int64_t count, bytes = 0;
+    bool good = make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &b->object) &&
+                put_object(b->object, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration) &&
+                (target->handle ? put(b->object, CUDNN_ATTR_EXECUTION_PLAN_HANDLE,
+                                      CUDNN_TYPE_HANDLE, 1, &target->handle)
+                                : put_object(b->object, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP,
+                                             target->device)) &&
+                finish(b->object) &&
+                get(b->object, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
+                    &count, &bytes);
+
+    if (!good)
+        drop(&b->object);
+    b->workspace_bytes = (size_t)MAX(bytes, 0);
+    return good;
+}
+
+static bool put_knob(const struct cuda_knob *knob, cudnn_object choice) {
+    cudnnBackendKnobType_t type = (cudnnBackendKnobType_t)knob->type;
+
+    return put(choice, CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &type) &&
+           put(choice, CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &knob->value) &&
+           finish(choice);
+}
+
+static bool make_engine(const struct cuda_problem *p, const struct cuda_target *target,
+                        int64_t index, cudnn_object *ret) {
+    return make(CUDNN_BACKEND_ENGINE_DESCRIPTOR, ret) &&
+           put_object(*ret, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, p->graph) &&
+           put(*ret, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &index) &&
+           (target->handle || put_object(*ret, CUDNN_ATTR_ENGINE_DEVICEPROP, target->device)) &&
+           finish(*ret);
+}
+
+static bool configure(cudnn_object engine, const struct cuda_plan *plan, cudnn_object *ret) {
+    cudnn_object choices[CUDA_KNOBS] = {0};
+    bool good = make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, ret) &&
+                put_object(*ret, CUDNN_ATTR_ENGINECFG_ENGINE, engine) &&
+                make_all(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, plan->n_knobs, choices);
+
+    for (int i = 0; i < plan->n_knobs && good; i++)
+        good = put_knob(&plan->knobs[i], choices[i]);
+    if (good && plan->n_knobs)
+        good = put(*ret, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                   plan->n_knobs, choices);
+    good = good && finish(*ret);
+    drop_all(plan->n_knobs, choices);
+    return good;
+}
+
+// Like cuda_plan_build; false if cuDNN does not want to or the engine may not be used.
+static bool build_plan(const struct cuda_problem *p, const struct cuda_target *target,
+                       const struct cuda_plan *plan, struct cuda_built *ret) {
+    struct cuda_built b = {.plan = *plan};
+    cudnn_object engine = NULL, configuration = NULL;
+    bool good = make_engine(p, target, plan->engine, &engine) &&
+                is_usable(engine, p->site.math, &b.tensor_core) &&
+                configure(engine, plan, &configuration) && build(configuration, target, &b);
+
+    drop(&configuration);
+    drop(&engine);
+    if (good)
+        *ret = b;
+    return good;
+}
+
+int cuda_plan_build(const struct cuda_problem *p, const struct cuda_target *target,
+                    const struct cuda_plan *plan, struct cuda_built *ret_built) {
+    char text[CUDA_SITE_TEXT];
+
+    complaint[0] = 0;
+    if (build_plan(p, target, plan, ret_built))
+        return ERR_OK;
+    cuda_site_print(&p->site, text);
+    return err_set(ERR_DEVICE, "cuDNN's engine %lld cannot compute %s as it is set: %s",
+                   (long long)plan->engine, text,
+                   complaint[0] ? complaint : "it may not be used here");
+}
+
+// Appends plans that one list of heuristics offers; returns the new count.
+static int offered(const struct cuda_problem *p, const struct cuda_target *target,
+                   cudnnBackendHeurMode_t mode, int count, int max, struct cuda_built *ret) {
+    cudnn_object heuristics = NULL, list[OFFERED] = {0};
+    int64_t n = 0;
+    bool good = make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heuristics) &&
+                put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, p->graph) &&
+                put(heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) &&
+                (target->handle ||
+                 put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, target->device)) &&
+                finish(heuristics) && make_all(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, OFFERED, list) &&
+                get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                    OFFERED, &n, list);
+
+    for (int64_t i = 0; good && i < MIN(n, OFFERED) && count < max; i++) {
+        struct cuda_built b = {0};
+        if (read_configuration(list[i], p->site.math, &b) && build(list[i], target, &b))
+            ret[count++] = b;
+    }
+    drop_all(OFFERED, list);
+    drop(&heuristics);
+    return count;
+}
+
+// Appends plans of all engines that take the graph, their knobs as they come.
+static int every_engine(const struct cuda_problem *p, const struct cuda_target *target, int count,
+                        int max, struct cuda_built *ret) {
+    int64_t n = 0, one;
+
+    if (!get(p->graph, CUDNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, CUDNN_TYPE_INT64, 1, &one,
+             &n))
+        return count;
+    for (int64_t i = 0; i < n && count < max; i++) {
+        struct cuda_plan plan = {.engine = i};
+        if (build_plan(p, target, &plan, &ret[count]))
+            count++;
+    }
+    return count;
+}
+
+int cuda_candidates(const struct cuda_problem *p, const struct cuda_target *target, int max,
+                    struct cuda_built *ret_built) {
+    int count = offered(p, target, CUDNN_HEUR_MODE_A, 0, max, ret_built);
+
+    if (!count)
+        count = offered(p, target, CUDNN_HEUR_MODE_FALLBACK, 0, max, ret_built);
+    return count ? count : every_engine(p, target, 0, max, ret_built);
+}

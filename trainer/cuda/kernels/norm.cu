@@ -1,0 +1,91 @@
+// Geometry that the norms' kernels share.
+#include "cuda/kernels/norm.h"
+
+struct norm_parts norm_parts_of(const struct grad_sum *dy) {
+    struct norm_parts p;
+
+    memset(&p, 0, sizeof p);
+    p.count = dy->count;
+    for (int i = 0; i < dy->count; i++) {
+        p.part[i].data = dy->part[i].data;
+        p.part[i].pad = dy->part[i].pad;
+        p.part[i].first = dy->part[i].first;
+        p.part[i].n = dy->part[i].n;
+    }
+    return p;
+}
+
+// 8 pixels a thread, more where that makes too many tiles.
+struct norm_tiles norm_tiles_of(const struct norm_shape *s) {
+    enum { PIXELS_A_THREAD = 8, TILES_MAX = 256 };
+    int pixels = s->h * s->w;
+    struct norm_tiles t;
+
+    t.tiling = tiling_of(cuda_channels(s->c) / 8, NORM_GROUPS, NORM_THREADS);
+    t.pixels = HOST_MAX(t.tiling.lanes * PIXELS_A_THREAD, (pixels + TILES_MAX - 1) / TILES_MAX);
+    t.count = (pixels + t.pixels - 1) / t.pixels;
+    return t;
+}
+
+// Groups side by side make accesses longer, fewer make more blocks: as many as leave two blocks for
+// each processor, which both fit its shared memory, but enough to fill a read, unless that leaves
+// half of the processors without a block: so few pictures lie in the cache.
+struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct norm_shape *s,
+                                      int slabs) {
+    size_t pixels = (size_t)s->h * (size_t)s->w, limit = l->limits->shared_bytes;
+    size_t group = pixels * 8 * cuda_element_bytes(l->element) * (size_t)slabs;
+    int groups = cuda_channels(s->c) / 8, least = NORM_GROUPS_LEAST(l->element);
+    struct norm_resident r;
+
+    memset(&r, 0, sizeof r);
+    for (int side = 8; side >= 1; side /= 2) {
+        struct tiling t = tiling_of(groups, side, NORM_THREADS);
+        bool large = pixels * (size_t)t.groups > 8 * NORM_THREADS;
+        int threads = large ? NORM_RESIDENT_THREADS : NORM_THREADS;
+        size_t bytes = (size_t)t.groups * group + SUM_FLOATS(threads) * sizeof(float);
+        long blocks = (long)s->n * t.chunks;
+        bool fills = blocks >= 2L * l->limits->processors && 2 * bytes <= limit;
+        bool idles = 2 * blocks <= l->limits->processors;
+        if (bytes > limit || (!fills && side > least) || (idles && side > 1))
+            continue;
+        r.tiling = tiling_of(groups, side, threads);
+        r.threads = threads;
+        r.shared_bytes = bytes;
+        break;
+    }
+    return r;
+}
+
+struct norm_layer norm_layer_of(const struct norm_shape *s, const struct norm_affine *affine,
+                                const float *stats, const struct cuda_dropout *dropout) {
+    struct norm_layer a;
+
+    memset(&a, 0, sizeof a);
+    a.n = s->n;
+    a.h = s->h;
+    a.w = s->w;
+    a.c = s->c;
+    a.groups = cuda_channels(s->c) / 8;
+    a.act = s->act;
+    if (s->norm != NORM_NONE) {
+        a.per_picture = s->norm == NORM_INSTANCE;
+        a.mean = stats;
+        a.rstd = stats + (size_t)(a.per_picture ? s->n : 1) * (size_t)s->c;
+    }
+    if (affine) {
+        a.weight = affine->weight;
+        a.bias = affine->bias;
+    }
+    a.drops = dropout != NULL;
+    if (dropout)
+        a.dropout = *dropout;
+    return a;
+}
+
+// Of forward and backward together. None where both take one pass, or have no sums.
+size_t cuda_norm_workspace_bytes(const struct cuda_launch *l, const struct norm_shape *s) {
+    if (s->norm == NORM_NONE || (s->norm == NORM_INSTANCE && norm_resident_of(l, s, 1).threads))
+        return 0;
+    return (norm_partial_floats(s) + (size_t)s->n * 2 * (size_t)cuda_channels(s->c)) *
+           sizeof(float);
+}

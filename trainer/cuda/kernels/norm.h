@@ -1,0 +1,204 @@
+// norm - what the norms' forward and backward kernels share. Private to them.
+#ifndef KERNELS_NORM_H
+#define KERNELS_NORM_H
+
+#include "base/rng.h"
+#include "cuda/kernels/kernel.h"
+
+enum { NORM_THREADS = 256, NORM_GROUPS = 32, NORM_RESIDENT_THREADS = 512 };
+
+// A norm's statistics, layer and dropout, and the shape they are of.
+struct norm_layer {
+    int n, h, w, c, groups; // groups of channels
+    enum activation act;
+    const float *mean, *rstd;   // NULL without a norm
+    bool per_picture;           // mean and rstd are [n,c], else [c]
+    const float *weight, *bias; // NULL: 1 and 0
+    bool drops;
+    struct cuda_dropout dropout;
+};
+
+// Of 8 channels: xhat = (x - mean) rstd, z = (x - mean) scale + bias, scale = rstd weight.
+struct norm_line {
+    float mean[8], rstd[8], scale[8], bias[8];
+};
+
+INLINE void fill8(float v[8], float value) {
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        v[i] = value;
+}
+
+// The layer behind the statistics in line->mean and rstd. Surplus channels get scale 0.
+INLINE void norm_line_layer(const struct norm_layer *a, int first, struct norm_line *line) {
+    float weight[8];
+
+    fill8(weight, 1);
+    fill8(line->bias, 0);
+    if (a->weight) {
+        fetch_param(a->weight, first, a->c, 0, weight);
+        fetch_param(a->bias, first, a->c, 0, line->bias);
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        line->scale[i] = line->rstd[i] * weight[i];
+}
+
+INLINE void norm_line_of(const struct norm_layer *a, int n, int group, struct norm_line *line) {
+    int first = group * 8;
+    size_t row = a->per_picture ? (size_t)n * a->c : 0;
+
+    fill8(line->mean, 0);
+    fill8(line->rstd, 1);
+    if (a->mean) {
+        fetch_param(a->mean + row, first, a->c, 0, line->mean);
+        fetch_param(a->rstd + row, first, a->c, 0, line->rstd);
+    }
+    norm_line_layer(a, first, line);
+}
+
+// Before the activation. The one place: forward and backward have to agree on its sign.
+INLINE float norm_z(const struct norm_line *line, int i, float x) {
+    return __fmaf_rn(x - line->mean[i], line->scale[i], line->bias[i]);
+}
+
+INLINE float activate(enum activation act, float z) {
+    if (act == ACT_NONE || z > 0)
+        return z;
+    return act == ACT_LEAKY ? LEAKY_SLOPE * z : 0;
+}
+
+INLINE float slope(enum activation act, float z) {
+    if (act == ACT_NONE || z > 0)
+        return 1;
+    return act == ACT_LEAKY ? LEAKY_SLOPE : 0;
+}
+
+// Word `word` of rng_block(seed, RNG_DROPOUT, index, sub); Philox4x32-10, see rng.h.
+INLINE unsigned dropout_word(uint64_t seed, uint64_t index, unsigned sub, int word) {
+    unsigned c0 = (unsigned)index, c1 = (unsigned)(index >> 32), c2 = RNG_DROPOUT, c3 = sub;
+    unsigned k0 = (unsigned)seed, k1 = (unsigned)(seed >> 32);
+
+#pragma unroll
+    for (int round = 0; round < 10; round++) {
+        unsigned high0 = __umulhi(0xd2511f53u, c0), low0 = 0xd2511f53u * c0;
+        unsigned high1 = __umulhi(0xcd9e8d57u, c2), low1 = 0xcd9e8d57u * c2;
+        c0 = high1 ^ c1 ^ k0;
+        c1 = low1;
+        c2 = high0 ^ c3 ^ k1;
+        c3 = low0;
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
+    return word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
+}
+
+// Doubles or clears 8 channels that begin at element e of [n,h,w,c].
+INLINE void drop8(const struct norm_layer *a, size_t e, int first, float v[8]) {
+    uint64_t seed = __ldg(a->dropout.seed);
+    uint64_t index = __ldg(a->dropout.step) << 24 | a->dropout.draw;
+    bool whole = a->c % 8 == 0; // then 8 bits of one word
+    unsigned bits = 0;
+
+    if (whole)
+        bits = dropout_word(seed, index, (unsigned)(e / 128), (int)(e % 128 / 32)) >> e % 32;
+    for (int i = 0; i < 8; i++) {
+        size_t k = e + i;
+        if (!whole && first + i < a->c)
+            bits = dropout_word(seed, index, (unsigned)(k / 128), (int)(k % 128 / 32)) >> k % 32
+                                                                                              << i;
+        v[i] = bits >> i & 1 ? 2 * v[i] : 0;
+    }
+}
+
+// Where coordinate i, 0 in the inside, lies in [0, size).
+INLINE int reflected(int i, int size) {
+    i = i < 0 ? -i : i;
+    return i >= size ? 2 * (size - 1) - i : i;
+}
+
+// The parts of a gradient.
+struct norm_parts {
+    int count;
+    struct {
+        const void *data;
+        int pad, first, n;
+    } part[GRAD_PARTS];
+};
+
+struct norm_parts norm_parts_of(const struct grad_sum *dy);
+
+INLINE void add_fetched(const void *p, size_t i, bool bf16, float v[8]) {
+    float x[8];
+
+    fetch8(p, i, bf16, x);
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        v[k] += x[k];
+}
+
+// Adds the pixels of a bordered part that mirror a pixel; the pixel itself has been added.
+INLINE void add_mirrored(const void *data, size_t picture, int y, int x, int h, int w, int pad,
+                         int groups, int group, bool bf16, float v[8]) {
+    int below = h - 1 - y, right = w - 1 - x;
+
+#pragma unroll 1
+    for (int i = 1; i < 9; i++) { // row i / 3, column i % 3: itself, mirrored low, mirrored high
+        bool row = i / 3 == 0 || (i / 3 == 1 ? y >= 1 && y <= pad : below >= 1 && below <= pad);
+        bool column = i % 3 == 0 || (i % 3 == 1 ? x >= 1 && x <= pad : right >= 1 && right <= pad);
+        int at_y = pad + (i / 3 == 0 ? y : i / 3 == 1 ? -y : h - 1 + below);
+        int at_x = pad + (i % 3 == 0 ? x : i % 3 == 1 ? -x : w - 1 + right);
+        if (row && column)
+            add_fetched(data, (picture + (size_t)at_y * (w + 2 * pad) + at_x) * groups + group,
+                        bf16, v);
+    }
+}
+
+// 8 channels of the sum of the parts at a pixel, borders folded back.
+INLINE void gather8(const struct norm_parts *p, int n, int y, int x, int h, int w, int groups,
+                    int group, bool bf16, float v[8]) {
+    zero8(v);
+#pragma unroll
+    for (int i = 0; i < GRAD_PARTS; i++) {
+        int k = n - p->part[i].first, pad = p->part[i].pad;
+        if (i >= p->count || k < 0 || k >= p->part[i].n)
+            continue;
+        size_t picture = (size_t)k * (h + 2 * pad) * (w + 2 * pad);
+        add_fetched(p->part[i].data,
+                    (picture + (size_t)(y + pad) * (w + 2 * pad) + (x + pad)) * groups + group,
+                    bf16, v);
+        if (pad > 0 && (y <= pad || x <= pad || y >= h - 1 - pad || x >= w - 1 - pad))
+            add_mirrored(p->part[i].data, picture, y, x, h, w, pad, groups, group, bf16, v);
+    }
+}
+
+// Groups that fill the 32 bytes that memory is read in.
+#define NORM_GROUPS_LEAST(element) ((element) == CUDA_BF16 ? 2 : 1)
+
+// Pixels of a tile of the kernels that sum over tiles, and the tiles of a picture.
+struct norm_tiles {
+    struct tiling tiling;
+    int pixels, count;
+};
+struct norm_tiles norm_tiles_of(const struct norm_shape *s);
+
+// How the kernels that hold `slabs` copies of their pixels in shared memory divide the channels;
+// threads 0: it does not fit.
+struct norm_resident {
+    struct tiling tiling;
+    int threads;
+    size_t shared_bytes;
+};
+struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct norm_shape *s,
+                                      int slabs);
+struct norm_layer norm_layer_of(const struct norm_shape *s, const struct norm_affine *affine,
+                                const float *stats, const struct cuda_dropout *dropout);
+
+// Workspace: partial sums [n,tiles,2,C], then sums [n,2,C].
+static inline size_t norm_partial_floats(const struct norm_shape *s) {
+    struct norm_tiles t = norm_tiles_of(s);
+
+    return (size_t)s->n * (size_t)t.count * 2 * (size_t)cuda_channels(s->c);
+}
+
+#endif

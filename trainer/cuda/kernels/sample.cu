@@ -1,0 +1,188 @@
+// Resampling with fixed filters, and patches of maps.
+#include "cuda/kernels/kernel.h"
+
+enum { THREADS = 256, TAPS_MAX = 4 };
+
+struct resample_args {
+    struct resample_shape shape;
+    int groups;
+    const void *x;
+    void *y;
+};
+
+// What one output row (or column) sums up; a tap that falls outside has weight 0.
+struct tap {
+    int at;
+    float weight;
+};
+
+// Tap `i` of output `to`; the input has `size` rows, the output `to_size`. cpu/resample.h has the
+// formulas.
+INLINE tap tap_of(enum resample_kind kind, int i, int to, int size, int to_size) {
+    tap t = {-1, 0};
+
+    if (kind == RESAMPLE_BLUR) {
+        t.at = i < 3 ? 2 * to + i : -1;
+        t.weight = i == 1 ? 0.5f : 0.25f;
+    } else if (kind == RESAMPLE_BLUR_ADJOINT) {
+        t.at = i == 0 ? to / 2 : i == 1 && to % 2 == 0 ? to / 2 - 1 : -1;
+        t.weight = to % 2 ? 0.5f : 0.25f;
+    } else if (kind == RESAMPLE_UP) {
+        int other = to % 2 ? to / 2 + 1 : to / 2 - 1;
+        t.at = i == 0 ? to / 2 : i == 1 ? min(max(other, 0), size - 1) : -1;
+        t.weight = i == 0 ? 0.75f : 0.25f;
+    } else { // at the edges the clamped quarter is the pixel's own
+        bool edge = i == 0 ? to == 0 : to == to_size - 1;
+        t.at = 2 * to + (i < 2 ? i : i == 2 ? -1 : 2);
+        t.weight = i >= 2 ? 0.25f : edge ? 1.0f : 0.75f;
+    }
+    if (t.at < 0 || t.at >= size)
+        return {0, 0};
+    return t;
+}
+
+// One thread computes 8 channels of a pixel of y; the grid's y goes over rows, z over pictures.
+INLINE void resample(const struct resample_args &a, const bool bf16) {
+    const struct resample_shape *s = &a.shape;
+    int i = (int)(blockIdx.x * THREADS + threadIdx.x), column = i / a.groups, group = i % a.groups;
+    int row = (int)blockIdx.y, n = (int)blockIdx.z;
+
+    if (column >= s->to_w)
+        return;
+    tap columns[TAPS_MAX];
+    float sum[8], v[8];
+#pragma unroll
+    for (int m = 0; m < TAPS_MAX; m++)
+        columns[m] = tap_of(s->kind, m, column, s->w, s->to_w);
+    zero8(sum);
+#pragma unroll 1
+    for (int k = 0; k < TAPS_MAX; k++) {
+        tap of_row = tap_of(s->kind, k, row, s->h, s->to_h);
+        size_t line = ((size_t)n * s->h + of_row.at) * s->w;
+#pragma unroll
+        for (int m = 0; m < TAPS_MAX; m++) {
+            float weight = of_row.weight * columns[m].weight;
+            if (weight == 0)
+                continue;
+            fetch8(a.x, (line + columns[m].at) * a.groups + group, bf16, v);
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                sum[j] += weight * v[j];
+        }
+    }
+    write8(a.y, (((size_t)n * s->to_h + row) * s->to_w + column) * a.groups + group, bf16, sum);
+}
+KERNEL(resample, THREADS, resample_args)
+
+cudaError_t cuda_resample(const struct cuda_launch *l, const struct resample_shape *s,
+                          const void *x, void *ret_y) {
+    struct resample_args a;
+
+    if (s->n < 1 || s->n > 65535 || s->to_h > 65535)
+        return cudaErrorInvalidValue;
+    memset(&a, 0, sizeof a);
+    a.shape = *s;
+    a.groups = cuda_channels(s->c) / 8;
+    a.x = x;
+    a.y = ret_y;
+    return LAUNCH(l, resample, dim3(blocks_for((size_t)s->to_w * a.groups, THREADS), s->to_h, s->n),
+                  THREADS, 0, a);
+}
+
+struct sample_args {
+    struct sample_shape shape;
+    int groups;
+    bool accumulate;
+    const void *x; // the map; dy
+    void *y;       // the patches; dx
+};
+
+// The pixel of its map that an id names.
+INLINE size_t pixel_of(const struct sample_shape *s, int id) {
+    if (s->border)
+        return id;
+    return (size_t)(id / s->w + s->pad) * (s->w + 2 * s->pad) + id % s->w + s->pad;
+}
+
+INLINE size_t map_pixels(const struct sample_shape *s) {
+    return (size_t)(s->h + 2 * s->pad) * (s->w + 2 * s->pad);
+}
+
+// One thread copies 8 channels of a patch.
+INLINE void sample(const struct sample_args &a, const bool bf16) {
+    const struct sample_shape *s = &a.shape;
+    int i = (int)(blockIdx.x * THREADS + threadIdx.x), patch = i / a.groups, group = i % a.groups;
+
+    if (patch >= s->n * s->count)
+        return;
+    size_t pixel = patch / s->count * map_pixels(s) + pixel_of(s, __ldg(s->ids + patch));
+    write_raw(a.y, (size_t)patch * a.groups + group, bf16,
+              fetch_raw(a.x, pixel * a.groups + group, bf16));
+}
+KERNEL(sample, THREADS, sample_args)
+
+// One thread adds up 8 channels of all patches that have the id of this one, if it is the first of
+// them, and adds the sum to dx.
+INLINE void scatter(const struct sample_args &a, const bool bf16) {
+    const struct sample_shape *s = &a.shape;
+    int i = (int)(blockIdx.x * THREADS + threadIdx.x), patch = i / a.groups, group = i % a.groups;
+    float sum[8], v[8];
+
+    if (patch >= s->n * s->count)
+        return;
+    int own = patch % s->count, first = patch - own, id = __ldg(s->ids + patch);
+#pragma unroll 1
+    for (int k = 0; k < own; k++)
+        if (__ldg(s->ids + first + k) == id)
+            return;
+    size_t at = (patch / s->count * map_pixels(s) + pixel_of(s, id)) * a.groups + group;
+    unpack8(read_raw(a.y, at, bf16), bf16, sum);
+    if (!a.accumulate)
+        zero8(sum);
+#pragma unroll 1
+    for (int k = own; k < s->count; k++)
+        if (__ldg(s->ids + first + k) == id) {
+            fetch8(a.x, (size_t)(first + k) * a.groups + group, bf16, v);
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                sum[j] += v[j];
+        }
+    write8(a.y, at, bf16, sum);
+}
+KERNEL(scatter, THREADS, sample_args)
+
+static struct sample_args sample_of(const struct sample_shape *s, const void *x, void *y) {
+    struct sample_args a;
+
+    memset(&a, 0, sizeof a);
+    a.shape = *s;
+    a.groups = cuda_channels(s->c) / 8;
+    a.x = x;
+    a.y = y;
+    return a;
+}
+
+cudaError_t cuda_sample_forward(const struct cuda_launch *l, const struct sample_shape *s,
+                                const void *x, void *ret_y) {
+    struct sample_args a = sample_of(s, x, ret_y);
+
+    return LAUNCH(l, sample, blocks_for((size_t)s->n * s->count * a.groups, THREADS), THREADS, 0,
+                  a);
+}
+
+cudaError_t cuda_sample_backward(const struct cuda_launch *l, const struct sample_shape *s,
+                                 const void *dy, bool accumulate, void *ret_dx) {
+    struct sample_args a = sample_of(s, dy, ret_dx);
+    size_t bytes = (size_t)s->n * (s->h + 2 * s->pad) * (s->w + 2 * s->pad) * cuda_channels(s->c) *
+                   cuda_element_bytes(l->element);
+    cudaError_t error;
+
+    a.accumulate = accumulate;
+    if (!accumulate) {
+        error = cudaMemsetAsync(ret_dx, 0, bytes, l->stream);
+        if (error)
+            return error;
+    }
+    return LAUNCH(l, scatter, blocks_for((size_t)s->n * s->count * a.groups, THREADS), THREADS, 0,
+                  a);
+}

@@ -1,0 +1,236 @@
+// A norm and an activation with their derivative along a direction; the formulas are in
+// cpu/tangent.h. A block takes 8 channels of a picture, with batch norm of all pictures.
+#include "cuda/kernels/norm.h"
+
+enum { THREADS = 256 };
+
+struct dual_args {
+    struct norm_layer layer; // statistics are computed here
+    enum norm_kind norm;
+    int pixels; // that statistics are over
+    const void *x, *dx, *g_y, *g_dy;
+    void *y, *dy, *gx, *gdx; // gx NULL: not wanted
+    float *dweight, *dbias;
+    bool accumulate;
+};
+
+// Of 8 channels.
+struct dual_line {
+    float mean[8], rstd[8], weight[8], bias[8];
+    float dx[8], dx_xhat[8]; // means of dx and of dx xhat
+};
+
+INLINE void means(float *scratch, int pixels, float v[8]) {
+    block_sum8(scratch, 1, THREADS, 0, v);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        v[i] /= (float)pixels;
+}
+
+INLINE size_t dual_at(const struct dual_args *a, int p) {
+    return ((size_t)blockIdx.y * a->pixels + p) * a->layer.groups + blockIdx.x;
+}
+
+// Statistics of x and of dx, about their means.
+INLINE void dual_line_of(const struct dual_args *a, float *scratch, bool bf16, dual_line *l) {
+    float x[8], dx[8], squares[8];
+    int first = (int)blockIdx.x * 8;
+
+    fill8(l->weight, 1);
+    zero8(l->bias);
+    if (a->layer.weight) {
+        fetch_param(a->layer.weight, first, a->layer.c, 0, l->weight);
+        fetch_param(a->layer.bias, first, a->layer.c, 0, l->bias);
+    }
+    zero8(l->mean);
+    fill8(l->rstd, 1);
+    zero8(l->dx);
+    zero8(l->dx_xhat);
+    if (a->norm == NORM_NONE)
+        return;
+    for (int p = (int)threadIdx.x; p < a->pixels; p += THREADS) {
+        fetch8(a->x, dual_at(a, p), bf16, x);
+        fetch8(a->dx, dual_at(a, p), bf16, dx);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            l->mean[i] += x[i];
+            l->dx[i] += dx[i];
+        }
+    }
+    means(scratch, a->pixels, l->mean);
+    means(scratch, a->pixels, l->dx);
+    zero8(squares);
+    for (int p = (int)threadIdx.x; p < a->pixels; p += THREADS) {
+        fetch8(a->x, dual_at(a, p), bf16, x);
+        fetch8(a->dx, dual_at(a, p), bf16, dx);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            squares[i] += (x[i] - l->mean[i]) * (x[i] - l->mean[i]);
+            l->dx_xhat[i] += (dx[i] - l->dx[i]) * (x[i] - l->mean[i]);
+        }
+    }
+    means(scratch, a->pixels, squares);
+    means(scratch, a->pixels, l->dx_xhat);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        l->rstd[i] = 1 / sqrtf(squares[i] + NORM_EPS);
+        l->dx_xhat[i] *= l->rstd[i];
+    }
+}
+
+INLINE void dual_forward(const struct dual_args &a, const bool bf16) {
+    __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
+    dual_line l;
+    float x[8], dx[8];
+
+    dual_line_of(&a, scratch, bf16, &l);
+    for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
+        fetch8(a.x, dual_at(&a, p), bf16, x);
+        fetch8(a.dx, dual_at(&a, p), bf16, dx);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            float xhat = (x[i] - l.mean[i]) * l.rstd[i];
+            float z = l.weight[i] * xhat + l.bias[i], s = slope(a.layer.act, z);
+            x[i] = s * z;
+            dx[i] = s * l.weight[i] * l.rstd[i] * (dx[i] - l.dx[i] - xhat * l.dx_xhat[i]);
+        }
+        write8(a.y, dual_at(&a, p), bf16, x);
+        write8(a.dy, dual_at(&a, p), bf16, dx);
+    }
+}
+KERNEL(dual_forward, THREADS, dual_args)
+
+// What the formulas have of a pixel; u and v without the layer's weight.
+struct dual_point {
+    float xhat[8], dx[8], u[8], v[8];
+};
+
+INLINE void dual_point_at(const struct dual_args *a, const dual_line *l, int p, bool bf16,
+                          dual_point *q) {
+    size_t at = dual_at(a, p);
+
+    fetch8(a->x, at, bf16, q->xhat);
+    fetch8(a->dx, at, bf16, q->dx);
+    fetch8(a->g_dy, at, bf16, q->v);
+    zero8(q->u);
+    if (a->g_y)
+        fetch8(a->g_y, at, bf16, q->u);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        q->xhat[i] = (q->xhat[i] - l->mean[i]) * l->rstd[i];
+        float s = slope(a->layer.act, l->weight[i] * q->xhat[i] + l->bias[i]);
+        q->u[i] *= s;
+        q->v[i] *= s;
+    }
+}
+
+INLINE void store_gradients(const struct dual_args *a, const float weight[8], const float bias[8]) {
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        int c = (int)blockIdx.x * 8 + i;
+        if (c < a->layer.c) {
+            a->dweight[c] = weight[i] + (a->accumulate ? a->dweight[c] : 0);
+            a->dbias[c] = bias[i] + (a->accumulate ? a->dbias[c] : 0);
+        }
+    }
+}
+
+INLINE void dual_backward(const struct dual_args &a, const bool bf16) {
+    __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
+    dual_line l;
+    dual_point q;
+    float u[8], u_xhat[8], v[8], v_xhat[8], v_dx[8], weight[8], bias[8]; // means, at first sums
+
+    dual_line_of(&a, scratch, bf16, &l);
+    zero8(u);
+    zero8(u_xhat);
+    zero8(v);
+    zero8(v_xhat);
+    zero8(v_dx);
+    if (a.norm != NORM_NONE) {
+        for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
+            dual_point_at(&a, &l, p, bf16, &q);
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                u[i] += q.u[i];
+                u_xhat[i] += q.u[i] * q.xhat[i];
+                v[i] += q.v[i];
+                v_xhat[i] += q.v[i] * q.xhat[i];
+                v_dx[i] += q.v[i] * (q.dx[i] - l.dx[i]);
+            }
+        }
+        means(scratch, a.pixels, u);
+        means(scratch, a.pixels, u_xhat);
+        means(scratch, a.pixels, v);
+        means(scratch, a.pixels, v_xhat);
+        means(scratch, a.pixels, v_dx);
+    }
+    zero8(weight);
+    zero8(bias);
+    for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
+        dual_point_at(&a, &l, p, bf16, &q);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            float r = l.rstd[i], pv = r * (q.v[i] - v[i] - q.xhat[i] * v_xhat[i]);
+            float pu = r * (q.u[i] - u[i] - q.xhat[i] * u_xhat[i]);
+            float pdx = r * (q.dx[i] - l.dx[i] - q.xhat[i] * l.dx_xhat[i]);
+            float bend = v_dx[i] - v_xhat[i] * l.dx_xhat[i];
+            weight[i] += q.u[i] * q.xhat[i] + q.v[i] * pdx;
+            bias[i] += q.u[i];
+            q.v[i] = l.weight[i] * pv;
+            q.u[i] = l.weight[i] *
+                     (pu - r * r * bend * q.xhat[i] - r * (l.dx_xhat[i] * pv + v_xhat[i] * pdx));
+        }
+        write8(a.gdx, dual_at(&a, p), bf16, q.v);
+        if (a.gx)
+            write8(a.gx, dual_at(&a, p), bf16, q.u);
+    }
+    if (!a.dweight)
+        return;
+    block_sum8(scratch, 1, THREADS, 0, weight);
+    block_sum8(scratch, 1, THREADS, 0, bias);
+    if (threadIdx.x == 0)
+        store_gradients(&a, weight, bias);
+}
+KERNEL(dual_backward, THREADS, dual_args)
+
+static struct dual_args args_of(const struct norm_shape *s, const struct norm_affine *affine) {
+    struct dual_args a;
+
+    memset(&a, 0, sizeof a);
+    a.layer = norm_layer_of(s, affine, NULL, NULL);
+    a.norm = s->norm;
+    a.pixels = s->h * s->w * (s->norm == NORM_BATCH ? s->n : 1);
+    return a;
+}
+
+static dim3 grid_of(const struct norm_shape *s) {
+    return dim3(cuda_channels(s->c) / 8, s->norm == NORM_BATCH ? 1 : s->n);
+}
+
+cudaError_t cuda_dual_forward(const struct cuda_launch *l, const struct norm_shape *s,
+                              const struct dual_tensors *t) {
+    struct dual_args a = args_of(s, t->affine);
+
+    a.x = t->x;
+    a.dx = t->dx;
+    a.y = t->ret_y;
+    a.dy = t->ret_dy;
+    return LAUNCH(l, dual_forward, grid_of(s), THREADS, 0, a);
+}
+
+cudaError_t cuda_dual_backward(const struct cuda_launch *l, const struct norm_shape *s,
+                               const struct dual_gradients *t) {
+    struct dual_args a = args_of(s, t->affine);
+
+    a.x = t->x;
+    a.dx = t->dx;
+    a.g_y = t->g_y;
+    a.g_dy = t->g_dy;
+    a.gx = t->ret_gx;
+    a.gdx = t->ret_gdx;
+    a.dweight = (float *)t->ret_dweight;
+    a.dbias = (float *)t->ret_dbias;
+    a.accumulate = t->accumulate;
+    return LAUNCH(l, dual_backward, grid_of(s), THREADS, 0, a);
+}

@@ -1,0 +1,173 @@
+// The CUDA backend's memory, and plain copies between it and the host.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "cuda/cuda.h"
+
+static size_t mebibytes(size_t bytes) {
+    return (bytes + (1 << 20) - 1) >> 20;
+}
+
+int cuda_memory_error(const struct cuda_device *d, const char *what, size_t bytes,
+                      cudaError_t code) {
+    size_t unused = 0, total = 0;
+    char more[40] = "";
+
+    if (code != cudaErrorMemoryAllocation)
+        return cuda_error(ERR_DEVICE_LOST, what, code);
+    (void)cudaGetLastError();              // it is told here
+    (void)cudaMemGetInfo(&unused, &total); // 0 says as much
+    if (bytes)
+        (void)snprintf(more, sizeof more, " of %zu MiB", mebibytes(bytes)); // fits
+    return err_set(ERR_LIMIT,
+                   "GPU %d (%s) has no memory left for %s%s: %zu of its %zu MiB are free, %zu hold "
+                   "what this process has",
+                   d->gpu, d->name, what, more, unused >> 20, total >> 20, mebibytes(d->bytes));
+}
+
+// Memory of the host that the GPU addresses too.
+int cuda_pinned_new(size_t bytes, unsigned flags, void **ret_memory) {
+    cudaError_t code = cudaHostAlloc(ret_memory, bytes, flags);
+
+    if (code == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError(); // it is told here
+        return err_set(ERR_LIMIT,
+                       "the host has no %zu MiB of memory that can be pinned for the GPU",
+                       mebibytes(bytes));
+    }
+    CUDA(ERR_DEVICE, code);
+    return ERR_OK;
+}
+
+int cuda_entry_memory_new(struct device *device, size_t bytes, void **ret_memory) {
+    struct cuda_device *d = cuda_of(device);
+    struct cuda_block *block;
+    void *memory;
+    cudaError_t code = cudaMalloc(&memory, MAX(bytes, 1));
+
+    if (code != cudaSuccess)
+        return cuda_memory_error(d, "an allocation", bytes, code);
+    block = xmalloc(sizeof *block);
+    *block = (struct cuda_block){memory, bytes, d->blocks};
+    d->blocks = block;
+    d->bytes += bytes;
+    code = cudaMemsetAsync(memory, 0, bytes, cuda_stream_of(d));
+    if (code == cudaSuccess)
+        code = cudaStreamSynchronize(cuda_stream_of(d));
+    if (code != cudaSuccess) {
+        cuda_entry_memory_free(device, memory);
+        return cuda_error(ERR_DEVICE, "zeroing memory", code);
+    }
+    d->peak_bytes = MAX(d->peak_bytes, d->bytes);
+    *ret_memory = memory;
+    return ERR_OK;
+}
+
+void cuda_entry_memory_free(struct device *device, void *memory) {
+    struct cuda_device *d = cuda_of(device);
+    struct cuda_block **at = &d->blocks;
+
+    if (!memory)
+        return;
+    while (*at && (*at)->memory != memory)
+        at = &(*at)->next;
+    struct cuda_block *block = *at;
+    if (!block)
+        BUG("this memory is none of the device's");
+    d->bytes -= block->bytes;
+    *at = block->next;
+    free(block);
+    // A device that is lost has nothing to wait for and nothing to free.
+    (void)cudaDeviceSynchronize();
+    (void)cudaFree(memory);
+}
+
+int cuda_entry_shared_new(struct device *device, size_t bytes, void **ret_memory) {
+    void *memory, *same;
+    int err = cuda_pinned_new(MAX(bytes, 1), cudaHostAllocMapped, &memory);
+
+    if (err)
+        return err;
+    cudaError_t code = cudaHostGetDevicePointer(&same, memory, 0);
+    if (code != cudaSuccess || same != memory) {
+        (void)cudaFreeHost(memory); // it is not used
+        CUDA(ERR_DEVICE, code);
+        return err_set(ERR_DEVICE, "the GPU and the host address their memory differently");
+    }
+    memset(memory, 0, bytes);
+    *ret_memory = memory;
+    return ERR_OK;
+}
+
+void cuda_entry_shared_free(struct device *device, void *memory) {
+    if (!memory)
+        return;
+    // As in memory_free.
+    (void)cudaDeviceSynchronize();
+    (void)cudaFreeHost(memory);
+}
+
+size_t cuda_entry_memory_peak(struct device *device) {
+    return cuda_of(device)->peak_bytes;
+}
+
+static int copy_and_wait(struct device *device, void *to, const void *from, size_t bytes,
+                         enum cudaMemcpyKind kind) {
+    cudaStream_t stream = cuda_stream_of(cuda_of(device));
+
+    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, from, bytes, kind, stream));
+    CUDA(ERR_DEVICE_LOST, cudaStreamSynchronize(stream));
+    return ERR_OK;
+}
+
+int cuda_notes_open(struct cuda_device *d) {
+    int err =
+        cuda_entry_shared_new(&d->base, (size_t)CUDA_NOTES * CUDA_NOTE_BYTES, &d->notes_memory);
+
+    if (err)
+        return err;
+    for (int i = 0; i < CUDA_NOTES; i++) {
+        d->notes[i].host = (char *)d->notes_memory + (size_t)i * CUDA_NOTE_BYTES;
+        CUDA(ERR_DEVICE, cudaEventCreateWithFlags(&d->notes[i].sent, cudaEventDisableTiming));
+    }
+    return ERR_OK;
+}
+
+void cuda_notes_close(struct cuda_device *d) {
+    cuda_entry_shared_free(&d->base, d->notes_memory);
+    for (int i = 0; i < CUDA_NOTES; i++)
+        if (d->notes[i].sent)
+            (void)cudaEventDestroy(d->notes[i].sent); // nobody is told of failures
+}
+
+int cuda_note_send(struct cuda_device *d, void *to, const void *from, size_t bytes) {
+    struct cuda_note *n = &d->notes[d->next_note];
+    cudaStream_t stream = d->launches[0].stream;
+
+    d->next_note = (d->next_note + 1) % CUDA_NOTES;
+    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(n->sent));
+    memcpy(n->host, from, bytes);
+    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, n->host, bytes, cudaMemcpyHostToDevice, stream));
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(n->sent, stream));
+    return ERR_OK;
+}
+
+// What is small does not make the host wait for what was issued before.
+int cuda_entry_copy_in(struct device *device, void *to, const void *from, size_t bytes) {
+    if (bytes <= CUDA_NOTE_BYTES)
+        return cuda_note_send(cuda_of(device), to, from, bytes);
+    return copy_and_wait(device, to, from, bytes, cudaMemcpyHostToDevice);
+}
+
+int cuda_entry_copy_out(struct device *device, void *to, const void *from, size_t bytes) {
+    return copy_and_wait(device, to, from, bytes, cudaMemcpyDeviceToHost);
+}
+
+int cuda_entry_copy(struct device *device, void *to, const void *from, size_t bytes) {
+    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice,
+                                          cuda_stream_of(cuda_of(device))));
+    return ERR_OK;
+}

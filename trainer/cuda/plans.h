@@ -1,0 +1,54 @@
+// plans - which of cuDNN's engines computes which convolution, and the text file that keeps
+// it.
+//
+// The choice of engines is a part of the bits that a run computes: it is written into every
+// checkpoint and read back from there. The file:
+//
+//   cuDNN plans 1
+//   cudnn 91900
+//   device 9.0 132 NVIDIA H200
+//   forward bf16 n6 c256 h66 w66 k256 r3 s1 p0: engine 62 knobs 24=1 3=0
+//   ...
+//   end 48 3f2a...                 plans, and the FNV-1a sum of all bytes before this line
+#ifndef CUDA_PLANS_H
+#define CUDA_PLANS_H
+
+#include <stdint.h>
+
+#include "cuda/problem.h"
+
+#define CUDA_KNOBS 24
+
+// An engine and how it is set.
+struct cuda_plan {
+    int64_t engine;
+    int n_knobs;
+    struct cuda_knob {
+        int type; // cudnnBackendKnobType_t
+        int64_t value;
+    } knobs[CUDA_KNOBS];
+};
+
+struct cuda_plans;
+
+// What the engines' numbers hold for: cuDNN's version and the device, "9.0 132 NVIDIA H200"
+// (compute capability, multiprocessors, name).
+struct cuda_plans *cuda_plans_new(int64_t cudnn, const char *device);
+void cuda_plans_free(struct cuda_plans *p);
+
+int cuda_plans_count(const struct cuda_plans *p);
+// NULL if there is none. Lent until the next cuda_plans_add.
+const struct cuda_plan *cuda_plans_find(const struct cuda_plans *p, const struct cuda_site *site);
+// Of a site that has no plan yet.
+void cuda_plans_add(struct cuda_plans *p, const struct cuda_site *site,
+                    const struct cuda_plan *plan);
+
+// Sites in the order of their texts: the same plans make the same file. Caller frees.
+char *cuda_plans_write(const struct cuda_plans *p);
+// `name` is for the error's text. Fails with ERR_FORMAT (names the line).
+int cuda_plans_read(const char *name, const char *text, struct cuda_plans **ret_plans);
+// Fails with ERR_MISMATCH if the plans are of another cuDNN or device.
+int cuda_plans_check(const struct cuda_plans *p, const char *name, int64_t cudnn,
+                     const char *device);
+
+#endif

@@ -1,0 +1,107 @@
+// The CUDA backend's weights: each master has a copy as cuDNN reads it, all copies of an optimizer
+// are made by one kernel.
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "cuda/cuda.h"
+
+struct device_weights *cuda_entry_weights_new(struct device *device, const float *master,
+                                              const int64_t dims[4]) {
+    struct device_weights *w = xcalloc(1, sizeof *w);
+    int a = (int)dims[0], b = (int)dims[1], r = (int)dims[2];
+
+    *w = (struct device_weights){
+        .device = cuda_of(device), .master = master, .a = a, .b = b, .r = r};
+    w->bytes = (size_t)cuda_channels(a) * (size_t)cuda_channels(b) * (size_t)r * (size_t)r *
+               device->element_bytes;
+    return w;
+}
+
+// Forgets the tables that these weights are in: they are made again when they are needed.
+static void drop_tables(struct cuda_device *d) {
+    while (d->tables) {
+        struct cuda_refresh_table *t = d->tables;
+        d->tables = t->next;
+        cuda_entry_memory_free(&d->base, t->weights);
+        free(t);
+    }
+}
+
+void cuda_entry_weights_free(struct device_weights *w) {
+    if (!w)
+        return;
+    drop_tables(w->device);
+    cuda_entry_memory_free(&w->device->base, w->derived);
+    free(w);
+}
+
+size_t cuda_entry_weights_bytes(const struct device_weights *w) {
+    return w->bytes;
+}
+
+static const struct cuda_refresh_table *find(const struct cuda_device *d,
+                                             const struct device_weights *first, int count) {
+    const struct cuda_refresh_table *t = d->tables;
+
+    while (t && (t->first != first || t->count != count))
+        t = t->next;
+    return t;
+}
+
+static int make(struct cuda_device *d, struct device_weights *const *weights, int count,
+                const struct cuda_refresh_table **ret) {
+    size_t bytes = (size_t)count * sizeof(struct cuda_weight);
+    struct cuda_weight *rows = xcalloc((size_t)count, sizeof *rows);
+    struct cuda_refresh_table *t = xcalloc(1, sizeof *t);
+    void *memory = NULL;
+    int err = cuda_entry_memory_new(&d->base, bytes, &memory);
+
+    for (int i = 0; i < count; i++)
+        rows[i] = (struct cuda_weight){.master = weights[i]->master,
+                                       .derived = weights[i]->derived,
+                                       .a = weights[i]->a,
+                                       .b = weights[i]->b,
+                                       .r = weights[i]->r};
+    *t = (struct cuda_refresh_table){.first = weights[0],
+                                     .count = count,
+                                     .blocks = cuda_refresh_plan(count, rows),
+                                     .weights = memory,
+                                     .next = d->tables};
+    if (!err)
+        err = cuda_entry_copy_in(&d->base, memory, rows, bytes);
+    free(rows);
+    if (err) {
+        cuda_entry_memory_free(&d->base, memory);
+        free(t);
+        return err;
+    }
+    d->tables = t;
+    *ret = t;
+    return ERR_OK;
+}
+
+int cuda_entry_weights_refresh(struct device *device, struct device_weights *const *weights,
+                               int count) {
+    struct cuda_device *d = cuda_of(device);
+
+    if (!count)
+        return ERR_OK;
+    const struct cuda_refresh_table *t = find(d, weights[0], count);
+    if (!t && d->in_section)
+        BUG("weights that were never refreshed outside of a section");
+    for (int i = 0; i < count && !t; i++) {
+        int err = weights[i]->derived
+                      ? ERR_OK
+                      : cuda_entry_memory_new(device, weights[i]->bytes, &weights[i]->derived);
+        if (err)
+            return err;
+    }
+    if (!t) {
+        int err = make(d, weights, count, &t);
+        if (err)
+            return err;
+    }
+    CUDA(ERR_DEVICE_LOST, cuda_refresh(cuda_launch_of(d), t->count, t->weights, t->blocks));
+    return ERR_OK;
+}

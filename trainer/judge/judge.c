@@ -1,0 +1,163 @@
+#include "judge/judge.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "judge/evaluate.h"
+#include "judge/judge_command.h"
+
+#define FOLDER "judge" // of the pictures for the user's command
+
+// Of a direction. The number of the generator is the index.
+struct score_names {
+    const char *distance, *identity, *cycle_l1, *cycle_ssim, *diversity, *l1, *ssim, *psnr;
+};
+static const struct score_names names[2] = {
+    {"swd/AtoB", "swd/AtoB_identity", "held_out/cycle_L1_A", "held_out/cycle_SSIM_A",
+     "diversity/AtoB", "paired/L1_AtoB", "paired/SSIM_AtoB", "paired/PSNR_AtoB"},
+    {"swd/BtoA", "swd/BtoA_identity", "held_out/cycle_L1_B", "held_out/cycle_SSIM_B",
+     "diversity/BtoA", "paired/L1_BtoA", "paired/SSIM_BtoA", "paired/PSNR_BtoA"},
+};
+
+static bool is_paired(const struct config *c) {
+    return strcmp(c->loader.dataset_mode, "aligned") == 0;
+}
+
+bool judge_records(const struct config *c, int n_generators, const char *key) {
+    if (!c->trainer.judge_pictures)
+        return false;
+    if (!strcmp(key, "judge/score"))
+        return true;
+    for (int i = 0; i < n_generators; i++) {
+        const struct score_names *n = &names[i];
+        if (!strcmp(key, n->distance) || !strcmp(key, n->diversity))
+            return true;
+        if (n_generators > 1 && (!strcmp(key, n->cycle_l1) || !strcmp(key, n->cycle_ssim)))
+            return true;
+        if (is_paired(c) && (!strcmp(key, n->l1) || !strcmp(key, n->ssim) || !strcmp(key, n->psnr)))
+            return true;
+    }
+    return false;
+}
+
+int judge_check(const struct config *c, int n_generators) {
+    const char *key = best_name(c->trainer.best_metric);
+    if (strlen(c->trainer.best_metric) > 64 || strpbrk(c->trainer.best_metric, "\"\\"))
+        return err_set(ERR_CONFIG, "trainer.best_metric \"%s\": a name of up to 64 letters",
+                       c->trainer.best_metric);
+    if (!c->trainer.judge_pictures || judge_records(c, n_generators, key))
+        return ERR_OK;
+    if (c->trainer.judge_command[0] && !strncmp(key, "judge/", 6))
+        return ERR_OK; // the command has to print it
+    return err_set(ERR_CONFIG,
+                   "trainer.best_metric \"%s\" is not recorded here; judge/score, %s and %s are",
+                   c->trainer.best_metric, names[0].distance,
+                   n_generators > 1 ? names[0].cycle_ssim : names[0].diversity);
+}
+
+// `ours`: the same training gives it again.
+static void record_as(const struct judge *j, bool ours, const char *key, double value) {
+    const char *best = j->config->trainer.best_metric;
+    if (isnan(value))
+        return;
+    points_metric(j->points, key, ours, j->state->step, value);
+    if (j->follow)
+        j->follow(j->context, key, value);
+    if (j->state->step && !strcmp(key, best_name(best)) &&
+        best_note(&j->state->best, best, j->state->step, value))
+        points_metric(j->points, "judge/best", ours, j->state->step, value);
+}
+
+static void record(const struct judge *j, const char *key, double value) {
+    record_as(j, true, key, value);
+}
+
+static void record_direction(const struct judge *j, int net, const struct evaluate_scores *s) {
+    const struct score_names *n = &names[net];
+    record(j, n->distance, s->distance);
+    record(j, n->identity, s->identity);
+    record(j, n->cycle_l1, s->cycle_l1);
+    record(j, n->cycle_ssim, s->cycle_ssim);
+    record(j, n->diversity, evaluate_diversity_share(s));
+    record(j, n->l1, s->l1);
+    record(j, n->ssim, s->ssim);
+    record(j, n->psnr, s->psnr);
+}
+
+// Of the untrained nets nothing is expected.
+static void warn_of_collapse(const struct judge *j, int net, const struct evaluate_scores *s) {
+    double share = evaluate_diversity_share(s), least = j->config->trainer.collapse_below;
+    if (j->state->step && share < least)
+        points_event(j->points, "warn", "collapsed", j->state->step,
+                     "the fakes of G_%s hardly differ from each other: %.2g of the diversity of "
+                     "the pictures they imitate (trainer.collapse_below = %g). Look at the "
+                     "samples; go on from an earlier checkpoint with --fork and a lower rate or "
+                     "a larger lambda",
+                     net ? "B" : "A", share, least);
+}
+
+// ---- the user's own judge ----
+
+static void record_outside(void *context, const char *name, double value) {
+    char key[65];
+    (void)snprintf(key, sizeof key, "judge/%s", name); // fits
+    record_as(context, false, key, value);
+}
+
+static int keep_alive(void *context) {
+    const struct judge *j = context;
+    int err = wait_pump(j->wait);
+    if (!err && j->wait->proc->stop)
+        err = err_set(ERR_STOPPED, "asked to stop");
+    return err;
+}
+
+static int ask_outside(struct judge *j, const char *folder) {
+    const struct outside o = {
+        .command = j->config->trainer.judge_command,
+        .folder = folder,
+        .timeout_us = j->config->trainer.judge_timeout_s * 1000000,
+        .context = j,
+        .score = record_outside,
+        .meanwhile = keep_alive,
+    };
+    int err = outside_run(&o);
+    if (err != ERR_DATA)
+        return err;
+    log_line("%s", err_text());
+    points_event(j->points, "warn", "judge_command", j->state->step, "%s", err_text());
+    return ERR_OK;
+}
+
+int judge(struct judge *j) {
+    int n = model_n_generators(j->model);
+    bool asks = j->config->trainer.judge_command[0] != 0;
+    struct evaluate_options options = {
+        .pictures = (int)j->config->trainer.judge_pictures,
+        .seed = (uint64_t)j->config->top.seed,
+        .paired = is_paired(j->config),
+        .stop = &j->wait->proc->stop,
+        .folder = asks ? FOLDER : NULL,
+    };
+    struct evaluate_scores scores[2];
+    if (!options.pictures)
+        return ERR_OK;
+    points_line(j->points, "step %llu, judging", (unsigned long long)j->state->step);
+    int err = evaluate(j->model, j->held, &options, scores);
+    if (err == ERR_SHAPE) {
+        points_event(j->points, "warn", "not_judged", j->state->step, "%s", err_text());
+        return ERR_OK;
+    }
+    if (err)
+        return err;
+    for (int i = 0; i < n; i++) {
+        record_direction(j, i, &scores[i]);
+        warn_of_collapse(j, i, &scores[i]);
+    }
+    record(j, "judge/score", evaluate_total(scores, n, options.paired));
+    return asks ? ask_outside(j, FOLDER) : ERR_OK;
+}

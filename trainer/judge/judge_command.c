@@ -1,0 +1,89 @@
+#include "judge/judge_command.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/script.h"
+#include "base/util.h"
+
+#define NAME_MAX_BYTES 48
+
+struct run {
+    const struct outside *outside;
+    int scores;
+};
+
+static bool is_name(const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (!isalnum((unsigned char)text[i]) && !strchr("_-.", text[i]))
+            return false;
+    return size > 0 && size <= NAME_MAX_BYTES;
+}
+
+// "fid 12.5"; false if it is something else.
+static bool parse(const char *line, char ret_name[NAME_MAX_BYTES + 1], double *ret_value) {
+    size_t size = strcspn(line, " \t");
+    const char *number = line + size + strspn(line + size, " \t");
+    char *end;
+
+    if (!is_name(line, size) || !*number)
+        return false;
+    *ret_value = strtod(number, &end);
+    if (end == number || end[strspn(end, " \t\r")])
+        return false;
+    memcpy(ret_name, line, size);
+    ret_name[size] = 0;
+    return true;
+}
+
+static int take(void *context, const char *line) {
+    struct run *r = context;
+    char name[NAME_MAX_BYTES + 1];
+    double value;
+
+    if (!parse(line, name, &value)) {
+        log_line("judge: %s", line);
+        return ERR_OK;
+    }
+    r->scores++;
+    r->outside->score(r->outside->context, name, value);
+    return ERR_OK;
+}
+
+static void complain(void *context, const char *line) {
+    log_line("judge: %s", line);
+}
+
+static int meanwhile(void *context) {
+    struct run *r = context;
+
+    return r->outside->meanwhile(r->outside->context);
+}
+
+int outside_run(const struct outside *o) {
+    struct run r = {.outside = o};
+    char *text = xasprintf("%s \"$1\"", o->command);
+    const char *const argv[] = {"/bin/sh", "-c", text, "judge", o->folder, NULL};
+    struct script_job job = {
+        .command = o->command,
+        .argv = argv,
+        .input = "",
+        .timeout_us = o->timeout_us,
+        .timeout_name = "trainer.judge_timeout_s",
+        .context = &r,
+        .meanwhile = meanwhile,
+        .take = take,
+        .complain = complain,
+    };
+    int err = script_run(&job);
+
+    if (!err && !r.scores)
+        err = err_set(ERR_DATA, "'%s' printed no line \"NAME NUMBER\"", o->command);
+    free(text);
+    return err;
+}

@@ -1,0 +1,25 @@
+// pyramid - Laplacian pyramid of a picture (Burt and Adelson 1983), as Karras et al. 2018 use it.
+//
+// Filter [1 4 6 4 1] / 16 in both directions, mirrored at the edges without repeating them. Down:
+// filter, then every second pixel. Up: zeros between, filter, times 4. Level i is g[i] -
+// up(g[i+1]); the last level is g[last] itself.
+#ifndef PYRAMID_H
+#define PYRAMID_H
+
+#include "image/image.h"
+
+enum { PYRAMID_LEVELS_MAX = 16, PYRAMID_SIDE_MIN = 16 };
+
+struct pyramid {
+    int levels, c;
+    int w[PYRAMID_LEVELS_MAX], h[PYRAMID_LEVELS_MAX];
+    float *level[PYRAMID_LEVELS_MAX]; // h, w, c interleaved, in units of bytes (0..255)
+};
+
+// Levels as long as both sides halve to 16 or more; at least one. 64x64 has 3.
+int pyramid_count(int w, int h);
+
+void pyramid_init(struct pyramid *p, const struct image *im);
+void pyramid_fini(struct pyramid *p);
+
+#endif

@@ -1,0 +1,273 @@
+// CycleGAN: two generators, two discriminators, cycle consistency and identity.
+//
+// G_A: A -> B, G_B: B -> A; D_A judges pictures of B, D_B pictures of A.
+//
+//   loss_G = sum over both directions of
+//              GAN(D_A(G_A(a)), real)
+//            + lambda_A |G_B(G_A(a)) - a|
+//            + lambda_B lambda_identity |G_A(b) - b|       (the other direction: lambda_A)
+//   loss_D_A = 1/2 (GAN(D_A(b), real) + GAN(D_A(pooled fake), fake))
+//
+// Source: Zhu et al. 2017 (arXiv:1703.10593), sections 3 and 4, 5.2 for the identity loss.
+#include "base/err.h"
+#include "models/recipe.h"
+
+enum { NET_G_A, NET_G_B, NET_D_A, NET_D_B };
+enum { LOSS_D_A, LOSS_G_A, LOSS_CYCLE_A, LOSS_IDT_A, LOSS_D_B, LOSS_G_B, LOSS_CYCLE_B, LOSS_IDT_B };
+#define LOSS_STRIDE LOSS_D_B // from a loss of direction A to that of B
+
+// Domain `d` is what generator d reads; the other is what it writes.
+static int other(int d) {
+    return 1 - d;
+}
+
+static int make_nets(struct model *m, const struct model_options *o) {
+    struct net_options g = {.arch = o->netG,
+                            .nf = o->ngf,
+                            .norm = o->norm,
+                            .dropout = o->dropout,
+                            .upsample = o->upsample};
+    struct net_options d = {
+        .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
+    int channels[2] = {o->input_nc, o->output_nc};
+
+    if (o->lambda_identity > 0 && o->input_nc != o->output_nc)
+        return err_set(ERR_CONFIG,
+                       "lambda_identity %g with input_nc %d and output_nc %d: the identity loss "
+                       "needs equal numbers; set lambda_identity = 0",
+                       o->lambda_identity, o->input_nc, o->output_nc);
+    for (int i = 0; i < 2; i++) {
+        g.in_nc = channels[i];
+        g.out_nc = d.in_nc = channels[other(i)];
+        int err = generator_new(&g, &m->nets[NET_G_A + i]);
+        if (err)
+            return err;
+        err = discriminator_new(&d, &m->nets[NET_D_A + i]);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+// Real and pooled pictures of a domain lie behind each other: its discriminator reads both at once.
+static void add_inputs(struct model *m, struct tape *t, int ret_judged[2]) {
+    for (int d = 0; d < 2; d++) {
+        int n = t->shape.n, c = d == MODEL_A ? m->options.input_nc : m->options.output_nc;
+        ret_judged[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
+        t->real[d] = graph_view(t->graph, ret_judged[d], 0, n);
+        t->pooled[d] = graph_view(t->graph, ret_judged[d], n, n);
+    }
+}
+
+static bool same_size(const struct tape_shape *s) {
+    return s->h[0] == s->h[1] && s->w[0] == s->w[1];
+}
+
+// [fake; idt] = G_d([real_d; real_other]): one call, where pictures do not depend on each other.
+static int generate_both(struct model *m, struct tape *t, int d) {
+    const struct net *net = m->nets[NET_G_A + d];
+    struct graph_size s = graph_size(t->graph, t->real[d]);
+    struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
+    int x = graph_buffer(t->graph, 2 * s.n, s.h, s.w, s.c, pad.pad);
+    int err, y;
+
+    err = graph_norm_into(t->graph, t->real[d], &pad, graph_view(t->graph, x, 0, s.n));
+    if (err)
+        return err;
+    err = graph_norm_into(t->graph, t->real[other(d)], &pad, graph_view(t->graph, x, s.n, s.n));
+    if (err)
+        return err;
+    err = net_forward(net, t->graph, x, NET_TRAIN, &y);
+    if (err)
+        return err;
+    graph_keep(t->graph, y);
+    t->fake[other(d)] = graph_view(t->graph, y, 0, s.n);
+    t->idt[d] = graph_view(t->graph, y, s.n, s.n);
+    return ERR_OK;
+}
+
+static int fake(struct model *m, struct tape *t, int d) {
+    int *y = &t->fake[other(d)];
+    int err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[d], NET_TRAIN, y);
+
+    if (!err)
+        graph_keep(t->graph, *y);
+    return err;
+}
+
+static int reconstruct(struct model *m, struct tape *t, int d) {
+    int err = net_forward(m->nets[NET_G_A + other(d)], t->graph, t->fake[other(d)], NET_TRAIN,
+                          &t->rec[d]);
+
+    if (!err)
+        graph_keep(t->graph, t->rec[d]);
+    return err;
+}
+
+static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
+    return m->options.lambda_identity > 0 && same_size(&t->shape) &&
+           !net_couples_pictures(m->nets[NET_G_A]);
+}
+
+// What is sent to the pool. The two directions have a lane each. A net with running statistics has
+// to see its batches in the order of the reference: of each direction the fake, then its
+// reconstruction, and identities last.
+static int generate(struct model *m, struct tape *t, int ret_begin[3]) {
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++) {
+        ret_begin[d] = graph_n_ops(t->graph);
+        graph_lane(t->graph, d);
+        err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : fake(m, t, d);
+        if (!err && net_couples_pictures(m->nets[NET_G_A]))
+            err = reconstruct(m, t, d);
+    }
+    ret_begin[2] = graph_n_ops(t->graph);
+    return err;
+}
+
+// The identity picture of generator d, where generate did not make it.
+static int identity(struct model *m, struct tape *t, int d) {
+    int err;
+
+    if (m->options.lambda_identity <= 0 || t->idt[d] >= 0)
+        return ERR_OK;
+    err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[other(d)], NET_TRAIN, &t->idt[d]);
+    if (!err)
+        graph_keep(t->graph, t->idt[d]);
+    return err;
+}
+
+// Generator d's losses, and what they need: back to the start, and before the discriminator, whose
+// own parameters get no gradient here.
+static int generator_losses(struct model *m, struct tape *t, int d) {
+    double lambda = d == MODEL_A ? m->options.lambda_A : m->options.lambda_B;
+    double lambda_other = d == MODEL_A ? m->options.lambda_B : m->options.lambda_A;
+    double *loss = t->loss + d * LOSS_STRIDE;
+    int map, err = t->rec[d] >= 0 ? ERR_OK : reconstruct(m, t, d);
+
+    if (err)
+        return err;
+    err = identity(m, t, d);
+    if (err)
+        return err;
+    graph_lane(t->graph, GRAPH_BESIDE(d)); // while the reconstruction is made
+    err = net_forward(m->nets[NET_D_A + d], t->graph, t->fake[other(d)], NET_THROUGH, &map);
+    if (err)
+        return err;
+    graph_gan(t->graph, map, m->gan_mode, true, 1, &loss[LOSS_G_A]);
+    if (t->idt[d] >= 0)
+        graph_l1(t->graph, t->idt[d], t->real[other(d)], lambda_other * m->options.lambda_identity,
+                 &loss[LOSS_IDT_A]);
+    graph_lane(t->graph, d);
+    graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
+    return ERR_OK;
+}
+
+// Whether one direction may be differentiated before the other is computed, which frees its
+// activations: where no lanes work side by side, and where a filter's gradient has two parts, one
+// of each direction, whose sum does not depend on the order.
+static bool directions_in_turns(const struct model *m, const struct tape *t) {
+    bool two_parts = m->options.lambda_identity <= 0 || identity_is_with_fake(m, t);
+
+    return m->device->lanes == 1 && two_parts;
+}
+
+// generate_begin: the first op of each direction in the section before, and the section's end.
+static int update_generators(struct model *m, struct tape *t, const int generate_begin[3]) {
+    bool in_turns = directions_in_turns(m, t);
+
+    for (int d = 0; d < 2; d++) {
+        int begin = graph_n_ops(t->graph);
+        graph_lane(t->graph, d);
+        int err = generator_losses(m, t, d);
+        if (err)
+            return err;
+        if (in_turns) {
+            graph_backward_early(t->graph, begin, graph_n_ops(t->graph));
+            graph_backward_early(t->graph, generate_begin[d], generate_begin[d + 1]);
+        }
+    }
+    graph_backward(t->graph); // of what is left
+    return ERR_OK;
+}
+
+// D_d on n pictures of the domain that G_d writes.
+static int judge(struct model *m, struct tape *t, int d, int pictures, int *ret_map) {
+    return net_forward(m->nets[NET_D_A + d], t->graph, pictures, NET_TRAIN, ret_map);
+}
+
+// Reads the real and the pooled pictures in one call, or, if they would depend on each other, in
+// two.
+static int discriminator_losses(struct model *m, struct tape *t, int d, int judged) {
+    int n = t->shape.n, both, map[2], err;
+
+    if (net_couples_pictures(m->nets[NET_D_A + d])) {
+        err = judge(m, t, d, t->real[other(d)], &map[0]);
+        if (!err)
+            err = judge(m, t, d, t->pooled[other(d)], &map[1]);
+    } else {
+        err = judge(m, t, d, judged, &both);
+        if (!err)
+            for (int half = 0; half < 2; half++)
+                map[half] = graph_view(t->graph, both, half * n, n);
+    }
+    if (err)
+        return err;
+    graph_gan(t->graph, map[0], m->gan_mode, true, 0.5, &t->loss[LOSS_D_A + d * LOSS_STRIDE]);
+    graph_gan(t->graph, map[1], m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_A + d * LOSS_STRIDE]);
+    return ERR_OK;
+}
+
+static int check_sizes(const struct model *m, const struct tape_shape *s) {
+    for (int d = 0; d < 2; d++) {
+        int err = net_check_size(m->nets[NET_G_A + d], s->h[d], s->w[d]);
+        if (err)
+            return err;
+        err = net_check_size(m->nets[NET_D_A + other(d)], s->h[d], s->w[d]);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static int build(struct model *m, struct tape *t) {
+    int err = check_sizes(m, &t->shape), judged[2], generate_begin[3];
+
+    add_inputs(m, t, judged);
+    if (!err)
+        err = generate(m, t, generate_begin);
+    t->generate.end = t->update_g.begin = graph_section(t->graph);
+    if (!err)
+        err = update_generators(m, t, generate_begin);
+    if (err)
+        return err;
+    t->update_g.end = t->update_d.begin = graph_section(t->graph);
+    for (int d = 0; d < 2 && !err; d++) {
+        graph_lane(t->graph, d);
+        err = discriminator_losses(m, t, d, judged[other(d)]);
+    }
+    if (err)
+        return err;
+    graph_backward(t->graph);
+    for (int d = 0; d < 2 && !err; d++) {
+        graph_lane(t->graph, d);
+        err = model_add_penalty(m, t, m->nets[NET_D_A + d], (enum model_domain)other(d));
+    }
+    if (err)
+        return err;
+    t->update_d.end = graph_n_ops(t->graph);
+    return ERR_OK;
+}
+
+const struct recipe recipe_cyclegan = {
+    .name = "cycle_gan",
+    .n_nets = 4,
+    .n_generators = 2,
+    .n_with_g = 2,
+    .nets = {"G_A", "G_B", "D_A", "D_B"},
+    .n_losses = 8,
+    .losses = {"D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B"},
+    .make_nets = make_nets,
+    .build = build,
+};

@@ -1,0 +1,183 @@
+// recipe - what models/ shares: the model itself and what a recipe has to bring. Private.
+#ifndef MODEL_RECIPE_H
+#define MODEL_RECIPE_H
+
+#include "graph/graph.h"
+#include "models/model.h"
+#include "nets/nets.h"
+#include "nets/optimizer.h"
+
+#define NETS_MAX 4
+#define GENERATORS_MAX 2
+#define LOSSES 8
+#define TRANSLATIONS 4 // shapes of model_translate that are kept
+
+struct tape_shape {
+    int n, h[2], w[2]; // by enum model_domain
+};
+
+// Ops [begin, end) of a tape.
+struct model_part {
+    int begin, end;
+    struct device_section *section; // NULL: not run since the arena's last move
+};
+
+// Pictures that leave the device.
+struct leaving {
+    float *host[2]; // shared memory; NULL: not wanted so far
+    bool sent;      // since the last model_generate
+    enum picture_type type;
+};
+
+// A step for one shape. Tensors by enum model_domain; -1: there is none.
+struct tape {
+    struct tape_shape shape;
+    uint64_t used; // the model's clock at its last use
+    struct graph *graph;
+    struct model_part generate, update_g, update_d;
+    int real[2], pooled[2], fake[2], rec[2], idt[2];
+    int seen[2];  // what G reads, if that is a copy of `real`
+    int mixed[2]; // of a gradient penalty: what the discriminator of a domain reads
+    struct patches *patches;
+    struct leaving fakes, recs, idts, elements; // elements: of the fakes
+    // Shared memory. A loss is the sum of loss and loss_fake; that is D's second half.
+    double *loss, *loss_fake, *penalty; // [LOSSES], [LOSSES], [2]
+    float *share[2];                    // of a gradient penalty: the device's, [n]
+};
+
+struct translation {
+    int net, n, h, w;
+    uint64_t used;
+    struct graph *graph; // NULL: free slot
+    struct model_part all;
+    int x, y;
+    float *host; // shared memory for y; NULL where the device is not apart
+};
+
+// Number i of the n batches that make one update.
+struct share {
+    int i, n;
+};
+
+// The gradients of the batches of an update; see models/accumulate.c.
+enum gather_section { GATHER_FIRST, GATHER_MORE, GATHER_LAST, GATHER_SECTIONS };
+struct gather {
+    struct optimizer *optimizer; // NULL: not used
+    float *sum;
+    int n; // that GATHER_LAST divides by
+    struct device_section *section[GATHER_SECTIONS];
+};
+
+// What differs between the recipes. Nets [0, n_with_g) have one optimizer, the others another.
+struct recipe {
+    const char *name;
+    int n_nets, n_generators, n_with_g;
+    const char *nets[NETS_MAX];
+    bool d_first; // the discriminators' update comes before the generators'
+    int n_losses;
+    const char *losses[LOSSES];
+    double logged[LOSSES]; // the logged loss is so many times the one that is minimized; 0: 1
+    unsigned total;        // loss that is the sum of others: 1 << their number each; 0: none
+    int total_loss;
+    // Fills m->nets. Fails with ERR_CONFIG.
+    int (*make_nets)(struct model *m, const struct model_options *options);
+    // Fills the tape for tape->shape. Fails with ERR_SHAPE, ERR_DEVICE.
+    int (*build)(struct model *m, struct tape *tape);
+    // Before each model_generate; may be NULL. ERR_DEVICE_LOST.
+    int (*prepare)(struct model *m, struct tape *tape);
+    void (*tape_fini)(struct model *m, struct tape *tape); // what build has made besides the graph
+};
+
+struct model {
+    const struct recipe *recipe;
+    struct model_options options; // without its strings
+    enum gan_mode gan_mode;
+    bool penalized;
+    struct graph_hook hook;
+    struct device *device;
+    struct optimizer optimizer_g, optimizer_d;
+    struct net *nets[NETS_MAX];
+    struct model_net public_nets[NETS_MAX + GENERATORS_MAX]; // the averages behind the others
+    // Averages of the generators' weights, laid out as in optimizer_g. Without options.ema:
+    // nothing.
+    struct optimizer average;
+    struct net *averages[GENERATORS_MAX];
+    struct share share;
+    struct gather gather_g, gather_d;
+    bool average_moved; // since what the device derives from it was made
+    int n_tapes;
+    struct tape **tapes; // options.shapes of them at most
+    struct tape *tape;   // the selected one; NULL: none yet
+    struct translation translations[TRANSLATIONS];
+    uint64_t clock, step;
+    int failed; // what the pictures of a step could not tell, with its text
+    char *failure;
+    int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
+    int ahead[2];                                      // see picture_ahead; -1: none
+    const struct model_draws *draws;                   // NULL: by seed and step
+    void *arena, *translation_arena;                   // for the largest tape of each kind
+    size_t arena_bytes, translation_arena_bytes;
+};
+
+extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_cut_idt;
+
+// models/memory.c. What an arena is for.
+struct model_batch {
+    const char *what; // "a step"
+    int n, h, w;
+};
+// Makes *arena at least as large as the graph needs, unless the model would then pass
+// options.memory_bytes or there is no more: ERR_LIMIT, with what would fit; there is no arena then.
+// What it held is lost if it moves; sections that ran on it are dropped.
+int model_arena_grow(struct model *m, const struct model_batch *b, const struct graph *g,
+                     void **arena, size_t *bytes);
+// Adds to ERR_LIMIT of what is not an arena what that needs; returns err.
+int model_no_weights(const struct model *m, int err);
+
+// Runs a part of a tape of its own, with Adam and what follows from it if `optimizer` is not NULL.
+struct model_run {
+    struct graph *graph;
+    void *arena;
+    struct device_values values;
+    struct optimizer *optimizer;
+};
+int model_run_part(struct model *m, struct model_part *part, struct model_run *run);
+void model_drop_part(struct model *m, struct model_part *part);
+
+// models/accumulate.c: updates by the gradients of several batches, with options.accumulate
+// above 1.
+int model_gather_new(struct model *m);
+void model_gather_fini(struct model *m);
+size_t model_gather_bytes(const struct model *m);
+bool model_gathers(const struct model *m);
+// Behind a tape's part that has left an optimizer's gradients: the update, if it is the last batch.
+int model_gather(struct model *m, struct optimizer *o, double lr);
+// Adam and what follows from it. Ops of the section under way. ERR_DEVICE_LOST.
+int model_update(struct model *m, struct optimizer *o);
+
+// models/average.c: the averaged generators. Between model_new and model_free; nothing without
+// options.ema.
+int model_average_new(struct model *m);
+void model_average_fini(struct model *m);
+int model_average_pull(struct model *m);
+int model_average_push(struct model *m);
+// One update's step of the average. An op, behind Adam's. ERR_DEVICE_LOST.
+int model_average_move(struct model *m);
+// The generator that is used: the average, ready for use, or the one that is trained.
+const struct net *model_generator(const struct model *m, int i);
+int model_generator_refresh(struct model *m);
+
+void model_translation_fini(struct model *m, struct translation *t);
+
+// What of a tape only steps need; takes a half-made one.
+void model_step_fini(struct model *m, struct tape *t);
+
+// Behind the losses and gradients of the discriminator of a domain: the penalty of gan_mode wgangp
+// and its gradient, if that is the mode. Fails with ERR_SHAPE, ERR_DEVICE.
+int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
+                      enum model_domain domain);
+
+// Memory of the device that `from` is copied into.
+int model_copy_in(struct model *m, void *to, const void *from, size_t bytes);
+
+#endif

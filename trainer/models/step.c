@@ -1,0 +1,344 @@
+// A model's steps: pictures in, sections run, pictures and losses out.
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/util.h"
+#include "models/recipe.h"
+#include "nets/penalty.h"
+
+int model_copy_in(struct model *m, void *to, const void *from, size_t bytes) {
+    return m->device->backend->copy_in(m->device, to, from, bytes);
+}
+
+// ---- sections ----
+
+void model_drop_part(struct model *m, struct model_part *part) {
+    m->device->backend->section_free(part->section);
+    part->section = NULL;
+}
+
+static int issue(struct model *m, const struct model_part *part, const struct model_run *r) {
+    int err = graph_run(r->graph, r->arena, part->begin, part->end, &m->hook);
+
+    return err || !r->optimizer ? err : model_update(m, r->optimizer);
+}
+
+int model_update(struct model *m, struct optimizer *o) {
+    int err = optimizer_update(o);
+
+    return err || o != &m->optimizer_g ? err : model_average_move(m);
+}
+
+int model_run_part(struct model *m, struct model_part *part, struct model_run *r) {
+    const struct backend *b = m->device->backend;
+    bool wanted = false;
+    int err = part->section ? ERR_OK : b->section_new(m->device, &part->section);
+
+    if (!err && r->optimizer)
+        r->values.t = ++r->optimizer->t;
+    if (!err)
+        err = b->section_begin(part->section, &r->values, &wanted);
+    if (err)
+        return err;
+    graph_count_batches(r->graph, part->begin, part->end);
+    if (wanted)
+        err = issue(m, part, r);
+    return device_section_end(m->device, part->section, err);
+}
+
+static int run(struct model *m, struct model_part *part, struct optimizer *optimizer, double lr) {
+    struct model_run r = {.graph = m->tape->graph,
+                          .arena = m->arena,
+                          .values = {.lr = lr, .seed = m->options.seed, .step = m->step},
+                          .optimizer = model_gathers(m) ? NULL : optimizer};
+    int err = model_run_part(m, part, &r);
+
+    return err || r.optimizer || !optimizer ? err : model_gather(m, optimizer, lr);
+}
+
+void model_step_fini(struct model *m, struct tape *t) {
+    const struct backend *b = m->device->backend;
+    const struct leaving *all[] = {&t->fakes, &t->recs, &t->idts, &t->elements};
+
+    model_drop_part(m, &t->generate);
+    model_drop_part(m, &t->update_g);
+    model_drop_part(m, &t->update_d);
+    for (int d = 0; d < 2; d++) {
+        for (unsigned i = 0; i < COUNT(all); i++)
+            b->shared_free(m->device, all[i]->host[d]);
+        b->memory_free(m->device, t->share[d]);
+    }
+    b->shared_free(m->device, t->loss);
+}
+
+// ---- pictures ----
+
+static int feed(struct model *m, enum model_domain domain, enum picture_type type,
+                const void *pictures) {
+    if (!m->tape)
+        BUG("pictures before model_shape");
+    return graph_write(m->tape->graph, m->arena, m->tape->real[domain], type, pictures);
+}
+
+int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures) {
+    int ahead = m->ahead[domain];
+
+    m->ahead[domain] = -1;
+    if (ahead >= 0)
+        return graph_write_ahead(m->tape->graph, m->arena, m->tape->real[domain], PICTURE_BYTES,
+                                 ahead);
+    return feed(m, domain, PICTURE_BYTES, pictures);
+}
+
+int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures) {
+    return feed(m, domain, PICTURE_FLOATS, pictures);
+}
+
+int model_feed_ahead(struct model *m, enum model_domain domain, int n, int h, int w,
+                     const uint8_t *pictures) {
+    int c = domain == MODEL_A ? m->options.input_nc : m->options.output_nc;
+    struct tensor_shape s = {n, h, w, c};
+
+    return m->device->backend->picture_ahead(m->device, &s, PICTURE_BYTES, pictures,
+                                             &m->ahead[domain]);
+}
+
+// Lets tensors leave the device; they have left after the fence.
+static int send(struct model *m, struct leaving *l, const int tensors[2], enum device_fence fence) {
+    const struct graph *g = m->tape->graph;
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++) {
+        void *memory = l->host[d];
+        if (tensors[d] < 0)
+            continue;
+        if (!memory)
+            err = m->device->backend->shared_new(
+                m->device, graph_picture_bytes(g, tensors[d], l->type), &memory);
+        l->host[d] = memory;
+        if (!err)
+            err = graph_read(g, m->arena, tensors[d], l->type, l->host[d]);
+    }
+    l->sent = !err;
+    return err ? err : m->device->backend->fence_set(m->device, fence);
+}
+
+int model_send_fakes(struct model *m) {
+    return m->device->apart ? send(m, &m->tape->elements, m->tape->fake, FENCE_FAKES) : ERR_OK;
+}
+
+int model_failure(const struct model *m) {
+    return m->failed ? err_set(m->failed, "%s", m->failure) : ERR_OK;
+}
+
+static void keep_failure(struct model *m, int err) {
+    if (!err || m->failed)
+        return;
+    m->failed = err;
+    m->failure = xstrdup(err_text());
+}
+
+static const void *receive(struct model *m, struct leaving *l, const int tensors[2],
+                           enum model_domain d) {
+    if (tensors[d] < 0)
+        return NULL;
+    if (!m->device->apart)
+        return graph_data(m->tape->graph, m->arena, tensors[d]);
+    int err = l->sent ? ERR_OK : send(m, l, tensors, FENCE_FAKES);
+    if (!err)
+        err = m->device->backend->fence_wait(m->device, FENCE_FAKES);
+    keep_failure(m, err);
+    return l->host[d];
+}
+
+const float *model_fake(struct model *m, enum model_domain domain) {
+    return m->tape ? receive(m, &m->tape->fakes, m->tape->fake, domain) : NULL;
+}
+
+size_t model_number_bytes(const struct model *m) {
+    return m->device->element_bytes;
+}
+
+const void *model_sent_fake(struct model *m, enum model_domain domain) {
+    return receive(m, &m->tape->elements, m->tape->fake, domain);
+}
+
+const float *model_rec(struct model *m, enum model_domain domain) {
+    return m->tape ? receive(m, &m->tape->recs, m->tape->rec, domain) : NULL;
+}
+
+const float *model_idt(struct model *m, enum model_domain domain) {
+    return m->tape ? receive(m, &m->tape->idts, m->tape->idt, domain) : NULL;
+}
+
+// ---- a step ----
+
+void model_set_step(struct model *m, uint64_t step) {
+    m->step = step;
+}
+
+void model_set_draws(struct model *m, const struct model_draws *draws) {
+    m->draws = draws;
+}
+
+int model_generate(struct model *m) {
+    struct tape *t = m->tape;
+    int err = model_failure(m);
+
+    if (!t)
+        BUG("model_generate before model_shape");
+    t->fakes.sent = t->recs.sent = t->idts.sent = t->elements.sent = false;
+    if (!err && m->recipe->prepare)
+        err = m->recipe->prepare(m, t);
+    m->draws = NULL;
+    return err ? err : run(m, &t->generate, NULL, 0);
+}
+
+static int end_update(struct model *m, int err) {
+    return err ? err : m->device->backend->fence_set(m->device, FENCE_STEP);
+}
+
+int model_update_g(struct model *m, double lr) {
+    int err = model_failure(m);
+
+    m->average_moved = true;
+    return err ? err : end_update(m, run(m, &m->tape->update_g, &m->optimizer_g, lr));
+}
+
+int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
+                      enum model_domain domain) {
+    int front = m->recipe == &recipe_pix2pix ? t->real[MODEL_A] : -1, ignored;
+    struct graph_size real = graph_size(t->graph, t->real[domain]);
+    struct graph_size fake = graph_size(t->graph, t->pooled[domain]);
+    void *share;
+
+    if (!m->penalized)
+        return ERR_OK;
+    if (real.h != fake.h || real.w != fake.w)
+        return err_set(ERR_SHAPE,
+                       "fakes of %dx%d, real pictures of %dx%d: gan_mode wgangp mixes the two, so "
+                       "they need one size",
+                       fake.w, fake.h, real.w, real.h);
+    int err = m->device->backend->memory_new(m->device, (size_t)real.n * sizeof(float), &share);
+    if (err)
+        return err;
+    t->share[domain] = share;
+    t->mixed[domain] = graph_input(t->graph, real.n, real.h, real.w,
+                                   real.c + (front < 0 ? 0 : graph_size(t->graph, front).c));
+    graph_mix(t->graph, front, t->real[domain], t->pooled[domain], t->share[domain],
+              t->mixed[domain]);
+    return penalty_append(t->graph, discriminator, t->mixed[domain], m->options.lambda_gp,
+                          &t->penalty[domain], &ignored);
+}
+
+// How far each picture that a penalty looks at lies from the fake, by chance.
+static int draw_shares(struct model *m, enum model_domain domain) {
+    int n = m->tape->shape.n;
+    float *shares = xcalloc((size_t)n, sizeof *shares);
+
+    for (int i = 0; i < n; i++)
+        shares[i] = (float)rng_uniform(m->options.seed, RNG_PENALTY, m->step,
+                                       (uint32_t)domain << 16 | (uint32_t)i);
+    int err = model_copy_in(m, m->tape->share[domain], shares, (size_t)n * sizeof *shares);
+    free(shares);
+    return err;
+}
+
+// Gives a discriminator its fakes: the pool's, or those of this step.
+static int take_pooled(struct model *m, enum model_domain d, const float *pooled) {
+    const struct tape *t = m->tape;
+    struct graph_size s = graph_size(t->graph, t->pooled[d]);
+    struct tensor_shape shape = {s.n, s.h, s.w, s.c};
+
+    if (pooled)
+        return graph_write(t->graph, m->arena, t->pooled[d], PICTURE_FLOATS, pooled);
+    return m->device->backend->copy(m->device, graph_data(t->graph, m->arena, t->pooled[d]),
+                                    graph_data(t->graph, m->arena, t->fake[d]),
+                                    device_tensor_bytes(m->device, &shape, 0));
+}
+
+static int update_d(struct model *m, double lr) {
+    int err = ERR_OK;
+
+    for (int d = 0; d < 2 && !err; d++)
+        if (m->tape->mixed[d] >= 0)
+            err = draw_shares(m, (enum model_domain)d);
+    return end_update(m, err ? err : run(m, &m->tape->update_d, &m->optimizer_d, lr));
+}
+
+int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
+    const float *pooled[2] = {pooled_a, pooled_b};
+    int err = model_failure(m);
+
+    for (int d = 0; d < 2 && !err; d++)
+        if (m->tape->pooled[d] >= 0)
+            err = take_pooled(m, (enum model_domain)d, pooled[d]);
+    return err ? err : update_d(m, lr);
+}
+
+int model_update_d_pooled(struct model *m, double lr, const void *const *pooled_a,
+                          const void *const *pooled_b) {
+    const void *const *pooled[2] = {pooled_a, pooled_b};
+    int err = model_failure(m);
+
+    for (int d = 0; d < 2 && !err; d++)
+        if (m->tape->pooled[d] >= 0)
+            err = graph_write_each(m->tape->graph, m->arena, m->tape->pooled[d], PICTURE_ELEMENTS,
+                                   pooled[d]);
+    return err ? err : update_d(m, lr);
+}
+
+int model_wait(struct model *m) {
+    int err = model_failure(m);
+
+    return err ? err : m->device->backend->fence_wait(m->device, FENCE_STEP);
+}
+
+// ---- what came of it ----
+
+// Penalties come behind the recipe's own losses, one for each discriminator.
+static int n_penalties(const struct model *m) {
+    return m->penalized ? m->recipe->n_nets - m->recipe->n_with_g : 0;
+}
+
+int model_n_losses(const struct model *m) {
+    return m->recipe->n_losses + n_penalties(m);
+}
+
+const char *model_loss_name(const struct model *m, int i) {
+    static const char *const penalties[] = {"gp_A", "gp_B"};
+
+    if (i < m->recipe->n_losses)
+        return m->recipe->losses[i];
+    return n_penalties(m) == 1 ? "gp" : penalties[i - m->recipe->n_losses];
+}
+
+double model_loss(const struct model *m, int i) {
+    const struct recipe *r = m->recipe;
+    double sum = 0;
+
+    if (!m->tape)
+        return 0;
+    if (i >= r->n_losses) // D_A judges pictures of B
+        return m->tape->penalty[i == r->n_losses ? MODEL_B : MODEL_A];
+    for (int k = 0; k < LOSSES; k++)
+        if (i == r->total_loss && r->total ? r->total >> k & 1 : k == i)
+            sum += m->tape->loss[k] + m->tape->loss_fake[k];
+    return (r->logged[i] != 0 ? r->logged[i] : 1) * sum;
+}
+
+bool model_gradients_finite(const struct model *m) {
+    return optimizer_finite(&m->optimizer_g) && optimizer_finite(&m->optimizer_d);
+}
+
+int model_weights_finite(struct model *m, bool *ret_finite) {
+    bool g, d;
+    int err = optimizer_state_finite(&m->optimizer_g, &g);
+
+    if (!err)
+        err = optimizer_state_finite(&m->optimizer_d, &d);
+    if (!err)
+        *ret_finite = g && d;
+    return err;
+}

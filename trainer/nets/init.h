@@ -1,0 +1,39 @@
+// init - fresh weights. Every number is a function of (seed, sub, element) alone.
+#ifndef INIT_H
+#define INIT_H
+
+#include <stdint.h>
+
+#include "models/model.h"
+
+enum init_type { INIT_NORMAL, INIT_XAVIER, INIT_KAIMING, INIT_ORTHOGONAL };
+
+// "normal", "xavier", "kaiming", "orthogonal". Fails with ERR_CONFIG.
+int init_type_parse(const char *text, enum init_type *ret_type);
+
+struct init_args {
+    enum init_type type;
+    double gain;
+    uint64_t seed;
+    uint32_t sub; // of RNG_INIT: net << 16 | position in the state dict
+};
+
+// Fills a filter [dims] in the state dict's layout.
+//
+//   normal      N(0, gain^2)
+//   xavier      N(0, gain^2 2 / (fan_in + fan_out))      Glorot and Bengio 2010
+//   kaiming     N(0, 2 / fan_in), whatever the gain      He et al. 2015 (arXiv:1502.01852)
+//   orthogonal  rows or columns (the fewer) of the matrix [dims0, rest] orthogonal and of length
+//               gain                                      Saxe et al. 2014 (arXiv:1312.6120)
+// fan_in = dims1 dims2 dims3 and fan_out = dims0 dims2 dims3 as stored, so of a transposed
+// convolution they are exchanged, as in the reference.
+void init_filter(const struct init_args *args, const int64_t dims[4], float *ret_w);
+
+// Any tensor of a state dict: filters as above, a batch norm's weight N(1, gain^2), running
+// variances 1, all else 0.
+void init_param(const struct init_args *args, struct model_param *p);
+
+// CUT's filters: [1 2 1] x [1 2 1] / 16 halves a map, [1 3 3 1] x [1 3 3 1] / 16 doubles it.
+void init_fixed(struct model_param *p);
+
+#endif

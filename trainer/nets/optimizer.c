@@ -1,0 +1,158 @@
+#include "nets/optimizer.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+static int new_buffer(const struct optimizer *o, float **ret_buffer) {
+    void *memory;
+    int err = o->device->backend->memory_new(o->device, o->count * sizeof(float), &memory);
+
+    if (!err)
+        *ret_buffer = memory;
+    return err;
+}
+
+static float *new_mirror(const struct optimizer *o, float *buffer) {
+    return o->device->apart ? xaligned(o->count * sizeof(float)) : buffer;
+}
+
+int optimizer_init_weights(struct optimizer *o, struct device *device, size_t count) {
+    *o = (struct optimizer){.device = device, .count = count};
+    int err = new_buffer(o, &o->w);
+    if (err)
+        return err;
+    o->g = o->m = o->v = o->w;
+    o->host.w = o->host.m = o->host.v = new_mirror(o, o->w);
+    return ERR_OK;
+}
+
+int optimizer_init(struct optimizer *o, struct device *device, size_t count, double beta1,
+                   double beta2) {
+    void *flags;
+    int err = optimizer_init_weights(o, device, count);
+
+    if (err)
+        return err;
+    o->g = o->m = o->v = NULL;
+    o->beta1 = beta1;
+    o->beta2 = beta2;
+    err = new_buffer(o, &o->g);
+    if (!err)
+        err = new_buffer(o, &o->m);
+    if (!err)
+        err = new_buffer(o, &o->v);
+    if (!err)
+        err = device->backend->shared_new(device, 2 * sizeof(int), &flags);
+    if (err)
+        return err;
+    o->bad_gradients = flags;
+    o->bad_state = o->bad_gradients + 1;
+    o->host.m = new_mirror(o, o->m);
+    o->host.v = new_mirror(o, o->v);
+    return ERR_OK;
+}
+
+// Whether `buffer` is not the weights' under another name.
+static bool is_own(const float *weights, const float *buffer) {
+    return buffer != weights;
+}
+
+void optimizer_fini(struct optimizer *o) {
+    float *buffers[] = {o->g, o->m, o->v}, *mirrors[] = {o->host.m, o->host.v};
+
+    if (!o->device)
+        return;
+    const struct backend *b = o->device->backend;
+    for (unsigned i = 0; i < COUNT(buffers); i++)
+        if (is_own(o->w, buffers[i]))
+            b->memory_free(o->device, buffers[i]);
+    for (unsigned i = 0; i < COUNT(mirrors) && o->device->apart; i++)
+        if (is_own(o->host.w, mirrors[i]))
+            free(mirrors[i]);
+    if (o->device->apart)
+        free(o->host.w);
+    b->memory_free(o->device, o->w);
+    b->shared_free(o->device, o->bad_gradients);
+    free(o->derived);
+    *o = (struct optimizer){0};
+}
+
+size_t optimizer_reserve(size_t *size, size_t count) {
+    size_t start = *size;
+
+    *size = start + (count + 15) / 16 * 16;
+    return start;
+}
+
+void optimizer_add_derived(struct optimizer *o, struct device_weights *derived) {
+    o->derived = xrealloc(o->derived, (size_t)(o->n_derived + 1) * sizeof(struct device_weights *));
+    o->derived[o->n_derived++] = derived;
+}
+
+int optimizer_refresh(const struct optimizer *o) {
+    return o->device->backend->weights_refresh(o->device, o->derived, o->n_derived);
+}
+
+int optimizer_update(const struct optimizer *o) {
+    struct adam_args args = {
+        .count = o->count, .beta1 = o->beta1, .beta2 = o->beta2, .ret_bad = o->bad_gradients};
+    int err = o->device->backend->adam(o->device, &args, o->g, o->w, o->m, o->v);
+
+    return err ? err : optimizer_refresh(o);
+}
+
+struct pair {
+    float *host, *device;
+};
+
+// How many of the pairs weights, m and v there are.
+static unsigned n_pairs(const struct optimizer *o) {
+    if (!o->device->apart)
+        return 0;
+    return is_own(o->w, o->m) ? 3 : 1;
+}
+
+int optimizer_pull(struct optimizer *o) {
+    struct pair pairs[] = {{o->host.w, o->w}, {o->host.m, o->m}, {o->host.v, o->v}};
+    int err = ERR_OK;
+
+    for (unsigned i = 0; i < n_pairs(o) && !err; i++)
+        err = o->device->backend->copy_out(o->device, pairs[i].host, pairs[i].device,
+                                           o->count * sizeof(float));
+    return err;
+}
+
+int optimizer_push(struct optimizer *o) {
+    struct pair pairs[] = {{o->host.w, o->w}, {o->host.m, o->m}, {o->host.v, o->v}};
+    int err = ERR_OK;
+
+    for (unsigned i = 0; i < n_pairs(o) && !err; i++)
+        err = o->device->backend->copy_in(o->device, pairs[i].device, pairs[i].host,
+                                          o->count * sizeof(float));
+    return err ? err : optimizer_refresh(o);
+}
+
+bool optimizer_finite(const struct optimizer *o) {
+    return !*o->bad_gradients;
+}
+
+int optimizer_state_finite(struct optimizer *o, bool *ret_finite) {
+    const float *parts[] = {o->w, o->m, o->v};
+    const struct backend *b = o->device->backend;
+    int err = ERR_OK;
+
+    *o->bad_state = 0;
+    for (unsigned i = 0; i < COUNT(parts) && !err; i++)
+        err = b->finite(o->device, o->count, parts[i], o->bad_state);
+    if (!err)
+        err = device_wait(o->device);
+    if (!err)
+        *ret_finite = !*o->bad_state;
+    return err;
+}
+
+size_t optimizer_bytes(const struct optimizer *o) {
+    return (is_own(o->w, o->m) ? 4 : 1) * o->count * sizeof(float);
+}

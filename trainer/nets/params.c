@@ -1,0 +1,213 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "nets/init.h"
+#include "nets/layers.h"
+
+static void param_add(struct net *net, enum model_param_kind kind, char *key, int rank,
+                      const int64_t dims[4]) {
+    struct model_param p = {.key = key, .kind = kind, .rank = rank, .count = 1};
+
+    memcpy(p.dims, dims, sizeof p.dims);
+    for (int i = 0; i < rank; i++)
+        p.count *= (size_t)dims[i];
+    net->params = xrealloc(net->params, (size_t)(net->n_params + 1) * sizeof *net->params);
+    net->params[net->n_params++] = p;
+}
+
+// The norm is the module behind the convolution's.
+static void list_norm(struct net *net, const struct layer *l) {
+    static const char *const names[] = {
+        [NORM_WEIGHT] = "weight",
+        [NORM_BIAS] = "bias",
+        [NORM_MEAN] = "running_mean",
+        [NORM_VAR] = "running_var",
+        [NORM_BATCHES] = "num_batches_tracked",
+    };
+    int last = (int)(strrchr(l->key, '.') - l->key) + 1;
+    int module = (int)strtol(l->key + last, NULL, 10) + 1;
+
+    for (int i = NORM_WEIGHT; i <= NORM_BATCHES; i++)
+        param_add(net, (enum model_param_kind)(PARAM_NORM_WEIGHT + i),
+                  xasprintf("%.*s%d.%s", last, l->key, module, names[i]), i != NORM_BATCHES,
+                  (int64_t[4]){l->conv.k});
+    net->n_statistics += 2 * (size_t)l->conv.k;
+}
+
+// A fixed filter has its place in the state dict, though nothing reads it.
+static void list_filter(struct net *net, const struct layer *l) {
+    int64_t c = l->up ? l->c : l->conv.k, r = l->up ? 4 : 3;
+
+    param_add(net, PARAM_FIXED, xasprintf("model.%d.filt", l->filt), 4, (int64_t[4]){c, 1, r, r});
+    net->n_filters += net->params[net->n_params - 1].count;
+}
+
+// The state dict of the layers.
+void net_list_params(struct net *net) {
+    for (int i = 0; i < net->n_layers; i++) {
+        struct layer *l = &net->layers[i];
+        int64_t k = l->conv.k, c = l->c, r = l->conv.r;
+        bool t = l->conv.transposed;
+        if (l->up && l->filt)
+            list_filter(net, l);
+        l->weight_param = net->n_params;
+        param_add(net, PARAM_FILTER, xasprintf("%s.weight", l->key), l->linear ? 2 : 4,
+                  (int64_t[4]){t ? c : k, t ? k : c, r, r});
+        l->bias_param = l->bias ? net->n_params : -1;
+        if (l->bias) {
+            param_add(net, PARAM_BIAS, xasprintf("%s.bias", l->key), 1, (int64_t[4]){k});
+            net->params[net->n_params - 1].frozen =
+                l->norm && net->norm == NORM_INSTANCE && !l->sampled;
+        }
+        l->norm_param = l->norm && net->norm == NORM_BATCH ? net->n_params : -1;
+        if (l->norm_param >= 0)
+            list_norm(net, l);
+        if (l->blur)
+            list_filter(net, l);
+    }
+    net->places = xcalloc((size_t)net->n_params, sizeof *net->places);
+}
+
+static bool is_trained(const struct model_param *p) {
+    return p->kind <= PARAM_NORM_BIAS;
+}
+
+void net_reserve(struct net *net, size_t *size) {
+    for (int i = 0; i < net->n_params; i++)
+        if (is_trained(&net->params[i]))
+            net->places[i] = optimizer_reserve(size, net->params[i].count);
+}
+
+static void bind_layer(struct net *net, struct layer *l) {
+    struct optimizer *o = net->optimizer;
+    const struct model_param *weight = &net->params[l->weight_param];
+    const struct model_param *bias = l->bias ? &net->params[l->bias_param] : NULL;
+
+    l->weights =
+        (struct graph_weights){.derived = o->device->backend->weights_new(
+                                   o->device, o->w + net->places[l->weight_param], weight->dims),
+                               .dw = o->g + net->places[l->weight_param]};
+    optimizer_add_derived(o, l->weights.derived);
+    l->slope = l->weights;
+    if (bias && !bias->frozen) {
+        l->weights.bias = o->w + net->places[l->bias_param];
+        l->weights.dbias = o->g + net->places[l->bias_param];
+    }
+}
+
+// `running`: the layer's running statistics.
+static void bind_norm(struct net *net, struct layer *l, float *running) {
+    const struct model_param *p = &net->params[l->norm_param];
+    const struct optimizer *o = net->optimizer;
+    size_t weight = net->places[l->norm_param + NORM_WEIGHT];
+    size_t bias = net->places[l->norm_param + NORM_BIAS];
+
+    l->affine = (struct graph_affine){
+        .values = {o->w + weight, o->w + bias, running, running + p[NORM_MEAN].count},
+        .dweight = o->g + weight,
+        .dbias = o->g + bias,
+        .batches = p[NORM_BATCHES].batches};
+    l->still = (struct graph_affine){.values = {.weight = o->w + weight, .bias = o->w + bias}};
+}
+
+// Gives the running statistics their places.
+static int place_statistics(struct net *net) {
+    struct device *d = net->optimizer->device;
+    size_t at = 0, bytes = net->n_statistics * sizeof(float);
+    void *memory;
+
+    int err = d->backend->memory_new(d, bytes, &memory);
+    if (err)
+        return err;
+    net->statistics = memory;
+    net->statistics_mirror = d->apart ? xaligned(bytes) : memory;
+    net->batches = xcalloc((size_t)net->n_layers, sizeof *net->batches);
+    for (int i = 0; i < net->n_layers; i++) {
+        struct layer *l = &net->layers[i];
+        struct model_param *p = &net->params[l->norm_param];
+        if (l->norm_param < 0)
+            continue;
+        p[NORM_MEAN].w = net->statistics_mirror + at;
+        p[NORM_VAR].w = p[NORM_MEAN].w + p[NORM_MEAN].count;
+        p[NORM_BATCHES].batches = &net->batches[i];
+        bind_norm(net, l, net->statistics + at);
+        at += 2 * p[NORM_MEAN].count;
+    }
+    return ERR_OK;
+}
+
+// Gives the fixed filters their places and values.
+static void place_filters(struct net *net) {
+    size_t at = 0;
+
+    net->filters = xcalloc(net->n_filters + 1, sizeof *net->filters);
+    for (int i = 0; i < net->n_params; i++)
+        if (net->params[i].kind == PARAM_FIXED) {
+            net->params[i].w = net->filters + at;
+            init_fixed(&net->params[i]);
+            at += net->params[i].count;
+        }
+}
+
+int net_bind(struct net *net, struct optimizer *optimizer) {
+    net->optimizer = optimizer;
+    int err = place_statistics(net);
+    if (err)
+        return err;
+    place_filters(net);
+    for (int i = 0; i < net->n_params; i++) {
+        struct model_param *p = &net->params[i];
+        if (!is_trained(p))
+            continue;
+        p->w = optimizer->host.w + net->places[i];
+        p->m = optimizer->host.m + net->places[i];
+        p->v = optimizer->host.v + net->places[i];
+    }
+    for (int i = 0; i < net->n_layers; i++)
+        bind_layer(net, &net->layers[i]);
+    return ERR_OK;
+}
+
+void net_copy_statistics(struct net *twin, const struct net *net) {
+    memcpy(twin->statistics_mirror, net->statistics_mirror, net->n_statistics * sizeof(float));
+    memcpy(twin->batches, net->batches, (size_t)net->n_layers * sizeof *net->batches);
+}
+
+int net_n_params(const struct net *net) {
+    return net->n_params;
+}
+
+struct model_param *net_params(struct net *net) {
+    return net->params;
+}
+
+const float *net_gradient(const struct net *net, int i) {
+    return net->optimizer->g + net->places[i];
+}
+
+int net_pull(struct net *net) {
+    struct device *d = net->optimizer->device;
+
+    return d->apart ? d->backend->copy_out(d, net->statistics_mirror, net->statistics,
+                                           net->n_statistics * sizeof(float))
+                    : ERR_OK;
+}
+
+int net_push(struct net *net) {
+    struct device *d = net->optimizer->device;
+
+    return d->apart ? d->backend->copy_in(d, net->statistics, net->statistics_mirror,
+                                          net->n_statistics * sizeof(float))
+                    : ERR_OK;
+}
+
+size_t net_bytes(const struct net *net) {
+    size_t bytes = net->n_statistics * sizeof(float);
+
+    for (int i = 0; i < net->n_layers; i++)
+        bytes += net->optimizer->device->backend->weights_bytes(net->layers[i].weights.derived);
+    return bytes;
+}

@@ -1,0 +1,56 @@
+#include "streams/wait.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/util.h"
+
+#define PUMP_US 1000
+
+int wait_pump(struct wait *w) {
+    proc_check_signals(w->proc);
+    points_beat(w->proc->points);
+    int err = w->err ? err_set(w->err, "%s", w->text) : feed_poll(w->feed);
+    if (!err)
+        err = replay_poll(w->replay);
+    w->pumped_us = now_us();
+    return err;
+}
+
+void wait_between_ops(void *context) {
+    struct wait *w = context;
+    if (w->err || now_us() - w->pumped_us < PUMP_US)
+        return;
+    int err = wait_pump(w);
+    if (err)
+        (void)text_copy(w->text, sizeof w->text, err_text()); // may be cut
+    w->err = err;
+}
+
+static void tell(struct wait *w, const char *what) {
+    log_line("waiting for %s", what);
+    points_event(w->proc->points, "warn", "waiting", 0, "waiting for %s", what);
+    points_line(w->proc->points, "waiting for %s", what);
+}
+
+static int poll_once(struct wait *w, int64_t until_us) {
+    zmq_pollitem_t items[2] = {{.socket = feed_socket(w->feed), .events = ZMQ_POLLIN},
+                               {.socket = replay_socket(w->replay), .events = ZMQ_POLLIN}};
+    int64_t due = MIN(feed_due_us(w->feed), replay_due_us(w->replay));
+    return proc_poll(w->proc, items, items[1].socket ? 2 : 1, MIN(due, until_us));
+}
+
+int wait_for(struct wait *w, bool (*done)(void *context), void *context, const char *what) {
+    int64_t tell_us = now_us() + w->tell_after_us;
+    for (;;) {
+        int err = wait_pump(w);
+        if (err || done(context))
+            return err;
+        if (now_us() >= tell_us) {
+            tell(w, what);
+            tell_us = INT64_MAX;
+        }
+        err = poll_once(w, tell_us);
+        if (err)
+            return err;
+    }
+}

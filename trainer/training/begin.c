@@ -1,0 +1,209 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/text_stream.h"
+#include "base/util.h"
+#include "checkpoint/kernel_list.h"
+#include "judge/judge.h"
+#include "training/fork.h"
+#include "training/init_from.h"
+#include "training/parts.h"
+#include "training/setup.h"
+
+#define KERNELS_BYTES_MAX (1 << 20)
+
+// ---- the checkpoint ----
+
+static void tell_refusal(void *context, const char *dir, const char *reason) {
+    struct training *t = context;
+    log_line("%s cannot be used: %s", dir, reason);
+    points_event(t->points, "warn", "checkpoint_refused", 0, "%s: %s", dir, reason);
+}
+
+static int find_checkpoint(struct training *t) {
+    struct checkpoint_refusals refusals = {tell_refusal, t};
+    int err = checkpoint_find(TRAINING_ROOT, &refusals, t->resumed_from, &t->state);
+    if (err == ERR_AGAIN) {
+        t->state = (struct state){.epoch = 1};
+        return ERR_OK;
+    }
+    return err == ERR_FORMAT ? err_set(ERR_DATA, "%s; up --fresh begins anew", err_text()) : err;
+}
+
+static int load_kernels(struct training *t) {
+    char path[CHECKPOINT_PATH + 16];
+    uint8_t *text;
+    size_t size;
+    (void)snprintf(path, sizeof path, "%s/kernels.txt", t->resumed_from); // fits
+    int err = fs_read(path, KERNELS_BYTES_MAX, &text, &size);
+    if (err)
+        return err;
+    t->kernels = kernels_merge(t->kernels, (char *)text);
+    free(text);
+    return ERR_OK;
+}
+
+// A fork may be the first of its line to average the generators.
+static int load_nets(struct training *t) {
+    char file[80];
+    int n = t->n_nets, averages = model_n_averages(t->model);
+    (void)snprintf(file, sizeof file, "%s.safetensors", t->nets[n - 1]->name); // fits
+    bool begins = averages && t->forked && !state_digest(&t->state, file);
+    int err = checkpoint_load(t->resumed_from, t->nets, begins ? n - averages : n);
+    if (!err && begins)
+        model_average_start(t->model);
+    return err;
+}
+
+static int load(struct training *t) {
+    int err = load_nets(t);
+    if (!err)
+        err = load_kernels(t);
+    if (!err) // again: its record may not have been written
+        err = training_tell_checkpoint(t, t->resumed_from);
+    if (err)
+        return err;
+    log_line("goes on from step %llu", (unsigned long long)t->state.step);
+    points_event(t->points, "info", "resumed", t->state.step, "goes on from %s", t->resumed_from);
+    return ERR_OK;
+}
+
+// ---- the model ----
+
+// On the device that made the checkpoint, the plans that it used. A fork may be on another device,
+// which cannot follow them.
+static int open_model(struct training *t) {
+    struct model_options options = setup_model(t->config, wait_between_ops, t->wait);
+    char path[CHECKPOINT_PATH + 16];
+    bool has_plans = t->state.step && state_digest(&t->state, CHECKPOINT_PLANS) &&
+                     strcmp(t->config->trainer.device, "cpu") != 0;
+    (void)snprintf(path, sizeof path, "%s/%s", t->resumed_from, CHECKPOINT_PLANS); // fits
+    options.plans = has_plans ? path : NULL;
+    int err = model_new(&options, &t->model);
+    if (err == ERR_MISMATCH && has_plans && t->forked) {
+        points_event(t->points, "warn", "plans_changed", t->state.step, "%s", err_text());
+        options.plans = NULL;
+        err = model_new(&options, &t->model);
+    }
+    if (!err && model_has_plans(t->model) && t->state.step && !t->forked && !has_plans)
+        err = err_set(ERR_MISMATCH,
+                      "%s has no %s, which tells what the device used; up --fork goes on without",
+                      t->resumed_from, CHECKPOINT_PLANS);
+    return err;
+}
+
+static int make_model(struct training *t) {
+    int err = open_model(t);
+    if (err)
+        return err;
+    t->n_nets = model_n_nets(t->model);
+    if (t->n_nets > TRAINING_NETS_MAX)
+        BUG("%d nets", t->n_nets);
+    for (int i = 0; i < t->n_nets; i++)
+        t->nets[i] = model_net(t->model, i);
+    return ERR_OK;
+}
+
+// ---- its weights ----
+
+static void tell_init(void *context, const struct state_init *init, const char *path) {
+    struct training *t = context;
+    char key[40];
+    log_line("%s begins with %s", init->net, path);
+    (void)snprintf(key, sizeof key, "init_from.%s", init->net); // fits
+    points_param(t->points, key, "%s %s", init->digest, path);
+    points_event(t->points, "info", "init_from", 0, "%s begins with %s", init->net, path);
+}
+
+static int first_weights(struct training *t) {
+    const struct config *c = t->config;
+    int err =
+        model_init(t->model, c->trainer.init_type, c->trainer.init_gain, (uint64_t)c->top.seed);
+    if (err || !*c->trainer.init_from)
+        return err;
+    err = init_from_load(c->trainer.init_from, t->nets, t->n_nets, &t->state, tell_init, t);
+    if (!err && model_n_averages(t->model))
+        model_average_start(t->model);
+    return err;
+}
+
+static int fill_weights(struct training *t) {
+    const char *from = t->config->trainer.init_from;
+    int err =
+        t->state.step && *from ? init_from_check(from, t->nets, t->n_nets, &t->state) : ERR_OK;
+    if (!err)
+        err = t->state.step ? load(t) : first_weights(t);
+    return err ? err : model_weights_changed(t->model);
+}
+
+// ---- the whole ----
+
+static void tell_facts(struct training *t) {
+    training_tell_status(t, "running");
+    char device[256];
+    model_describe_device(t->model, device, sizeof device);
+    points_param(t->points, "trainer.device.used", "%s", t->state.device);
+    points_param(t->points, "trainer.device.name", "%s", device);
+    training_tell_why_cpu(t);
+    points_param(t->points, "trainer.dtype.used", "%s", t->state.dtype);
+    points_param(t->points, "trainer.threads.used", "%llu", (unsigned long long)t->state.threads);
+    for (int i = 0; i < t->n_nets; i++) {
+        char key[97];
+        size_t count = 0;
+        for (int k = 0; k < t->nets[i]->n_params; k++)
+            if (t->nets[i]->params[k].m) // no statistics
+                count += t->nets[i]->params[k].count;
+        (void)snprintf(key, sizeof key, "net.%s.parameters", t->nets[i]->name); // fits
+        points_param(t->points, key, "%zu", count);
+    }
+}
+
+static bool is_recorded(const struct training *t, const char *key) {
+    for (int i = 0; i < model_n_losses(t->model); i++)
+        if (!strncmp(key, "loss/", 5) && !strcmp(key + 5, model_loss_name(t->model, i)))
+            return true;
+    return judge_records(t->config, model_n_generators(t->model), key);
+}
+
+static int check_plateau_metric(const struct training *t) {
+    const char *key = t->config->trainer.plateau_metric;
+    if (!schedule_follows(&t->schedule) || is_recorded(t, key))
+        return ERR_OK;
+    return err_set(ERR_CONFIG,
+                   "trainer.plateau_metric \"%s\" is not recorded; loss/%s is, and swd/AtoB where "
+                   "judge_pictures is above 0",
+                   key, model_loss_name(t->model, 0));
+}
+
+int training_begin(struct training *t, struct config *config) {
+    const struct state none = {0};
+    int err = find_checkpoint(t);
+    if (!err)
+        err = fork_look(config, t->resumed_from, t->state.step, &t->forked, &t->changed);
+    if (!err)
+        err = setup_resolve(config, t->forked ? &none : &t->state);
+    if (!err)
+        err = setup_schedule(config, &t->schedule);
+    if (err)
+        return err;
+    // A pool's pictures are of the run's dtype.
+    t->changed |= t->forked && strcmp(t->state.dtype, config->trainer.dtype) != 0;
+    (void)text_copy(t->state.device, sizeof t->state.device, config->trainer.device); // fits
+    (void)text_copy(t->state.dtype, sizeof t->state.dtype, config->trainer.dtype);    // fits
+    t->state.threads = (uint64_t)config->trainer.threads;
+    t->saved_step = t->state.step;
+    err = make_model(t);
+    if (!err)
+        err = check_plateau_metric(t);
+    if (!err)
+        err = judge_check(t->config, model_n_generators(t->model));
+    if (!err)
+        err = fill_weights(t);
+    if (!err)
+        tell_facts(t);
+    return err;
+}

@@ -1,0 +1,55 @@
+#include "training/fork.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+
+static int forked_at(uint64_t *ret_step) {
+    uint8_t *text;
+    size_t size;
+    int err = fs_read(FORK_FILE, 64, &text, &size);
+    if (err)
+        return err;
+    *ret_step = strtoull((char *)text, NULL, 10);
+    free(text);
+    return ERR_OK;
+}
+
+// A checkpoint's settings name no folders; what the curators chose, the manifests tell.
+static bool is_mathematics(const char *line) {
+    return *line && strncmp(line, "curator.", 8) != 0;
+}
+
+static bool any_mathematics(const char *differences) {
+    for (const char *line = differences; line; line = strchr(line, '\n'))
+        if (is_mathematics(line += *line == '\n'))
+            return true;
+    return false;
+}
+
+int fork_look(const struct config *now, const char *checkpoint, uint64_t step, bool *ret_forked,
+              bool *ret_changed) {
+    uint64_t at = 0;
+    *ret_forked = *ret_changed = false;
+    int err = step && fs_exists(FORK_FILE) ? forked_at(&at) : ERR_OK;
+    if (err || !step || at != step)
+        return err;
+    struct config *then;
+    char *path = xasprintf("%s/pipeline.conf", checkpoint);
+    err = config_load_effective(path, &then);
+    free(path);
+    if (err)
+        return err;
+    then->trainer.max_steps = now->trainer.max_steps; // where it ends is its own affair
+    then->trainer.n_epochs = now->trainer.n_epochs;
+    then->trainer.n_epochs_decay = now->trainer.n_epochs_decay;
+    char *differences = config_math_differences(then, now);
+    *ret_forked = true;
+    *ret_changed = any_mathematics(differences);
+    free(differences);
+    config_free(then);
+    return ERR_OK;
+}

@@ -1,0 +1,56 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "judge/judge.h"
+#include "judge/samples.h"
+#include "training/parts.h"
+
+// Of the untrained nets nothing counts.
+static void follow(struct training *t, const char *key, double value) {
+    if (schedule_follows(&t->schedule) && t->state.step &&
+        strcmp(key, t->config->trainer.plateau_metric) == 0)
+        plateau_note(&t->state.plateau, value);
+}
+
+void training_follow_losses(struct training *t) {
+    for (int i = 0; i < model_n_losses(t->model); i++) {
+        char key[65];
+        (void)snprintf(key, sizeof key, "loss/%s", model_loss_name(t->model, i)); // fits
+        follow(t, key, model_loss(t->model, i));
+    }
+}
+
+static void follow_score(void *context, const char *key, double value) {
+    follow(context, key, value);
+}
+
+int training_judge(struct training *t) {
+    struct judge j = {.model = t->model,
+                      .held = &t->held,
+                      .config = t->config,
+                      .points = t->points,
+                      .wait = t->wait,
+                      .state = &t->state,
+                      .follow = follow_score,
+                      .context = t};
+    int err = judge(&j);
+    t->judged = !err;
+    return err;
+}
+
+int training_render(struct training *t) {
+    struct samples_options options = {
+        .title = t->title, .step = t->state.step, .probes = (int)t->config->trainer.probes};
+    char path[SAMPLES_PATH];
+    int err = samples_render(t->model, &t->held, &options, path);
+    if (err == ERR_SHAPE) {
+        points_event(t->points, "warn", "not_rendered", t->state.step, "%s", err_text());
+        return ERR_OK;
+    }
+    if (err)
+        return err;
+    points_sample(t->points, t->state.step, "sheet", path);
+    return samples_page(t->title);
+}

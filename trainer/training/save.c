@@ -1,0 +1,110 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/text_stream.h"
+#include "base/util.h"
+#include "checkpoint/kernel_list.h"
+#include "training/guard.h"
+#include "training/parts.h"
+
+int training_tell_checkpoint(struct training *t, const char *dir) {
+    char path[CHECKPOINT_PATH + 16];
+    uint8_t digest[32];
+    uint64_t size;
+    (void)snprintf(path, sizeof path, "%s/state.json", dir); // fits
+    int err = digest_file(path, digest, &size);
+    if (err)
+        return err;
+    struct msg *m = xcalloc(1, sizeof *m);
+    m->type = MSG_checkpoint;
+    m->checkpoint.step = t->state.step;
+    (void)text_copy(m->checkpoint.dir, sizeof m->checkpoint.dir, dir); // fits
+    digest_hex(digest, m->checkpoint.digest);
+    points_put(t->points, m);
+    free(m);
+    return ERR_OK;
+}
+
+int training_tell_not_finite(struct training *t, int err, uint64_t step) {
+    if (err == ERR_NOT_FINITE)
+        points_event(t->points, "error", "not_finite", step, "%s", err_text());
+    return err;
+}
+
+static int save_pool(struct training *t, const char *folder) {
+    char path[CHECKPOINT_PATH + 16];
+    (void)snprintf(path, sizeof path, "%s/pool.bin", folder); // fits
+    replay_save(t->wait->replay, t->state.step, path);
+    return wait_for(t->wait, training_pool_is_done, t, "the pool's snapshot");
+}
+
+void training_note_kernels(struct training *t) {
+    char *now = model_kernels(t->model), *changed = kernels_changed(t->kernels, now);
+    if (changed) {
+        log_line("other kernels than in the checkpoint: %s", changed);
+        points_event(t->points, "warn", "kernels_changed", t->state.step,
+                     "the numbers will differ in their last bits from those of an undisturbed "
+                     "training: now %s",
+                     changed);
+    }
+    free(changed);
+    t->kernels = kernels_merge(t->kernels, now);
+    free(now);
+}
+
+static int save_plans(const struct training *t, const char *folder) {
+    char path[CHECKPOINT_PATH + 16];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, CHECKPOINT_PLANS); // fits
+    return model_has_plans(t->model) ? model_plans_save(t->model, path) : ERR_OK;
+}
+
+static int write_files(struct training *t, const char *folder) {
+    int err = model_pull(t->model);
+    if (!err)
+        err = save_plans(t, folder);
+    if (err)
+        return err;
+    training_note_kernels(t);
+    t->state.scheduled = training_is_save_due(t) && t->judged;
+    struct checkpoint_content content = {.nets = t->nets,
+                                         .n_nets = t->n_nets,
+                                         .config = t->config,
+                                         .kernels = t->kernels,
+                                         .plans = model_has_plans(t->model),
+                                         .pool_digest = replay_saved_digest(t->wait->replay)};
+    return checkpoint_write(folder, &content, &t->state);
+}
+
+// All points up to this step are in the ring by now.
+int training_save(struct training *t) {
+    char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
+    int64_t begun_us = now_us();
+    int err = guard_weights(t->model, t->state.step, t->saved_step);
+    if (err)
+        return training_tell_not_finite(t, err, t->state.step);
+    err = checkpoint_begin(TRAINING_ROOT, t->state.step, folder);
+    if (!err)
+        err = save_pool(t, folder);
+    if (!err)
+        err = write_files(t, folder);
+    if (!err)
+        err = checkpoint_commit(TRAINING_ROOT, folder, t->state.step);
+    if (err)
+        return err;
+    checkpoint_path(TRAINING_ROOT, t->state.step, path);
+    t->saved_step = t->state.step;
+    t->saved_us = now_us();
+    err = training_tell_checkpoint(t, path);
+    if (err)
+        return err;
+    points_event(t->points, "info", "checkpoint", t->state.step, "%s in %lld ms", path,
+                 (long long)(t->saved_us - begun_us) / 1000);
+    err = checkpoint_mark_best(TRAINING_ROOT, t->state.best.step);
+    return err ? err
+               : checkpoint_retain(TRAINING_ROOT, &t->state, (int)t->config->trainer.keep,
+                                   (int)t->config->trainer.keep_weights_every);
+}

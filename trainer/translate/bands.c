@@ -1,0 +1,353 @@
+#include "translate/bands.h"
+
+#include <stdlib.h>
+
+#include "backend/memory.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "judge/picture.h"
+#include "translate/stage.h"
+
+// A band's buffers: more than fits the caches gains nothing, less costs calls and borders.
+#define BUFFERS ((size_t)96 << 20)
+#define ROWS_LEAST 4
+#define STACK 8
+
+// A picture under way.
+struct work {
+    const struct bands_options *options;
+    struct bands bands;
+    size_t memory;            // for maps, still free
+    uint64_t disk, disk_most; // bytes of scratch files, now and at most
+    const char *folder;       // NULL: only to see what it takes
+    double all, done;         // multiplications
+    struct image *out;
+};
+
+// ---- levels ----
+
+static void convolved_size(const struct level *l, int *ret_h, int *ret_w) {
+    const struct graph_conv_args *a = &l->layer.conv;
+    struct conv_shape shape = {.h = l->in_h + 2 * l->layer.border,
+                               .w = l->in_w + 2 * l->layer.border,
+                               .r = a->r,
+                               .stride = a->stride,
+                               .pad = a->pad,
+                               .out_pad = a->out_pad,
+                               .transposed = a->transposed};
+    conv_output_size(&shape, ret_h, ret_w);
+}
+
+static void init_level(struct level *l, int h, int w) {
+    l->in_h = l->layer.up ? 2 * h : h;
+    l->in_w = l->layer.up ? 2 * w : w;
+    convolved_size(l, &l->h, &l->w);
+    l->out_h = l->layer.blur ? (l->h + 1) / 2 : l->h;
+    l->out_w = l->layer.blur ? (l->w + 1) / 2 : l->w;
+    l->out_c = l->layer.conv.k;
+    l->joins = -1;
+    l->mean = xcalloc((size_t)l->layer.conv.k, sizeof *l->mean);
+    l->rstd = xcalloc((size_t)l->layer.conv.k, sizeof *l->rstd);
+}
+
+// At full size, between layers that read each row once: cheaper to make twice than to keep.
+static bool is_remade(const struct bands *b, int i) {
+    const struct net_layer *l = &b->levels[i].layer;
+    bool at_end = i == 0 || i == b->n_levels - 2;
+
+    return b->n_levels > 4 && at_end && l->skip == NET_SKIP_NONE && !l->blur &&
+           !b->levels[i + 1].layer.up && b->levels[i + 1].layer.skip == NET_SKIP_NONE;
+}
+
+static void init_levels(struct bands *b, const struct translator *t, int h, int w) {
+    const struct net *net = translator_net(t);
+    int stack[STACK] = {0}, depth = 0;
+
+    b->n_levels = net_n_layers(net);
+    b->levels = xcalloc((size_t)b->n_levels, sizeof *b->levels);
+    for (int i = 0; i < b->n_levels; i++) {
+        struct level *l = &b->levels[i];
+        l->layer = net_layer(net, i);
+        init_level(l, i ? l[-1].out_h : h, i ? l[-1].out_w : w);
+        l->kept = l->layer.skip == NET_SKIP_PUSH;
+        if (l->kept)
+            stack[depth++] = i;
+        if (l->layer.skip == NET_SKIP_JOIN) {
+            l->joins = stack[--depth];
+            l->out_c += b->levels[l->joins].layer.conv.k;
+        }
+    }
+    for (int i = 0; i < b->n_levels; i++)
+        b->levels[i].stored = i < b->n_levels - 1 && !is_remade(b, i);
+}
+
+static double multiplications(const struct level *l) {
+    double pixels = l->layer.conv.transposed ? (double)l->in_h * l->in_w : (double)l->h * l->w;
+    return pixels * l->layer.c * l->layer.conv.k * l->layer.conv.r * l->layer.conv.r;
+}
+
+// Whether the level gets a pass: to keep its map, to sum its statistics, or as the last.
+static bool has_pass(const struct bands *b, int i) {
+    return b->levels[i].stored || b->levels[i].layer.norm != NORM_NONE || i == b->n_levels - 1;
+}
+
+static double pass_cost(const struct bands *b, int i) {
+    double cost = multiplications(&b->levels[i]);
+    return i && !b->levels[i - 1].stored ? cost + multiplications(&b->levels[i - 1]) : cost;
+}
+
+// ---- maps ----
+
+static int map_new(struct work *k, int rows, size_t row_floats, struct scratch **ret) {
+    int err = scratch_new(rows, row_floats * sizeof(float), &k->memory, k->folder, ret);
+
+    if (err)
+        return err;
+    k->disk += scratch_file_bytes(*ret);
+    k->disk_most = MAX(k->disk_most, k->disk);
+    return ERR_OK;
+}
+
+static void map_free(struct work *k, struct scratch **map) {
+    if (*map)
+        k->disk -= scratch_file_bytes(*map);
+    scratch_free(*map, &k->memory);
+    *map = NULL;
+}
+
+// Whether level i may write its map over the one that it reads: rows are read before they are
+// written, and each once.
+static bool in_place(const struct bands *b, int i) {
+    const struct level *l = &b->levels[i], *from = i ? l - 1 : NULL;
+
+    return from && from->stored && l->stored && !from->kept && from->joins < 0 && !l->layer.up &&
+           !from->layer.blur && l->h == from->h && l->w == from->w &&
+           l->layer.conv.k == from->layer.conv.k;
+}
+
+// Makes the maps that pass i writes.
+static int maps_begin(struct work *k, int i) {
+    struct level *l = &k->bands.levels[i];
+    int err = ERR_OK;
+
+    if (l->layer.skip == NET_SKIP_REMEMBER && !k->bands.remembered)
+        err = map_new(k, l->in_h, (size_t)l->in_w * (size_t)l->layer.c, &k->bands.remembered);
+    if (err || !l->stored)
+        return err;
+    if (in_place(&k->bands, i)) {
+        l->z = l[-1].z;
+        return ERR_OK;
+    }
+    return map_new(k, l->h, (size_t)l->w * (size_t)l->layer.conv.k, &l->z);
+}
+
+// Frees those that nobody reads any more.
+static void maps_end(struct work *k, int i) {
+    struct level *l = &k->bands.levels[i], *from = i ? l - 1 : NULL;
+
+    if (!l->stored || !from)
+        return;
+    if (in_place(&k->bands, i))
+        from->z = NULL;
+    else if (!from->kept)
+        map_free(k, &from->z);
+    if (from->joins >= 0)
+        map_free(k, &k->bands.levels[from->joins].z);
+    if (from->layer.skip == NET_SKIP_ADD && l->layer.skip == NET_SKIP_NONE)
+        map_free(k, &k->bands.remembered);
+}
+
+static void free_all(struct work *k) {
+    for (int i = 0; i < k->bands.n_levels; i++) {
+        map_free(k, &k->bands.levels[i].z);
+        free(k->bands.levels[i].mean);
+        free(k->bands.levels[i].rstd);
+    }
+    map_free(k, &k->bands.remembered);
+    free(k->bands.levels);
+}
+
+// ---- a pass ----
+
+static void tell(const struct work *k) {
+    if (k->options->part)
+        k->options->part(k->options->context, k->done / k->all);
+}
+
+// Rows [first, end) of the last layer, before the tanh.
+static int put_rows(struct work *k, const struct level *l, int first, int end, const float *z) {
+    size_t count = (size_t)(end - first) * (size_t)l->w * (size_t)l->layer.conv.k;
+    float *y = xmalloc(count * sizeof *y);
+    struct norm_shape shape = {.n = 1, .h = end - first, .w = l->w, .c = l->layer.conv.k};
+    int err = k->bands.device->backend->tanh_forward(k->bands.device, &shape, z, y);
+
+    if (!err)
+        picture_put_rows(y, first, end, l->w, l->layer.conv.k, k->out);
+    free(y);
+    return err;
+}
+
+static int run_band(struct work *k, int i, struct stage *s, int first, int end,
+                    struct moments *moments) {
+    struct level *l = &k->bands.levels[i];
+    const float *z;
+    int err = stage_rows(s, first, end, &z);
+
+    if (!err && l->layer.norm != NORM_NONE)
+        moments_add(moments, end - first, l->w, z);
+    if (!err && l->stored)
+        err = scratch_write(l->z, first, end - first, z);
+    if (!err && i == k->bands.n_levels - 1)
+        err = put_rows(k, l, first, end, z);
+    k->done += pass_cost(&k->bands, i) * (end - first) / l->h;
+    tell(k);
+    return err;
+}
+
+// The height of the bands of level i that keeps the buffers within `bytes`.
+static int rows_within(const struct work *k, int i, size_t bytes) {
+    int h = k->bands.levels[i].h, rows = ROWS_LEAST;
+
+    while (rows < h && stage_buffer_bytes(&k->bands, i, 2 * rows) <= bytes)
+        rows *= 2;
+    if (k->options->rows)
+        rows = MIN(rows, k->options->rows);
+    return MIN(rows, h);
+}
+
+static int run_pass(struct work *k, int i) {
+    struct level *l = &k->bands.levels[i];
+    int rows = rows_within(k, i, MIN(BUFFERS, k->options->memory / 4));
+    struct moments moments;
+    struct stage *stage = NULL;
+    int err = stage_new(&k->bands, i, rows, &stage);
+
+    moments_init(&moments, l->layer.conv.k);
+    for (int y = 0; y < l->h && !err; y += rows)
+        err = run_band(k, i, stage, y, MIN(y + rows, l->h), &moments);
+    if (!err && l->layer.norm != NORM_NONE)
+        moments_to_norm(&moments, l->mean, l->rstd);
+    moments_fini(&moments);
+    stage_free(stage);
+    return err;
+}
+
+// ---- the whole ----
+
+// Runs through the passes; without a folder only through their maps.
+static int run_passes(struct work *k) {
+    int err = ERR_OK;
+
+    for (int i = 0; i < k->bands.n_levels && !err; i++) {
+        if (!has_pass(&k->bands, i))
+            continue;
+        err = maps_begin(k, i);
+        if (err)
+            return err;
+        err = k->folder ? run_pass(k, i) : ERR_OK;
+        maps_end(k, i);
+    }
+    return err;
+}
+
+// Of a level's convolution: a packed copy of its filters of whatever kind, at most 4 times as large
+// as they are (Winograd's with 6x6 points); the largest scratch there is, Winograd's for 256 tiles;
+// and what small things take.
+static size_t level_bytes(const struct bands *b, int i) {
+    const struct net_layer *l = &b->levels[i].layer;
+    size_t c = (size_t)l->c, k = (size_t)l->conv.k;
+    size_t packed = 5 * l->weight->count;
+    size_t scratch = 36 * ((c + k + 48) * 264 + (c / 64 + 1) * (k / 32 + 1) * 2100);
+
+    return (packed + scratch) * sizeof(float) + ((size_t)1 << 20);
+}
+
+// Memory that is no map's: of the pass that takes most, with bands within `bytes`.
+static size_t pass_bytes(const struct work *k, size_t bytes) {
+    size_t most = 0;
+
+    for (int i = 0; i < k->bands.n_levels; i++) {
+        int rows = rows_within(k, i, bytes);
+        size_t need = stage_buffer_bytes(&k->bands, i, rows) + level_bytes(&k->bands, i);
+        if (i && !k->bands.levels[i - 1].stored)
+            need += level_bytes(&k->bands, i - 1);
+        most = MAX(most, need);
+    }
+    return most;
+}
+
+// Bands are the CPU's, wherever whole pictures go.
+static int begin(const struct bands_options *o, int w, int h, struct work *ret) {
+    *ret = (struct work){.options = o};
+    int err = translator_host(o->translator, &ret->bands.device);
+    if (err)
+        return err;
+    init_levels(&ret->bands, o->translator, translator_padded(o->translator, h),
+                translator_padded(o->translator, w));
+    for (int i = 0; i < ret->bands.n_levels; i++)
+        if (has_pass(&ret->bands, i))
+            ret->all += pass_cost(&ret->bands, i);
+    size_t passes = pass_bytes(ret, MIN(BUFFERS, o->memory / 4));
+    ret->memory = o->memory > passes ? o->memory - passes : 0;
+    return ERR_OK;
+}
+
+int bands_need(const struct bands_options *o, int w, int h, struct bands_need *ret) {
+    struct work k;
+    int err = begin(o, w, h, &k);
+
+    if (err)
+        return err;
+    struct bands_need need = {.least = pass_bytes(&k, 0)};
+    err = run_passes(&k);
+    need.scratch = k.disk_most;
+    free_all(&k);
+    *ret = need;
+    return err;
+}
+
+static int check_need(const struct bands_options *o, const struct image *im) {
+    struct bands_need need;
+    uint64_t space;
+    char text[3][16];
+    int err = bands_need(o, im->w, im->h, &need);
+
+    if (err)
+        return err;
+    if (need.least > o->memory)
+        return err_set(ERR_LIMIT, "%dx%d pixels need %s of memory even in bands, %s are left",
+                       im->w, im->h, memory_text(need.least, text[0]),
+                       memory_text(o->memory, text[1]));
+    err = need.scratch ? fs_free_bytes(o->scratch, &space) : ERR_OK;
+    if (err || !need.scratch || need.scratch < space)
+        return err;
+    return err_set(ERR_SPACE,
+                   "%dx%d pixels with %s of memory need %s of scratch files, '%s' has %s: "
+                   "--scratch names another folder, more --memory needs less",
+                   im->w, im->h, memory_text(o->memory, text[0]),
+                   memory_text(need.scratch, text[1]), o->scratch, memory_text(space, text[2]));
+}
+
+int bands_translate(const struct bands_options *o, const struct image *im,
+                    struct image *ret_image) {
+    struct work k;
+    struct image out;
+    int err = check_need(o, im);
+
+    if (!err)
+        err = begin(o, im->w, im->h, &k);
+    if (err)
+        return err;
+    image_init(&out, im->w, im->h, translator_channels_out(o->translator));
+    k.bands.picture = im;
+    k.folder = o->scratch;
+    k.out = &out;
+    err = run_passes(&k);
+    free_all(&k);
+    if (err)
+        image_fini(&out);
+    else
+        *ret_image = out;
+    return err;
+}

@@ -1,0 +1,219 @@
+#include "translate/listing.h"
+
+#include <dirent.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+
+// A listing under way. `taken` is a tree of the output paths there are.
+struct walk {
+    const struct listing_options *options;
+    const char *format;
+    struct listing *listing;
+    void *taken;
+    struct stat out; // the folder of outputs, if it is there
+    bool has_out;
+};
+
+static bool ends_in(const char *name, const char *const *ends, size_t n) {
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && dot != name && dot[-1] != '/' && i < n; i++)
+        if (!strcasecmp(dot + 1, ends[i]))
+            return true;
+    return false;
+}
+
+// Also what cannot be read: that a picture was left out is told, with the command that converts it.
+static bool is_picture_name(const char *name) {
+    static const char *const ends[] = {"jpg",  "jpeg", "jfif", "png", "webp", "bmp",
+                                       "gif",  "tif",  "tiff", "ppm", "pgm",  "heic",
+                                       "heif", "avif", "jp2",  "jxl"};
+    return ends_in(name, ends, COUNT(ends));
+}
+
+bool listing_is_jpeg(const char *path) {
+    static const char *const ends[] = {"jpg", "jpeg"};
+    return ends_in(path, ends, COUNT(ends));
+}
+
+static bool is_png(const char *path) {
+    static const char *const ends[] = {"png"};
+    return ends_in(path, ends, COUNT(ends));
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(a, b);
+}
+
+static void keep_node(void *text) {
+    // The tree's texts belong to the items.
+}
+
+static bool is_taken(struct walk *w, const char *out) {
+    return tfind(out, &w->taken, by_text) != NULL;
+}
+
+// Takes both texts.
+static void add(struct walk *w, char *in, char *out) {
+    struct listing *l = w->listing;
+    if (!(l->n & (l->n - 1)))
+        l->items = xrealloc(l->items, (size_t)(l->n ? 2 * l->n : 1) * sizeof *l->items);
+    l->items[l->n++] = (struct listing_item){in, out};
+    if (!tsearch(out, &w->taken, by_text))
+        BUG("no memory for a path");
+}
+
+static size_t stem_length(const char *name) {
+    const char *dot = strrchr(name, '.');
+    return dot && dot != name ? (size_t)(dot - name) : strlen(name);
+}
+
+static void add_named(struct walk *w, char *in, const char *name, const char *folder) {
+    char *out = xasprintf("%s/%.*s.%s", folder, (int)stem_length(name), name, w->format);
+    if (is_taken(w, out)) {
+        free(out);
+        out = xasprintf("%s/%s.%s", folder, name, w->format);
+    }
+    add(w, in, out);
+}
+
+static int visible(const struct dirent *e) {
+    return e->d_name[0] != '.';
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int list_folder(struct walk *w, const char *in, const char *out);
+
+// Takes `path`.
+static int visit(struct walk *w, char *path, const char *name, const char *out) {
+    struct stat st;
+    if (lstat(path, &st) || S_ISLNK(st.st_mode) || !S_ISDIR(st.st_mode)) {
+        if (is_picture_name(name) && !fs_is_dir(path))
+            add_named(w, path, name, out);
+        else
+            free(path);
+        return ERR_OK;
+    }
+    bool is_out = w->has_out && st.st_dev == w->out.st_dev && st.st_ino == w->out.st_ino;
+    int err = ERR_OK;
+    if (w->options->recursive && !is_out) {
+        char *below = xasprintf("%s/%s", out, name);
+        err = list_folder(w, path, below);
+        free(below);
+    }
+    free(path);
+    return err;
+}
+
+static int list_folder(struct walk *w, const char *in, const char *out) {
+    struct dirent **entries = NULL;
+    int n = scandir(in, &entries, visible, by_name), before = w->listing->n, err = ERR_OK;
+    if (n < 0)
+        return fs_failed("read folder", in);
+    for (int i = 0; i < n; i++) {
+        if (!err)
+            err = visit(w, xasprintf("%s/%s", in, entries[i]->d_name), entries[i]->d_name, out);
+        free(entries[i]);
+    }
+    free(entries);
+    return err || w->listing->n == before ? err : fs_mkdirs(out, 0755);
+}
+
+static int list_single(struct walk *w) {
+    const struct listing_options *o = w->options;
+    if ((is_png(o->out) || listing_is_jpeg(o->out)) && !fs_is_dir(o->out)) {
+        add(w, xstrdup(o->in), xstrdup(o->out));
+        return ERR_OK;
+    }
+    const char *slash = strrchr(o->in, '/');
+    add_named(w, xstrdup(o->in), slash ? slash + 1 : o->in, o->out);
+    return fs_mkdirs(o->out, 0755);
+}
+
+static int choose_format(struct walk *w) {
+    const struct listing_options *o = w->options;
+    bool jpeg = listing_is_jpeg(o->out), is_file = jpeg || is_png(o->out);
+    w->format = o->format ? o->format : o->usual;
+    if (!is_file || fs_is_dir(o->in) || fs_is_dir(o->out) || !o->format ||
+        jpeg == !strcmp(o->format, "jpg"))
+        return ERR_OK;
+    return err_set(ERR_USAGE, "--format %s, but the name of '%s' says otherwise", o->format,
+                   o->out);
+}
+
+static int list_all(struct walk *w) {
+    const struct listing_options *o = w->options;
+    int err = choose_format(w);
+    if (err)
+        return err;
+    if (!fs_exists(o->in))
+        return err_set(ERR_IO, "there is no '%s'", o->in);
+    w->has_out = stat(o->out, &w->out) == 0;
+    err = fs_is_dir(o->in) ? list_folder(w, o->in, o->out) : list_single(w);
+    if (!err && !w->listing->n)
+        err = err_set(ERR_IO, "no pictures in '%s'%s", o->in,
+                      o->recursive ? "" : "; --recursive looks into its folders too");
+    return err;
+}
+
+static void item_fini(struct listing_item *i) {
+    free(i->in);
+    free(i->out);
+}
+
+// What to do about outputs that are there already.
+static int look_at_existing(struct listing *l, enum listing_existing existing) {
+    int kept = 0, n = l->n;
+    char *example = NULL;
+    for (int i = 0; existing != LISTING_REPLACE && i < n; i++) {
+        bool there = fs_exists(l->items[i].out);
+        l->present += there;
+        if (there && !example)
+            example = xstrdup(l->items[i].out);
+        if (there && existing == LISTING_KEEP)
+            item_fini(&l->items[i]);
+        else
+            l->items[kept++] = l->items[i];
+    }
+    if (existing != LISTING_REPLACE)
+        l->n = kept;
+    int err = existing == LISTING_REFUSE && l->present
+                  ? err_set(ERR_USAGE,
+                            "%d of %d outputs are there already, '%s' for one: --resume leaves "
+                            "them as they are and makes the rest, --force replaces them",
+                            l->present, n, example)
+                  : ERR_OK;
+    free(example);
+    return err;
+}
+
+int listing_make(const struct listing_options *options, struct listing *ret) {
+    struct listing listing = {0};
+    struct walk w = {.options = options, .listing = &listing};
+    int err = list_all(&w);
+    tdestroy(w.taken, keep_node);
+    if (!err)
+        err = look_at_existing(&listing, options->existing);
+    if (err) {
+        listing_fini(&listing);
+        return err;
+    }
+    *ret = listing;
+    return ERR_OK;
+}
+
+void listing_fini(struct listing *l) {
+    for (int i = 0; i < l->n; i++)
+        item_fini(&l->items[i]);
+    free(l->items);
+    *l = (struct listing){0};
+}

@@ -1,0 +1,231 @@
+#include "translate/origin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/sources.h"
+#include "training/setup.h"
+#include "weights/recognise.h"
+#include "weights/weights.h"
+
+static int check_channels(const struct net_options *o) {
+    if (o->in_nc != 1 && o->in_nc != 3)
+        return err_set(ERR_CONFIG, "pictures have 1 or 3 channels, the generator takes %d",
+                       o->in_nc);
+    if (o->out_nc != 1 && o->out_nc != 3)
+        return err_set(ERR_CONFIG, "pictures have 1 or 3 channels, the generator gives %d",
+                       o->out_nc);
+    return ERR_OK;
+}
+
+static int make(const struct net_options *net, const struct config_trainer *c,
+                struct translator **ret) {
+    struct translator_options options = {.net = *net,
+                                         .device = c->device,
+                                         .dtype = c->dtype,
+                                         .gpu = (int)c->gpu,
+                                         .winograd = c->winograd,
+                                         .threads = (int)c->threads};
+    int err = check_channels(net);
+
+    return err ? err : translator_new(&options, ret);
+}
+
+// ---- of a run or a checkpoint ----
+
+static int folder_of(const struct origin_request *r, char ret[CHECKPOINT_PATH]) {
+    if (r->run)
+        return fs_is_dir(r->run) ? sources_checkpoint(r->run, r->step, ret)
+                                 : err_set(ERR_IO, "there is no run '%s'", r->run);
+    if (!text_copy(ret, CHECKPOINT_PATH, r->checkpoint))
+        return err_set(ERR_USAGE, "the path '%s' is too long", r->checkpoint);
+    if (!fs_is_dir(ret))
+        return err_set(ERR_IO, "there is no checkpoint '%s'", ret);
+    return ERR_OK;
+}
+
+static bool is_cut(const struct config_trainer *c) {
+    return strcmp(c->model, "cut") == 0 || strcmp(c->model, "fastcut") == 0;
+}
+
+// `reversed`: the generator from output_nc to input_nc.
+static struct net_options net_of(const struct config_trainer *c, bool reversed) {
+    return (struct net_options){
+        .arch = c->netG,
+        .nf = (int)c->ngf,
+        .norm = c->norm,
+        .dropout = !c->no_dropout,
+        .in_nc = (int)(reversed ? c->output_nc : c->input_nc),
+        .out_nc = (int)(reversed ? c->input_nc : c->output_nc),
+        .antialias = is_cut(c) && !c->no_antialias,
+        .no_antialias_up = c->no_antialias_up,
+        .upsample = c->upsample,
+    };
+}
+
+// Of the generators of a recipe the first goes the run's direction, whichever that is.
+static int choose_net(const struct origin_request *r, const struct config *c,
+                      const char **ret_name) {
+    bool reversed = r->direction && strcmp(r->direction, c->top.direction) != 0;
+    bool both = strcmp(c->trainer.model, "cycle_gan") == 0;
+
+    if (reversed && !both)
+        return err_set(ERR_CONFIG, "--direction %s: this run has learnt %s only", r->direction,
+                       c->top.direction);
+    *ret_name = !both ? "G" : reversed ? "G_B" : "G_A";
+    return ERR_OK;
+}
+
+// The device of the settings computes in their dtype, if it is here; any other in its own.
+static void choose_device(const struct origin_request *r, struct config_trainer *c) {
+    struct setup_device found;
+
+    if (r->gpu >= 0)
+        c->gpu = r->gpu;
+    if (r->dtype || (r->device && strcmp(r->device, c->device) != 0))
+        config_set_text(&c->dtype, r->dtype ? r->dtype : "auto");
+    if (r->device)
+        config_set_text(&c->device, r->device);
+    else if (strcmp(c->device, "cuda") == 0 &&
+             setup_try_device(c->device, c->dtype, (int)c->gpu, &found) == ERR_DEVICE) {
+        log_line("the run's device is not here: %s; the CPU is used", err_text());
+        config_set_text(&c->device, "cpu");
+        config_set_text(&c->dtype, r->dtype ? r->dtype : "auto");
+    }
+}
+
+static int resolve(const struct origin_request *r, struct config *c) {
+    const struct state none = {0};
+
+    c->trainer.threads = r->threads;
+    choose_device(r, &c->trainer);
+    return setup_resolve(c, &none);
+}
+
+// The average of the weights where the checkpoint has one, unless `raw`.
+static int load_checkpoint(const char *folder, const char *name, bool raw, struct origin *o) {
+    struct model_net *params = translator_params(o->translator);
+
+    char average[32], *file;
+    (void)snprintf(average, sizeof average, "%s" MODEL_AVERAGE, name); // fits
+    file = xasprintf("%s/%s.safetensors", folder, average);
+    params->name = !raw && fs_exists(file) ? average : name;
+    free(file);
+    o->text = xasprintf("%s of %s", params->name, folder);
+    int err = checkpoint_load_net(folder, params);
+    params->name = name;
+    return err ? err : translator_ready(o->translator);
+}
+
+static int open_checkpoint(const struct origin_request *r, struct origin *o) {
+    char folder[CHECKPOINT_PATH], path[SOURCES_PATH];
+    const char *name = "";
+    int err = folder_of(r, folder);
+
+    if (err)
+        return err;
+    char *conf = xasprintf("%s/pipeline.conf", r->run ? r->run : folder);
+    err = config_load_effective(conf, &o->config);
+    free(conf);
+    if (!err)
+        err = choose_net(r, o->config, &name);
+    if (!err)
+        err = sources_generator(folder, name, o->config->top.direction, path);
+    if (!err)
+        err = resolve(r, o->config);
+    if (err)
+        return err;
+    struct net_options net = net_of(&o->config->trainer, strcmp(name, "G_B") == 0);
+    err = make(&net, &o->config->trainer, &o->translator);
+    return err ? err : load_checkpoint(folder, name, r->raw, o);
+}
+
+// ---- of a file ----
+
+static int load_file(struct weights *w, const struct recognised *found, struct origin *o) {
+    char what[160];
+    int err = weights_load(w, translator_params(o->translator));
+
+    if (err)
+        return err;
+    recognised_text(found, what, sizeof what);
+    o->text = xasprintf("%s: %s%s%s", weights_path(w), what, *weights_notes(w) ? "\n" : "",
+                        weights_notes(w));
+    return translator_ready(o->translator);
+}
+
+static int open_recognised(const struct origin_request *r, struct weights *w, struct origin *o) {
+    struct recognised found;
+    int err = recognise(w, &found);
+
+    if (!err && found.role != RECOGNISED_GENERATOR)
+        err =
+            err_set(ERR_CONFIG, "'%s' is a discriminator; a generator translates", weights_path(w));
+    if (err)
+        return err;
+    struct net_options net = recognised_options(&found);
+    struct setup_device device;
+    const char *dtype = r->dtype ? r->dtype : "auto";
+    int gpu = r->gpu < 0 ? 0 : r->gpu;
+    err = setup_try_device(r->device ? r->device : "auto", dtype, gpu, &device);
+    if (err)
+        return err;
+    struct translator_options options = {
+        .net = net,
+        .device = device.name,
+        .dtype = device.dtype,
+        .gpu = gpu,
+        .winograd = "auto",
+        .threads = r->threads ? r->threads : setup_threads(),
+    };
+    err = check_channels(&net);
+    if (!err)
+        err = translator_new(&options, &o->translator);
+    return err ? err : load_file(w, &found, o);
+}
+
+static int open_file(const struct origin_request *r, struct origin *o) {
+    struct weights *w = NULL;
+
+    if (r->direction)
+        return err_set(ERR_USAGE, "--direction: a file of weights holds one generator, which goes "
+                                  "the one way that it was trained for");
+    int err = checkpoint_check_file(r->weights);
+    if (!err)
+        err = weights_open(r->weights, &w);
+    if (!err)
+        err = open_recognised(r, w, o);
+    weights_close(w);
+    return err;
+}
+
+// ---- the whole ----
+
+int origin_open(const struct origin_request *r, struct origin *ret) {
+    struct origin o = {0};
+
+    if (!!r->run + !!r->checkpoint + !!r->weights != 1)
+        return err_set(ERR_USAGE, "one of --run, --checkpoint and --weights is needed");
+    if (r->step && !r->run)
+        return err_set(ERR_USAGE, "--step goes with --run");
+    int err = r->weights ? open_file(r, &o) : open_checkpoint(r, &o);
+    if (err) {
+        origin_close(&o);
+        return err;
+    }
+    *ret = o;
+    return ERR_OK;
+}
+
+void origin_close(struct origin *o) {
+    translator_free(o->translator);
+    config_free(o->config);
+    free(o->text);
+    *o = (struct origin){0};
+}

@@ -1,0 +1,274 @@
+#include "translate/stage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "translate/stage_parts.h"
+
+// ---- sizes ----
+
+// Columns and rows around what the convolution reads that are written out: a reflection, or the
+// zeros of an ordinary convolution.
+static int border_of(const struct level *l) {
+    return l->layer.border + (l->layer.conv.transposed ? 0 : l->layer.conv.pad);
+}
+
+static size_t in_row(const struct level *l) {
+    return (size_t)(l->in_w + 2 * border_of(l)) * (size_t)l->layer.c;
+}
+
+// The rows of its input that rows [first, end) of z need, the border's counted from -border on.
+static void needed(const struct level *l, int first, int end, int *ret_low, int *ret_high) {
+    int s = l->layer.conv.stride, p = l->layer.conv.pad, r = l->layer.conv.r;
+
+    if (!l->layer.conv.transposed) {
+        int border = border_of(l);
+        *ret_low = first * s - border;
+        *ret_high = (end - 1) * s - border + r;
+    } else { // row i gives rows i s - p to i s - p + r - 1
+        int low = first + p - r + 1;
+        *ret_low = low > 0 ? (low + s - 1) / s : 0;
+        *ret_high = MIN((end - 1 + p) / s + 1, l->in_h);
+    }
+}
+
+// Rows of input for `rows` rows of z, at most.
+static int in_rows(const struct level *l, int rows) {
+    int s = l->layer.conv.stride, r = l->layer.conv.r;
+
+    return l->layer.conv.transposed ? rows / s + r : (rows - 1) * s + r;
+}
+
+// Floats of the buffers for reading from the level before: its z, its skip, its values.
+struct buffer_sizes {
+    size_t z, skip, value;
+};
+
+static struct buffer_sizes buffer_sizes(const struct bands *b, int i, int rows) {
+    const struct level *l = &b->levels[i], *from = i ? l - 1 : NULL;
+    size_t n = (size_t)in_rows(l, rows);
+
+    if (!from)
+        return (struct buffer_sizes){0};
+    if (l->layer.up)
+        n = n / 2 + 3;
+    size_t out = n * (size_t)from->out_w * (size_t)from->out_c;
+    if (from->layer.blur)
+        n = 2 * n + 1;
+    struct buffer_sizes size = {.z = from->stored ? n * stage_out_row(from) : 0};
+    if (from->layer.skip == NET_SKIP_ADD)
+        size.skip = out;
+    if (from->joins >= 0)
+        size.skip = n * stage_out_row(&b->levels[from->joins]);
+    if (from->joins >= 0)
+        size.value = MAX(n * stage_out_row(from), size.skip) * 2;
+    if (from->layer.blur)
+        size.value = n * (size_t)(from->w + 2) * (size_t)from->layer.conv.k + out;
+    if (l->layer.up)
+        size.value = 5 * out; // and doubled both ways
+    return size;
+}
+
+static bool has_source(const struct bands *b, int i) {
+    return i > 0 && !b->levels[i - 1].stored;
+}
+
+size_t stage_buffer_bytes(const struct bands *b, int i, int rows) {
+    const struct level *l = &b->levels[i];
+    struct buffer_sizes size = buffer_sizes(b, i, rows);
+    size_t floats = (size_t)in_rows(l, rows) * in_row(l) + size.z + size.skip + size.value;
+
+    // A transposed convolution gives some rows more than are wanted.
+    floats += ((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) *
+              stage_out_row(l);
+    return floats * sizeof(float) +
+           (has_source(b, i) ? stage_buffer_bytes(b, i - 1, in_rows(l, rows)) : 0);
+}
+
+// ---- life ----
+
+static float *buffer(size_t floats) {
+    return floats ? xmalloc(floats * sizeof(float)) : NULL;
+}
+
+int stage_new(const struct bands *b, int i, int rows, struct stage **ret) {
+    struct stage *s = xcalloc(1, sizeof *s);
+    const struct level *l = &b->levels[i];
+    const struct model_param *w = l->layer.weight;
+    struct buffer_sizes size = buffer_sizes(b, i, rows);
+
+    s->bands = b;
+    s->level = i;
+    s->rows = rows;
+    s->capacity = in_rows(l, rows);
+    s->weights = b->device->backend->weights_new(b->device, w->w, w->dims);
+    s->in = buffer((size_t)s->capacity * in_row(l));
+    s->out = buffer(((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) *
+                    stage_out_row(l));
+    s->z = buffer(size.z);
+    s->skip = buffer(size.skip);
+    s->value = buffer(size.value);
+    s->low = s->high = -border_of(l);
+    int err = has_source(b, i) ? stage_new(b, i - 1, s->capacity, &s->source) : ERR_OK;
+    if (err) {
+        stage_free(s);
+        return err;
+    }
+    *ret = s;
+    return ERR_OK;
+}
+
+void stage_free(struct stage *s) {
+    if (!s)
+        return;
+    const struct backend *backend = s->bands->device->backend;
+    for (int i = 0; i < STAGE_CONVS; i++)
+        backend->conv_free(s->convs[i].conv);
+    backend->weights_free(s->weights);
+    stage_free(s->source);
+    free(s->in);
+    free(s->out);
+    free(s->z);
+    free(s->skip);
+    free(s->value);
+    free(s->workspace);
+    free(s);
+}
+
+// ---- what the convolution reads ----
+
+static float *row_at(const struct stage *s, int y) {
+    return s->in + (size_t)(y - s->low) * in_row(stage_level(s));
+}
+
+// Rows of the border above and below, from those inside.
+static void fill_border_row(const struct stage *s, int y) {
+    const struct level *l = stage_level(s);
+    size_t bytes = in_row(l) * sizeof(float);
+
+    if (l->layer.border)
+        memcpy(row_at(s, y), row_at(s, y < 0 ? -y : 2 * (l->in_h - 1) - y), bytes);
+    else
+        memset(row_at(s, y), 0, bytes);
+}
+
+// Rows [first, end) inside the map.
+static int fetch(struct stage *s, int first, int end) {
+    const struct level *l = stage_level(s);
+    int border = border_of(l);
+    size_t stride = in_row(l);
+    float *rows = row_at(s, first), *inside = rows + (size_t)border * (size_t)l->layer.c;
+    int err = stage_read(s, first, end, inside, stride);
+
+    if (!err && l->layer.border)
+        rows_reflect(end - first, l->in_w, l->layer.c, border, rows);
+    else if (!err && border)
+        rows_zero(end - first, l->in_w, l->layer.c, border, rows);
+    return err;
+}
+
+// Makes `in` hold rows [low, high).
+static int advance(struct stage *s, int low, int high) {
+    const struct level *l = stage_level(s);
+    int kept = MAX(s->high - low, 0), from = MAX(s->high, low);
+
+    if (high - low > s->capacity || low < s->low)
+        BUG("rows [%d, %d) behind [%d, %d)", low, high, s->low, s->high);
+    memmove(s->in, row_at(s, low), (size_t)kept * in_row(l) * sizeof(float));
+    s->low = low;
+    s->high = high;
+    int first = MAX(from, 0), end = MIN(high, l->in_h);
+    int err = first < end ? fetch(s, first, end) : ERR_OK;
+    for (int y = from; y < 0 && !err; y++)
+        fill_border_row(s, y);
+    for (int y = MAX(from, l->in_h); y < high && !err; y++)
+        fill_border_row(s, y);
+    return err;
+}
+
+// ---- the convolution ----
+
+static struct conv *claim(struct stage *s) {
+    struct conv *oldest = &s->convs[0];
+
+    for (int i = 1; i < STAGE_CONVS; i++)
+        if (s->convs[i].used < oldest->used)
+            oldest = &s->convs[i];
+    s->bands->device->backend->conv_free(oldest->conv);
+    *oldest = (struct conv){0};
+    return oldest;
+}
+
+static void grow_workspace(struct stage *s, size_t bytes) {
+    if (bytes <= s->workspace_bytes)
+        return;
+    free(s->workspace);
+    s->workspace = xaligned(bytes);
+    s->workspace_bytes = bytes;
+}
+
+static int prepare(struct stage *s, int rows, struct conv *c) {
+    const struct backend *backend = s->bands->device->backend;
+    const struct level *l = stage_level(s);
+    const struct graph_conv_args *a = &l->layer.conv;
+    struct conv_shape shape = {
+        .n = 1,
+        .c = l->layer.c,
+        .h = rows,
+        .w = l->in_w + 2 * border_of(l),
+        .k = a->k,
+        .r = a->r,
+        .stride = a->stride,
+        .pad = a->transposed ? a->pad : 0, // else it is written out
+        .out_pad = a->out_pad,
+        .transposed = a->transposed,
+        .bias = l->layer.bias != NULL,
+    };
+    int err = backend->conv_new(s->weights, &shape, false, &c->conv);
+
+    if (err)
+        return err;
+    c->rows = rows;
+    grow_workspace(s, backend->conv_workspace_bytes(c->conv));
+    return backend->weights_refresh(s->bands->device, &s->weights, 1);
+}
+
+static int conv_for(struct stage *s, int rows, struct device_conv **ret) {
+    struct conv *found = NULL;
+
+    for (int i = 0; i < STAGE_CONVS && !found; i++)
+        if (s->convs[i].rows == rows)
+            found = &s->convs[i];
+    if (!found) {
+        found = claim(s);
+        int err = prepare(s, rows, found);
+        if (err)
+            return err;
+    }
+    found->used = ++s->clock;
+    *ret = found->conv;
+    return ERR_OK;
+}
+
+int stage_rows(struct stage *s, int first, int end, const float **ret_rows) {
+    const struct level *l = stage_level(s);
+    const float *bias = l->layer.bias ? l->layer.bias->w : NULL;
+    struct device_conv *conv;
+    int low, high;
+
+    if (end - first > s->rows)
+        BUG("%d rows of %d", end - first, s->rows);
+    needed(l, first, end, &low, &high);
+    int err = advance(s, low, high);
+    if (!err)
+        err = conv_for(s, high - low, &conv);
+    if (!err)
+        err = s->bands->device->backend->conv_forward(conv, s->in, bias, s->out, s->workspace);
+    if (err)
+        return err;
+    int before = l->layer.conv.transposed ? first - low * l->layer.conv.stride : 0;
+    *ret_rows = s->out + (size_t)before * stage_out_row(l);
+    return ERR_OK;
+}

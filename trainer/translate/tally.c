@@ -1,0 +1,128 @@
+#include "translate/tally.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+#define BAR 30
+#define BAR_US 100000
+#define LINE_US 5000000
+
+struct tally {
+    pthread_mutex_t lock;
+    int total, ended, failed;
+    double part;
+    bool terminal, quiet, shown; // shown: the bar is on the last line
+    int64_t begun_us, told_us;
+};
+
+struct tally *tally_new(int total, bool quiet) {
+    struct tally *t = xcalloc(1, sizeof *t);
+
+    pthread_mutex_init(&t->lock, NULL);
+    t->total = total;
+    t->quiet = quiet;
+    t->terminal = isatty(STDERR_FILENO);
+    t->begun_us = t->told_us = now_us();
+    return t;
+}
+
+static double seconds(const struct tally *t) {
+    return (double)(now_us() - t->begun_us) / 1e6;
+}
+
+static void rest_text(double s, char ret[32]) {
+    if (s < 60)
+        (void)snprintf(ret, 32, "%.0f s left", s);
+    else if (s < 6000)
+        (void)snprintf(ret, 32, "%.0f min left", s / 60);
+    else
+        (void)snprintf(ret, 32, "%.1f h left", s / 3600);
+}
+
+static void print_bar(const struct tally *t, double done, const char *rest) {
+    char bar[BAR + 1];
+    int full = (int)(done / t->total * BAR);
+
+    for (int i = 0; i < BAR; i++)
+        bar[i] = i < full ? '#' : '.';
+    bar[BAR] = 0;
+    fprintf(stderr, "\r[%s] %d of %d  %.2f s a picture, %s\033[K", bar, t->ended, t->total,
+            seconds(t) / done, rest);
+    (void)fflush(stderr); // a bar that cannot be shown is not missed
+}
+
+// Shows how far it is, if it is time.
+static void show(struct tally *t) {
+    double done = t->ended + t->part;
+    int64_t now = now_us();
+    char rest[32];
+
+    if (t->quiet || now - t->told_us < (t->terminal ? BAR_US : LINE_US) || done <= 0 ||
+        t->ended == t->total)
+        return;
+    t->told_us = now;
+    rest_text(seconds(t) / done * (t->total - done), rest);
+    if (t->terminal)
+        print_bar(t, done, rest);
+    else if (t->part > 0)
+        log_line("%d of %d and %.0f %% of the next, %s", t->ended, t->total, 100 * t->part, rest);
+    else
+        log_line("%d of %d, %.2f s a picture, %s", t->ended, t->total, seconds(t) / done, rest);
+    t->shown = t->terminal;
+}
+
+// The bar's line becomes free.
+static void hide(struct tally *t) {
+    if (t->shown)
+        fputs("\r\033[K", stderr);
+    t->shown = false;
+}
+
+void tally_ended(struct tally *t, const char *problem) {
+    pthread_mutex_lock(&t->lock);
+    t->ended++;
+    t->part = 0;
+    if (problem) {
+        t->failed++;
+        hide(t);
+        log_line("left out: %s", problem);
+    }
+    show(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void tally_part(struct tally *t, double part) {
+    pthread_mutex_lock(&t->lock);
+    t->part = part;
+    show(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void tally_say(struct tally *t, const char *text) {
+    pthread_mutex_lock(&t->lock);
+    hide(t);
+    log_line("%s", text);
+    pthread_mutex_unlock(&t->lock);
+}
+
+int tally_failed(const struct tally *t) {
+    return t->failed;
+}
+
+void tally_end(struct tally *t, int present) {
+    char there[48] = "";
+
+    hide(t);
+    if (present)
+        (void)snprintf(there, sizeof there, ", %d were there already", present);
+    log_line("%d translated, %d left out%s, %.1f s", t->ended - t->failed, t->failed, there,
+             seconds(t));
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}

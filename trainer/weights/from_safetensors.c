@@ -1,0 +1,65 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "weights/file.h"
+#include "weights/safetensors.h"
+
+struct tensors {
+    struct safetensors file;
+    const struct safetensor *open; // the tensor that is being read, and from which byte
+    uint64_t at;
+};
+
+static const enum weights_type types[] = {
+    [SAFETENSORS_F32] = WEIGHTS_F32, [SAFETENSORS_I64] = WEIGHTS_I64,
+    [SAFETENSORS_F16] = WEIGHTS_F16, [SAFETENSORS_BF16] = WEIGHTS_BF16,
+    [SAFETENSORS_F64] = WEIGHTS_F64,
+};
+
+static int begin(void *file, int storage, uint64_t byte) {
+    struct tensors *t = file;
+    t->open = &t->file.tensors[storage];
+    t->at = byte;
+    return ERR_OK;
+}
+
+static int read_on(void *file, void *ret, size_t size) {
+    struct tensors *t = file;
+    int err = safetensors_read_part(&t->file, t->open, t->at, ret, size);
+    t->at += size;
+    return err;
+}
+
+static int end(void *file) {
+    (void)file; // there is no check sum
+    return ERR_OK;
+}
+
+static void close_tensors(void *file) {
+    struct tensors *t = file;
+    safetensors_close(&t->file);
+    free(t);
+}
+
+int weights_open_safetensors(struct weights *w) {
+    static const struct weights_format format = {begin, read_on, end, close_tensors};
+    struct tensors *t = xcalloc(1, sizeof *t);
+    t->file.fd = -1;
+    w->format = &format;
+    w->file = t;
+    int err = safetensors_open(w->path, &t->file);
+    if (!err)
+        err = weights_reserve(w, t->file.count);
+    for (int i = 0; i < t->file.count && !err; i++) {
+        const struct safetensor *s = &t->file.tensors[i];
+        struct weights_entry *e;
+        err = weights_add(w, s->name, strlen(s->name), types[s->type], s->rank, s->dims, &e);
+        if (err)
+            break;
+        e->storage = i;
+        weights_set_plain(e);
+    }
+    return err;
+}

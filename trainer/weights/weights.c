@@ -1,0 +1,298 @@
+#include "weights/weights.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/util.h"
+#include "weights/file.h"
+
+// ---- what the formats call ----
+
+int weights_element_bytes(enum weights_type type) {
+    static const int bytes[] = {[WEIGHTS_F32] = 4,
+                                [WEIGHTS_F16] = 2,
+                                [WEIGHTS_BF16] = 2,
+                                [WEIGHTS_F64] = 8,
+                                [WEIGHTS_I64] = 8};
+    return bytes[type];
+}
+
+void weights_note(struct weights *w, const char *format, ...) {
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args); // cut: it is for a person
+    va_end(args);
+    char *all = xasprintf("%s%s\n", w->notes, line);
+    free(w->notes);
+    w->notes = all;
+}
+
+int weights_reserve(struct weights *w, int count) {
+    if (count > WEIGHTS_TENSORS_MAX)
+        return err_set(ERR_LIMIT, "'%s' holds %d tensors, no net of ours has more than %d", w->path,
+                       count, WEIGHTS_TENSORS_MAX);
+    w->entries = xcalloc((size_t)count + 1, sizeof *w->entries);
+    w->capacity = count;
+    return ERR_OK;
+}
+
+static bool is_printable(const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return true;
+}
+
+static bool count_elements(int rank, const int64_t *dims, uint64_t *ret_count) {
+    uint64_t count = 1;
+    for (int i = 0; i < rank; i++)
+        if (dims[i] < 0 || __builtin_mul_overflow(count, (uint64_t)dims[i], &count) ||
+            count > (UINT64_MAX >> 5))
+            return false;
+    *ret_count = count;
+    return true;
+}
+
+int weights_add(struct weights *w, const char *name, size_t name_size, enum weights_type type,
+                int rank, const int64_t *dims, struct weights_entry **ret_entry) {
+    uint64_t count;
+    if (w->count == w->capacity)
+        BUG("more tensors than announced");
+    if (!name_size || name_size > WEIGHTS_NAME_MAX || !is_printable(name, name_size))
+        return err_set(ERR_FORMAT, "'%s' holds a tensor whose name cannot be shown", w->path);
+    if (!count_elements(rank, dims, &count))
+        return err_set(ERR_FORMAT, "'%s': %.*s has too many elements", w->path, (int)name_size,
+                       name);
+    struct weights_entry *e = &w->entries[w->count++];
+    *e = (struct weights_entry){.tensor = {.type = type, .rank = rank, .count = count}};
+    e->tensor.name = xasprintf("%.*s", (int)name_size, name);
+    memcpy(e->tensor.dims, dims, (size_t)rank * sizeof *dims);
+    *ret_entry = e;
+    return ERR_OK;
+}
+
+void weights_set_plain(struct weights_entry *e) {
+    int64_t stride = 1;
+    for (int i = e->tensor.rank - 1; i >= 0; i--) {
+        e->strides[i] = stride;
+        stride *= MAX(e->tensor.dims[i], 1);
+    }
+    e->offset = 0;
+}
+
+// ---- opening ----
+
+static bool has(const uint8_t *bytes, size_t size, size_t at, const char *text) {
+    return size >= at + strlen(text) && !memcmp(bytes + at, text, strlen(text));
+}
+
+// What else people have at hand.
+static const char *what_else(const uint8_t *bytes, size_t size) {
+    if (has(bytes, size, 0, "version https://git-lfs"))
+        return "a pointer of Git LFS; fetch the file itself";
+    if (has(bytes, size, 0, "<"))
+        return "a page, not the file itself; download it again";
+    if (has(bytes, size, 0, "\x1f\x8b"))
+        return "compressed by gzip; unpack it first";
+    if (has(bytes, size, 0, "\x89HDF"))
+        return "HDF5, as Keras writes";
+    if (has(bytes, size, 257, "ustar"))
+        return "a tar archive; unpack it first";
+    if (has(bytes, size, 0, "\x80"))
+        return "a bare pickle, not written by torch.save";
+    if (has(bytes, size, 0, "\x08") && size > 4)
+        return "perhaps ONNX: that has the net's operations, not the names of its weights";
+    return "neither written by torch.save nor safetensors";
+}
+
+static int read_start(const char *path, uint8_t *ret, size_t max, size_t *ret_size) {
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return fs_failed("open", path);
+    ssize_t n = fstat(fd, &st) || !S_ISREG(st.st_mode) ? -1 : read(fd, ret, max);
+    (void)close(fd); // only read from
+    if (n < 0)
+        return err_set(ERR_IO, "'%s' is no file that can be read", path);
+    *ret_size = (size_t)n;
+    return ERR_OK;
+}
+
+static int open_by_content(struct weights *w) {
+    uint8_t start[512];
+    size_t size = 0;
+    int err = read_start(w->path, start, sizeof start, &size);
+    if (err)
+        return err;
+    if (has(start, size, 0, "PK\3\4"))
+        return weights_open_zip(w);
+    if (has(start, size, 0, "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19."))
+        return weights_open_legacy(w);
+    if (size > 8 && start[8] == '{')
+        return weights_open_safetensors(w);
+    return err_set(ERR_FORMAT, "'%s' holds no weights: it is %s", w->path, what_else(start, size));
+}
+
+// FILE#NAME, unless there is a file of the whole name.
+static void split_path(struct weights *w, const char *path) {
+    w->path = xstrdup(path);
+    char *hash = strrchr(w->path, '#');
+    if (hash && hash[1] && !fs_exists(path)) {
+        *hash = 0;
+        w->chosen = hash + 1;
+    }
+}
+
+// ---- what is done to the names ----
+
+static void strip_module(struct weights *w) {
+    static const char prefix[] = "module.";
+    size_t n = strlen(prefix);
+    for (int i = 0; i < w->count; i++)
+        if (strncmp(w->entries[i].tensor.name, prefix, n) != 0 || !w->entries[i].tensor.name[n])
+            return;
+    for (int i = 0; i < w->count; i++) {
+        char *name = (char *)w->entries[i].tensor.name; // ours
+        memmove(name, name + n, strlen(name + n) + 1);
+    }
+    if (w->count)
+        weights_note(w, "\"module.\" taken off every name");
+}
+
+static bool ends_in(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && !strcmp(name + n - m, end);
+}
+
+static bool is_statistic(const char *name) {
+    return ends_in(name, ".running_mean") || ends_in(name, ".running_var") ||
+           ends_in(name, ".num_batches_tracked");
+}
+
+// A batch norm has a weight beside its statistics, an instance norm has not.
+static bool is_stale(const struct weights *w, const char *name) {
+    char beside[WEIGHTS_NAME_MAX + 16];
+    if (!is_statistic(name))
+        return false;
+    (void)snprintf(beside, sizeof beside, "%.*s.weight", (int)(strrchr(name, '.') - name), name);
+    return !weights_find(w, beside);
+}
+
+static void drop_stale(struct weights *w) {
+    int kept = 0, dropped = 0;
+    for (int i = 0; i < w->count; i++)
+        w->entries[i].storage = is_stale(w, w->entries[i].tensor.name) ? -1 : w->entries[i].storage;
+    for (int i = 0; i < w->count; i++) {
+        if (w->entries[i].storage >= 0) {
+            w->entries[kept++] = w->entries[i];
+            continue;
+        }
+        free((char *)w->entries[i].tensor.name);
+        dropped++;
+    }
+    w->count = kept;
+    if (dropped)
+        weights_note(w, "%d running statistics of instance norms dropped: nothing reads them",
+                     dropped);
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int check_names(const struct weights *w) {
+    const char **names = xcalloc((size_t)w->count + 1, sizeof *names);
+    const char *twice = NULL;
+    for (int i = 0; i < w->count; i++)
+        names[i] = w->entries[i].tensor.name;
+    qsort(names, (size_t)w->count, sizeof *names, by_name);
+    for (int i = 1; i < w->count; i++)
+        if (!strcmp(names[i - 1], names[i]))
+            twice = names[i];
+    free(names);
+    return twice ? err_set(ERR_FORMAT, "'%s' holds %s twice", w->path, twice) : ERR_OK;
+}
+
+static void note_types(struct weights *w) {
+    static const char *const names[] = {
+        [WEIGHTS_F16] = "float16", [WEIGHTS_BF16] = "bfloat16", [WEIGHTS_F64] = "float64"};
+    int n[COUNT(names) + 1] = {0}; // and of I64
+    for (int i = 0; i < w->count; i++)
+        n[w->entries[i].tensor.type]++;
+    for (size_t i = WEIGHTS_F16; i <= WEIGHTS_F64; i++)
+        if (n[i])
+            weights_note(w, "%d tensors of %s become float32", n[i], names[i]);
+}
+
+int weights_open(const char *path, struct weights **ret_weights) {
+    struct weights *w = xcalloc(1, sizeof *w);
+    w->notes = xstrdup("");
+    split_path(w, path);
+    int err = open_by_content(w);
+    if (!err) {
+        strip_module(w);
+        drop_stale(w);
+        note_types(w);
+        err = check_names(w);
+    }
+    if (!err && !w->count)
+        err = err_set(ERR_FORMAT, "'%s' holds no tensors", w->path);
+    if (err) {
+        weights_close(w);
+        return err;
+    }
+    *ret_weights = w;
+    return ERR_OK;
+}
+
+void weights_close(struct weights *w) {
+    if (!w)
+        return;
+    if (w->format)
+        w->format->close(w->file);
+    for (int i = 0; i < w->count; i++)
+        free((char *)w->entries[i].tensor.name);
+    free(w->entries);
+    free(w->notes);
+    free(w->path);
+    free(w);
+}
+
+int weights_unusable(int err) {
+    bool unusable = err == ERR_IO || err == ERR_FORMAT || err == ERR_SHAPE || err == ERR_LIMIT;
+    return unusable ? ERR_DATA : err;
+}
+
+// ---- looking ----
+
+const char *weights_path(const struct weights *w) {
+    return w->path;
+}
+
+int weights_count(const struct weights *w) {
+    return w->count;
+}
+
+const struct weights_tensor *weights_at(const struct weights *w, int i) {
+    return &w->entries[i].tensor;
+}
+
+const struct weights_tensor *weights_find(const struct weights *w, const char *name) {
+    for (int i = 0; i < w->count; i++)
+        if (!strcmp(w->entries[i].tensor.name, name))
+            return &w->entries[i].tensor;
+    return NULL;
+}
+
+const char *weights_notes(const struct weights *w) {
+    return w->notes;
+}
