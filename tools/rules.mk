@@ -117,7 +117,7 @@ $(GOLDEN_OBJECTS)/%.o: tests/golden/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_trainer) -Itrainer -Icommon -I$(BUILD) -Itests -c $< -o $@
 $(GOLDEN): $(patsubst tests/golden/%.c,$(GOLDEN_OBJECTS)/%.o,$(wildcard tests/golden/*.c)) \
-    $(BUILD)/pool/replay_rule.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+    $(BUILD)/pool/replay_rule.o $(BUILD)/loader/preprocess.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
 $(GOLDEN_OBJECTS)/pool.o: CFLAGS_trainer += -Ipool
 -include $(wildcard $(GOLDEN_OBJECTS)/*.d)
