@@ -2,13 +2,6 @@
 #ifndef CURATOR_TEST_H
 #define CURATOR_TEST_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +11,7 @@
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "curate.h"
 #include "curator/default_settings.h"
 #include "image/image.h"

@@ -1,10 +1,5 @@
 // Pairs through the loader: cut, resized, cropped and mirrored as the reference does it, which is
 // done again here by Pillow; decoded once; replaced together.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #include <poll.h>
 #include <stdio.h>
@@ -17,6 +12,7 @@
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "source.h"
 #include "work.h"
 

@@ -1,12 +1,8 @@
 // items: the order of the data is a function of the seed, and has the reference's shape.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #include <stdlib.h>
 
+#include "check.h"
 #include "items.h"
 
 static const struct items base = {

@@ -1,11 +1,6 @@
 // jitter: against Pillow's own enhancement (byte for byte), against the formulas in double
 // precision, and as a function of (seed, epoch, position).
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +11,7 @@
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "items.h"
 
 enum { W = 64, H = 40, BYTES = W * H * 3, CASES = 60 };

@@ -1,9 +1,4 @@
 // source, cache and work: pictures through the threads, within the budget, replaced by rule.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #include <poll.h>
 #include <stdio.h>
@@ -16,6 +11,7 @@
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "source.h"
 #include "work.h"
 

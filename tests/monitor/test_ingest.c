@@ -1,20 +1,15 @@
 #include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "check.h"
 #include "ingest.h"
 #include "points/ring.h"
 #include "schema.h"

@@ -3,11 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +11,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <sqlite3.h>
 #include <zmq.h>
 
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "check.h"
 #include "points/points.h"
 
 #include "monitor/run_folder.h"

@@ -1,9 +1,6 @@
 // The arena under kill -9 and torn records, its refusals, and snapshots of it.
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "arena.h"
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "snapshot.h"
 
 #define CAPACITY 5

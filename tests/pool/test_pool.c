@@ -1,11 +1,7 @@
 // The pool's process over its socket: requests, refusals, kill -9 while it serves.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #include "base/rng.h"
+#include "check.h"
 #include "pool/pool_rig.h"
 
 #define CAPACITY 6

@@ -1,18 +1,14 @@
 // The exchange rule: against cases made by the reference class, against a naive twin, in the mean.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "arena.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "replay_rule.h"
 #include "snapshot.h"
 

@@ -1,16 +1,12 @@
 // digest: by the processor's instructions as by libsodium.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <sodium.h>
 
 #include "base/digest.h"
 #include "base/rng.h"
 #include "base/sha256_x86.h"
+#include "check.h"
 
 static void the_standard_example_has_its_digest(void **state) {
     uint8_t digest[32];

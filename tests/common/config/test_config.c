@@ -1,10 +1,4 @@
 // The judge is the list of settings itself, walked again with macros of its own.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +11,7 @@
 #include "base/fs.h"
 #include "base/program_path.h"
 #include "base/util.h"
+#include "check.h"
 #include "config/config.h"
 
 static char folder[64];

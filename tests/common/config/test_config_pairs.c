@@ -1,10 +1,4 @@
 // Settings of pairs: what dataset_mode makes of dataroot, and what cannot be.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +7,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "check.h"
 #include "config/config.h"
 
 static char folder[] = "/tmp/test_config_pairs_XXXXXX";

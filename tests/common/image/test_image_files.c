@@ -1,15 +1,10 @@
 // What becomes of picture files of every kind: coding variants, orientation, transparency, damage,
 // and the difficult files of ../shared/data/nasty, whose outcomes docs/pictures.md lists.
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jpeglib.h>
 #include <webp/encode.h>
 
@@ -18,6 +13,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "base/util.h"
+#include "check.h"
 #include "image/image.h"
 
 #define NASTY "../shared/data/nasty"

@@ -1,17 +1,12 @@
 // Thousands of damaged pictures, the same in every run: each is decoded in every way or refused
 // with a reason, in time and within the limits. MUTANTS=20000 make SAN=1 test T=mutants for many.
 #include <glob.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
-#include <cmocka.h>
 #include <jpeglib.h>
 #include <webp/encode.h>
 #include <zlib.h>
@@ -20,6 +15,7 @@
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "image/image.h"
 
 enum {

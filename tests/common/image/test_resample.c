@@ -1,17 +1,12 @@
 // image_resample: every kernel against a naive twin written from the formula, for whole pictures
 // and boxes, from memory and row by row.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "image/resample.h"
 
 static struct image noise(uint64_t index, int w, int h, int c) {

@@ -1,8 +1,5 @@
 // Sessions between a link and a hub: opening, acknowledging, ending, restarts, strangers.
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/err.h"
 #include "base/util.h"
+#include "check.h"
 #include "link/link.h"
 
 #define ENDPOINT "ipc://s"

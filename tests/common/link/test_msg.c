@@ -1,16 +1,12 @@
 // Packing and unpacking of every message; what is refused.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "link/msg.h"
 #include "link/msg_layout.h"
 #include "link/scan.h"

@@ -1,12 +1,7 @@
 // Against the counts that the reference prints for instance norm at 64 channels.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "base/util.h"
+#include "check.h"
 #include "ctl/ctl.h"
 
 static void generators_have_the_reference_s_parameters(void **state) {

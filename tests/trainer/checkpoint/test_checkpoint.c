@@ -1,9 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <errno.h>
 #include <signal.h>
@@ -20,6 +15,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "check.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/kernel_list.h"
 

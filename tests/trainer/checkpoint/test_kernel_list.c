@@ -1,13 +1,8 @@
 // Which kernels a training has used, and whether they are still the same.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "base/util.h"
+#include "check.h"
 #include "checkpoint/kernel_list.h"
 
 static const char checkpoint[] = "conv 3x3/1 8->8 on [1,16,16]: wino, wino, wino (avx2)\n"

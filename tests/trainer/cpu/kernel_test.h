@@ -2,12 +2,6 @@
 #ifndef KERNEL_TEST_H
 #define KERNEL_TEST_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -15,6 +9,7 @@
 
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 
 // `count` floats, uniform in [-1,1), a function of `seed`; freed with free().
 static inline float *random_floats(size_t count, uint64_t seed) {

@@ -3,19 +3,14 @@
 // Tolerance 1e-5 in the relative L2 norm: float sums of some thousand terms stay a factor of 10
 // below, a wrong eps, border or mask is above.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "backend/backend.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "trainer/oracle/ops.h"
 
 #define TOLERANCE 1e-5

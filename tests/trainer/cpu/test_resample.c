@@ -1,17 +1,12 @@
 // Halving, doubling, samples and PatchNCE of the CPU against double precision, from definitions
 // that are not ours: the filters as the reference pads and crops them, gradients by differences.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "cpu/nce.h"
 #include "cpu/resample.h"
 

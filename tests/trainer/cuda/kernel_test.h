@@ -6,12 +6,6 @@
 #ifndef CUDA_TEST_H
 #define CUDA_TEST_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +13,7 @@
 
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "cuda/kernels/launch.h"
 
 enum { TENSORS_MAX = 32 };

@@ -1,11 +1,5 @@
 // cuDNN's plans for GPUs that are not here: it is given their properties (devices/*.json) and asked
 // for an engine for every convolution of every net. Nothing is run. Without cuDNN: skipped.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +8,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "check.h"
 #include "cuda/layer.h"
 #include "graph/graph.h"
 #include "nets/nets.h"

@@ -1,11 +1,6 @@
 // The emulation itself: what a device would let pass or punish later ends the process, and work
 // that nothing orders is seen in some order to go wrong; see cuda_runtime_api.h.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "check.h"
 #include "trainer/cuda/emulation/host_threads.h"
 
 static void succeed(cudaError_t error) {

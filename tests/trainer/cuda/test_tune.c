@@ -1,17 +1,12 @@
 // Which engine is chosen, on a GPU that is played: its functions are here, its time is counted. A
 // graph's first launch takes the host long, as on a real one. Without cuDNN's headers: skipped.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/util.h"
+#include "check.h"
 
 #ifdef WITH_CUDNN
 #include "cuda/tune.h"

@@ -1,15 +1,11 @@
 // pairs: likeness of two pictures, against the formulas written out naively.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
+#include "check.h"
 #include "image/image.h"
 #include "judge/diversity.h"
 #include "judge/pair_scores.h"

@@ -1,18 +1,13 @@
 // Tests of what looks at many pictures: swd, pyramid, stats, sheet.
 #include <glob.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "image/image.h"
 #include "image/sheet.h"
 #include "judge/pyramid.h"

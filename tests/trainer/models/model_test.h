@@ -3,18 +3,13 @@
 #define MODEL_TEST_H
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/err.h"
 #include "base/rng.h"
+#include "check.h"
 #include "models/model.h"
 
 // A small model of a recipe; a test changes what it is about.

@@ -1,18 +1,13 @@
 // The gradient penalty against double precision: a discriminator of plain loops, its gradient by
 // the picture from the judge of the ops, and the gradient of the penalty by finite differences.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "cpu/tangent.h"
 #include "nets/penalty.h"
 #include "trainer/oracle/ops.h"

@@ -1,12 +1,7 @@
 // The rates of reference.md's kind are judged by the golden cases; here is what our own add.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "checkpoint/plateau.h"
 #include "training/schedule.h"
 

@@ -1,11 +1,5 @@
 // A picture in bands is the picture as a whole: every generator, sizes that bands do not divide,
 // bands of every height, maps in memory and in files. The judge is the whole net on its tape.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +10,7 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "judge/picture.h"
 #include "nets/init.h"
 #include "translate/band_rows.h"

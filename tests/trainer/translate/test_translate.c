@@ -1,11 +1,5 @@
 // The program translate: which files it takes and leaves, what it says, how it ends. The judge of
 // the pictures is picture_translate, one at a time, on the same weights.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <dirent.h>
 #include <stdio.h>
@@ -20,6 +14,7 @@
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "image/image.h"
 #include "judge/picture.h"
 #include "models/model.h"

@@ -1,11 +1,5 @@
 // Weights from PyTorch to us and back, with PyTorch and OpenCV as judges (torch_peer.py). The
 // programs import and export take part.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +10,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "check.h"
 #include "translate/translator.h"
 #include "weights/recognise.h"
 #include "weights/weights.h"

@@ -6,12 +6,6 @@
 //
 // makes 2000 of them under the sanitizers; without MUTANTS there are 700. Mutant i depends on i
 // alone. The one at work lies in $TMPDIR/test_mutants_XXXXXX while the test runs.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <dirent.h>
 #include <stdio.h>
@@ -25,6 +19,7 @@
 #include "base/fs.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "check.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/state.h"
 #include "config/config.h"

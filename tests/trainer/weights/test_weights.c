@@ -1,11 +1,5 @@
 // What is read of files of weights, and what is refused: files of PyTorch (torch_peer.py) and
 // pickles spelt out here.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +9,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "check.h"
 #include "weights/pickle.h"
 #include "weights/recognise.h"
 #include "weights/rewrite.h"
