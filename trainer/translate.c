@@ -9,11 +9,12 @@
 
 #include "backend/memory.h"
 #include "base/err.h"
+#include "base/instructions.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "base/util.h"
 #include "base/version_text.h"
 #include "image/settings.h"
-#include "base/instructions.h"
 #include "threads.h"
 #include "translate/conveyor.h"
 #include "translate/listing.h"
@@ -224,7 +225,7 @@ static int read_flag(int flag, const char *value, struct request *r) {
     case FORCE:
         return read_existing(LISTING_REPLACE, r);
     case MEMORY:
-        return config_parse_size(value, &r->memory)
+        return parse_size(value, &r->memory)
                    ? ERR_OK
                    : err_set(ERR_USAGE, "--memory is a size like \"1 GiB\", not '%s'", value);
     case SCRATCH:

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/parse.h"
 #include "base/program_path.h"
 #include "base/util.h"
 
@@ -253,7 +254,7 @@ static void check_pool(struct config_draft *d) {
     if (c->pool.pool_size == 0 || bytes <= (double)c->pool.memory)
         return;
     char budget[32];
-    config_size_text(c->pool.memory, budget, sizeof budget);
+    parse_print_size(c->pool.memory, budget, sizeof budget);
     config_blame(d, where_of(d, "pool.pool_size"),
                  "the pool does not fit: (%lld pictures + 2 x batch %lld) x %lld x %lld x %lld "
                  "channels of both tables x %d bytes = %.0f MiB, pool.memory is %s",

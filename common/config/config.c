@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/parse.h"
 #include "base/util.h"
 #include "config/key.h"
 
@@ -25,7 +26,7 @@ struct config *config_new(void) {
                 *(bool *)at = key->low != 0;
             else if (config_key_is_text(key))
                 *(char **)at = xstrdup(key->text);
-            else if (key->kind == CONFIG_SIZE && !config_parse_size(key->text, at))
+            else if (key->kind == CONFIG_SIZE && !parse_size(key->text, at))
                 BUG("default of %s", key->name);
             else if (key->kind == CONFIG_INT || key->kind == CONFIG_RANGE)
                 numbers[0] = key->low;

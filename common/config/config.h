@@ -98,7 +98,4 @@ void config_print_help(FILE *out);
 void config_print_markdown(FILE *out);
 void config_print_conf(FILE *out);
 
-// "128 MiB" -> bytes. Units B, KiB, MiB, GiB, TiB, kB, MB, GB. False if it is not that.
-bool config_parse_size(const char *text, int64_t *ret_bytes);
-
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/util.h"
 
 #define SECTION(section, title)                                                                    \
@@ -91,28 +92,9 @@ bool config_key_is_math(const struct config_key *key) {
     return false;
 }
 
-// Edits (insert, delete, replace, swap neighbours) from a to b, texts cut at 63.
-static int edit_distance(const char *a, const char *b) {
-    int rows[64][64];
-    int n = (int)MIN(strlen(a), 63), m = (int)MIN(strlen(b), 63);
-    for (int i = 0; i <= n; i++)
-        rows[i][0] = i;
-    for (int j = 0; j <= m; j++)
-        rows[0][j] = j;
-    for (int i = 1; i <= n; i++)
-        for (int j = 1; j <= m; j++) {
-            int best = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            best = MIN(best, MIN(rows[i - 1][j], rows[i][j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = MIN(best, rows[i - 2][j - 2] + 1);
-            rows[i][j] = best;
-        }
-    return rows[n][m];
-}
-
 void config_key_suggest(enum config_section_id section, const char *name, char *ret, size_t n) {
     const char *nearest = NULL;
-    int best = (int)strlen(name) / 3 + 2;
+    int best = parse_edits_allowed(name) + 1;
     ret[0] = 0;
     for (int i = 0; i < config_key_count; i++) {
         char path[128];
@@ -121,15 +103,15 @@ void config_key_suggest(enum config_section_id section, const char *name, char *
             snprintf(ret, n, ", it is `%s`", path);
             return;
         }
-        int distance = edit_distance(name, config_keys[i].name);
+        int distance = parse_edit_distance(name, config_keys[i].name);
         if (config_keys[i].section == section && distance < best) {
             best = distance;
             nearest = config_keys[i].name;
         }
     }
     for (int i = 1; section == CONFIG_SECTION_top && i < CONFIG_SECTIONS; i++)
-        if (edit_distance(name, config_sections[i].name) < best) {
-            best = edit_distance(name, config_sections[i].name);
+        if (parse_edit_distance(name, config_sections[i].name) < best) {
+            best = parse_edit_distance(name, config_sections[i].name);
             nearest = config_sections[i].name;
         }
     if (nearest)

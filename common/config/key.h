@@ -100,7 +100,6 @@ char *config_quote(const char *text);
 void config_list_parse(const char *text, struct config_value *ret);
 void config_list_text(const char *list, char *ret, size_t n);
 char *config_list_literal(const char *list);
-void config_size_text(int64_t bytes, char *ret, size_t n);
 
 struct config *config_new(void); // all defaults
 

@@ -8,42 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/util.h"
-
-static const struct {
-    const char *name;
-    int64_t bytes;
-} units[] = {
-    {"TiB", INT64_C(1) << 40},  {"GiB", 1 << 30},    {"MiB", 1 << 20}, {"KiB", 1 << 10},
-    {"GB", 1000 * 1000 * 1000}, {"MB", 1000 * 1000}, {"kB", 1000},     {"B", 1},
-};
-
-bool config_parse_size(const char *text, int64_t *ret_bytes) {
-    char *end;
-    errno = 0;
-    double number = strtod(text, &end);
-    if (!isdigit((unsigned char)text[0]) || end == text || errno || text[1] == 'x')
-        return false;
-    end += strspn(end, " ");
-    for (size_t i = 0; i < COUNT(units); i++)
-        if (strcmp(end, units[i].name) == 0) {
-            double bytes = number * (double)units[i].bytes;
-            if (bytes > 9e15 || bytes != floor(bytes)) // 2^53: exact in a double
-                return false;
-            *ret_bytes = (int64_t)bytes;
-            return true;
-        }
-    return false;
-}
-
-void config_size_text(int64_t bytes, char *ret, size_t n) {
-    for (size_t i = 0; i < 4; i++)
-        if (bytes > 0 && bytes % units[i].bytes == 0) {
-            snprintf(ret, n, "%lld %s", (long long)(bytes / units[i].bytes), units[i].name);
-            return;
-        }
-    snprintf(ret, n, "%lld B", (long long)bytes);
-}
 
 void config_set_text(char **field, const char *text) {
     char *copy = xstrdup(text);
@@ -182,7 +148,7 @@ static bool store_number(void *at, const struct config_key *key, const struct co
 static bool store_text(void *at, const struct config_key *key, const struct config_value *value,
                        char *ret, size_t n) {
     if (key->kind == CONFIG_SIZE) {
-        if (value->type == VALUE_TEXT && config_parse_size(value->text, at))
+        if (value->type == VALUE_TEXT && parse_size(value->text, at))
             return true;
         return refuse(ret, n,
                       "wants a size with a unit in quotes, as \"%s\" (B, KiB, MiB, GiB, "
@@ -257,7 +223,7 @@ void config_value_text(const struct config *c, const struct config_key *key, int
         (void)text_copy(ret, n, *(char *const *)at);
         break;
     case CONFIG_SIZE:
-        config_size_text(*numbers, ret, n);
+        parse_print_size(*numbers, ret, n);
         break;
     case CONFIG_LIST:
         config_list_text(*(char *const *)at, ret, n);

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/parse.h"
 #include "base/program_path.h"
 #include "base/util.h"
 #include "check.h"
@@ -312,11 +313,11 @@ static void sizes_are_read_with_their_units(void **state) {
                          "1 MiB x", "0.3 B", "1e30 TiB", "0x10 B", "nan B"};
     int64_t bytes;
     for (size_t i = 0; i < COUNT(good); i++) {
-        assert_true(config_parse_size(good[i].text, &bytes));
+        assert_true(parse_size(good[i].text, &bytes));
         assert_int_equal(bytes, good[i].bytes);
     }
     for (size_t i = 0; i < COUNT(bad); i++)
-        assert_false(config_parse_size(bad[i], &bytes));
+        assert_false(parse_size(bad[i], &bytes));
 }
 
 // ---- every key's boundary ----
