@@ -141,8 +141,8 @@ static int feed_ahead(const struct bench *b, struct model *m, int number) {
     int err = ERR_OK;
 
     for (int d = 0; d < 2 && !err; d++)
-        err = model_feed_ahead(m, (enum model_domain)d, b->batch, b->size, b->size,
-                               pictures_of(b, d, number));
+        err = model_prefetch(m, (enum model_domain)d, b->batch, b->size, b->size,
+                             pictures_of(b, d, number));
     return err;
 }
 
@@ -221,7 +221,7 @@ static int measure(struct bench *b, struct model *m) {
         if (i >= 0)
             seconds[i] = (double)(now_us() - start) * 1e-6;
     }
-    if (!err && model_is_apart(m))
+    if (!err && model_is_asynchronous(m))
         err = run_ahead(b, m, &ahead);
     if (!err)
         report(b, m, seconds, ahead);

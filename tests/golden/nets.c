@@ -145,7 +145,7 @@ static float *rig_read(struct judge *j, struct rig *r, int tensor) {
 
     memset(x, 0xff, bytes); // NaN
     if (r->device->backend->shared_new(r->device, bytes, &shared) ||
-        graph_read(r->graph, r->arena, tensor, PICTURE_FLOATS, shared) || device_wait(r->device))
+        graph_read(r->graph, r->arena, tensor, PIXELS_FLOAT, shared) || device_wait(r->device))
         judge_complain(j, "%s", err_text());
     else
         memcpy(x, shared, bytes);
@@ -157,7 +157,7 @@ static int rig_write(struct rig *r, int tensor, const int shape[4], uint32_t ind
     float *x = xmalloc(graph_count(r->graph, tensor) * sizeof *x);
 
     golden_fill_pictures(x, shape, index);
-    int err = graph_write(r->graph, r->arena, tensor, PICTURE_FLOATS, x);
+    int err = graph_write(r->graph, r->arena, tensor, PIXELS_FLOAT, x);
     free(x);
     return err;
 }
@@ -384,7 +384,7 @@ static int write_mixed(struct rig *r, const struct json *c) {
                            : json_number_at(json_get(c, "alpha"), (int)(i / picture));
         x[i] = (float)(alpha * x[i] + (1 - alpha) * fake[i]);
     }
-    int err = graph_write(r->graph, r->arena, r->x, PICTURE_FLOATS, x);
+    int err = graph_write(r->graph, r->arena, r->x, PIXELS_FLOAT, x);
     free(fake);
     free(x);
     return err;

@@ -182,7 +182,7 @@ static void *new_tensor(struct judge *j, struct device *d, const struct tensor_s
 
     if (index >= 0)
         golden_fill(x, count, (uint32_t)index, scale);
-    if (d->backend->picture_in(d, s, PICTURE_FLOATS, x, tensor))
+    if (d->backend->image_in(d, s, PIXELS_FLOAT, x, tensor))
         judge_complain(j, "%s", err_text());
     free(x);
     return tensor;
@@ -193,7 +193,7 @@ static void check_tensor_of(struct judge *j, const char *q, const struct json *c
     size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
     float *x = new_shared(d, count * sizeof *x);
 
-    if (d->backend->picture_out(d, s, PICTURE_FLOATS, tensor, x) || device_wait(d))
+    if (d->backend->image_out(d, s, PIXELS_FLOAT, tensor, x) || device_wait(d))
         judge_complain(j, "%s", err_text());
     (void)check_floats(j, q, check, x, count); // the judge counts
     d->backend->shared_free(d, x);

@@ -68,7 +68,7 @@ static int train(const struct same *s, struct model *m, int first, int end) {
     int err = ERR_OK, gathered = MAX(s->o.accumulate, 1);
 
     for (int i = first; i < end && !err; i++) {
-        model_set_share(m, i % gathered, gathered);
+        model_set_micro_batch(m, i % gathered, gathered);
         err = one_step(m, &p, i, s->lr);
     }
     free(p.x);

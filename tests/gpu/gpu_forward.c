@@ -179,7 +179,7 @@ static int build(struct rig *r, const struct answer *a) {
 
 static int send(struct rig *r, int tensor, const struct ref_map *m) {
     float *x = gpu_floats(m);
-    int err = graph_write(r->graph, r->arena, tensor, PICTURE_FLOATS, x);
+    int err = graph_write(r->graph, r->arena, tensor, PIXELS_FLOAT, x);
 
     free(x);
     return err;
@@ -208,7 +208,7 @@ static int fetch(struct rig *r, int tensor, struct ref_map *ret) {
     int err = r->device->backend->shared_new(r->device, count * sizeof(float), &shared);
 
     if (!err)
-        err = graph_read(r->graph, r->arena, tensor, PICTURE_FLOATS, shared);
+        err = graph_read(r->graph, r->arena, tensor, PIXELS_FLOAT, shared);
     if (!err)
         err = device_wait(r->device);
     for (size_t i = 0; i < count && !err; i++)

@@ -18,26 +18,26 @@ static void drop_all(struct bench *b, int count, struct operand **all) {
         operand_drop(b, all[i]);
 }
 
-static void check_join(struct bench *b, int c_a, int c_b, enum activation act) {
+static void check_concat(struct bench *b, int c_a, int c_b, enum activation act) {
     const struct backend *k = b->d->backend;
-    struct join_shape s = {(size_t)2 * 7 * 5, c_a, c_b, act};
+    struct concat_shape s = {(size_t)2 * 7 * 5, c_a, c_b, act};
     struct operand a = operand_in(b, map(2, 7, 5, c_a), 0), c = operand_in(b, map(2, 7, 5, c_b), 0);
     struct operand y_in = operand_in(b, map(2, 7, 5, c_a + c_b), 0);
     struct operand dy = operand_in(b, y_in.shape, 0), y = operand_out(b, y_in.shape, 0);
     struct operand da = operand_out(b, a.shape, 0), db = operand_out(b, c.shape, 0);
-    struct join_gradients both = {y_in.memory, dy.memory, da.memory, db.memory};
-    struct join_gradients one = {y_in.memory, dy.memory, NULL, db.memory};
+    struct concat_gradients both = {y_in.memory, dy.memory, da.memory, db.memory};
+    struct concat_gradients one = {y_in.memory, dy.memory, NULL, db.memory};
 
     gpu_row(b->g, b->mode->dtype, "join %d and %d%s", c_a, c_b, act == ACT_RELU ? ", relu" : "");
-    bench_must(k->join_forward(b->d, &s, a.memory, c.memory, y.memory));
-    bench_must(k->join_backward(b->d, &s, &both));
-    ref_join(&s, a.host, c.host, y.host);
-    ref_join_backward(&s, y_in.host, dy.host, da.host, db.host);
+    bench_must(k->concat_forward(b->d, &s, a.memory, c.memory, y.memory));
+    bench_must(k->concat_backward(b->d, &s, &both));
+    ref_concat(&s, a.host, c.host, y.host);
+    ref_concat_backward(&s, y_in.host, dy.host, da.host, db.host);
     gpu_value(b->g, "y", operand_error(b, &y), 0);
     gpu_value(b->g, "da", operand_error(b, &da), 0);
     gpu_value(b->g, "db", operand_error(b, &db), 0);
     operand_poison(b, &db);
-    bench_must(k->join_backward(b->d, &s, &one));
+    bench_must(k->concat_backward(b->d, &s, &one));
     gpu_value(b->g, "db alone", operand_error(b, &db), 0);
     gpu_row_end(b->g);
     drop_all(b, 7, (struct operand *[]){&a, &c, &y_in, &dy, &y, &da, &db});
@@ -62,13 +62,13 @@ static void check_mix(struct bench *b, int c_front) {
     drop_all(b, 4, (struct operand *[]){&front, &real, &fake, &y});
 }
 
-static void check_mirror(struct bench *b, int flip) {
+static void check_flip(struct bench *b, int flip) {
     struct operand x = operand_in(b, map(2, 5, 33, 11), 0), y = operand_out(b, x.shape, 0);
     int *flips = bench_workspace(b, sizeof flip);
 
     bench_must(b->d->backend->copy_in(b->d, flips, &flip, sizeof flip));
-    bench_must(b->d->backend->mirror(b->d, &x.shape, flips, x.memory, y.memory));
-    ref_mirror(&x.shape, flip, x.host, y.host);
+    bench_must(b->d->backend->flip(b->d, &x.shape, flips, x.memory, y.memory));
+    ref_flip(&x.shape, flip, x.host, y.host);
     gpu_row(b->g, b->mode->dtype, "mirror, %s", flip ? "asked for" : "not asked for");
     gpu_value(b->g, "y", operand_error(b, &y), 0);
     gpu_row_end(b->g);
@@ -139,15 +139,15 @@ static void check_sample(struct bench *b, bool border, bool accumulate, int h, i
 static double different_elements(struct bench *b, const struct operand *in, void *shared) {
     const struct backend *k = b->d->backend;
     struct operand back = operand_out(b, in->shape, 0);
-    size_t each = device_picture_bytes(b->d, &in->shape, PICTURE_ELEMENTS) / (size_t)in->shape.n;
+    size_t each = device_image_bytes(b->d, &in->shape, PIXELS_NATIVE) / (size_t)in->shape.n;
     const void **pictures = xcalloc((size_t)in->shape.n, sizeof *pictures);
     double different = 0;
 
     for (int i = 0; i < in->shape.n; i++)
         pictures[i] = (const char *)shared + (size_t)i * each;
-    bench_must(k->picture_out(b->d, &in->shape, PICTURE_ELEMENTS, in->memory, shared));
+    bench_must(k->image_out(b->d, &in->shape, PIXELS_NATIVE, in->memory, shared));
     bench_must(device_wait(b->d));
-    bench_must(k->pictures_in(b->d, &in->shape, PICTURE_ELEMENTS, pictures, back.memory));
+    bench_must(k->images_in(b->d, &in->shape, PIXELS_NATIVE, pictures, back.memory));
     operand_fetch(b, &back, back.host);
     for (size_t i = 0; i < in->count; i++)
         different += back.host[i] != in->host[i];
@@ -157,7 +157,7 @@ static double different_elements(struct bench *b, const struct operand *in, void
 }
 
 // Bytes or floats in, floats out.
-static void check_pictures(struct bench *b, enum picture_type type, int n, int c) {
+static void check_pictures(struct bench *b, enum pixel_type type, int n, int c) {
     const struct backend *k = b->d->backend;
     struct operand in = operand_out(b, map(n, 13, 17, c), 0);
     uint8_t *bytes = xmalloc(in.count);
@@ -168,12 +168,12 @@ static void check_pictures(struct bench *b, enum picture_type type, int n, int c
     for (size_t i = 0; i < in.count; i++) {
         bytes[i] = (uint8_t)rng_below(b->g->seed, RNG_TEST, b->drawn++, 0, 256);
         floats[i] = (float)bench_draw_float(b);
-        in.host[i] = type == PICTURE_BYTES ? ((float)bytes[i] / 255.0f - 0.5f) / 0.5f : floats[i];
+        in.host[i] = type == PIXELS_BYTE ? ((float)bytes[i] / 255.0f - 0.5f) / 0.5f : floats[i];
     }
     gpu_row(b->g, b->mode->dtype, "pictures of %s, %dx13x17x%d",
-            type == PICTURE_BYTES ? "bytes" : "floats", n, c);
-    bench_must(k->picture_in(b->d, &in.shape, type,
-                             type == PICTURE_BYTES ? (void *)bytes : (void *)floats, in.memory));
+            type == PIXELS_BYTE ? "bytes" : "floats", n, c);
+    bench_must(k->image_in(b->d, &in.shape, type,
+                           type == PIXELS_BYTE ? (void *)bytes : (void *)floats, in.memory));
     memset(bytes, 0xff, in.count); // the source has been read
     memset(floats, 0xff, in.count * sizeof *floats);
     gpu_value(b->g, "in", operand_error(b, &in), b->d->element_bytes == 4 ? 0 : b->mode->op);
@@ -181,7 +181,7 @@ static void check_pictures(struct bench *b, enum picture_type type, int n, int c
     bench_must(k->shared_new(b->d, in.count * sizeof(float), &shared));
     out = shared;
     memset(out, 0xff, in.count * sizeof(float));
-    bench_must(k->picture_out(b->d, &in.shape, PICTURE_FLOATS, in.memory, out));
+    bench_must(k->image_out(b->d, &in.shape, PIXELS_FLOAT, in.memory, out));
     bench_must(device_wait(b->d));
     for (size_t i = 0; i < in.count; i++)
         different += out[i] != (float)in.host[i];
@@ -218,20 +218,20 @@ static void check_copies(struct bench *b, size_t bytes) {
 }
 
 void gpu_heads(struct bench *b) {
-    check_join(b, 3, 3, ACT_NONE);
-    check_join(b, 8, 16, ACT_RELU);
-    check_join(b, 64, 1, ACT_NONE);
-    check_join(b, 3, 20, ACT_RELU);
+    check_concat(b, 3, 3, ACT_NONE);
+    check_concat(b, 8, 16, ACT_RELU);
+    check_concat(b, 64, 1, ACT_NONE);
+    check_concat(b, 3, 20, ACT_RELU);
     for (int front = 0; front <= 9; front += 3)
         check_mix(b, front);
-    check_mirror(b, 0);
-    check_mirror(b, 1);
+    check_flip(b, 0);
+    check_flip(b, 1);
     check_resamples(b);
     for (int i = 0; i < 8; i++)
         check_sample(b, i & 1, i & 2, i & 4 ? 40 : 6, i & 4 ? 20 : 3);
     for (int c = 1; c <= 20; c += c == 1 ? 2 : 17) {
-        check_pictures(b, PICTURE_BYTES, 2, c);
-        check_pictures(b, PICTURE_FLOATS, 3, c);
+        check_pictures(b, PIXELS_BYTE, 2, c);
+        check_pictures(b, PIXELS_FLOAT, 3, c);
     }
     check_copies(b, 1);
     check_copies(b, 100003);

@@ -105,21 +105,22 @@ static void check_nce(struct bench *b, double temperature, int patches, int dim,
 
 // ---- a norm with its derivative along a direction ----
 
-struct dual_case {
+struct tangent_case {
     struct operand x, dx, g_y, g_dy, y, dy, gx, gdx;
     struct floats weight, bias, dweight, dbias;
 };
 
-static void open_dual(struct bench *b, struct dual_case *c, const struct norm_shape *s, bool all) {
+static void open_tangent(struct bench *b, struct tangent_case *c, const struct norm_shape *s,
+                         bool all) {
     struct tensor_shape t = {s->n, s->h, s->w, s->c};
 
-    *c = (struct dual_case){.x = operand_in(b, t, 0),
-                            .dx = operand_in(b, t, 0),
-                            .g_dy = operand_in(b, t, 0),
-                            .y = operand_out(b, t, 0),
-                            .dy = operand_out(b, t, 0),
-                            .gx = operand_out(b, t, 0),
-                            .gdx = operand_out(b, t, 0)};
+    *c = (struct tangent_case){.x = operand_in(b, t, 0),
+                               .dx = operand_in(b, t, 0),
+                               .g_dy = operand_in(b, t, 0),
+                               .y = operand_out(b, t, 0),
+                               .dy = operand_out(b, t, 0),
+                               .gx = operand_out(b, t, 0),
+                               .gdx = operand_out(b, t, 0)};
     if (all)
         c->g_y = operand_in(b, t, 0);
     if (s->norm == NORM_BATCH) {
@@ -131,43 +132,43 @@ static void open_dual(struct bench *b, struct dual_case *c, const struct norm_sh
     }
 }
 
-static void dual_parameters(struct bench *b, struct dual_case *c, const char *dweight,
-                            const char *dbias) {
+static void tangent_parameters(struct bench *b, struct tangent_case *c, const char *dweight,
+                               const char *dbias) {
     gpu_value(b->g, dweight, floats_error(b, &c->dweight), GPU_FLOATS);
     gpu_value(b->g, dbias, floats_error(b, &c->dbias), GPU_FLOATS);
 }
 
-static void run_dual(struct bench *b, struct dual_case *c, const struct norm_shape *s) {
+static void run_tangent(struct bench *b, struct tangent_case *c, const struct norm_shape *s) {
     const struct backend *k = b->d->backend;
     struct norm_affine values = {.weight = c->weight.memory, .bias = c->bias.memory};
     const struct norm_affine *affine = s->norm == NORM_BATCH ? &values : NULL;
     // Without a norm, what x gets of dy is nothing: not wanted then.
     bool wants_gx = c->g_y.memory || s->norm != NORM_NONE;
-    struct dual_tensors f = {c->x.memory, c->dx.memory, c->y.memory, c->dy.memory, affine};
-    struct dual_gradients r = {.x = c->x.memory,
-                               .dx = c->dx.memory,
-                               .g_y = c->g_y.memory,
-                               .g_dy = c->g_dy.memory,
-                               .ret_gx = wants_gx ? c->gx.memory : NULL,
-                               .ret_gdx = c->gdx.memory,
-                               .affine = affine,
-                               .ret_dweight = c->dweight.memory,
-                               .ret_dbias = c->dbias.memory};
+    struct tangent_tensors f = {c->x.memory, c->dx.memory, c->y.memory, c->dy.memory, affine};
+    struct tangent_gradients r = {.x = c->x.memory,
+                                  .dx = c->dx.memory,
+                                  .g_y = c->g_y.memory,
+                                  .g_dy = c->g_dy.memory,
+                                  .ret_gx = wants_gx ? c->gx.memory : NULL,
+                                  .ret_gdx = c->gdx.memory,
+                                  .affine = affine,
+                                  .ret_dweight = c->dweight.memory,
+                                  .ret_dbias = c->dbias.memory};
 
-    bench_must(k->dual_forward(b->d, s, &f));
-    bench_must(k->dual_backward(b->d, s, &r));
-    ref_dual(s, &(struct ref_dual){.x = c->x.host,
-                                   .dx = c->dx.host,
-                                   .g_y = c->g_y.host,
-                                   .g_dy = c->g_dy.host,
-                                   .weight = c->weight.host,
-                                   .bias = c->bias.host,
-                                   .y = c->y.host,
-                                   .dy = c->dy.host,
-                                   .gx = c->gx.host,
-                                   .gdx = c->gdx.host,
-                                   .dweight = c->dweight.host,
-                                   .dbias = c->dbias.host});
+    bench_must(k->tangent_forward(b->d, s, &f));
+    bench_must(k->tangent_backward(b->d, s, &r));
+    ref_tangent(s, &(struct ref_tangent){.x = c->x.host,
+                                         .dx = c->dx.host,
+                                         .g_y = c->g_y.host,
+                                         .g_dy = c->g_dy.host,
+                                         .weight = c->weight.host,
+                                         .bias = c->bias.host,
+                                         .y = c->y.host,
+                                         .dy = c->dy.host,
+                                         .gx = c->gx.host,
+                                         .gdx = c->gdx.host,
+                                         .dweight = c->dweight.host,
+                                         .dbias = c->dbias.host});
     gpu_value(b->g, "y", operand_error(b, &c->y), b->mode->op);
     gpu_value(b->g, "dy", operand_error(b, &c->dy), b->mode->op);
     gpu_value(b->g, "gdx", operand_error(b, &c->gdx), b->mode->gradient);
@@ -175,25 +176,25 @@ static void run_dual(struct bench *b, struct dual_case *c, const struct norm_sha
         gpu_value(b->g, "gx", operand_error(b, &c->gx), b->mode->gradient);
     if (!affine)
         return;
-    dual_parameters(b, c, "dw", "db");
+    tangent_parameters(b, c, "dw", "db");
     r.accumulate = true;
-    bench_must(k->dual_backward(b->d, s, &r));
+    bench_must(k->tangent_backward(b->d, s, &r));
     for (int i = 0; i < s->c; i++) {
         c->dweight.host[i] *= 2;
         c->dbias.host[i] *= 2;
     }
-    dual_parameters(b, c, "+dw", "+db");
+    tangent_parameters(b, c, "+dw", "+db");
 }
 
-static void check_dual(struct bench *b, const struct norm_shape *s, bool all) {
+static void check_tangent(struct bench *b, const struct norm_shape *s, bool all) {
     static const char *const kinds[] = {"no norm", "instance", "batch"};
     static const char *const acts[] = {"", " relu", " leaky"};
-    struct dual_case c;
+    struct tangent_case c;
 
-    open_dual(b, &c, s, all);
+    open_tangent(b, &c, s, all);
     gpu_row(b->g, b->mode->dtype, "dual %s%s %dx%dx%dx%d%s", kinds[s->norm], acts[s->act], s->n,
             s->h, s->w, s->c, all ? ", of y too" : "");
-    run_dual(b, &c, s);
+    run_tangent(b, &c, s);
     gpu_row_end(b->g);
     drop_all(b, 8, (struct operand *[]){&c.x, &c.dx, &c.g_y, &c.g_dy, &c.y, &c.dy, &c.gx, &c.gdx});
     floats_drop(b, &c.weight);
@@ -216,18 +217,18 @@ void gpu_losses(struct bench *b) {
     check_nce(b, 5, 9, 100, false, false);
     check_nce(b, 0.07, 9, 100, true, true);
     for (int i = 0; i < 18; i++)
-        check_dual(b,
-                   &(struct norm_shape){.n = 2,
-                                        .h = 9 + i,
-                                        .w = 17,
-                                        .c = i % 2 ? 20 : 6,
-                                        .norm = (enum norm_kind)(i % 3),
-                                        .act = (enum activation)(i / 3 % 3)},
-                   i >= 9);
+        check_tangent(b,
+                      &(struct norm_shape){.n = 2,
+                                           .h = 9 + i,
+                                           .w = 17,
+                                           .c = i % 2 ? 20 : 6,
+                                           .norm = (enum norm_kind)(i % 3),
+                                           .act = (enum activation)(i / 3 % 3)},
+                      i >= 9);
     if (small)
         return;
     check_l1(b, (struct tensor_shape){2, 256, 256, 3});
     check_gan(b, GAN_LSGAN, true, (struct tensor_shape){16, 30, 30, 1});
     check_nce(b, 0.07, 256, 256, false, false);
-    check_dual(b, &(struct norm_shape){2, 31, 31, 256, 0, 0, NORM_INSTANCE, ACT_LEAKY}, true);
+    check_tangent(b, &(struct norm_shape){2, 31, 31, 256, 0, 0, NORM_INSTANCE, ACT_LEAKY}, true);
 }

@@ -56,8 +56,8 @@ int gpu_feed_ahead(struct model *m, const struct gpu_pictures *p, int step) {
     int err = ERR_OK;
 
     for (int d = 0; d < 2 && !err; d++)
-        err = model_feed_ahead(m, (enum model_domain)d, p->n, p->size, p->size,
-                               pictures_of(p, (enum model_domain)d, step));
+        err = model_prefetch(m, (enum model_domain)d, p->n, p->size, p->size,
+                             pictures_of(p, (enum model_domain)d, step));
     return err;
 }
 

@@ -237,14 +237,14 @@ static int section_end(struct device_section *section) {
 }
 
 // While ops are measured, each waits for the one before it.
-static void lane_choose(struct device *d, int lane) {
+static void stream_choose(struct device *d, int lane) {
 }
 
-static int lane_mark(struct device *d, int mark) {
+static int event_record(struct device *d, int mark) {
     return ERR_OK;
 }
 
-static int lane_wait(struct device *d, int mark) {
+static int event_wait(struct device *d, int mark) {
     return ERR_OK;
 }
 
@@ -268,7 +268,7 @@ void gpu_watch_fill(struct backend *b, bool measure) {
     b->section_end = section_end;
     if (!measure)
         return;
-    b->lane_choose = lane_choose;
-    b->lane_mark = lane_mark;
-    b->lane_wait = lane_wait;
+    b->stream_choose = stream_choose;
+    b->event_record = event_record;
+    b->event_wait = event_wait;
 }

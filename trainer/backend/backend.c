@@ -26,11 +26,11 @@ size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s,
            (size_t)device_channels(d, s->c) * d->element_bytes;
 }
 
-size_t device_picture_bytes(const struct device *d, const struct tensor_shape *s,
-                            enum picture_type type) {
-    size_t number = type == PICTURE_FLOATS  ? sizeof(float)
-                    : type == PICTURE_BYTES ? 1
-                                            : d->element_bytes;
+size_t device_image_bytes(const struct device *d, const struct tensor_shape *s,
+                          enum pixel_type type) {
+    size_t number = type == PIXELS_FLOAT  ? sizeof(float)
+                    : type == PIXELS_BYTE ? 1
+                                          : d->element_bytes;
 
     return (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c * number;
 }

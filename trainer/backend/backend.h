@@ -10,14 +10,15 @@
 // channels, losses are double, on every device.
 //
 // Ops take shapes and buffers, allocate nothing and keep no state, but for scratch of the device
-// for each lane. What is worth preparing is made once per shape (device_conv) or once per weight
+// for each stream. What is worth preparing is made once per shape (device_conv) or once per weight
 // (device_weights). Outputs are overwritten completely, whatever they held before, unless an
 // `accumulate` says otherwise. Nothing aliases. Sums run in an order that the shape (on the CPU:
 // and the number of threads) fixes: same inputs, same bits.
 //
-// Every op returns ERR_OK or ERR_DEVICE_LOST. On a device that works beside the host (device.apart)
-// an op has only been issued when its call returns: what it writes may be read by later ops, and by
-// the host after a fence. A device that is lost says so at one of the next calls, and from then on.
+// Every op returns ERR_OK or ERR_DEVICE_LOST. On a device that works beside the host
+// (device.asynchronous) an op has only been issued when its call returns: what it writes may be
+// read by later ops, and by the host after a fence. A device that is lost says so at one of the
+// next calls, and from then on.
 #ifndef BACKEND_H
 #define BACKEND_H
 
@@ -43,17 +44,17 @@ struct device {
     const char *dtype;    // in use: "fp32", "tf32", "bf16"
     size_t element_bytes; // of a number in a tensor
     int channel_step;     // channels are stored in multiples of so many
-    int lanes;            // 1, or DEVICE_LANES
-    bool apart;           // computes beside the host, in memory that the host cannot address
+    int streams;          // 1, or DEVICE_STREAMS
+    bool asynchronous;    // computes beside the host, in memory that the host cannot address
     bool has_plans;       // plans_save has something to say
 };
 
-// On a device with lanes, ops of one lane run in the order in which they were issued, ops of
-// different lanes at the same time unless lane_wait orders them.
-#define DEVICE_LANES 4
-#define DEVICE_SIDE_LANES 2 // lanes from this one on are for what nobody waits for soon
-#define DEVICE_MARKS 4096   // lane_mark's numbers are below
-#define DEVICE_AHEAD 2      // pictures of A and B
+// On a device with streams, ops of one stream run in the order in which they were issued, ops of
+// different streams at the same time unless event_wait orders them.
+#define DEVICE_STREAMS 4
+#define DEVICE_SIDE_STREAMS 2 // streams from this one on are for what nobody waits for soon
+#define DEVICE_EVENTS 4096    // event_record's numbers are below
+#define DEVICE_PREFETCHES 2   // pictures of A and B
 
 enum device_fence {
     FENCE_NOW,   // is waited for at once
@@ -79,10 +80,10 @@ struct tensor_shape {
     int n, h, w, c;
 };
 
-enum picture_type {
-    PICTURE_FLOATS, // in [-1,1]
-    PICTURE_BYTES,  // v stands for (v / 255 - 0.5) / 0.5, each operation rounded to float; in only
-    PICTURE_ELEMENTS, // a tensor's own numbers, bit for bit, without its surplus channels
+enum pixel_type {
+    PIXELS_FLOAT,  // in [-1,1]
+    PIXELS_BYTE,   // v stands for (v / 255 - 0.5) / 0.5, each operation rounded to float; in only
+    PIXELS_NATIVE, // a tensor's own numbers, bit for bit, without its surplus channels
 };
 
 // y = conv(x) (cross-correlation) or, if transposed, its adjoint.
@@ -164,24 +165,24 @@ struct norm_gradients {
     bool accumulate;                // add to dweight and dbias
 };
 
-struct join_shape {
+struct concat_shape {
     size_t pixels; // n h w
     int c_a, c_b;
     enum activation act; // ACT_NONE or ACT_RELU
 };
 
-// The buffers of join_backward. Its outputs are wanted or NULL.
-struct join_gradients {
+// The buffers of concat_backward. Its outputs are wanted or NULL.
+struct concat_gradients {
     const void *y, *dy;
     void *ret_da, *ret_db;
 };
 
-struct dual_tensors {
+struct tangent_tensors {
     const void *x, *dx;
     void *ret_y, *ret_dy;
     const struct norm_affine *affine; // NORM_BATCH; else NULL
 };
-struct dual_gradients {
+struct tangent_gradients {
     const void *x, *dx, *g_y, *g_dy;
     void *ret_gx, *ret_gdx;
     const struct norm_affine *affine; // NORM_BATCH; else NULL
@@ -200,7 +201,7 @@ struct mix_shape {
 
 // The buffers of mix.
 struct mix_tensors {
-    const float *share;              // [n]
+    const float *alpha;              // [n]
     const void *front, *real, *fake; // [n,h,w,c_front], [n,h,w,c], [n,h,w,c]; front NULL: c_front 0
     void *ret_y;                     // [n,h,w,c_front + c]
 };
@@ -259,11 +260,11 @@ struct backend {
     // ---- memory ----
 
     // Zeroed memory that the device computes in, aligned to 64 bytes. The host may address it only
-    // if the device is not apart. Fails with ERR_LIMIT (the text says what is free).
+    // if the device is not asynchronous. Fails with ERR_LIMIT (the text says what is free).
     int (*memory_new)(struct device *d, size_t bytes, void **ret_memory);
     void (*memory_free)(struct device *d, void *memory); // accepts NULL; waits for what uses it
     // Zeroed memory that host and device address by the same pointer: a few numbers (losses,
-    // flags), and what picture_out writes. Fails as memory_new does.
+    // flags), and what image_out writes. Fails as memory_new does.
     int (*shared_new)(struct device *d, size_t bytes, void **ret_memory);
     void (*shared_free)(struct device *d, void *memory);
     // The most bytes of its own memory that the device has held; 0: its memory is the host's.
@@ -277,26 +278,26 @@ struct backend {
     int (*copy)(struct device *d, void *to, const void *from, size_t bytes);
 
     // Pictures [n,h,w,c] of the host, type as said, to a tensor without border, after everything
-    // issued before; the source has been read when it returns. What a device apart has to move it
-    // moves while earlier ops still run. Not inside of a section.
-    int (*picture_in)(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                      const void *pictures, void *ret_tensor);
+    // issued before; the source has been read when it returns. What an asynchronous device has to
+    // move it moves while earlier ops still run. Not inside of a section.
+    int (*image_in)(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                    const void *pictures, void *ret_tensor);
     // The same for n pictures [h,w,c] that lie apart, at any addresses (floats too).
-    int (*pictures_in)(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                       const void *const *pictures, void *ret_tensor);
-    // picture_in in two calls: picture_ahead lets them travel while the device does what it has
-    // been asked for so far, and nothing waits for them before picture_arrive. The source has been
-    // read when the first returns. At most DEVICE_AHEAD are between the two. *ret_ahead is for
-    // picture_arrive; -1: nothing travels on this device, picture_in does it all.
-    int (*picture_ahead)(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                         const void *pictures, int *ret_ahead);
-    int (*picture_arrive)(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                          int ahead, void *ret_tensor);
+    int (*images_in)(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                     const void *const *pictures, void *ret_tensor);
+    // image_in in two calls: image_prefetch lets them travel while the device does what it has
+    // been asked for so far, and nothing waits for them before image_arrive. The source has been
+    // read when the first returns. At most DEVICE_PREFETCHES are between the two. *ret_ahead is for
+    // image_arrive; -1: nothing travels on this device, image_in does it all.
+    int (*image_prefetch)(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                          const void *pictures, int *ret_ahead);
+    int (*image_arrive)(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                        int ahead, void *ret_tensor);
     // A tensor without border to pictures [n,h,w,c] in memory of shared_new, after everything
     // issued before, beside what is issued later. They are there after the next fence; until then
-    // no op writes the tensor. Not PICTURE_BYTES. Not inside of a section.
-    int (*picture_out)(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                       const void *tensor, void *ret_shared);
+    // no op writes the tensor. Not PIXELS_BYTE. Not inside of a section.
+    int (*image_out)(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                     const void *tensor, void *ret_shared);
 
     // ---- order ----
 
@@ -309,10 +310,10 @@ struct backend {
     // A section is a list of ops with their buffers, the same each time. Between begin and end its
     // ops are issued if *ret_issue says so; else the device repeats what it has recorded, and
     // section_end issues that. It begins after everything issued before and ends before everything
-    // issued later, in all lanes. adam and norms with dropout are inside of one, and take `values`.
-    // A begin that fails leaves nothing open. After an op that failed section_drop is called in the
-    // place of section_end: it ends what is being recorded, and the section is as new. Sections are
-    // freed before what their ops use.
+    // issued later, in all streams. adam and norms with dropout are inside of one, and take
+    // `values`. A begin that fails leaves nothing open. After an op that failed section_drop is
+    // called in the place of section_end: it ends what is being recorded, and the section is as
+    // new. Sections are freed before what their ops use.
     int (*section_new)(struct device *d, struct device_section **ret_section);
     void (*section_free)(struct device_section *section); // accepts NULL
     int (*section_begin)(struct device_section *section, const struct device_values *values,
@@ -320,13 +321,13 @@ struct backend {
     int (*section_end)(struct device_section *section);
     void (*section_drop)(struct device_section *section);
 
-    // Lanes, inside of a section that is being issued. Its ops go to lane 0 until lane_choose.
-    // lane_mark gives what the chosen lane has been issued so far a number, [0, DEVICE_MARKS), free
-    // again in the next section; lane_wait: what the chosen lane is issued from now on begins when
-    // that has ended. With one lane they do nothing.
-    void (*lane_choose)(struct device *d, int lane);
-    int (*lane_mark)(struct device *d, int mark);
-    int (*lane_wait)(struct device *d, int mark);
+    // Streams, inside of a section that is being issued. Its ops go to stream 0 until
+    // stream_choose. event_record gives what the chosen stream has been issued so far a number, [0,
+    // DEVICE_EVENTS), free again in the next section; event_wait: what the chosen stream is issued
+    // from now on begins when that has ended. With one stream they do nothing.
+    void (*stream_choose)(struct device *d, int stream);
+    int (*event_record)(struct device *d, int event);
+    int (*event_wait)(struct device *d, int event);
 
     // ---- convolutions ----
 
@@ -397,10 +398,10 @@ struct backend {
     // A U-Net's skip, a conditional discriminator's input: y = act([a; b]) on the channels,
     // a [pixels,c_a], b [pixels,c_b], y [pixels,c_a + c_b]; da, db are dy's halves, with ACT_RELU
     // where y > 0, else 0.
-    int (*join_forward)(struct device *d, const struct join_shape *s, const void *a, const void *b,
-                        void *ret_y);
-    int (*join_backward)(struct device *d, const struct join_shape *s,
-                         const struct join_gradients *t);
+    int (*concat_forward)(struct device *d, const struct concat_shape *s, const void *a,
+                          const void *b, void *ret_y);
+    int (*concat_backward)(struct device *d, const struct concat_shape *s,
+                           const struct concat_gradients *t);
 
     // ---- losses; ret_loss is shared_new's, NULL: not wanted ----
 
@@ -420,15 +421,16 @@ struct backend {
     // no borders: y = act(norm(x)) and dy = d y / d e for d x / d e = dx. Backward: the gradients
     // of x and dx for a loss of y and dy; g_y NULL: none of y; ret_gx NULL: not wanted. The
     // formulas are in cpu/tangent.h. Running statistics stay as they are.
-    int (*dual_forward)(struct device *d, const struct norm_shape *s, const struct dual_tensors *t);
-    int (*dual_backward)(struct device *d, const struct norm_shape *s,
-                         const struct dual_gradients *t);
+    int (*tangent_forward)(struct device *d, const struct norm_shape *s,
+                           const struct tangent_tensors *t);
+    int (*tangent_backward)(struct device *d, const struct norm_shape *s,
+                            const struct tangent_gradients *t);
     // loss = scale mean over n of (|g_n + 1e-16| - 1)^2, g [n,h,w,c]; u its gradient by g.
     // Source: Gulrajani et al. 2017 (arXiv:1704.00028).
     int (*penalty)(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
                    double *ret_loss);
     // Pictures on the way from fake to real, behind those of `front` on the channels:
-    // y = [front; share_n real + (1 - share_n) fake]. See there.
+    // y = [front; alpha_n real + (1 - alpha_n) fake]. See there.
     int (*mix)(struct device *d, const struct mix_shape *s, const struct mix_tensors *t);
 
     // ---- resampling and patches ----
@@ -440,8 +442,8 @@ struct backend {
     // Sources: Zhang 2019 (arXiv:1904.11486); Park et al. 2020 (arXiv:2007.15651), its code.
     int (*resample)(struct device *d, const struct resample_shape *s, const void *x, void *ret_y);
     // y = x, each line mirrored if *flip (memory_new's) is not 0; no borders.
-    int (*mirror)(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
-                  void *ret_y);
+    int (*flip)(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
+                void *ret_y);
 
     // y [n,count,c] = x at the ids. Backward: dx (+)= dy there, 0 elsewhere; ids may repeat.
     int (*sample_forward)(struct device *d, const struct sample_shape *s, const void *x,
@@ -477,8 +479,8 @@ int device_channels(const struct device *d, int c);
 size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s, int pad);
 
 // Bytes of the host's pictures.
-size_t device_picture_bytes(const struct device *d, const struct tensor_shape *s,
-                            enum picture_type type);
+size_t device_image_bytes(const struct device *d, const struct tensor_shape *s,
+                          enum pixel_type type);
 
 // Waits until everything issued has ended. ERR_DEVICE_LOST.
 int device_wait(struct device *d);

@@ -142,8 +142,8 @@ static int tanh_backward(struct device *d, const struct norm_shape *s, const voi
     return ERR_OK;
 }
 
-static int join_forward(struct device *d, const struct join_shape *s, const void *a, const void *b,
-                        void *ret_y) {
+static int concat_forward(struct device *d, const struct concat_shape *s, const void *a,
+                          const void *b, void *ret_y) {
     const float *from_a = a, *from_b = b;
     float *y = ret_y;
     int c = s->c_a + s->c_b;
@@ -158,8 +158,8 @@ static int join_forward(struct device *d, const struct join_shape *s, const void
     return ERR_OK;
 }
 
-static int join_backward(struct device *d, const struct join_shape *s,
-                         const struct join_gradients *t) {
+static int concat_backward(struct device *d, const struct concat_shape *s,
+                           const struct concat_gradients *t) {
     const float *y = t->y, *dy = t->dy;
     float *da = t->ret_da, *db = t->ret_db;
     int c = s->c_a + s->c_b;
@@ -209,39 +209,40 @@ static int gan(struct device *d, const struct gan_args *args, const void *x, voi
     return keep_loss(cpu_gan_loss(&loss, count_of(&args->shape), x, ret_grad), ret_loss);
 }
 
-static int dual_forward(struct device *d, const struct norm_shape *s,
-                        const struct dual_tensors *t) {
+static int tangent_forward(struct device *d, const struct norm_shape *s,
+                           const struct tangent_tensors *t) {
     struct cpu_norm shape = cpu_shape(s);
 
-    struct cpu_dual_forward dual = {.x = t->x, .dx = t->dx, .ret_y = t->ret_y, .ret_dy = t->ret_dy};
+    struct cpu_tangent_forward dual = {
+        .x = t->x, .dx = t->dx, .ret_y = t->ret_y, .ret_dy = t->ret_dy};
 
     if (t->affine) {
         dual.weight = t->affine->weight;
         dual.bias = t->affine->bias;
     }
-    cpu_dual_forward(&shape, &dual);
+    cpu_tangent_forward(&shape, &dual);
     return ERR_OK;
 }
 
-static int dual_backward(struct device *d, const struct norm_shape *s,
-                         const struct dual_gradients *t) {
+static int tangent_backward(struct device *d, const struct norm_shape *s,
+                            const struct tangent_gradients *t) {
     struct cpu_norm shape = cpu_shape(s);
 
-    struct cpu_dual_backward dual = {.x = t->x,
-                                     .dx = t->dx,
-                                     .g_y = t->g_y,
-                                     .g_dy = t->g_dy,
-                                     .ret_gx = t->ret_gx,
-                                     .ret_gdx = t->ret_gdx,
-                                     .ret_dweight = t->ret_dweight,
-                                     .ret_dbias = t->ret_dbias,
-                                     .accumulate = t->accumulate};
+    struct cpu_tangent_backward dual = {.x = t->x,
+                                        .dx = t->dx,
+                                        .g_y = t->g_y,
+                                        .g_dy = t->g_dy,
+                                        .ret_gx = t->ret_gx,
+                                        .ret_gdx = t->ret_gdx,
+                                        .ret_dweight = t->ret_dweight,
+                                        .ret_dbias = t->ret_dbias,
+                                        .accumulate = t->accumulate};
 
     if (t->affine) {
         dual.weight = t->affine->weight;
         dual.bias = t->affine->bias;
     }
-    cpu_dual_backward(&shape, &dual);
+    cpu_tangent_backward(&shape, &dual);
     return ERR_OK;
 }
 
@@ -259,7 +260,7 @@ static int mix(struct device *d, const struct mix_shape *s, const struct mix_ten
     float *to = t->ret_y;
 
     for (size_t p = 0; p < (size_t)s->n * pixels; p++) {
-        float share = t->share[p / pixels];
+        float share = t->alpha[p / pixels];
         if (front)
             memcpy(to + p * (front + c), a + p * front, front * sizeof *to);
         for (size_t i = 0; i < c; i++)
@@ -312,11 +313,11 @@ static const struct backend backend = {
     .copy_in = cpu_host_copy,
     .copy_out = cpu_host_copy,
     .copy = cpu_host_copy,
-    .picture_in = cpu_host_picture_in,
-    .pictures_in = cpu_host_pictures_in,
-    .picture_ahead = cpu_host_picture_ahead,
-    .picture_arrive = cpu_host_picture_arrive,
-    .picture_out = cpu_host_picture_out,
+    .image_in = cpu_host_image_in,
+    .images_in = cpu_host_images_in,
+    .image_prefetch = cpu_host_image_prefetch,
+    .image_arrive = cpu_host_image_arrive,
+    .image_out = cpu_host_image_out,
     .fence_set = cpu_host_fence,
     .fence_wait = cpu_host_fence,
     .section_new = cpu_host_section_new,
@@ -324,9 +325,9 @@ static const struct backend backend = {
     .section_begin = cpu_host_section_begin,
     .section_end = cpu_host_section_end,
     .section_drop = cpu_host_section_drop,
-    .lane_choose = cpu_host_lane_choose,
-    .lane_mark = cpu_host_lane_mark,
-    .lane_wait = cpu_host_lane_mark,
+    .stream_choose = cpu_host_stream_choose,
+    .event_record = cpu_host_event_record,
+    .event_wait = cpu_host_event_record,
     .weights_new = cpu_weights_new,
     .weights_free = cpu_weights_free,
     .weights_refresh = cpu_weights_refresh,
@@ -343,16 +344,16 @@ static const struct backend backend = {
     .norm_backward = norm_backward,
     .tanh_forward = tanh_forward,
     .tanh_backward = tanh_backward,
-    .join_forward = join_forward,
-    .join_backward = join_backward,
+    .concat_forward = concat_forward,
+    .concat_backward = concat_backward,
     .l1 = l1,
     .gan = gan,
-    .dual_forward = dual_forward,
-    .dual_backward = dual_backward,
+    .tangent_forward = tangent_forward,
+    .tangent_backward = tangent_backward,
     .penalty = penalty,
     .mix = mix,
     .resample = cpu_entry_resample,
-    .mirror = cpu_entry_mirror,
+    .flip = cpu_entry_flip,
     .sample_forward = cpu_entry_sample_forward,
     .sample_backward = cpu_entry_sample_backward,
     .nce_workspace_bytes = cpu_entry_nce_workspace_bytes,
@@ -394,7 +395,7 @@ int backend_cpu_open(const struct device_options *options, struct device **ret_d
                                 .dtype = "fp32",
                                 .element_bytes = sizeof(float),
                                 .channel_step = 1,
-                                .lanes = 1};
+                                .streams = 1};
     cpu->keeps_packed = !options->weights_change;
     err = parse_winograd(options->winograd, cpu);
     if (!err)

@@ -145,8 +145,8 @@ int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, voi
 // Resampling, patches and their loss, see struct backend.
 int cpu_entry_resample(struct device *d, const struct resample_shape *s, const void *x,
                        void *ret_y);
-int cpu_entry_mirror(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
-                     void *ret_y);
+int cpu_entry_flip(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
+                   void *ret_y);
 int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const void *x,
                              void *ret_y);
 int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const void *dy,

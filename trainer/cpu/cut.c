@@ -20,8 +20,8 @@ int cpu_entry_resample(struct device *d, const struct resample_shape *s, const v
     return ERR_OK;
 }
 
-int cpu_entry_mirror(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
-                     void *ret_y) {
+int cpu_entry_flip(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
+                   void *ret_y) {
     const float *from = x;
     float *to = ret_y;
 

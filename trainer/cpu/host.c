@@ -48,37 +48,37 @@ static size_t count_of(const struct tensor_shape *s) {
     return (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
 }
 
-int cpu_host_picture_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                        const void *pictures, void *ret_tensor) {
-    if (type == PICTURE_BYTES)
+int cpu_host_image_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                      const void *pictures, void *ret_tensor) {
+    if (type == PIXELS_BYTE)
         picture_to_floats(pictures, count_of(s), ret_tensor);
     else
         memcpy(ret_tensor, pictures, count_of(s) * sizeof(float));
     return ERR_OK;
 }
 
-int cpu_host_pictures_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                         const void *const *pictures, void *ret_tensor) {
+int cpu_host_images_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                       const void *const *pictures, void *ret_tensor) {
     struct tensor_shape one = {1, s->h, s->w, s->c};
     for (int i = 0; i < s->n; i++)
-        (void)cpu_host_picture_in(d, &one, type, pictures[i], // cannot fail
-                                  (float *)ret_tensor + (size_t)i * count_of(&one));
+        (void)cpu_host_image_in(d, &one, type, pictures[i], // cannot fail
+                                (float *)ret_tensor + (size_t)i * count_of(&one));
     return ERR_OK;
 }
 
-int cpu_host_picture_ahead(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                           const void *pictures, int *ret_ahead) {
+int cpu_host_image_prefetch(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                            const void *pictures, int *ret_ahead) {
     *ret_ahead = -1;
     return ERR_OK;
 }
 
-int cpu_host_picture_arrive(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                            int ahead, void *ret_tensor) {
+int cpu_host_image_arrive(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                          int ahead, void *ret_tensor) {
     BUG("no pictures travel on the CPU");
 }
 
-int cpu_host_picture_out(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                         const void *tensor, void *ret_shared) {
+int cpu_host_image_out(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                       const void *tensor, void *ret_shared) {
     memcpy(ret_shared, tensor, count_of(s) * sizeof(float));
     return ERR_OK;
 }
@@ -111,10 +111,10 @@ int cpu_host_section_end(struct device_section *section) {
 void cpu_host_section_drop(struct device_section *section) {
 }
 
-void cpu_host_lane_choose(struct device *d, int lane) {
+void cpu_host_stream_choose(struct device *d, int stream) {
 }
 
-int cpu_host_lane_mark(struct device *d, int mark) {
+int cpu_host_event_record(struct device *d, int event) {
     return ERR_OK;
 }
 

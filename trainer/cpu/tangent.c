@@ -73,7 +73,7 @@ static void moments_of(const struct cpu_norm *s, const struct block *b, const fl
 }
 
 static void forward_block(const struct cpu_norm *s, const struct block *b,
-                          const struct cpu_dual_forward *t) {
+                          const struct cpu_tangent_forward *t) {
     struct moments m[BLOCK];
     double sum[BLOCK] = {0}, along[BLOCK] = {0}; // of dx, and of dx xhat
 
@@ -96,7 +96,7 @@ static void forward_block(const struct cpu_norm *s, const struct block *b,
         }
 }
 
-void cpu_dual_forward(const struct cpu_norm *s, const struct cpu_dual_forward *t) {
+void cpu_tangent_forward(const struct cpu_norm *s, const struct cpu_tangent_forward *t) {
 #pragma omp parallel for
     for (int i = 0; i < groups(s) * blocks(s); i++) {
         struct block b = block_of(s, i);
@@ -114,8 +114,8 @@ struct point {
     double z, dx, v, u; // z: xhat
 };
 
-static struct point point_at(const struct cpu_norm *s, const struct cpu_dual_backward *t, size_t i,
-                             struct moments m, struct line l) {
+static struct point point_at(const struct cpu_norm *s, const struct cpu_tangent_backward *t,
+                             size_t i, struct moments m, struct line l) {
     double z = (t->x[i] - m.mean) * m.rstd, slope_z = slope(s->act, l.weight * z + l.bias);
 
     return (struct point){z, t->dx[i], slope_z * t->g_dy[i], t->g_y ? slope_z * t->g_y[i] : 0};
@@ -126,7 +126,7 @@ struct line_gradient {
     double weight, bias;
 };
 
-static void store(const struct cpu_dual_backward *t, int channel, struct line_gradient g) {
+static void store(const struct cpu_tangent_backward *t, int channel, struct line_gradient g) {
     if (!t->ret_dweight)
         return;
     t->ret_dweight[channel] = (float)(g.weight + (t->accumulate ? t->ret_dweight[channel] : 0));
@@ -144,7 +144,7 @@ static void add_point(struct means *a, struct point p, double share) {
 }
 
 static void backward_block(const struct cpu_norm *s, const struct block *b,
-                           const struct cpu_dual_backward *t) {
+                           const struct cpu_tangent_backward *t) {
     struct moments m[BLOCK];
     struct means a[BLOCK] = {{0}}; // all zero without a norm
     struct line_gradient sum[BLOCK] = {{0}};
@@ -176,7 +176,7 @@ static void backward_block(const struct cpu_norm *s, const struct block *b,
         store(t, b->channel + k, sum[k]);
 }
 
-void cpu_dual_backward(const struct cpu_norm *s, const struct cpu_dual_backward *t) {
+void cpu_tangent_backward(const struct cpu_norm *s, const struct cpu_tangent_backward *t) {
 #pragma omp parallel for
     for (int i = 0; i < groups(s) * blocks(s); i++) {
         struct block b = block_of(s, i);

@@ -19,19 +19,19 @@
 //
 // Runs on the current number of OpenMP threads; sums in double, in an order that the shape fixes:
 // the bits do not depend on the threads. Nothing is allocated or kept.
-#ifndef CPU_DUAL_H
-#define CPU_DUAL_H
+#ifndef CPU_TANGENT_H
+#define CPU_TANGENT_H
 
 #include <stdbool.h>
 
 #include "cpu/norm.h"
 
-struct cpu_dual_forward {
+struct cpu_tangent_forward {
     const float *x, *dx;
     const float *weight, *bias; // [C], batch norm; else NULL
     float *ret_y, *ret_dy;
 };
-struct cpu_dual_backward {
+struct cpu_tangent_backward {
     const float *x, *dx, *g_y, *g_dy; // g_y NULL: zero
     const float *weight, *bias;       // as forward
     float *ret_gx, *ret_gdx;          // ret_gx NULL: not wanted
@@ -40,8 +40,8 @@ struct cpu_dual_backward {
 };
 
 // Of s, n, h, w, c, kind (NONE, INSTANCE, BATCH) and act are read.
-void cpu_dual_forward(const struct cpu_norm *s, const struct cpu_dual_forward *t);
-void cpu_dual_backward(const struct cpu_norm *s, const struct cpu_dual_backward *t);
+void cpu_tangent_forward(const struct cpu_norm *s, const struct cpu_tangent_forward *t);
+void cpu_tangent_backward(const struct cpu_norm *s, const struct cpu_tangent_backward *t);
 
 // The penalty of Gulrajani et al. 2017 (arXiv:1704.00028) on gradients g [n,count]:
 //   returns  scale mean over n of (|g_n + 1e-16| - 1)^2, 1e-16 added to every component

@@ -23,7 +23,7 @@ struct engine {
     bool tensor_core;
     float ms; // 0: not measured
     // One for each lane, made when the lane first wants it: a plan belongs to its handle.
-    cudnn_object built[DEVICE_LANES];
+    cudnn_object built[DEVICE_STREAMS];
 };
 
 struct cuda_convs {
@@ -31,8 +31,8 @@ struct cuda_convs {
     bool described;
     bool untuned; // nothing is measured
     int lanes;
-    struct cuda_target targets[DEVICE_LANES];
-    cudaStream_t streams[DEVICE_LANES];
+    struct cuda_target targets[DEVICE_STREAMS];
+    cudaStream_t streams[DEVICE_STREAMS];
     char name[NAME_TEXT];
     struct cuda_plans *plans;
     size_t n_engines, capacity, tried_bytes; // tried_bytes: see cuda_convs_tried_bytes
@@ -138,7 +138,7 @@ static void drop(cudnn_object *object) {
 }
 
 static void engine_free(struct engine *e) {
-    for (int i = 0; i < DEVICE_LANES; i++)
+    for (int i = 0; i < DEVICE_STREAMS; i++)
         drop(&e->built[i]);
     free(e);
 }

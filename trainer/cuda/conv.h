@@ -20,7 +20,7 @@ struct cuda_convs_options {
     const char *plans;     // file written by cuda_convs_save; NULL: none
     const char *described; // properties of a device as JSON: nothing can be run; NULL: the current
                            // device
-    int lanes;             // at most DEVICE_LANES
+    int lanes;             // at most DEVICE_STREAMS
     const cudaStream_t *streams; // [lanes]; NULL if described
 };
 

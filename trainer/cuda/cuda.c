@@ -94,12 +94,12 @@ static int choose_device(struct cuda_device *d, const struct device_options *o) 
 }
 
 static int open_convs(struct cuda_device *d, const struct device_options *o) {
-    cudaStream_t streams[DEVICE_LANES];
+    cudaStream_t streams[DEVICE_STREAMS];
 
-    for (int i = 0; i < DEVICE_LANES; i++)
+    for (int i = 0; i < DEVICE_STREAMS; i++)
         streams[i] = d->launches[i].stream;
     struct cuda_convs_options options = {
-        .math = d->math, .plans = o->plans, .lanes = DEVICE_LANES, .streams = streams};
+        .math = d->math, .plans = o->plans, .lanes = DEVICE_STREAMS, .streams = streams};
     return cuda_convs_open(&options, &d->convs);
 }
 
@@ -116,11 +116,11 @@ static const struct backend *table(void) {
         .copy_in = cuda_entry_copy_in,
         .copy_out = cuda_entry_copy_out,
         .copy = cuda_entry_copy,
-        .picture_in = cuda_entry_picture_in,
-        .pictures_in = cuda_entry_pictures_in,
-        .picture_ahead = cuda_entry_picture_ahead,
-        .picture_arrive = cuda_entry_picture_arrive,
-        .picture_out = cuda_entry_picture_out,
+        .image_in = cuda_entry_image_in,
+        .images_in = cuda_entry_images_in,
+        .image_prefetch = cuda_entry_image_prefetch,
+        .image_arrive = cuda_entry_image_arrive,
+        .image_out = cuda_entry_image_out,
         .fence_set = cuda_entry_fence_set,
         .fence_wait = cuda_entry_fence_wait,
         .section_new = cuda_entry_section_new,
@@ -128,9 +128,9 @@ static const struct backend *table(void) {
         .section_begin = cuda_entry_section_begin,
         .section_end = cuda_entry_section_end,
         .section_drop = cuda_entry_section_drop,
-        .lane_choose = cuda_entry_lane_choose,
-        .lane_mark = cuda_entry_lane_mark,
-        .lane_wait = cuda_entry_lane_wait,
+        .stream_choose = cuda_entry_stream_choose,
+        .event_record = cuda_entry_event_record,
+        .event_wait = cuda_entry_event_wait,
         .weights_new = cuda_entry_weights_new,
         .weights_free = cuda_entry_weights_free,
         .weights_refresh = cuda_entry_weights_refresh,
@@ -189,8 +189,8 @@ int device_plugin_open(const struct device_options *o, struct device **ret_devic
                               .dtype = cuda_math_name(d->math),
                               .element_bytes = cuda_math_bytes(d->math),
                               .channel_step = CUDA_CHANNELS,
-                              .lanes = DEVICE_LANES,
-                              .apart = true,
+                              .streams = DEVICE_STREAMS,
+                              .asynchronous = true,
                               .has_plans = true};
     if (!err)
         err = choose_device(d, o);

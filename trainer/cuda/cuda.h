@@ -28,7 +28,7 @@ struct cuda_block {
 struct cuda_slot {
     size_t bytes;
     void *host, *device;     // pinned; where it is copied to
-    bool ahead;              // it holds pictures for a picture_arrive to come
+    bool ahead;              // it holds pictures for an image_arrive to come
     cudaEvent_t sent, taken; // the copy has ended; the device has read it
 };
 
@@ -58,10 +58,10 @@ struct cuda_device {
     bool eager; // sections are issued every time
 
     int lane; // where ops go
-    struct cuda_launch launches[DEVICE_LANES];
+    struct cuda_launch launches[DEVICE_STREAMS];
     cudaStream_t in, out;
-    cudaEvent_t fork, join[DEVICE_LANES], leave;
-    cudaEvent_t marks[DEVICE_MARKS];
+    cudaEvent_t fork, join[DEVICE_STREAMS], leave;
+    cudaEvent_t marks[DEVICE_EVENTS];
     cudaEvent_t fences[DEVICE_FENCES][2]; // of lane 0 and of `out`
     bool is_capturing, in_section;
 
@@ -121,16 +121,16 @@ void cuda_notes_close(struct cuda_device *d);
 // cuda/picture.c:
 int cuda_ring_open(struct cuda_device *d);
 void cuda_ring_close(struct cuda_device *d);
-int cuda_entry_picture_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                          const void *pictures, void *ret_tensor);
-int cuda_entry_pictures_in(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                           const void *const *pictures, void *ret_tensor);
-int cuda_entry_picture_ahead(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                             const void *pictures, int *ret_ahead);
-int cuda_entry_picture_arrive(struct device *d, const struct tensor_shape *s,
-                              enum picture_type type, int ahead, void *ret_tensor);
-int cuda_entry_picture_out(struct device *d, const struct tensor_shape *s, enum picture_type type,
-                           const void *tensor, void *ret_shared);
+int cuda_entry_image_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                        const void *pictures, void *ret_tensor);
+int cuda_entry_images_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                         const void *const *pictures, void *ret_tensor);
+int cuda_entry_image_prefetch(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                              const void *pictures, int *ret_ahead);
+int cuda_entry_image_arrive(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                            int ahead, void *ret_tensor);
+int cuda_entry_image_out(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                         const void *tensor, void *ret_shared);
 
 // cuda/section.c:
 int cuda_entry_fence_set(struct device *d, enum device_fence fence);
@@ -141,9 +141,9 @@ int cuda_entry_section_begin(struct device_section *section, const struct device
                              bool *ret_issue);
 int cuda_entry_section_end(struct device_section *section);
 void cuda_entry_section_drop(struct device_section *section);
-void cuda_entry_lane_choose(struct device *d, int lane);
-int cuda_entry_lane_mark(struct device *d, int mark);
-int cuda_entry_lane_wait(struct device *d, int mark);
+void cuda_entry_stream_choose(struct device *d, int lane);
+int cuda_entry_event_record(struct device *d, int mark);
+int cuda_entry_event_wait(struct device *d, int mark);
 int cuda_lanes_open(struct cuda_device *d);
 void cuda_lanes_close(struct cuda_device *d);
 

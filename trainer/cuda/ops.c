@@ -54,14 +54,14 @@ static int tanh_backward(struct device *d, const struct norm_shape *s, const voi
     return issued("tanh's gradient", cuda_tanh_backward(launch(d), s, y, dy, ret_dx));
 }
 
-static int join_forward(struct device *d, const struct join_shape *s, const void *a, const void *b,
-                        void *ret_y) {
-    return issued("join", cuda_join_forward(launch(d), s, a, b, ret_y));
+static int concat_forward(struct device *d, const struct concat_shape *s, const void *a,
+                          const void *b, void *ret_y) {
+    return issued("join", cuda_concat_forward(launch(d), s, a, b, ret_y));
 }
 
-static int join_backward(struct device *d, const struct join_shape *s,
-                         const struct join_gradients *t) {
-    return issued("join's gradient", cuda_join_backward(launch(d), s, t));
+static int concat_backward(struct device *d, const struct concat_shape *s,
+                           const struct concat_gradients *t) {
+    return issued("join's gradient", cuda_concat_backward(launch(d), s, t));
 }
 
 static int l1(struct device *d, const struct l1_args *args, const void *a, const void *b,
@@ -75,14 +75,14 @@ static int gan(struct device *d, const struct gan_args *args, const void *x, voi
     return issued("GAN loss", cuda_gan(launch(d), args, x, ret_grad, ret_loss));
 }
 
-static int dual_forward(struct device *d, const struct norm_shape *s,
-                        const struct dual_tensors *t) {
-    return issued("dual norm", cuda_dual_forward(launch(d), s, t));
+static int tangent_forward(struct device *d, const struct norm_shape *s,
+                           const struct tangent_tensors *t) {
+    return issued("dual norm", cuda_tangent_forward(launch(d), s, t));
 }
 
-static int dual_backward(struct device *d, const struct norm_shape *s,
-                         const struct dual_gradients *t) {
-    return issued("dual norm's gradient", cuda_dual_backward(launch(d), s, t));
+static int tangent_backward(struct device *d, const struct norm_shape *s,
+                            const struct tangent_gradients *t) {
+    return issued("dual norm's gradient", cuda_tangent_backward(launch(d), s, t));
 }
 
 static int penalty(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
@@ -103,7 +103,7 @@ static int resample(struct device *d, const struct resample_shape *s, const void
 
 static int mirror(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
                   void *ret_y) {
-    return issued("mirror", cuda_mirror(launch(d), s, flip, x, ret_y));
+    return issued("mirror", cuda_flip(launch(d), s, flip, x, ret_y));
 }
 
 static int sample_forward(struct device *d, const struct sample_shape *s, const void *x,
@@ -154,16 +154,16 @@ void cuda_entries(struct backend *b) {
     b->tanh_forward = tanh_forward;
     b->tanh_backward = tanh_backward;
     b->norm_workspace_bytes = norm_workspace_bytes;
-    b->join_forward = join_forward;
-    b->join_backward = join_backward;
+    b->concat_forward = concat_forward;
+    b->concat_backward = concat_backward;
     b->l1 = l1;
     b->gan = gan;
-    b->dual_forward = dual_forward;
-    b->dual_backward = dual_backward;
+    b->tangent_forward = tangent_forward;
+    b->tangent_backward = tangent_backward;
     b->penalty = penalty;
     b->mix = mix;
     b->resample = resample;
-    b->mirror = mirror;
+    b->flip = mirror;
     b->sample_forward = sample_forward;
     b->sample_backward = sample_backward;
     b->nce_workspace_bytes = nce_workspace_bytes;

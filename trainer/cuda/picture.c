@@ -96,15 +96,15 @@ static int slot_send(struct cuda_device *d, struct cuda_slot *s, size_t bytes) {
 }
 
 static cudaError_t unpack(const struct cuda_launch *l, const struct tensor_shape *s,
-                          enum picture_type type, const void *packed, void *ret_tensor) {
+                          enum pixel_type type, const void *packed, void *ret_tensor) {
     size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
 
     switch (type) {
-    case PICTURE_FLOATS:
-        return cuda_picture_in(l, pixels, s->c, packed, ret_tensor);
-    case PICTURE_BYTES:
-        return cuda_picture_in_u8(l, pixels, s->c, packed, ret_tensor);
-    case PICTURE_ELEMENTS:
+    case PIXELS_FLOAT:
+        return cuda_image_in(l, pixels, s->c, packed, ret_tensor);
+    case PIXELS_BYTE:
+        return cuda_image_in_u8(l, pixels, s->c, packed, ret_tensor);
+    case PIXELS_NATIVE:
         return cuda_picture_scatter(l, pixels, s->c, packed, ret_tensor);
     }
     BUG("picture type %d", (int)type);
@@ -112,7 +112,7 @@ static cudaError_t unpack(const struct cuda_launch *l, const struct tensor_shape
 
 // Lane 0 goes on when they are there and in the tensor.
 static int slot_unpack(struct cuda_device *d, struct cuda_slot *slot, const struct tensor_shape *s,
-                       enum picture_type type, void *ret_tensor) {
+                       enum pixel_type type, void *ret_tensor) {
     const struct cuda_launch *l = cuda_launch_of(d);
 
     CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(l->stream, slot->sent, 0));
@@ -122,9 +122,9 @@ static int slot_unpack(struct cuda_device *d, struct cuda_slot *slot, const stru
 }
 
 // Pictures that lie in `parts` places.
-static int send(struct cuda_device *d, const struct tensor_shape *s, enum picture_type type,
+static int send(struct cuda_device *d, const struct tensor_shape *s, enum pixel_type type,
                 const void *const *pictures, int parts, struct cuda_slot **ret_slot) {
-    size_t bytes = device_picture_bytes(&d->base, s, type), each = bytes / (size_t)parts;
+    size_t bytes = device_image_bytes(&d->base, s, type), each = bytes / (size_t)parts;
     int err = slot_take(d, bytes, ret_slot);
 
     if (err)
@@ -134,16 +134,16 @@ static int send(struct cuda_device *d, const struct tensor_shape *s, enum pictur
     return slot_send(d, *ret_slot, bytes);
 }
 
-int cuda_entry_picture_ahead(struct device *device, const struct tensor_shape *s,
-                             enum picture_type type, const void *pictures, int *ret_ahead) {
+int cuda_entry_image_prefetch(struct device *device, const struct tensor_shape *s,
+                              enum pixel_type type, const void *pictures, int *ret_ahead) {
     struct cuda_device *d = cuda_of(device);
     struct cuda_slot *slot;
     int n = 0, err;
 
     for (int i = 0; i < CUDA_RING; i++)
         n += d->ring[i].ahead;
-    if (n == DEVICE_AHEAD)
-        BUG("more pictures ahead than %d", DEVICE_AHEAD);
+    if (n == DEVICE_PREFETCHES)
+        BUG("more pictures ahead than %d", DEVICE_PREFETCHES);
     err = send(d, s, type, &pictures, 1, &slot);
     if (err)
         return err;
@@ -152,8 +152,8 @@ int cuda_entry_picture_ahead(struct device *device, const struct tensor_shape *s
     return ERR_OK;
 }
 
-int cuda_entry_picture_arrive(struct device *device, const struct tensor_shape *s,
-                              enum picture_type type, int ahead, void *ret_tensor) {
+int cuda_entry_image_arrive(struct device *device, const struct tensor_shape *s,
+                            enum pixel_type type, int ahead, void *ret_tensor) {
     struct cuda_device *d = cuda_of(device);
 
     if (ahead < 0 || ahead >= CUDA_RING || !d->ring[ahead].ahead)
@@ -162,8 +162,8 @@ int cuda_entry_picture_arrive(struct device *device, const struct tensor_shape *
     return slot_unpack(d, &d->ring[ahead], s, type, ret_tensor);
 }
 
-int cuda_entry_picture_in(struct device *device, const struct tensor_shape *s,
-                          enum picture_type type, const void *pictures, void *ret_tensor) {
+int cuda_entry_image_in(struct device *device, const struct tensor_shape *s, enum pixel_type type,
+                        const void *pictures, void *ret_tensor) {
     struct cuda_device *d = cuda_of(device);
     struct cuda_slot *slot;
     int err = send(d, s, type, &pictures, 1, &slot);
@@ -171,8 +171,8 @@ int cuda_entry_picture_in(struct device *device, const struct tensor_shape *s,
     return err ? err : slot_unpack(d, slot, s, type, ret_tensor);
 }
 
-int cuda_entry_pictures_in(struct device *device, const struct tensor_shape *s,
-                           enum picture_type type, const void *const *pictures, void *ret_tensor) {
+int cuda_entry_images_in(struct device *device, const struct tensor_shape *s, enum pixel_type type,
+                         const void *const *pictures, void *ret_tensor) {
     struct cuda_device *d = cuda_of(device);
     struct cuda_slot *slot;
     int err = send(d, s, type, pictures, s->n, &slot);
@@ -193,19 +193,19 @@ static int packed_room(struct cuda_device *d, size_t bytes) {
 }
 
 static cudaError_t pack(const struct cuda_launch *l, const struct tensor_shape *s,
-                        enum picture_type type, const void *tensor, void *ret_packed) {
+                        enum pixel_type type, const void *tensor, void *ret_packed) {
     size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
 
-    return type == PICTURE_FLOATS ? cuda_picture_out(l, pixels, s->c, tensor, ret_packed)
-                                  : cuda_picture_gather(l, pixels, s->c, tensor, ret_packed);
+    return type == PIXELS_FLOAT ? cuda_image_out(l, pixels, s->c, tensor, ret_packed)
+                                : cuda_picture_gather(l, pixels, s->c, tensor, ret_packed);
 }
 
 // In the order of its stream, so one packed buffer serves all.
-int cuda_entry_picture_out(struct device *device, const struct tensor_shape *s,
-                           enum picture_type type, const void *tensor, void *ret_shared) {
+int cuda_entry_image_out(struct device *device, const struct tensor_shape *s, enum pixel_type type,
+                         const void *tensor, void *ret_shared) {
     struct cuda_device *d = cuda_of(device);
     struct cuda_launch out = *cuda_launch_of(d);
-    size_t bytes = device_picture_bytes(device, s, type);
+    size_t bytes = device_image_bytes(device, s, type);
     int err = packed_room(d, bytes);
 
     if (err)

@@ -19,9 +19,9 @@ static cudaError_t event_new(cudaEvent_t *ret) {
 static int open_events(struct cuda_device *d) {
     CUDA(ERR_DEVICE, event_new(&d->fork));
     CUDA(ERR_DEVICE, event_new(&d->leave));
-    for (int i = 0; i < DEVICE_LANES; i++)
+    for (int i = 0; i < DEVICE_STREAMS; i++)
         CUDA(ERR_DEVICE, event_new(&d->join[i]));
-    for (int i = 0; i < DEVICE_MARKS; i++)
+    for (int i = 0; i < DEVICE_EVENTS; i++)
         CUDA(ERR_DEVICE, event_new(&d->marks[i]));
     for (int i = 0; i < DEVICE_FENCES; i++)
         for (int k = 0; k < 2; k++)
@@ -53,10 +53,10 @@ static int open_stream(bool awaited, cudaStream_t *ret) {
 int cuda_lanes_open(struct cuda_device *d) {
     enum cuda_element element = d->math == MATH_BF16 ? CUDA_BF16 : CUDA_F32;
 
-    for (int i = 0; i < DEVICE_LANES; i++) {
+    for (int i = 0; i < DEVICE_STREAMS; i++) {
         struct cuda_launch *l = &d->launches[i];
         *l = (struct cuda_launch){.element = element, .limits = &d->limits};
-        int err = open_stream(i < DEVICE_SIDE_LANES, &l->stream);
+        int err = open_stream(i < DEVICE_SIDE_STREAMS, &l->stream);
         if (!err)
             err = cuda_entry_memory_new(&d->base, CUDA_SCRATCH_BYTES, &l->scratch);
         if (err)
@@ -85,14 +85,14 @@ void cuda_lanes_close(struct cuda_device *d) {
     cuda_entry_memory_free(&d->base, d->values);
     event_free(d->fork);
     event_free(d->leave);
-    for (int i = 0; i < DEVICE_LANES; i++)
+    for (int i = 0; i < DEVICE_STREAMS; i++)
         event_free(d->join[i]);
-    for (int i = 0; i < DEVICE_MARKS; i++)
+    for (int i = 0; i < DEVICE_EVENTS; i++)
         event_free(d->marks[i]);
     for (int i = 0; i < DEVICE_FENCES; i++)
         for (int k = 0; k < 2; k++)
             event_free(d->fences[i][k]);
-    for (int i = 0; i < DEVICE_LANES; i++) {
+    for (int i = 0; i < DEVICE_STREAMS; i++) {
         cuda_entry_memory_free(&d->base, d->launches[i].scratch);
         stream_free(d->launches[i].stream);
     }
@@ -135,14 +135,14 @@ void cuda_entry_section_free(struct device_section *s) {
 // The other lanes begin behind lane 0.
 static int fork_lanes(struct cuda_device *d) {
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fork, d->launches[0].stream));
-    for (int i = 1; i < DEVICE_LANES; i++)
+    for (int i = 1; i < DEVICE_STREAMS; i++)
         CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->launches[i].stream, d->fork, 0));
     return ERR_OK;
 }
 
 // Lane 0 goes on behind them.
 static int join_lanes(struct cuda_device *d) {
-    for (int i = 1; i < DEVICE_LANES; i++) {
+    for (int i = 1; i < DEVICE_STREAMS; i++) {
         CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->join[i], d->launches[i].stream));
         CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->launches[0].stream, d->join[i], 0));
     }
@@ -256,18 +256,18 @@ int cuda_entry_section_end(struct device_section *s) {
     return s->state == SECTION_RECORDED ? launch(s) : ERR_OK;
 }
 
-void cuda_entry_lane_choose(struct device *device, int lane) {
+void cuda_entry_stream_choose(struct device *device, int lane) {
     cuda_of(device)->lane = lane;
 }
 
-int cuda_entry_lane_mark(struct device *device, int mark) {
+int cuda_entry_event_record(struct device *device, int mark) {
     struct cuda_device *d = cuda_of(device);
 
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->marks[mark], cuda_stream_of(d)));
     return ERR_OK;
 }
 
-int cuda_entry_lane_wait(struct device *device, int mark) {
+int cuda_entry_event_wait(struct device *device, int mark) {
     struct cuda_device *d = cuda_of(device);
 
     CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(cuda_stream_of(d), d->marks[mark], 0));

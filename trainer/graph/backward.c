@@ -9,7 +9,7 @@ bool graph_has_one_reader(const struct graph *g, const struct tensor *root) {
     if (root->maker < 0)
         return false;
     enum op_kind kind = g->ops[root->maker].kind;
-    return kind == OP_CONV || kind == OP_RESAMPLE || kind == OP_SAMPLE || kind == OP_DUAL;
+    return kind == OP_CONV || kind == OP_RESAMPLE || kind == OP_SAMPLE || kind == OP_TANGENT;
 }
 
 int graph_gradient_slot(struct graph *g, int x, int pad) {
@@ -64,16 +64,16 @@ static struct op *append_conv_backward(struct graph *g, const struct op *forward
 static void append_filter_gradient(struct graph *g, const struct op *forward, int dy) {
     struct op *op = append_conv_backward(g, forward, dy);
 
-    op->lane = GRAPH_BESIDE(g->lane);
+    op->stream = GRAPH_SIDE_STREAM(g->stream);
     op->x = forward->x;
     op->train = true;
     op->accumulate = graph_was_trained(g, forward->weights->dw);
 }
 
-// With lanes the two gradients are ops of their own.
+// With streams the two gradients are ops of their own.
 static void conv_backward(struct graph *g, const struct op forward) {
     int dy = graph_root(g, forward.y)->gradient, dx = -1;
-    bool apart = g->device->lanes > 1 && forward.train;
+    bool apart = g->device->streams > 1 && forward.train;
 
     if (dy < 0)
         return;
@@ -134,7 +134,7 @@ static void tanh_backward(struct graph *g, const struct op forward) {
     take_parts(g, forward.y, op);
 }
 
-static void join_backward(struct graph *g, const struct op forward) {
+static void concat_backward(struct graph *g, const struct op forward) {
     const struct tensor *y = graph_root(g, forward.y);
     int dx = -1, dskip = -1;
 
@@ -147,7 +147,7 @@ static void join_backward(struct graph *g, const struct op forward) {
         dx = graph_gradient_slot(g, forward.x, 0);
     if (graph_root(g, forward.skip)->needs_gradient)
         dskip = graph_gradient_slot(g, forward.skip, 0);
-    struct op *op = graph_append(g, OP_JOIN_BACKWARD);
+    struct op *op = graph_append(g, OP_CONCAT_BACKWARD);
     op->x = forward.x;       // for its shape
     op->skip = forward.skip; // likewise
     op->y = forward.y;
@@ -159,7 +159,7 @@ static void join_backward(struct graph *g, const struct op forward) {
 
 // The op is passed on by value: appending moves it.
 static void differentiate(struct graph *g, const struct op *op) {
-    g->lane = op->lane;
+    g->stream = op->stream;
     switch (op->kind) {
     case OP_CONV:
         conv_backward(g, *op);
@@ -170,15 +170,15 @@ static void differentiate(struct graph *g, const struct op *op) {
     case OP_TANH:
         tanh_backward(g, *op);
         break;
-    case OP_JOIN:
-        join_backward(g, *op);
+    case OP_CONCAT:
+        concat_backward(g, *op);
         break;
     case OP_RESAMPLE:
     case OP_SAMPLE:
         graph_cut_backward(g, *op);
         break;
-    case OP_DUAL:
-        graph_dual_backward(g, *op);
+    case OP_TANGENT:
+        graph_tangent_backward(g, *op);
         break;
     default: // a loss has written its gradient already
         break;
@@ -186,7 +186,7 @@ static void differentiate(struct graph *g, const struct op *op) {
 }
 
 static void backward(struct graph *g, int first, int end) {
-    int old = g->n_ops, lane = g->lane;
+    int old = g->n_ops, stream = g->stream;
 
     for (int i = end - 1; i >= first; i--)
         if (!g->ops[i].differentiated) {
@@ -195,7 +195,7 @@ static void backward(struct graph *g, int first, int end) {
         }
     for (int i = old; i < g->n_ops; i++)
         g->ops[i].differentiated = true;
-    g->lane = lane;
+    g->stream = stream;
 }
 
 void graph_backward_since(struct graph *g, int first) {

@@ -45,8 +45,8 @@ int graph_sample(struct graph *g, int x, const struct graph_sample_args *args) {
     return y;
 }
 
-void graph_mirror(struct graph *g, int x, const int *flip, int y) {
-    struct op *op = graph_append(g, OP_MIRROR);
+void graph_flip(struct graph *g, int x, const int *flip, int y) {
+    struct op *op = graph_append(g, OP_FLIP);
 
     op->x = x;
     op->y = y;
@@ -116,11 +116,11 @@ static int run_nce(const struct graph *g, void *arena, const struct op *op) {
                                    op->loss, graph_workspace(g, arena, op));
 }
 
-static int run_mirror(const struct graph *g, void *arena, const struct op *op) {
+static int run_flip(const struct graph *g, void *arena, const struct op *op) {
     struct tensor_shape s = graph_shape(g, op->x);
 
-    return g->device->backend->mirror(g->device, &s, op->flip, graph_data(g, arena, op->x),
-                                      graph_data(g, arena, op->y));
+    return g->device->backend->flip(g->device, &s, op->flip, graph_data(g, arena, op->x),
+                                    graph_data(g, arena, op->y));
 }
 
 int graph_cut_run(const struct graph *g, void *arena, const struct op *op) {
@@ -136,8 +136,8 @@ int graph_cut_run(const struct graph *g, void *arena, const struct op *op) {
     case OP_SAMPLE_BACKWARD:
         return b->sample_backward(g->device, &op->sample, graph_data(g, arena, op->dy),
                                   op->accumulate, graph_data(g, arena, op->dx));
-    case OP_MIRROR:
-        return run_mirror(g, arena, op);
+    case OP_FLIP:
+        return run_flip(g, arena, op);
     default:
         return run_nce(g, arena, op);
     }

@@ -31,9 +31,9 @@ void graph_free(struct graph *g) {
 struct op *graph_append(struct graph *g, enum op_kind kind) {
     g->ops = xrealloc(g->ops, (size_t)(g->n_ops + 1) * sizeof *g->ops);
     g->ops[g->n_ops] = (struct op){.kind = kind,
-                                   .lane = g->device->lanes > 1 ? g->lane : 0,
+                                   .stream = g->device->streams > 1 ? g->stream : 0,
                                    .section = g->section,
-                                   .mark = -1,
+                                   .event = -1,
                                    .x = -1,
                                    .skip = -1,
                                    .y = -1,
@@ -41,7 +41,7 @@ struct op *graph_append(struct graph *g, enum op_kind kind) {
                                    .dy = -1,
                                    .dx = -1,
                                    .dskip = -1,
-                                   .y_dual = -1,
+                                   .y_tangent = -1,
                                    .draw = -1};
     return &g->ops[g->n_ops++];
 }
@@ -245,12 +245,12 @@ int graph_tanh(struct graph *g, int x, int *ret_y) {
     return ERR_OK;
 }
 
-int graph_join(struct graph *g, int a, int b, enum activation act) {
+int graph_concat(struct graph *g, int a, int b, enum activation act) {
     struct graph_size size = graph_size(g, a);
 
     size.c += graph_size(g, b).c;
     int y = graph_tensor(g, size);
-    struct op *op = graph_append(g, OP_JOIN);
+    struct op *op = graph_append(g, OP_CONCAT);
     op->x = a;
     op->skip = b;
     op->y = y;
@@ -287,10 +287,10 @@ void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, dou
     op->loss = ret_loss;
 }
 
-void graph_lane(struct graph *g, int lane) {
-    if (lane < 0 || lane >= DEVICE_LANES)
-        BUG("lane %d", lane);
-    g->lane = lane;
+void graph_stream(struct graph *g, int stream) {
+    if (stream < 0 || stream >= DEVICE_STREAMS)
+        BUG("stream %d", stream);
+    g->stream = stream;
 }
 
 int graph_section(struct graph *g) {

@@ -15,11 +15,11 @@
 // Gradients of parameters: the first op that contributes to a parameter overwrites, later ones add,
 // in the order of the tape.
 //
-// Lanes. On a device with lanes (backend.h) each op has one: that of graph_lane, the gradient of an
-// op that of the op, the gradient of a filter the lane beside that. graph_place works out which op
-// has to wait for which of other lanes: any two of a section that touch the same memory, one of
-// them to write, run in the order of the tape. So lanes decide how fast a tape runs, not what it
-// computes.
+// Streams. On a device with streams (backend.h) each op has one: that of graph_stream, the gradient
+// of an op that of the op, the gradient of a filter the stream beside that. graph_place works out
+// which op has to wait for which of other streams: any two of a section that touch the same memory,
+// one of them to write, run in the order of the tape. So streams decide how fast a tape runs, not
+// what it computes.
 #ifndef GRAPH_H
 #define GRAPH_H
 
@@ -96,22 +96,22 @@ int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, 
 int graph_tanh(struct graph *g, int x, int *ret_y);
 // act([a; b]) on the channels, for one reader, with ACT_NONE or ACT_RELU. Neither has a border.
 // What wants a gradient of the two is made by a norm or a tanh.
-int graph_join(struct graph *g, int a, int b, enum activation act);
+int graph_concat(struct graph *g, int a, int b, enum activation act);
 
 // y = act(norm(x)) and dy = its derivative along dx, for one reader each; y may have none. Both x
 // and dx are made by convolutions. args: norm (NONE or INSTANCE) and act.
-void graph_dual(struct graph *g, int x, int dx, const struct graph_norm_args *args, int *ret_y,
-                int *ret_dy);
+void graph_tangent(struct graph *g, int x, int dx, const struct graph_norm_args *args, int *ret_y,
+                   int *ret_dy);
 // A gradient's penalty; returns its own gradient by `gradient`, a constant (backend.h).
 int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss);
 // The gradient of an input that was wanted is wanted no more, by ops that are appended from now on.
 void graph_forget_gradient(struct graph *g, int input);
 
-// The pictures of `real` and `fake`, mixed by `share` [n] (memory_new's, lent), behind those of
+// The pictures of `real` and `fake`, mixed by `alpha` [n] (memory_new's, lent), behind those of
 // `front` on the channels (-1: none); constants all, into the input y (backend.h).
-void graph_mix(struct graph *g, int front, int real, int fake, const float *share, int y);
+void graph_mix(struct graph *g, int front, int real, int fake, const float *alpha, int y);
 // Input y is input x, mirrored if *flip (memory_new's, lent) is not 0 when the tape runs.
-void graph_mirror(struct graph *g, int x, const int *flip, int y);
+void graph_flip(struct graph *g, int x, const int *flip, int y);
 
 // Halves a map that carries a border of 1, doubles one without a border (backend.h); for one
 // reader, as a convolution's output.
@@ -157,10 +157,10 @@ void graph_backward_early(struct graph *g, int first, int end);
 // The gradient of a graph_require_gradient input: a tensor without border. -1 if nothing needs it.
 int graph_gradient(const struct graph *g, int input);
 
-// The lane of the ops that are appended from now on, below DEVICE_LANES; 0 at first.
-void graph_lane(struct graph *g, int lane);
-// The lane beside 0 or 1: for what can run at the same time and is not waited for soon.
-#define GRAPH_BESIDE(lane) (DEVICE_SIDE_LANES + (lane) % DEVICE_SIDE_LANES)
+// The stream of the ops that are appended from now on, below DEVICE_STREAMS; 0 at first.
+void graph_stream(struct graph *g, int stream);
+// The stream beside 0 or 1: for what can run at the same time and is not waited for soon.
+#define GRAPH_SIDE_STREAM(stream) (DEVICE_SIDE_STREAMS + (stream) % DEVICE_SIDE_STREAMS)
 
 int graph_n_ops(const struct graph *g);
 // What is appended from now on belongs to another section (backend.h): graph_run's [from, to) is
@@ -168,7 +168,7 @@ int graph_n_ops(const struct graph *g);
 int graph_section(struct graph *g);
 
 // Gives each tensor its place: tensors that live at different times share memory. With `apart` no
-// two do (to test the sharing against). Orders the lanes.
+// two do (to test the sharing against). Orders the streams.
 void graph_place(struct graph *g, bool apart);
 // Bytes of the arena (workspace included). After graph_place.
 size_t graph_arena_bytes(const struct graph *g);
@@ -177,20 +177,20 @@ size_t graph_workspace_bytes(const struct graph *g); // of these, scratch
 // Where a tensor is: in memory of the device, and as the device stores it (backend.h).
 void *graph_data(const struct graph *g, void *arena, int tensor);
 
-// Pictures of the host to a tensor without border; see struct backend's picture_in.
+// Pictures of the host to a tensor without border; see struct backend's image_in.
 // ERR_DEVICE_LOST.
-int graph_write(const struct graph *g, void *arena, int tensor, enum picture_type type,
+int graph_write(const struct graph *g, void *arena, int tensor, enum pixel_type type,
                 const void *pictures);
 // Likewise n pictures that lie apart.
-int graph_write_each(const struct graph *g, void *arena, int tensor, enum picture_type type,
+int graph_write_each(const struct graph *g, void *arena, int tensor, enum pixel_type type,
                      const void *const *pictures);
-// Likewise those of picture_ahead.
-int graph_write_ahead(const struct graph *g, void *arena, int tensor, enum picture_type type,
-                      int ahead);
+// Likewise those of image_prefetch.
+int graph_write_prefetched(const struct graph *g, void *arena, int tensor, enum pixel_type type,
+                           int ahead);
 // The other way, into shared memory; they are there after the next fence.
-int graph_read(const struct graph *g, void *arena, int tensor, enum picture_type type,
+int graph_read(const struct graph *g, void *arena, int tensor, enum pixel_type type,
                void *ret_shared);
-size_t graph_picture_bytes(const struct graph *g, int tensor, enum picture_type type);
+size_t graph_image_bytes(const struct graph *g, int tensor, enum pixel_type type);
 // Numbers of a tensor without its border: what graph_read writes.
 size_t graph_count(const struct graph *g, int tensor);
 

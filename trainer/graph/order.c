@@ -1,4 +1,4 @@
-// Lanes: which op has to wait for which.
+// Streams: which op has to wait for which.
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -40,11 +40,11 @@ static bool writes_y(enum op_kind kind) {
     case OP_CONV:
     case OP_NORM:
     case OP_TANH:
-    case OP_JOIN:
+    case OP_CONCAT:
     case OP_RESAMPLE:
     case OP_SAMPLE:
-    case OP_MIRROR:
-    case OP_DUAL:
+    case OP_FLIP:
+    case OP_TANGENT:
     case OP_MIX:
     case OP_PENALTY:
         return true;
@@ -58,7 +58,7 @@ static void add_tensors(struct spans *s, const struct op *op) {
     add_tensor(s, op->skip, false);
     add_tensor(s, op->y, writes_y(op->kind));
     add_tensor(s, op->stats, op->kind == OP_NORM);
-    add_tensor(s, op->y_dual, op->kind == OP_DUAL);
+    add_tensor(s, op->y_tangent, op->kind == OP_TANGENT);
     add_tensor(s, op->dy, false);
     add_tensor(s, op->dx, true);
     add_tensor(s, op->dskip, true);
@@ -103,9 +103,9 @@ struct touched {
     struct graph_span spans[GRAPH_SPANS];
 };
 
-// For each lane the last op that has ended; -1: none of this section.
+// For each stream the last op that has ended; -1: none of this section.
 struct clock {
-    int ended[DEVICE_LANES];
+    int ended[DEVICE_STREAMS];
 };
 
 struct order {
@@ -123,29 +123,29 @@ static bool conflict(const struct touched *a, const struct touched *b) {
 }
 
 static void merge(struct clock *c, const struct clock *other) {
-    for (int l = 0; l < DEVICE_LANES; l++)
+    for (int l = 0; l < DEVICE_STREAMS; l++)
         c->ended[l] = MAX(c->ended[l], other->ended[l]);
 }
 
-// The clock of a lane when its next op, i, may begin: its op before i in this section has ended.
+// The clock of a stream when its next op, i, may begin: its op before i in this section has ended.
 static struct clock clock_before(const struct order *o, int i) {
     const struct op *ops = o->graph->ops;
 
     for (int k = i - 1; k >= 0 && ops[k].section == ops[i].section; k--)
-        if (ops[k].lane == ops[i].lane)
+        if (ops[k].stream == ops[i].stream)
             return o->after[k];
     struct clock none;
-    for (int l = 0; l < DEVICE_LANES; l++)
+    for (int l = 0; l < DEVICE_STREAMS; l++)
         none.ended[l] = -1;
     return none;
 }
 
-// The last op of `lane` before i that i conflicts with and that may not have ended; -1: none.
-static int last_conflict(const struct order *o, int i, int lane, int ended) {
+// The last op of `stream` before i that i conflicts with and that may not have ended; -1: none.
+static int last_conflict(const struct order *o, int i, int stream, int ended) {
     const struct op *ops = o->graph->ops;
 
     for (int k = i - 1; k > ended && ops[k].section == ops[i].section; k--)
-        if (ops[k].lane == lane && conflict(&o->touched[k], &o->touched[i]))
+        if (ops[k].stream == stream && conflict(&o->touched[k], &o->touched[i]))
             return k;
     return -1;
 }
@@ -153,53 +153,53 @@ static int last_conflict(const struct order *o, int i, int lane, int ended) {
 static void add_waits(struct order *o, int i) {
     struct op *op = &o->graph->ops[i];
     struct clock clock = clock_before(o, i);
-    int last[DEVICE_LANES];
+    int last[DEVICE_STREAMS];
 
-    for (int l = 0; l < DEVICE_LANES; l++)
-        last[l] = l == op->lane ? -1 : last_conflict(o, i, l, clock.ended[l]);
+    for (int l = 0; l < DEVICE_STREAMS; l++)
+        last[l] = l == op->stream ? -1 : last_conflict(o, i, l, clock.ended[l]);
     op->n_waits = 0;
-    for (int l = 0; l < DEVICE_LANES; l++) {
+    for (int l = 0; l < DEVICE_STREAMS; l++) {
         bool redundant = last[l] < 0;
-        for (int k = 0; k < DEVICE_LANES && !redundant; k++)
+        for (int k = 0; k < DEVICE_STREAMS && !redundant; k++)
             redundant = k != l && last[k] >= 0 && o->after[last[k]].ended[l] >= last[l];
         if (redundant)
             continue;
         op->waits[op->n_waits++] = last[l];
         merge(&clock, &o->after[last[l]]);
     }
-    clock.ended[op->lane] = i;
+    clock.ended[op->stream] = i;
     o->after[i] = clock;
 }
 
-static bool is_last_of_lane(const struct graph *g, int i) {
+static bool is_last_of_stream(const struct graph *g, int i) {
     for (int k = i + 1; k < g->n_ops && g->ops[k].section == g->ops[i].section; k++)
-        if (g->ops[k].lane == g->ops[i].lane)
+        if (g->ops[k].stream == g->ops[i].stream)
             return false;
     return true;
 }
 
-static void add_marks(struct graph *g) {
+static void add_events(struct graph *g) {
     int next = 0;
 
     for (int i = 0; i < g->n_ops; i++) {
-        g->ops[i].mark = g->ops[i].lane && is_last_of_lane(g, i) ? 0 : -1;
+        g->ops[i].event = g->ops[i].stream && is_last_of_stream(g, i) ? 0 : -1;
         for (int k = 0; k < g->ops[i].n_waits; k++)
-            g->ops[g->ops[i].waits[k]].mark = 0;
+            g->ops[g->ops[i].waits[k]].event = 0;
     }
     for (int i = 0; i < g->n_ops; i++) {
         if (i && g->ops[i].section != g->ops[i - 1].section)
             next = 0;
-        if (g->ops[i].mark == 0)
-            g->ops[i].mark = next++;
-        if (next > DEVICE_MARKS)
-            BUG("a section of more than %d marks", DEVICE_MARKS);
+        if (g->ops[i].event == 0)
+            g->ops[i].event = next++;
+        if (next > DEVICE_EVENTS)
+            BUG("a section of more than %d events", DEVICE_EVENTS);
     }
 }
 
 void graph_order(struct graph *g) {
     struct order o = {.graph = g};
 
-    if (g->device->lanes == 1)
+    if (g->device->streams == 1)
         return;
     o.touched = xcalloc((size_t)g->n_ops + 1, sizeof *o.touched);
     o.after = xcalloc((size_t)g->n_ops + 1, sizeof *o.after);
@@ -207,7 +207,7 @@ void graph_order(struct graph *g) {
         o.touched[i].count = graph_spans(g, &g->ops[i], o.touched[i].spans);
     for (int i = 0; i < g->n_ops; i++)
         add_waits(&o, i);
-    add_marks(g);
+    add_events(g);
     free(o.touched);
     free(o.after);
 }

@@ -3,19 +3,19 @@
 #include "base/util.h"
 #include "graph/tape.h"
 
-void graph_dual(struct graph *g, int x, int dx, const struct graph_norm_args *args, int *ret_y,
-                int *ret_dy) {
+void graph_tangent(struct graph *g, int x, int dx, const struct graph_norm_args *args, int *ret_y,
+                   int *ret_dy) {
     struct graph_size s = graph_size(g, x);
     bool needs_gradient = graph_root(g, x)->needs_gradient || graph_root(g, dx)->needs_gradient;
     int y = graph_tensor(g, s), dy = graph_tensor(g, s);
-    struct op *op = graph_append(g, OP_DUAL);
+    struct op *op = graph_append(g, OP_TANGENT);
 
     if (args->norm > NORM_BATCH || s.pad)
         BUG("a derivative through norm %d with border %d", args->norm, s.pad);
     op->x = x;
     op->skip = dx;
     op->y = y;
-    op->y_dual = dy;
+    op->y_tangent = dy;
     op->affine = args->affine;
     op->train = args->affine && args->train;
     op->norm = (struct norm_shape){
@@ -26,22 +26,22 @@ void graph_dual(struct graph *g, int x, int dx, const struct graph_norm_args *ar
     *ret_dy = dy;
 }
 
-void graph_dual_backward(struct graph *g, struct op forward) {
+void graph_tangent_backward(struct graph *g, struct op forward) {
     int dy = graph_root(g, forward.y)->gradient, dx = -1;
-    int y_dual = graph_root(g, forward.y_dual)->gradient;
+    int y_tangent = graph_root(g, forward.y_tangent)->gradient;
 
-    if (y_dual < 0 || !graph_root(g, forward.y)->needs_gradient)
+    if (y_tangent < 0 || !graph_root(g, forward.y)->needs_gradient)
         return;
     // Without a norm what is made of dx does not depend on x but for the activation's sign.
     if (dy >= 0 || forward.norm.norm != NORM_NONE)
         dx = graph_gradient_slot(g, forward.x, 0);
     int dskip = graph_gradient_slot(g, forward.skip, 0);
-    struct op *op = graph_append(g, OP_DUAL_BACKWARD);
+    struct op *op = graph_append(g, OP_TANGENT_BACKWARD);
     op->x = forward.x;
     op->skip = forward.skip;
     op->norm = forward.norm;
     op->dy = dy;
-    op->y_dual = y_dual;
+    op->y_tangent = y_tangent;
     op->dx = dx;
     op->dskip = dskip;
     op->affine = forward.affine;
@@ -60,14 +60,14 @@ int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss)
     return u;
 }
 
-void graph_mix(struct graph *g, int front, int real, int fake, const float *share, int y) {
+void graph_mix(struct graph *g, int front, int real, int fake, const float *alpha, int y) {
     struct op *op = graph_append(g, OP_MIX);
 
     op->skip = front;
     op->x = real;
     op->dy = fake;
     op->y = y;
-    op->share = share;
+    op->alpha = alpha;
 }
 
 void graph_sum(struct graph *g, int x) {
@@ -92,7 +92,7 @@ static int run_penalty(const struct graph *g, void *arena, const struct op *op) 
 static int run_mix(const struct graph *g, void *arena, const struct op *op) {
     struct tensor_shape real = graph_shape(g, op->x), y = graph_shape(g, op->y);
     struct mix_shape s = {y.n, y.h, y.w, y.c - real.c, real.c};
-    struct mix_tensors t = {.share = op->share,
+    struct mix_tensors t = {.alpha = op->alpha,
                             .front = at(g, arena, op->skip),
                             .real = at(g, arena, op->x),
                             .fake = at(g, arena, op->dy),
@@ -104,27 +104,27 @@ static int run_mix(const struct graph *g, void *arena, const struct op *op) {
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op) {
     const struct backend *b = g->device->backend;
     const struct norm_affine *affine = op->affine ? &op->affine->values : NULL;
-    struct dual_tensors forward = {.x = at(g, arena, op->x),
-                                   .dx = at(g, arena, op->skip),
-                                   .ret_y = at(g, arena, op->y),
-                                   .ret_dy = at(g, arena, op->y_dual),
-                                   .affine = affine};
-    struct dual_gradients backward = {.x = forward.x,
-                                      .dx = forward.dx,
-                                      .g_y = at(g, arena, op->dy),
-                                      .g_dy = forward.ret_dy,
-                                      .ret_gx = at(g, arena, op->dx),
-                                      .ret_gdx = at(g, arena, op->dskip),
-                                      .affine = affine,
-                                      .ret_dweight = op->train ? op->affine->dweight : NULL,
-                                      .ret_dbias = op->train ? op->affine->dbias : NULL,
-                                      .accumulate = op->accumulate};
+    struct tangent_tensors forward = {.x = at(g, arena, op->x),
+                                      .dx = at(g, arena, op->skip),
+                                      .ret_y = at(g, arena, op->y),
+                                      .ret_dy = at(g, arena, op->y_tangent),
+                                      .affine = affine};
+    struct tangent_gradients backward = {.x = forward.x,
+                                         .dx = forward.dx,
+                                         .g_y = at(g, arena, op->dy),
+                                         .g_dy = forward.ret_dy,
+                                         .ret_gx = at(g, arena, op->dx),
+                                         .ret_gdx = at(g, arena, op->dskip),
+                                         .affine = affine,
+                                         .ret_dweight = op->train ? op->affine->dweight : NULL,
+                                         .ret_dbias = op->train ? op->affine->dbias : NULL,
+                                         .accumulate = op->accumulate};
 
     switch (op->kind) {
-    case OP_DUAL:
-        return b->dual_forward(g->device, &op->norm, &forward);
-    case OP_DUAL_BACKWARD:
-        return b->dual_backward(g->device, &op->norm, &backward);
+    case OP_TANGENT:
+        return b->tangent_forward(g->device, &op->norm, &forward);
+    case OP_TANGENT_BACKWARD:
+        return b->tangent_backward(g->device, &op->norm, &backward);
     case OP_MIX:
         return run_mix(g, arena, op);
     default:

@@ -6,7 +6,7 @@
 #include "graph/tape.h"
 
 int graph_operands(const struct op *op, int ret_tensors[OP_OPERANDS]) {
-    int all[] = {op->x, op->skip, op->y, op->stats, op->dy, op->dx, op->dskip, op->y_dual};
+    int all[] = {op->x, op->skip, op->y, op->stats, op->dy, op->dx, op->dskip, op->y_tangent};
     int count = 0;
 
     for (unsigned i = 0; i < COUNT(all); i++)
@@ -25,15 +25,15 @@ static int section_end(const struct graph *g, int op) {
     return end;
 }
 
-// Op i touches the buffer. What a side lane touches stays to the end of the section: it may be far
-// behind, and no other lane is to wait for it (9 % more memory for 9 blocks at 128x128).
+// Op i touches the buffer. What a side stream touches stays to the end of the section: it may be
+// far behind, and no other stream is to wait for it (9 % more memory for 9 blocks at 128x128).
 static void extend(const struct graph *g, struct buffer *b, int i) {
     int end = i;
 
-    if (g->device->lanes > 1 && g->ops[i].lane >= DEVICE_SIDE_LANES)
+    if (g->device->streams > 1 && g->ops[i].stream >= DEVICE_SIDE_STREAMS)
         end = section_end(g, i);
     else
-        b->lanes |= 1u << g->ops[i].lane;
+        b->streams |= 1u << g->ops[i].stream;
     b->begin = MIN(b->begin, i);
     b->end = MAX(b->end, end);
 }
@@ -64,15 +64,15 @@ static int section_of(const struct graph *g, int op) {
     return g->n_ops ? g->ops[MIN(MAX(op, 0), g->n_ops - 1)].section : 0;
 }
 
-// In a section the lanes of one do not wait for memory of the other's.
-static bool lanes_meet(const struct graph *g, const struct buffer *a, const struct buffer *b) {
-    return g->device->lanes > 1 && a->lanes != b->lanes &&
+// In a section the streams of one do not wait for memory of the other's.
+static bool streams_meet(const struct graph *g, const struct buffer *a, const struct buffer *b) {
+    return g->device->streams > 1 && a->streams != b->streams &&
            section_of(g, a->begin) <= section_of(g, b->end) &&
            section_of(g, b->begin) <= section_of(g, a->end);
 }
 
 static bool lives_meet(const struct graph *g, const struct buffer *a, const struct buffer *b) {
-    return (a->begin <= b->end && b->begin <= a->end) || lanes_meet(g, a, b);
+    return (a->begin <= b->end && b->begin <= a->end) || streams_meet(g, a, b);
 }
 
 // The lowest offset where `b` fits between those of placed[0..count), sorted by offset, that live
@@ -120,14 +120,14 @@ void graph_place(struct graph *g, bool apart) {
         g->workspace_offset = MAX(g->workspace_offset, order[i]->offset + order[i]->bytes);
     }
     g->workspace_bytes = aligned(g->workspace_bytes);
-    g->arena_bytes = g->workspace_offset + (size_t)g->device->lanes * g->workspace_bytes;
+    g->arena_bytes = g->workspace_offset + (size_t)g->device->streams * g->workspace_bytes;
     free(placed);
     free(order);
     graph_order(g);
 }
 
 void *graph_workspace(const struct graph *g, void *arena, const struct op *op) {
-    return (char *)arena + g->workspace_offset + (size_t)op->lane * g->workspace_bytes;
+    return (char *)arena + g->workspace_offset + (size_t)op->stream * g->workspace_bytes;
 }
 
 size_t graph_arena_bytes(const struct graph *g) {
@@ -160,44 +160,44 @@ static void check_plain(const struct graph *g, int tensor) {
         BUG("tensor %d has a border", tensor);
 }
 
-int graph_write(const struct graph *g, void *arena, int tensor, enum picture_type type,
+int graph_write(const struct graph *g, void *arena, int tensor, enum pixel_type type,
                 const void *pictures) {
     struct tensor_shape s = graph_shape(g, tensor);
 
     check_plain(g, tensor);
-    return g->device->backend->picture_in(g->device, &s, type, pictures,
-                                          graph_data(g, arena, tensor));
+    return g->device->backend->image_in(g->device, &s, type, pictures,
+                                        graph_data(g, arena, tensor));
 }
 
-int graph_write_each(const struct graph *g, void *arena, int tensor, enum picture_type type,
+int graph_write_each(const struct graph *g, void *arena, int tensor, enum pixel_type type,
                      const void *const *pictures) {
     struct tensor_shape s = graph_shape(g, tensor);
 
     check_plain(g, tensor);
-    return g->device->backend->pictures_in(g->device, &s, type, pictures,
-                                           graph_data(g, arena, tensor));
+    return g->device->backend->images_in(g->device, &s, type, pictures,
+                                         graph_data(g, arena, tensor));
 }
 
-int graph_write_ahead(const struct graph *g, void *arena, int tensor, enum picture_type type,
-                      int ahead) {
+int graph_write_prefetched(const struct graph *g, void *arena, int tensor, enum pixel_type type,
+                           int ahead) {
     struct tensor_shape s = graph_shape(g, tensor);
 
     check_plain(g, tensor);
-    return g->device->backend->picture_arrive(g->device, &s, type, ahead,
-                                              graph_data(g, arena, tensor));
+    return g->device->backend->image_arrive(g->device, &s, type, ahead,
+                                            graph_data(g, arena, tensor));
 }
 
-int graph_read(const struct graph *g, void *arena, int tensor, enum picture_type type,
+int graph_read(const struct graph *g, void *arena, int tensor, enum pixel_type type,
                void *ret_shared) {
     struct tensor_shape s = graph_shape(g, tensor);
 
     check_plain(g, tensor);
-    return g->device->backend->picture_out(g->device, &s, type, graph_data(g, arena, tensor),
-                                           ret_shared);
+    return g->device->backend->image_out(g->device, &s, type, graph_data(g, arena, tensor),
+                                         ret_shared);
 }
 
-size_t graph_picture_bytes(const struct graph *g, int tensor, enum picture_type type) {
+size_t graph_image_bytes(const struct graph *g, int tensor, enum pixel_type type) {
     struct tensor_shape s = graph_shape(g, tensor);
 
-    return device_picture_bytes(g->device, &s, type);
+    return device_image_bytes(g->device, &s, type);
 }

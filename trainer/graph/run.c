@@ -85,15 +85,15 @@ static int run_norm(const struct run *r, const struct op *op) {
     }
 }
 
-static int run_join(const struct run *r, const struct op *op) {
+static int run_concat(const struct run *r, const struct op *op) {
     struct graph_size a = graph_size(r->graph, op->x), b = graph_size(r->graph, op->skip);
-    struct join_shape s = {(size_t)a.n * (size_t)a.h * (size_t)a.w, a.c, b.c, op->act};
-    struct join_gradients t = {at(r, op->y), at(r, op->dy), at(r, op->dx), at(r, op->dskip)};
+    struct concat_shape s = {(size_t)a.n * (size_t)a.h * (size_t)a.w, a.c, b.c, op->act};
+    struct concat_gradients t = {at(r, op->y), at(r, op->dy), at(r, op->dx), at(r, op->dskip)};
 
-    if (op->kind == OP_JOIN_BACKWARD)
-        return r->backend->join_backward(r->graph->device, &s, &t);
-    return r->backend->join_forward(r->graph->device, &s, at(r, op->x), at(r, op->skip),
-                                    at(r, op->y));
+    if (op->kind == OP_CONCAT_BACKWARD)
+        return r->backend->concat_backward(r->graph->device, &s, &t);
+    return r->backend->concat_forward(r->graph->device, &s, at(r, op->x), at(r, op->skip),
+                                      at(r, op->y));
 }
 
 static int run_loss(const struct run *r, const struct op *op) {
@@ -110,8 +110,8 @@ static int run_op(const struct run *r, const struct op *op) {
         return run_conv(r, op);
     if (op->kind <= OP_TANH_BACKWARD)
         return run_norm(r, op);
-    if (op->kind <= OP_JOIN_BACKWARD)
-        return run_join(r, op);
+    if (op->kind <= OP_CONCAT_BACKWARD)
+        return run_concat(r, op);
     if (op->kind <= OP_NCE)
         return graph_cut_run(r->graph, r->arena, op);
     return op->kind <= OP_PENALTY ? graph_penalty_run(r->graph, r->arena, op) : run_loss(r, op);
@@ -132,15 +132,15 @@ static int told(const struct graph *g, int i, int err) {
         [OP_NORM_BACKWARD] = "norm's gradient",
         [OP_TANH] = "tanh",
         [OP_TANH_BACKWARD] = "tanh's gradient",
-        [OP_JOIN] = "join",
-        [OP_JOIN_BACKWARD] = "join's gradient",
+        [OP_CONCAT] = "join",
+        [OP_CONCAT_BACKWARD] = "join's gradient",
         [OP_RESAMPLE] = "resampling",
         [OP_SAMPLE] = "sampling of patches",
         [OP_SAMPLE_BACKWARD] = "gradient of sampled patches",
-        [OP_MIRROR] = "mirror",
+        [OP_FLIP] = "mirror",
         [OP_NCE] = "NCE",
-        [OP_DUAL] = "directional derivative",
-        [OP_DUAL_BACKWARD] = "directional derivative's gradient",
+        [OP_TANGENT] = "directional derivative",
+        [OP_TANGENT_BACKWARD] = "directional derivative's gradient",
         [OP_MIX] = "mix",
         [OP_PENALTY] = "gradient penalty",
         [OP_L1] = "L1",
@@ -153,49 +153,49 @@ static int told(const struct graph *g, int i, int err) {
                       s.n, s.h, s.w, s.c);
 }
 
-// An op of a tape with lanes, behind what it waits for.
+// An op of a tape with streams, behind what it waits for.
 static int issue(const struct graph *g, void *arena, const struct op *op) {
     const struct backend *b = g->device->backend;
     int err = ERR_OK;
 
-    b->lane_choose(g->device, op->lane);
+    b->stream_choose(g->device, op->stream);
     for (int i = 0; i < op->n_waits && !err; i++)
-        err = b->lane_wait(g->device, g->ops[op->waits[i]].mark);
+        err = b->event_wait(g->device, g->ops[op->waits[i]].event);
     if (!err)
         err = graph_run_op(g, arena, op);
-    if (!err && op->mark >= 0)
-        err = b->lane_mark(g->device, op->mark);
+    if (!err && op->event >= 0)
+        err = b->event_record(g->device, op->event);
     return err;
 }
 
-// Lane 0 goes on when all have ended: the last op of each other lane has a mark.
-static int join_lanes(const struct graph *g, int from, int to) {
+// Stream 0 goes on when all have ended: the last op of each other stream has a event.
+static int join_streams(const struct graph *g, int from, int to) {
     const struct backend *b = g->device->backend;
-    bool joined[DEVICE_LANES] = {true};
+    bool joined[DEVICE_STREAMS] = {true};
     int err = ERR_OK;
 
-    b->lane_choose(g->device, 0);
+    b->stream_choose(g->device, 0);
     for (int i = to - 1; i >= from && !err; i--)
-        if (!joined[g->ops[i].lane]) {
-            joined[g->ops[i].lane] = true;
-            err = b->lane_wait(g->device, g->ops[i].mark);
+        if (!joined[g->ops[i].stream]) {
+            joined[g->ops[i].stream] = true;
+            err = b->event_wait(g->device, g->ops[i].event);
         }
     return err;
 }
 
 int graph_run(struct graph *g, void *arena, int from, int to, const struct graph_hook *hook) {
-    bool lanes = g->device->lanes > 1;
+    bool streams = g->device->streams > 1;
 
-    if (lanes && from < to && g->ops[from].section != g->ops[to - 1].section)
+    if (streams && from < to && g->ops[from].section != g->ops[to - 1].section)
         BUG("ops %d to %d are of several sections", from, to);
     for (int i = from; i < to; i++) {
-        int err = lanes ? issue(g, arena, &g->ops[i]) : graph_run_op(g, arena, &g->ops[i]);
+        int err = streams ? issue(g, arena, &g->ops[i]) : graph_run_op(g, arena, &g->ops[i]);
         if (err)
             return told(g, i, err);
         if (hook && hook->between_ops)
             hook->between_ops(hook->context);
     }
-    return lanes ? join_lanes(g, from, to) : ERR_OK;
+    return streams ? join_streams(g, from, to) : ERR_OK;
 }
 
 void graph_count_batches(const struct graph *g, int from, int to) {

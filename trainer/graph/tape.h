@@ -11,15 +11,15 @@ enum op_kind {
     OP_NORM_BACKWARD,
     OP_TANH,
     OP_TANH_BACKWARD,
-    OP_JOIN,
-    OP_JOIN_BACKWARD,
+    OP_CONCAT,
+    OP_CONCAT_BACKWARD,
     OP_RESAMPLE, // backward: the same with the adjoint's kind
     OP_SAMPLE,
     OP_SAMPLE_BACKWARD,
-    OP_MIRROR,
+    OP_FLIP,
     OP_NCE,
-    OP_DUAL,
-    OP_DUAL_BACKWARD,
+    OP_TANGENT,
+    OP_TANGENT_BACKWARD,
     OP_MIX,
     OP_PENALTY,
     OP_L1,
@@ -30,7 +30,7 @@ enum op_kind {
 struct buffer {
     size_t bytes, offset;
     int begin, end;
-    unsigned lanes; // 1 << those of the ops that touch it, but for the side lanes
+    unsigned streams; // 1 << those of the ops that touch it, but for the side streams
     bool keep;
 };
 
@@ -54,18 +54,18 @@ struct tensor {
 // Operands are tensors, -1 where an op has none.
 struct op {
     enum op_kind kind;
-    int lane, section;
-    int mark;    // what other ops wait for it by; -1: none does
-    int n_waits; // ops of other lanes that it waits for
-    int waits[DEVICE_LANES - 1];
+    int stream, section;
+    int event;   // what other ops wait for it by; -1: none does
+    int n_waits; // ops of other streams that it waits for
+    int waits[DEVICE_STREAMS - 1];
     int x, skip, y, stats; // inputs and outputs of the forward op
-    int y_dual;            // OP_DUAL: of skip, what y is of x; OP_DUAL_BACKWARD: its gradient
+    int y_tangent;         // OP_TANGENT: of skip, what y is of x; OP_TANGENT_BACKWARD: its gradient
     int dy, dx, dskip;     // OP_CONV_BACKWARD: dy is one tensor; others sum `part`
     int n_parts;
     struct part part[GRAD_PARTS];
     bool train, accumulate;
     bool differentiated;      // its gradients are in the tape
-    enum activation act;      // OP_JOIN
+    enum activation act;      // OP_CONCAT
     struct device_conv *conv; // owned by the OP_CONV
     const struct graph_weights *weights;
     struct norm_shape norm;
@@ -75,8 +75,8 @@ struct op {
     struct resample_shape resample;
     struct sample_shape sample; // its ids are those of picture 0
     struct nce_args nce;
-    const float *share; // OP_MIX
-    const int *flip;    // OP_MIRROR
+    const float *alpha; // OP_MIX
+    const int *flip;    // OP_FLIP
     double scale;
     double *loss;
 };
@@ -84,8 +84,8 @@ struct op {
 struct graph {
     struct device *device;
     int n_buffers, n_tensors, n_ops, n_trained;
-    int lane, section; // of what is appended
-    int n_early;       // ops of graph_backward_early
+    int stream, section; // of what is appended
+    int n_early;         // ops of graph_backward_early
     struct buffer *buffers;
     struct tensor *tensors;
     struct op *ops;
@@ -120,12 +120,12 @@ int graph_cut_run(const struct graph *g, void *arena, const struct op *op);
 // Whether an earlier op of the tape contributes to the gradient of these parameters (a layer's
 // graph_weights or graph_affine); from now on one does.
 bool graph_was_trained(struct graph *g, const void *parameters);
-void graph_dual_backward(struct graph *g, struct op forward);
+void graph_tangent_backward(struct graph *g, struct op forward);
 int graph_penalty_run(const struct graph *g, void *arena, const struct op *op);
 
-// Fills waits and marks.
+// Fills waits and events.
 void graph_order(struct graph *g);
-// Where a lane's scratch is.
+// Where a stream's scratch is.
 void *graph_workspace(const struct graph *g, void *arena, const struct op *op);
 // Issues one op, whatever it has to wait for.
 int graph_run_op(const struct graph *g, void *arena, const struct op *op);

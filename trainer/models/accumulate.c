@@ -49,7 +49,7 @@ size_t model_gather_bytes(const struct model *m) {
                : 0;
 }
 
-void model_set_share(struct model *m, int i, int n) {
+void model_set_micro_batch(struct model *m, int i, int n) {
     if (i < 0 || i >= n || n > MAX(m->options.accumulate, 1))
         BUG("batch %d of %d, at most %d", i, n, m->options.accumulate);
     m->share = (struct share){i, n};

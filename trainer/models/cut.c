@@ -179,7 +179,7 @@ static void show(struct model *m, struct tape *t) {
     for (int d = 0; d < calls(m); d++) {
         struct graph_size s = graph_size(t->graph, t->real[d]);
         t->seen[d] = graph_input(t->graph, s.n, s.h, s.w, s.c);
-        graph_mirror(t->graph, t->real[d], t->patches->flip, t->seen[d]);
+        graph_flip(t->graph, t->real[d], t->patches->flip, t->seen[d]);
     }
 }
 
@@ -229,12 +229,12 @@ static int discriminator_losses(struct model *m, struct tape *t) {
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_FAKE]);
-    graph_lane(t->graph, 1);
+    graph_stream(t->graph, 1);
     err = net_forward(m->nets[NET_D], t->graph, t->real[MODEL_B], NET_TRAIN, &map);
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 0.5, &t->loss[LOSS_D_REAL]);
-    graph_lane(t->graph, 0);
+    graph_stream(t->graph, 0);
     return ERR_OK;
 }
 
@@ -263,12 +263,12 @@ static int nce(struct model *m, struct tape *t, int layer) {
 static int generator_losses(struct model *m, struct tape *t, int y) {
     int map, ignored, err;
 
-    graph_lane(t->graph, GRAPH_BESIDE(0)); // while patches are encoded
+    graph_stream(t->graph, GRAPH_SIDE_STREAM(0)); // while patches are encoded
     err = net_forward(m->nets[NET_D], t->graph, t->fake[MODEL_B], NET_THROUGH, &map);
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, m->options.cut.lambda_GAN, &t->loss[LOSS_G_GAN]);
-    graph_lane(t->graph, 0);
+    graph_stream(t->graph, 0);
     err = net_forward_sampled(m->nets[NET_G], t->graph, y, NET_TRAIN, &t->patches->y, &ignored);
     for (int i = 0; i < m->n_patch_layers && !err; i++)
         err = nce(m, t, i);

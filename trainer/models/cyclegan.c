@@ -109,15 +109,15 @@ static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
            !net_couples_pictures(m->nets[NET_G_A]);
 }
 
-// What is sent to the pool. The two directions have a lane each. A net with running statistics has
-// to see its batches in the order of the reference: of each direction the fake, then its
+// What is sent to the pool. The two directions have a stream each. A net with running statistics
+// has to see its batches in the order of the reference: of each direction the fake, then its
 // reconstruction, and identities last.
 static int generate(struct model *m, struct tape *t, int ret_begin[3]) {
     int err = ERR_OK;
 
     for (int d = 0; d < 2 && !err; d++) {
         ret_begin[d] = graph_n_ops(t->graph);
-        graph_lane(t->graph, d);
+        graph_stream(t->graph, d);
         err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : fake(m, t, d);
         if (!err && net_couples_pictures(m->nets[NET_G_A]))
             err = reconstruct(m, t, d);
@@ -151,7 +151,7 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
     err = identity(m, t, d);
     if (err)
         return err;
-    graph_lane(t->graph, GRAPH_BESIDE(d)); // while the reconstruction is made
+    graph_stream(t->graph, GRAPH_SIDE_STREAM(d)); // while the reconstruction is made
     err = net_forward(m->nets[NET_D_A + d], t->graph, t->fake[other(d)], NET_THROUGH, &map);
     if (err)
         return err;
@@ -159,18 +159,18 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
     if (t->idt[d] >= 0)
         graph_l1(t->graph, t->idt[d], t->real[other(d)], lambda_other * m->options.lambda_identity,
                  &loss[LOSS_IDT_A]);
-    graph_lane(t->graph, d);
+    graph_stream(t->graph, d);
     graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
     return ERR_OK;
 }
 
 // Whether one direction may be differentiated before the other is computed, which frees its
-// activations: where no lanes work side by side, and where a filter's gradient has two parts, one
+// activations: where no streams work side by side, and where a filter's gradient has two parts, one
 // of each direction, whose sum does not depend on the order.
 static bool directions_in_turns(const struct model *m, const struct tape *t) {
     bool two_parts = m->options.lambda_identity <= 0 || identity_is_with_fake(m, t);
 
-    return m->device->lanes == 1 && two_parts;
+    return m->device->streams == 1 && two_parts;
 }
 
 // generate_begin: the first op of each direction in the section before, and the section's end.
@@ -179,7 +179,7 @@ static int update_generators(struct model *m, struct tape *t, const int generate
 
     for (int d = 0; d < 2; d++) {
         int begin = graph_n_ops(t->graph);
-        graph_lane(t->graph, d);
+        graph_stream(t->graph, d);
         int err = generator_losses(m, t, d);
         if (err)
             return err;
@@ -244,14 +244,14 @@ static int build(struct model *m, struct tape *t) {
         return err;
     t->update_g.end = t->update_d.begin = graph_section(t->graph);
     for (int d = 0; d < 2 && !err; d++) {
-        graph_lane(t->graph, d);
+        graph_stream(t->graph, d);
         err = discriminator_losses(m, t, d, judged[other(d)]);
     }
     if (err)
         return err;
     graph_backward(t->graph);
     for (int d = 0; d < 2 && !err; d++) {
-        graph_lane(t->graph, d);
+        graph_stream(t->graph, d);
         err = model_add_penalty(m, t, m->nets[NET_D_A + d], (enum model_domain)other(d));
     }
     if (err)

@@ -129,7 +129,7 @@ static void suggest(struct model *m, const struct model_batch *b, size_t need, c
 }
 
 static int no_arena(struct model *m, const struct model_batch *b, size_t need) {
-    bool narrow = !m->device->apart || m->device->element_bytes == 2;
+    bool narrow = !m->device->asynchronous || m->device->element_bytes == 2;
     double rest = mebibytes(model_memory_bytes(m));
     char why[512], advice[200];
 

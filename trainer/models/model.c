@@ -233,7 +233,7 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     t->graph = graph_new(m->device);
     for (int d = 0; d < 2; d++)
         t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = t->seen[d] = t->mixed[d] = -1;
-    t->elements.type = PICTURE_ELEMENTS;
+    t->elements.type = PIXELS_NATIVE;
     err = new_losses(m, t);
     if (!err)
         err = m->recipe->build(m, t);
@@ -282,8 +282,8 @@ int model_n_generators(const struct model *m) {
     return m->recipe->n_generators;
 }
 
-bool model_is_apart(const struct model *m) {
-    return m->device->apart;
+bool model_is_asynchronous(const struct model *m) {
+    return m->device->asynchronous;
 }
 
 const char *model_dtype(const struct model *m) {

@@ -15,9 +15,9 @@
 //
 // Where model_d_first says so, model_update_d comes before model_update_g. There is no pool then.
 //
-// On a device apart (model_is_apart) these calls return when the work has been issued: the host
-// goes on, and model_wait waits for it. What is fed for the next step travels meanwhile. A device
-// that is lost is told of by a later call.
+// On an asynchronous device (model_is_asynchronous) these calls return when the work has been
+// issued: the host goes on, and model_wait waits for it. What is fed for the next step travels
+// meanwhile. A device that is lost is told of by a later call.
 //
 // Pictures are float [N,H,W,C] in memory (channels innermost), values in [-1,1]. Parameters are
 // float in the reference's state-dict layout: conv [K,C,R,S], transposed conv [C,K,R,S].
@@ -139,11 +139,11 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b);
 // loader, or floats. They have been read when it returns. ERR_DEVICE_LOST.
 int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures);
 int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures);
-// Says what the next model_feed of this domain is given: n pictures [h,w]. On a device apart they
-// travel while it works on the step before. They have been read when it returns. At most once
-// before each model_feed. ERR_DEVICE_LOST.
-int model_feed_ahead(struct model *m, enum model_domain domain, int n, int h, int w,
-                     const uint8_t *pictures);
+// Says what the next model_feed of this domain is given: n pictures [h,w]. On an asynchronous
+// device they travel while it works on the step before. They have been read when it returns. At
+// most once before each model_feed. ERR_DEVICE_LOST.
+int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int w,
+                   const uint8_t *pictures);
 
 // Says which step comes, counted from 0: what dropout, patches and flips draw is a function of it
 // and of the seed.
@@ -152,7 +152,7 @@ void model_set_step(struct model *m, uint64_t step);
 // Says that the next batch is number i of n whose gradients make one update, their mean: only
 // behind the last of them do model_update_g and _d change weights. n <= options.accumulate; 0 of 1
 // at first. Steps, and so draws, count batches. Losses are those of each batch.
-void model_set_share(struct model *m, int i, int n);
+void model_set_micro_batch(struct model *m, int i, int n);
 
 // What the next model_generate takes instead of its own draws; lent until then. patches[0][l] are
 // the positions y w + x of layer l for real_A and fake_B, patches[1][l] for real_B and idt_B.
@@ -182,8 +182,8 @@ size_t model_number_bytes(const struct model *m);
 // Lets them leave the device now, while it goes on. Between model_generate and the updates.
 // ERR_DEVICE_LOST.
 int model_send_fakes(struct model *m);
-// Waits for them alone; lent until the next model_generate and, on a device apart, until the next
-// model_send_fakes, which writes them again. NULL where the recipe makes none.
+// Waits for them alone; lent until the next model_generate and, on an asynchronous device, until
+// the next model_send_fakes, which writes them again. NULL where the recipe makes none.
 const void *model_sent_fake(struct model *m, enum model_domain domain);
 
 int model_update_g(struct model *m, double lr);
@@ -240,7 +240,7 @@ void model_memory_describe(const struct model *m, char *ret_text, size_t size);
 
 // The device: whether it works beside the host; its dtype; which one it is, for a person; the most
 // bytes of its own memory so far (0: its memory is the host's).
-bool model_is_apart(const struct model *m);
+bool model_is_asynchronous(const struct model *m);
 const char *model_dtype(const struct model *m);
 void model_describe_device(const struct model *m, char *ret_text, size_t size);
 size_t model_device_memory_peak(const struct model *m);

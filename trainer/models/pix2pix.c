@@ -57,7 +57,7 @@ static int generate(struct model *m, struct tape *t) {
 
 // D's map of [a; b].
 static int judge(struct model *m, struct tape *t, int b, enum net_mode mode, int *ret_map) {
-    int pair = graph_join(t->graph, t->real[MODEL_A], b, ACT_NONE);
+    int pair = graph_concat(t->graph, t->real[MODEL_A], b, ACT_NONE);
 
     return net_forward(m->nets[NET_D], t->graph, pair, mode, ret_map);
 }
@@ -69,12 +69,12 @@ static int discriminator_losses(struct model *m, struct tape *t) {
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_FAKE]);
-    graph_lane(t->graph, 1);
+    graph_stream(t->graph, 1);
     err = judge(m, t, t->real[MODEL_B], NET_TRAIN, &map);
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 0.5, &t->loss[LOSS_D_REAL]);
-    graph_lane(t->graph, 0);
+    graph_stream(t->graph, 0);
     return ERR_OK;
 }
 

@@ -26,7 +26,7 @@ struct model_part {
 struct leaving {
     float *host[2]; // shared memory; NULL: not wanted so far
     bool sent;      // since the last model_generate
-    enum picture_type type;
+    enum pixel_type type;
 };
 
 // A step for one shape. Tensors by enum model_domain; -1: there is none.
@@ -51,7 +51,7 @@ struct translation {
     struct graph *graph; // NULL: free slot
     struct model_part all;
     int x, y;
-    float *host; // shared memory for y; NULL where the device is not apart
+    float *host; // shared memory for y; NULL where the device is not asynchronous
 };
 
 // Number i of the n batches that make one update.
@@ -113,7 +113,7 @@ struct model {
     int failed; // what the pictures of a step could not tell, with its text
     char *failure;
     int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
-    int ahead[2];                                      // see picture_ahead; -1: none
+    int ahead[2];                                      // see image_prefetch; -1: none
     const struct model_draws *draws;                   // NULL: by seed and step
     void *arena, *translation_arena;                   // for the largest tape of each kind
     size_t arena_bytes, translation_arena_bytes;

@@ -74,7 +74,7 @@ void model_step_fini(struct model *m, struct tape *t) {
 
 // ---- pictures ----
 
-static int feed(struct model *m, enum model_domain domain, enum picture_type type,
+static int feed(struct model *m, enum model_domain domain, enum pixel_type type,
                 const void *pictures) {
     if (!m->tape)
         BUG("pictures before model_shape");
@@ -86,22 +86,22 @@ int model_feed(struct model *m, enum model_domain domain, const uint8_t *picture
 
     m->ahead[domain] = -1;
     if (ahead >= 0)
-        return graph_write_ahead(m->tape->graph, m->arena, m->tape->real[domain], PICTURE_BYTES,
-                                 ahead);
-    return feed(m, domain, PICTURE_BYTES, pictures);
+        return graph_write_prefetched(m->tape->graph, m->arena, m->tape->real[domain], PIXELS_BYTE,
+                                      ahead);
+    return feed(m, domain, PIXELS_BYTE, pictures);
 }
 
 int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures) {
-    return feed(m, domain, PICTURE_FLOATS, pictures);
+    return feed(m, domain, PIXELS_FLOAT, pictures);
 }
 
-int model_feed_ahead(struct model *m, enum model_domain domain, int n, int h, int w,
-                     const uint8_t *pictures) {
+int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int w,
+                   const uint8_t *pictures) {
     int c = domain == MODEL_A ? m->options.input_nc : m->options.output_nc;
     struct tensor_shape s = {n, h, w, c};
 
-    return m->device->backend->picture_ahead(m->device, &s, PICTURE_BYTES, pictures,
-                                             &m->ahead[domain]);
+    return m->device->backend->image_prefetch(m->device, &s, PIXELS_BYTE, pictures,
+                                              &m->ahead[domain]);
 }
 
 // Lets tensors leave the device; they have left after the fence.
@@ -115,7 +115,7 @@ static int send(struct model *m, struct leaving *l, const int tensors[2], enum d
             continue;
         if (!memory)
             err = m->device->backend->shared_new(
-                m->device, graph_picture_bytes(g, tensors[d], l->type), &memory);
+                m->device, graph_image_bytes(g, tensors[d], l->type), &memory);
         l->host[d] = memory;
         if (!err)
             err = graph_read(g, m->arena, tensors[d], l->type, l->host[d]);
@@ -125,7 +125,8 @@ static int send(struct model *m, struct leaving *l, const int tensors[2], enum d
 }
 
 int model_send_fakes(struct model *m) {
-    return m->device->apart ? send(m, &m->tape->elements, m->tape->fake, FENCE_FAKES) : ERR_OK;
+    return m->device->asynchronous ? send(m, &m->tape->elements, m->tape->fake, FENCE_FAKES)
+                                   : ERR_OK;
 }
 
 int model_failure(const struct model *m) {
@@ -143,7 +144,7 @@ static const void *receive(struct model *m, struct leaving *l, const int tensors
                            enum model_domain d) {
     if (tensors[d] < 0)
         return NULL;
-    if (!m->device->apart)
+    if (!m->device->asynchronous)
         return graph_data(m->tape->graph, m->arena, tensors[d]);
     int err = l->sent ? ERR_OK : send(m, l, tensors, FENCE_FAKES);
     if (!err)
@@ -252,7 +253,7 @@ static int take_pooled(struct model *m, enum model_domain d, const float *pooled
     struct tensor_shape shape = {s.n, s.h, s.w, s.c};
 
     if (pooled)
-        return graph_write(t->graph, m->arena, t->pooled[d], PICTURE_FLOATS, pooled);
+        return graph_write(t->graph, m->arena, t->pooled[d], PIXELS_FLOAT, pooled);
     return m->device->backend->copy(m->device, graph_data(t->graph, m->arena, t->pooled[d]),
                                     graph_data(t->graph, m->arena, t->fake[d]),
                                     device_tensor_bytes(m->device, &shape, 0));
@@ -284,7 +285,7 @@ int model_update_d_pooled(struct model *m, double lr, const void *const *pooled_
 
     for (int d = 0; d < 2 && !err; d++)
         if (m->tape->pooled[d] >= 0)
-            err = graph_write_each(m->tape->graph, m->arena, m->tape->pooled[d], PICTURE_ELEMENTS,
+            err = graph_write_each(m->tape->graph, m->arena, m->tape->pooled[d], PIXELS_NATIVE,
                                    pooled[d]);
     return err ? err : update_d(m, lr);
 }

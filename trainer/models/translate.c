@@ -58,7 +58,7 @@ static int build(struct model *m, struct translation *t) {
     err = arena_for(m, t);
     if (err)
         return err;
-    if (m->device->apart) {
+    if (m->device->asynchronous) {
         void *memory;
         err = m->device->backend->shared_new(m->device, graph_count(t->graph, t->y) * sizeof(float),
                                              &memory);
@@ -86,12 +86,12 @@ static int add(struct model *m, const struct translation *want, struct translati
 
 // Where the answer lies when it has been computed, as the host's floats.
 static int fetch(struct model *m, const struct translation *t, const float **ret_y) {
-    if (!m->device->apart) {
+    if (!m->device->asynchronous) {
         *ret_y = graph_data(t->graph, m->translation_arena, t->y);
         return ERR_OK;
     }
     *ret_y = t->host;
-    int err = graph_read(t->graph, m->translation_arena, t->y, PICTURE_FLOATS, t->host);
+    int err = graph_read(t->graph, m->translation_arena, t->y, PIXELS_FLOAT, t->host);
     return err ? err : device_wait(m->device);
 }
 
@@ -127,7 +127,7 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
     if (!err)
         err = model_generator_refresh(m);
     if (!err)
-        err = graph_write(t->graph, m->translation_arena, t->x, PICTURE_FLOATS, x);
+        err = graph_write(t->graph, m->translation_arena, t->x, PIXELS_FLOAT, x);
     struct model_run run = {.graph = t->graph, .arena = m->translation_arena};
     if (!err)
         err = model_run_part(m, &t->all, &run);

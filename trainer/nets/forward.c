@@ -110,8 +110,8 @@ static int layers_forward(struct call *call, int first, int end, int x, int *ret
             return err;
         if (what == NET_SKIP_PUSH)
             call->stack[call->depth++] = x;
-        if (what == NET_SKIP_JOIN)
-            x = graph_join(call->graph, call->stack[--call->depth], x, ACT_RELU);
+        if (what == NET_SKIP_CONCAT)
+            x = graph_concat(call->graph, call->stack[--call->depth], x, ACT_RELU);
     }
     *ret_y = x;
     return ERR_OK;
@@ -177,7 +177,7 @@ int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int
         err = graph_conv(g, x, &l->weights, &conv, &x);
         if (err)
             return err;
-        graph_dual(g, x, dx, &norm, &x, &dx);
+        graph_tangent(g, x, dx, &norm, &x, &dx);
         err = l->blur ? blur_both(g, &x, &dx) : ERR_OK;
         if (err)
             return err;

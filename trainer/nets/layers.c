@@ -111,7 +111,7 @@ void net_add_unet(struct net *net, const struct net_options *o, int levels) {
         l->conv.pad = 1;
         l->conv.transposed = true;
         l->act = ACT_RELU; // the join's, early: it needs a map that a norm op made
-        l->skip = NET_SKIP_JOIN;
+        l->skip = NET_SKIP_CONCAT;
         l->dropout = o->dropout && !innermost && i > 3; // where it is as wide within as without
     }
     l = &net->layers[net->n_layers - 1]; // the outermost

@@ -46,7 +46,7 @@ struct net {
     struct optimizer *optimizer;
     size_t n_statistics;
     float *statistics;        // running ones, of the device
-    float *statistics_mirror; // the host's; the same where the device is not apart
+    float *statistics_mirror; // the host's; the same where the device is not asynchronous
     size_t n_filters;
     float *filters;   // fixed ones; only for the state dict
     int64_t *batches; // of each layer

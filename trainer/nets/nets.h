@@ -121,7 +121,7 @@ enum net_skip {
     NET_SKIP_REMEMBER, // m = x, without its border
     NET_SKIP_ADD,      // y += m
     NET_SKIP_PUSH,     // push y
-    NET_SKIP_JOIN      // y = relu([pop; y])
+    NET_SKIP_CONCAT    // y = relu([pop; y])
 };
 
 // A layer, for who runs or writes a net without a graph: y = blur(act(norm(conv(border(up(x))))))

@@ -14,8 +14,8 @@ static int new_buffer(const struct optimizer *o, float **ret_buffer) {
     return err;
 }
 
-static float *new_mirror(const struct optimizer *o, float *buffer) {
-    return o->device->apart ? xaligned(o->count * sizeof(float)) : buffer;
+static float *new_flip(const struct optimizer *o, float *buffer) {
+    return o->device->asynchronous ? xaligned(o->count * sizeof(float)) : buffer;
 }
 
 int optimizer_init_weights(struct optimizer *o, struct device *device, size_t count) {
@@ -24,7 +24,7 @@ int optimizer_init_weights(struct optimizer *o, struct device *device, size_t co
     if (err)
         return err;
     o->g = o->m = o->v = o->w;
-    o->host.w = o->host.m = o->host.v = new_mirror(o, o->w);
+    o->host.w = o->host.m = o->host.v = new_flip(o, o->w);
     return ERR_OK;
 }
 
@@ -49,8 +49,8 @@ int optimizer_init(struct optimizer *o, struct device *device, size_t count, dou
         return err;
     o->bad_gradients = flags;
     o->bad_state = o->bad_gradients + 1;
-    o->host.m = new_mirror(o, o->m);
-    o->host.v = new_mirror(o, o->v);
+    o->host.m = new_flip(o, o->m);
+    o->host.v = new_flip(o, o->v);
     return ERR_OK;
 }
 
@@ -68,10 +68,10 @@ void optimizer_fini(struct optimizer *o) {
     for (unsigned i = 0; i < COUNT(buffers); i++)
         if (is_own(o->w, buffers[i]))
             b->memory_free(o->device, buffers[i]);
-    for (unsigned i = 0; i < COUNT(mirrors) && o->device->apart; i++)
+    for (unsigned i = 0; i < COUNT(mirrors) && o->device->asynchronous; i++)
         if (is_own(o->host.w, mirrors[i]))
             free(mirrors[i]);
-    if (o->device->apart)
+    if (o->device->asynchronous)
         free(o->host.w);
     b->memory_free(o->device, o->w);
     b->shared_free(o->device, o->bad_gradients);
@@ -109,7 +109,7 @@ struct pair {
 
 // How many of the pairs weights, m and v there are.
 static unsigned n_pairs(const struct optimizer *o) {
-    if (!o->device->apart)
+    if (!o->device->asynchronous)
         return 0;
     return is_own(o->w, o->m) ? 3 : 1;
 }

@@ -2,8 +2,8 @@
 //
 // Parameters, gradients and moments lie in four buffers of the same layout, so that an update is
 // one call and a sum over ranks one message. A parameter whose gradient is never written keeps
-// gradient, moments and therefore itself unchanged. On a device apart the host has a mirror of
-// parameters and moments, which is what the rest of the program reads and writes; between
+// gradient, moments and therefore itself unchanged. On an asynchronous device the host has a mirror
+// of parameters and moments, which is what the rest of the program reads and writes; between
 // optimizer_pull and optimizer_push the two agree.
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
@@ -15,7 +15,7 @@
 #include "backend/backend.h"
 
 struct optimizer_mirror {
-    float *w, *m, *v; // [count] each; where the device is not apart, those of the optimizer
+    float *w, *m, *v; // [count] each; where the device is not asynchronous, those of the optimizer
 };
 
 struct optimizer {

@@ -123,7 +123,7 @@ static int place_statistics(struct net *net) {
     if (err)
         return err;
     net->statistics = memory;
-    net->statistics_mirror = d->apart ? xaligned(bytes) : memory;
+    net->statistics_mirror = d->asynchronous ? xaligned(bytes) : memory;
     net->batches = xcalloc((size_t)net->n_layers, sizeof *net->batches);
     for (int i = 0; i < net->n_layers; i++) {
         struct layer *l = &net->layers[i];
@@ -191,17 +191,17 @@ const float *net_gradient(const struct net *net, int i) {
 int net_pull(struct net *net) {
     struct device *d = net->optimizer->device;
 
-    return d->apart ? d->backend->copy_out(d, net->statistics_mirror, net->statistics,
-                                           net->n_statistics * sizeof(float))
-                    : ERR_OK;
+    return d->asynchronous ? d->backend->copy_out(d, net->statistics_mirror, net->statistics,
+                                                  net->n_statistics * sizeof(float))
+                           : ERR_OK;
 }
 
 int net_push(struct net *net) {
     struct device *d = net->optimizer->device;
 
-    return d->apart ? d->backend->copy_in(d, net->statistics, net->statistics_mirror,
-                                          net->n_statistics * sizeof(float))
-                    : ERR_OK;
+    return d->asynchronous ? d->backend->copy_in(d, net->statistics, net->statistics_mirror,
+                                                 net->n_statistics * sizeof(float))
+                           : ERR_OK;
 }
 
 size_t net_bytes(const struct net *net) {

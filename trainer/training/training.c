@@ -128,11 +128,10 @@ static int look_ahead(struct training *t) {
     uint64_t epoch = t->state.epoch + is_last, index = is_last ? 0 : t->state.batch + 1;
     struct feed_batch *b = &t->ahead;
     int err = ERR_OK;
-    if (!model_is_apart(t->model) || b->n || feed_take(t->wait->feed, 0, epoch, index, b))
+    if (!model_is_asynchronous(t->model) || b->n || feed_take(t->wait->feed, 0, epoch, index, b))
         return ERR_OK;
     for (int i = 0; i < 2 && !err; i++)
-        err =
-            model_feed_ahead(t->model, (enum model_domain)i, b->n, b->h[i], b->w[i], b->pixels[i]);
+        err = model_prefetch(t->model, (enum model_domain)i, b->n, b->h[i], b->w[i], b->pixels[i]);
     return err;
 }
 
@@ -161,7 +160,7 @@ static int load_batch(struct training *t) {
         return err;
     int share, shares;
     training_choose_share(t, &share, &shares);
-    model_set_share(t->model, share, shares);
+    model_set_micro_batch(t->model, share, shares);
     model_set_step(t->model, t->state.step);
     memcpy(t->shape, shape, sizeof shape);
     if (is_new) {
@@ -216,7 +215,7 @@ static int send_fakes(struct training *t) {
 // The pool's exchange hides behind G's update. A device apart is given that first: the fakes leave
 // it meanwhile.
 static int update_g_and_exchange(struct training *t, double lr) {
-    bool apart = model_is_apart(t->model);
+    bool apart = model_is_asynchronous(t->model);
     int err = apart ? ERR_OK : send_fakes(t);
     if (!err)
         err = model_update_g(t->model, lr);
@@ -269,7 +268,7 @@ static void keep_numbers(struct training *t) {
 
 // Whether something has to know how this step ended before the next one begins.
 static bool is_awaited(const struct training *t) {
-    return !model_is_apart(t->model) || t->state.batch == 0 || training_is_render_due(t) ||
+    return !model_is_asynchronous(t->model) || t->state.batch == 0 || training_is_render_due(t) ||
            training_is_save_due(t) || training_is_time_to_save(t);
 }
 

@@ -73,7 +73,7 @@ static void init_levels(struct bands *b, const struct translator *t, int h, int 
         l->kept = l->layer.skip == NET_SKIP_PUSH;
         if (l->kept)
             stack[depth++] = i;
-        if (l->layer.skip == NET_SKIP_JOIN) {
+        if (l->layer.skip == NET_SKIP_CONCAT) {
             l->joins = stack[--depth];
             l->out_c += b->levels[l->joins].layer.conv.k;
         }

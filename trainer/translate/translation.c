@@ -115,7 +115,7 @@ static int translate_unbounded(const struct translation_options *o, struct group
     struct translator *t = o->translator;
     size_t need;
 
-    if (translator_device(t)->apart)
+    if (translator_device(t)->asynchronous)
         return translate_apart(o, g);
     int err = check_memory(g, translator_least_bytes(t, g->n, g->h, g->w));
     if (!err)
@@ -136,11 +136,11 @@ static size_t without(size_t bytes, size_t taken) {
     return bytes > taken ? bytes - taken : 0;
 }
 
-// Whether the group may go whole. Tapes are built only where they may. On a device apart the bound
-// holds for its memory and for the host's, each.
+// Whether the group may go whole. Tapes are built only where they may. On an asynchronous device
+// the bound holds for its memory and for the host's, each.
 static int fits(const struct translation_options *o, const struct group *g, bool *ret) {
     struct translator *t = o->translator;
-    bool apart = translator_device(t)->apart;
+    bool apart = translator_device(t)->asynchronous;
     size_t host = without(o->memory, taken(o, g->jobs[0])), need;
     size_t room = apart ? o->memory : host;
     int err;

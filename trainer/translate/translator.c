@@ -120,10 +120,10 @@ struct device *translator_device(const struct translator *t) {
 
 int translator_host(struct translator *t, struct device **ret_device) {
     struct device_options cpu = {.name = "cpu", .threads = t->threads};
-    int err = t->device->apart && !t->host ? device_open(&cpu, &t->host) : ERR_OK;
+    int err = t->device->asynchronous && !t->host ? device_open(&cpu, &t->host) : ERR_OK;
 
     if (!err)
-        *ret_device = t->device->apart ? t->host : t->device;
+        *ret_device = t->device->asynchronous ? t->host : t->device;
     return err;
 }
 
@@ -209,7 +209,7 @@ static int make_room(struct translator *t, const struct tape *tape) {
     size_t in = graph_count(tape->graph, tape->x), out = graph_count(tape->graph, tape->y);
     void *memory;
 
-    if (!t->device->apart)
+    if (!t->device->asynchronous)
         return ERR_OK;
     if (in > t->in_count) {
         t->in = xrealloc(t->in, in * sizeof *t->in);
@@ -256,7 +256,7 @@ size_t translator_least_bytes(const struct translator *t, int n, int h, int w) {
 size_t translator_staging_bytes(const struct translator *t, int n, int h, int w) {
     size_t pixels = (size_t)n * (size_t)h * (size_t)w;
 
-    return t->device->apart
+    return t->device->asynchronous
                ? pixels * (size_t)(t->options.in_nc + t->options.out_nc) * sizeof(float)
                : 0;
 }
@@ -290,13 +290,13 @@ static struct tape *selected(const struct translator *t) {
 float *translator_input(struct translator *t) {
     const struct tape *tape = selected(t);
 
-    return t->device->apart ? t->in : graph_data(tape->graph, t->arena, tape->x);
+    return t->device->asynchronous ? t->in : graph_data(tape->graph, t->arena, tape->x);
 }
 
 const float *translator_output(const struct translator *t) {
     const struct tape *tape = selected(t);
 
-    return t->device->apart ? t->out : graph_data(tape->graph, t->arena, tape->y);
+    return t->device->asynchronous ? t->out : graph_data(tape->graph, t->arena, tape->y);
 }
 
 static int run_tape(struct translator *t, struct tape *tape) {
@@ -315,13 +315,13 @@ static int run_tape(struct translator *t, struct tape *tape) {
 
 int translator_run(struct translator *t) {
     struct tape *tape = selected(t);
-    bool apart = t->device->apart;
-    int err = apart ? graph_write(tape->graph, t->arena, tape->x, PICTURE_FLOATS, t->in) : ERR_OK;
+    bool apart = t->device->asynchronous;
+    int err = apart ? graph_write(tape->graph, t->arena, tape->x, PIXELS_FLOAT, t->in) : ERR_OK;
 
     if (!err)
         err = run_tape(t, tape);
     if (!err && apart)
-        err = graph_read(tape->graph, t->arena, tape->y, PICTURE_FLOATS, t->out);
+        err = graph_read(tape->graph, t->arena, tape->y, PIXELS_FLOAT, t->out);
     return err ? err : device_wait(t->device);
 }
 

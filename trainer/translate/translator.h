@@ -54,7 +54,7 @@ int translator_bytes(struct translator *t, int n, int h, int w, size_t *ret_byte
 // The same without building anything: no more than translator_bytes would say, mostly most of it.
 size_t translator_least_bytes(const struct translator *t, int n, int h, int w);
 
-// Bytes of the host's memory that the pictures travel in; 0 where the device is not apart.
+// Bytes of the host's memory that the pictures travel in; 0 where the device is not asynchronous.
 size_t translator_staging_bytes(const struct translator *t, int n, int h, int w);
 
 // Selects the tape for n pictures of h x w. ERR_SHAPE, ERR_DEVICE, ERR_LIMIT (the device has not

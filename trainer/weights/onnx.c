@@ -168,7 +168,7 @@ static int write_layer(struct writing *o, const struct net_layer *l, int x, int 
         y = two(o, "Add", o->remembered, y);
     if (l->skip == NET_SKIP_PUSH)
         o->stack[o->depth++] = y;
-    if (l->skip == NET_SKIP_JOIN)
+    if (l->skip == NET_SKIP_CONCAT)
         y = join(o, y);
     *ret = l->blur ? blur(o, y, l->conv.k) : y;
     return ERR_OK;

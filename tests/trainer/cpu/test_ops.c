@@ -517,12 +517,12 @@ static void tanh_gradient_sums_parts_of_the_batch(void **state) {
     device_close(d);
 }
 
-static void check_join(struct device *d, enum activation act) {
-    struct join_shape s = {35, 3, 5, act};
+static void check_concat(struct device *d, enum activation act) {
+    struct concat_shape s = {35, 3, 5, act};
     struct pair a = pair_new(35 * 3), b = pair_new(35 * 5), dy = pair_new(35 * 8);
     struct pair y = pair_poisoned(dy.count), da = pair_poisoned(a.count);
     struct pair db = pair_poisoned(b.count);
-    struct join_gradients t = {y.f, dy.f, da.f, db.f}, half = {y.f, dy.f, NULL, db.f};
+    struct concat_gradients t = {y.f, dy.f, da.f, db.f}, half = {y.f, dy.f, NULL, db.f};
 
     for (int p = 0; p < 35; p++)
         for (int k = 0; k < 8; k++) {
@@ -531,24 +531,24 @@ static void check_join(struct device *d, enum activation act) {
             y.d[8 * p + k] = passes ? x : 0;
             *(k < 3 ? &da.d[3 * p + k] : &db.d[5 * p + k - 3]) = passes ? dy.d[8 * p + k] : 0;
         }
-    assert_int_equal(d->backend->join_forward(d, &s, a.f, b.f, y.f), ERR_OK);
-    assert_int_equal(d->backend->join_backward(d, &s, &t), ERR_OK);
+    assert_int_equal(d->backend->concat_forward(d, &s, a.f, b.f, y.f), ERR_OK);
+    assert_int_equal(d->backend->concat_backward(d, &s, &t), ERR_OK);
     assert_pair_agrees(&y);
     assert_pair_agrees(&da);
     assert_pair_agrees(&db);
     memset(db.f, 0xff, db.count * sizeof *db.f); // NaN
-    assert_int_equal(d->backend->join_backward(d, &s, &half), ERR_OK);
+    assert_int_equal(d->backend->concat_backward(d, &s, &half), ERR_OK);
     assert_pair_agrees(&db);
     struct pair *all[] = {&a, &b, &dy, &y, &da, &db};
     for (unsigned k = 0; k < COUNT(all); k++)
         pair_fini(all[k]);
 }
 
-static void join_is_the_definition(void **state) {
+static void concat_is_the_definition(void **state) {
     struct device *d = open_device("auto");
 
-    check_join(d, ACT_RELU);
-    check_join(d, ACT_NONE);
+    check_concat(d, ACT_RELU);
+    check_concat(d, ACT_NONE);
     device_close(d);
 }
 
@@ -706,7 +706,7 @@ int main(void) {
         cmocka_unit_test(dropout_drops_half_and_draws_anew_for_each_index),
         cmocka_unit_test(constant_picture_normalizes_to_zero),
         cmocka_unit_test(tanh_gradient_sums_parts_of_the_batch),
-        cmocka_unit_test(join_is_the_definition),
+        cmocka_unit_test(concat_is_the_definition),
         cmocka_unit_test(l1_is_the_definition),
         cmocka_unit_test(gan_losses_are_the_definition),
         cmocka_unit_test(adam_is_the_definition),

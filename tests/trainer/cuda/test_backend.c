@@ -78,7 +78,7 @@ static struct model_options options_of_several(const char *device) {
 static bool train_share(struct model *m, const struct model_options *o, int i, double lr) {
     static const int share[5][2] = {{0, 3}, {1, 3}, {2, 3}, {0, 2}, {1, 2}};
 
-    model_set_share(m, share[i % 5][0], share[i % 5][1]);
+    model_set_micro_batch(m, share[i % 5][0], share[i % 5][1]);
     train_at(m, o, sizes, (uint64_t)i, lr);
     return share[i % 5][0] == share[i % 5][1] - 1;
 }

@@ -30,7 +30,7 @@ static struct device device = {.backend = &noting,
                                .dtype = "fp32",
                                .element_bytes = sizeof(float),
                                .channel_step = CHANNELS,
-                               .lanes = 1};
+                               .streams = 1};
 
 static int memory_new(struct device *d, size_t bytes, void **ret_memory) {
     *ret_memory = xcalloc(1, bytes); // costs nothing where nobody looks

@@ -27,8 +27,8 @@ static void feed_ahead(struct model *m, uint64_t number) {
 
     for (int d = 0; d < 2; d++) {
         draw_bytes(number, d, bytes);
-        assert_int_equal(
-            model_feed_ahead(m, (enum model_domain)d, sizes.n, sizes.h, sizes.w, bytes), ERR_OK);
+        assert_int_equal(model_prefetch(m, (enum model_domain)d, sizes.n, sizes.h, sizes.w, bytes),
+                         ERR_OK);
         memset(bytes, 0xff, sizeof bytes);
     }
 }
@@ -37,7 +37,8 @@ static void feed_now(struct model *m, uint64_t number, bool is_ahead) {
     uint8_t bytes[NUMBERS];
 
     for (int d = 0; d < 2; d++) {
-        draw_bytes(is_ahead && model_is_apart(m) ? 1000 : number, d, bytes); // others have come
+        draw_bytes(is_ahead && model_is_asynchronous(m) ? 1000 : number, d,
+                   bytes); // others have come
         assert_int_equal(model_feed(m, (enum model_domain)d, bytes), ERR_OK);
         memset(bytes, 0xff, sizeof bytes);
     }
@@ -172,11 +173,11 @@ static void every_element_survives_the_way(void **state) {
         pictures[i] = numbers + i * (n / 4);
     assert_true(n > 65536);
     assert_int_equal(device_open(&o, &d), ERR_OK);
-    assert_int_equal(device_picture_bytes(d, &s, PICTURE_ELEMENTS), 2 * n);
+    assert_int_equal(device_image_bytes(d, &s, PIXELS_NATIVE), 2 * n);
     assert_int_equal(d->backend->memory_new(d, device_tensor_bytes(d, &s, 0), &tensor), ERR_OK);
     assert_int_equal(d->backend->shared_new(d, 2 * n, &shared), ERR_OK);
-    assert_int_equal(d->backend->pictures_in(d, &s, PICTURE_ELEMENTS, pictures, tensor), ERR_OK);
-    assert_int_equal(d->backend->picture_out(d, &s, PICTURE_ELEMENTS, tensor, shared), ERR_OK);
+    assert_int_equal(d->backend->images_in(d, &s, PIXELS_NATIVE, pictures, tensor), ERR_OK);
+    assert_int_equal(d->backend->image_out(d, &s, PIXELS_NATIVE, tensor, shared), ERR_OK);
     assert_int_equal(device_wait(d), ERR_OK);
     assert_memory_equal(shared, numbers, 2 * n);
     uint16_t *stored = xcalloc(8 * n / 3, sizeof *stored);

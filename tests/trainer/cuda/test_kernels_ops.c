@@ -23,7 +23,7 @@ struct ops {
     double *ret_loss;
     union {
         struct norm_shape norm;
-        struct join_shape join;
+        struct concat_shape join;
         struct mix_shape mix;
         struct gan_args gan;
         struct resample_shape resample;
@@ -170,23 +170,23 @@ static void bias_is_the_definition(void **state) {
 
 // Joins and mixes
 
-static cudaError_t run_join(struct rig *r, void *context) {
+static cudaError_t run_concat(struct rig *r, void *context) {
     struct ops *o = context;
-    struct join_gradients t = {o->c->memory, o->d->memory, o->out2->memory,
-                               o->b->saved ? o->b->memory : NULL};
+    struct concat_gradients t = {o->c->memory, o->d->memory, o->out2->memory,
+                                 o->b->saved ? o->b->memory : NULL};
     cudaError_t error =
-        cuda_join_forward(&r->launch, &o->join, o->a->memory, o->param->memory, o->out->memory);
+        cuda_concat_forward(&r->launch, &o->join, o->a->memory, o->param->memory, o->out->memory);
 
-    return error ? error : cuda_join_backward(&r->launch, &o->join, &t);
+    return error ? error : cuda_concat_backward(&r->launch, &o->join, &t);
 }
 
-static void check_join_of(enum cuda_element element, int c_a, int c_b, enum activation act) {
+static void check_concat_of(enum cuda_element element, int c_a, int c_b, enum activation act) {
     size_t pixels = 35;
     int c = c_a + c_b;
     struct ops o;
 
     open_ops(&o, element);
-    o.join = (struct join_shape){pixels, c_a, c_b, act};
+    o.join = (struct concat_shape){pixels, c_a, c_b, act};
     o.a = in(&o, pixels, c_a);
     o.param = in(&o, pixels, c_b);
     o.c = in(&o, pixels, c); // y of the backward
@@ -194,7 +194,7 @@ static void check_join_of(enum cuda_element element, int c_a, int c_b, enum acti
     o.out = out(&o, pixels, c);
     o.out2 = out(&o, pixels, c_a);
     o.b = out(&o, pixels, c_b);
-    run_in_all_orders(&o.rig, run_join, NULL, &o);
+    run_in_all_orders(&o.rig, run_concat, NULL, &o);
     for (size_t i = 0; i < pixels * (size_t)c; i++) {
         size_t p = i / (size_t)c, k = i % (size_t)c, in_b = k - (size_t)c_a;
         bool is_a = k < (size_t)c_a;
@@ -209,21 +209,21 @@ static void check_join_of(enum cuda_element element, int c_a, int c_b, enum acti
     memset(o.out2->memory, 0xff, o.out2->bytes);
     free(o.b->saved);
     o.b->saved = NULL; // not wanted
-    succeed(run_join(&o.rig, &o));
+    succeed(run_concat(&o.rig, &o));
     tensor_check(o.out2, 0, "join's da alone");
     close_ops(&o);
 }
 
-static void check_join(enum cuda_element element) {
-    check_join_of(element, 3, 3, ACT_NONE);
-    check_join_of(element, 8, 16, ACT_RELU);
-    check_join_of(element, 64, 1, ACT_NONE);
-    check_join_of(element, 3, 20, ACT_RELU);
-    check_join_of(element, 1, 6, ACT_RELU);
+static void check_concat(enum cuda_element element) {
+    check_concat_of(element, 3, 3, ACT_NONE);
+    check_concat_of(element, 8, 16, ACT_RELU);
+    check_concat_of(element, 64, 1, ACT_NONE);
+    check_concat_of(element, 3, 20, ACT_RELU);
+    check_concat_of(element, 1, 6, ACT_RELU);
 }
 
-static void join_is_the_definition(void **state) {
-    CHECK(check_join);
+static void concat_is_the_definition(void **state) {
+    CHECK(check_concat);
 }
 
 static cudaError_t run_mix(struct rig *r, void *context) {
@@ -410,13 +410,13 @@ static void resampling_is_the_definition(void **state) {
     CHECK(check_resample);
 }
 
-static cudaError_t run_mirror(struct rig *r, void *context) {
+static cudaError_t run_flip(struct rig *r, void *context) {
     struct ops *o = context;
 
-    return cuda_mirror(&r->launch, &o->tensor, o->param->memory, o->a->memory, o->out->memory);
+    return cuda_flip(&r->launch, &o->tensor, o->param->memory, o->a->memory, o->out->memory);
 }
 
-static void check_mirror(enum cuda_element element) {
+static void check_flip(enum cuda_element element) {
     for (int flip = 0; flip < 2; flip++) {
         struct ops o;
         open_ops(&o, element);
@@ -425,7 +425,7 @@ static void check_mirror(enum cuda_element element) {
         *(int *)o.param->memory = flip;
         o.a = in(&o, 330, 11);
         o.out = out(&o, 330, 11);
-        run_in_all_orders(&o.rig, run_mirror, NULL, &o);
+        run_in_all_orders(&o.rig, run_flip, NULL, &o);
         for (int i = 0; i < 330 * 11; i++) {
             int line = i / 11 / 33, x = i / 11 % 33;
             o.out->d[i] = o.a->d[(line * 33 + (flip ? 32 - x : x)) * 11 + i % 11];
@@ -435,8 +435,8 @@ static void check_mirror(enum cuda_element element) {
     }
 }
 
-static void mirror_is_the_definition(void **state) {
-    CHECK(check_mirror);
+static void flip_is_the_definition(void **state) {
+    CHECK(check_flip);
 }
 
 static cudaError_t run_sample(struct rig *r, void *context) {
@@ -541,32 +541,32 @@ static void nce_is_the_definition(void **state) {
 
 // Dual norms
 
-struct dual_case {
+struct tangent_case {
     struct ops ops;
     struct tensor *x, *dx, *g_y, *g_dy, *y, *dy, *gx, *gdx, *weight, *bias, *dweight, *dbias;
 };
 
-static cudaError_t run_dual(struct rig *r, void *context) {
-    struct dual_case *c = context;
+static cudaError_t run_tangent(struct rig *r, void *context) {
+    struct tangent_case *c = context;
     const struct norm_affine *affine = c->weight ? &c->ops.affine : NULL;
-    struct dual_tensors forward = {c->x->memory, c->dx->memory, c->y->memory, c->dy->memory,
-                                   affine};
-    struct dual_gradients backward = {.x = c->x->memory,
-                                      .dx = c->dx->memory,
-                                      .g_y = c->g_y ? c->g_y->memory : NULL,
-                                      .g_dy = c->g_dy->memory,
-                                      .ret_gx = c->gx ? c->gx->memory : NULL,
-                                      .ret_gdx = c->gdx->memory,
-                                      .affine = affine,
-                                      .ret_dweight = c->weight ? c->dweight->memory : NULL,
-                                      .ret_dbias = c->weight ? c->dbias->memory : NULL};
-    cudaError_t error = cuda_dual_forward(&r->launch, &c->ops.norm, &forward);
+    struct tangent_tensors forward = {c->x->memory, c->dx->memory, c->y->memory, c->dy->memory,
+                                      affine};
+    struct tangent_gradients backward = {.x = c->x->memory,
+                                         .dx = c->dx->memory,
+                                         .g_y = c->g_y ? c->g_y->memory : NULL,
+                                         .g_dy = c->g_dy->memory,
+                                         .ret_gx = c->gx ? c->gx->memory : NULL,
+                                         .ret_gdx = c->gdx->memory,
+                                         .affine = affine,
+                                         .ret_dweight = c->weight ? c->dweight->memory : NULL,
+                                         .ret_dbias = c->weight ? c->dbias->memory : NULL};
+    cudaError_t error = cuda_tangent_forward(&r->launch, &c->ops.norm, &forward);
 
-    return error ? error : cuda_dual_backward(&r->launch, &c->ops.norm, &backward);
+    return error ? error : cuda_tangent_backward(&r->launch, &c->ops.norm, &backward);
 }
 
-static void dual_case_open(struct dual_case *c, const struct norm_shape *s,
-                           enum cuda_element element, bool all) {
+static void tangent_case_open(struct tangent_case *c, const struct norm_shape *s,
+                              enum cuda_element element, bool all) {
     struct ops *o = &c->ops;
     size_t pixels = (size_t)(s->n * s->h * s->w);
 
@@ -592,7 +592,7 @@ static void dual_case_open(struct dual_case *c, const struct norm_shape *s,
     }
 }
 
-static void judge_dual(struct dual_case *c) {
+static void judge_tangent(struct tangent_case *c) {
     static const enum cpu_norm_kind kinds[] = {CPU_NORM_NONE, CPU_NORM_INSTANCE, CPU_NORM_BATCH};
     static const enum cpu_act acts[] = {CPU_ACT_NONE, CPU_ACT_RELU, CPU_ACT_LEAKY};
     const struct norm_shape *s = &c->ops.norm;
@@ -604,11 +604,12 @@ static void judge_dual(struct dual_case *c) {
     float *weight = c->weight ? floats(c->weight) : NULL, *bias = c->bias ? floats(c->bias) : NULL;
     float *dweight = c->weight ? floats(c->dweight) : NULL;
     float *dbias = c->weight ? floats(c->dbias) : NULL;
-    struct cpu_dual_forward f = {x, dx, weight, bias, y, dy};
-    struct cpu_dual_backward b = {x, dx, g_y, g_dy, weight, bias, gx, gdx, dweight, dbias, false};
+    struct cpu_tangent_forward f = {x, dx, weight, bias, y, dy};
+    struct cpu_tangent_backward b = {x,  dx,  g_y,     g_dy,  weight, bias,
+                                     gx, gdx, dweight, dbias, false};
 
-    cpu_dual_forward(&shape, &f);
-    cpu_dual_backward(&shape, &b);
+    cpu_tangent_forward(&shape, &f);
+    cpu_tangent_backward(&shape, &b);
     take_floats(c->y, y);
     take_floats(c->dy, dy);
     take_floats(c->gdx, gdx);
@@ -626,7 +627,7 @@ static void judge_dual(struct dual_case *c) {
     free(bias);
 }
 
-static void check_dual(enum cuda_element element) {
+static void check_tangent(enum cuda_element element) {
     for (int i = 0; i < 18; i++) {
         struct norm_shape s = {.n = 2,
                                .h = 9 + i,
@@ -634,10 +635,10 @@ static void check_dual(enum cuda_element element) {
                                .c = i % 2 ? 20 : 6,
                                .norm = (enum norm_kind)(i % 3),
                                .act = (enum activation)(i / 3 % 3)};
-        struct dual_case c;
-        dual_case_open(&c, &s, element, i >= 9);
-        run_in_all_orders(&c.ops.rig, run_dual, NULL, &c);
-        judge_dual(&c);
+        struct tangent_case c;
+        tangent_case_open(&c, &s, element, i >= 9);
+        run_in_all_orders(&c.ops.rig, run_tangent, NULL, &c);
+        judge_tangent(&c);
         tensor_check(c.y, bound_of(&c.ops.rig, false), "dual y");
         tensor_check(c.dy, bound_of(&c.ops.rig, false), "dual dy");
         tensor_check(c.gdx, bound_of(&c.ops.rig, true), "dual gdx");
@@ -652,8 +653,8 @@ static void check_dual(enum cuda_element element) {
     }
 }
 
-static void dual_norms_are_the_definition(void **state) {
-    CHECK(check_dual);
+static void tangent_norms_are_the_definition(void **state) {
+    CHECK(check_tangent);
 }
 
 // Pictures
@@ -662,12 +663,12 @@ static cudaError_t run_picture(struct rig *r, void *context) {
     struct ops *o = context;
     cudaError_t error =
         (o->bytes
-             ? cuda_picture_in_u8(&r->launch, o->a->pixels, o->a->c, o->a->memory, o->out->memory)
-             : cuda_picture_in(&r->launch, o->a->pixels, o->a->c, o->a->memory, o->out->memory));
+             ? cuda_image_in_u8(&r->launch, o->a->pixels, o->a->c, o->a->memory, o->out->memory)
+             : cuda_image_in(&r->launch, o->a->pixels, o->a->c, o->a->memory, o->out->memory));
 
     return error ? error
-                 : cuda_picture_out(&r->launch, o->out->pixels, o->out->c, o->out->memory,
-                                    o->out2->memory);
+                 : cuda_image_out(&r->launch, o->out->pixels, o->out->c, o->out->memory,
+                                  o->out2->memory);
 }
 
 static void check_picture(enum cuda_element element) {
@@ -703,16 +704,16 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tanh_is_the_definition),
         cmocka_unit_test(bias_is_the_definition),
-        cmocka_unit_test(join_is_the_definition),
+        cmocka_unit_test(concat_is_the_definition),
         cmocka_unit_test(mix_is_the_definition),
         cmocka_unit_test(l1_is_the_definition),
         cmocka_unit_test(gan_losses_are_the_definition),
         cmocka_unit_test(penalty_is_the_definition),
         cmocka_unit_test(resampling_is_the_definition),
-        cmocka_unit_test(mirror_is_the_definition),
+        cmocka_unit_test(flip_is_the_definition),
         cmocka_unit_test(samples_are_the_definition),
         cmocka_unit_test(nce_is_the_definition),
-        cmocka_unit_test(dual_norms_are_the_definition),
+        cmocka_unit_test(tangent_norms_are_the_definition),
         cmocka_unit_test(pictures_go_in_and_out),
     };
 

@@ -21,7 +21,7 @@ static void batch(struct model *m, uint64_t first, int n, int i, int of) {
 
     assert_int_equal(model_shape(m, n, SIDE, SIDE, SIDE, SIDE), ERR_OK);
     model_set_step(m, first);
-    model_set_share(m, i, of);
+    model_set_micro_batch(m, i, of);
     for (int d = 0; d < 2; d++) {
         for (int k = 0; k < n; k++)
             fill(x + k * COUNT_OF_ONE, COUNT_OF_ONE, 2 * (first + (uint64_t)k) + (uint64_t)d);

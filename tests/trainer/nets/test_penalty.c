@@ -35,14 +35,14 @@ static float *as_floats(size_t count, const double *x) {
 
 #define H 1e-4 // of differences; with two of them inside each other 1e-6 is what is left
 
-struct dual_rig {
+struct tangent_rig {
     struct norm_shape shape;
     size_t count;
     double *x, *dx, *a, *b; // the loss is <a, y> + <b, dy>
     double *weight, *bias;  // [c]; of batch norm
 };
 
-static void dual_rig_open(struct dual_rig *r, enum norm_kind norm, enum activation act) {
+static void tangent_rig_open(struct tangent_rig *r, enum norm_kind norm, enum activation act) {
     r->shape = (struct norm_shape){.n = 2, .h = 3, .w = 4, .c = 19, .norm = norm, .act = act};
     r->count = 2 * 3 * 4 * 19;
     r->x = numbers(r->count, 1);
@@ -58,7 +58,7 @@ static void dual_rig_open(struct dual_rig *r, enum norm_kind norm, enum activati
         r->x[i] += r->x[i] > 0 ? 0.01 : -0.01;
 }
 
-static void dual_rig_close(struct dual_rig *r) {
+static void tangent_rig_close(struct tangent_rig *r) {
     free(r->x);
     free(r->dx);
     free(r->a);
@@ -67,7 +67,7 @@ static void dual_rig_close(struct dual_rig *r) {
     free(r->bias);
 }
 
-static void value_at(const struct dual_rig *r, double e, double *ret_y) {
+static void value_at(const struct tangent_rig *r, double e, double *ret_y) {
     struct ref_layer layer = {.weight = r->weight, .bias = r->bias};
     double *x = xcalloc(r->count, sizeof *x);
 
@@ -77,7 +77,7 @@ static void value_at(const struct dual_rig *r, double e, double *ret_y) {
     free(x);
 }
 
-static double loss_of(const struct dual_rig *r, double *ret_dy) {
+static double loss_of(const struct tangent_rig *r, double *ret_dy) {
     double *y = xcalloc(3 * r->count, sizeof *y), *plus = y + r->count, *minus = plus + r->count;
     double loss = 0;
 
@@ -94,7 +94,7 @@ static double loss_of(const struct dual_rig *r, double *ret_dy) {
     return loss;
 }
 
-static double difference(const struct dual_rig *r, double *at) {
+static double difference(const struct tangent_rig *r, double *at) {
     double middle = *at, value[2];
 
     for (int side = 0; side < 2; side++) {
@@ -140,20 +140,20 @@ static void assert_near(size_t count, const float *got, const double *want, doub
 // Differences of step 1e-4 are good to 1e-6; a term of the formula left out is 1e-1.
 static void derivative_along_a_direction_is_a_difference(void **state) {
     for (unsigned i = 0; i < COUNT(duals); i++) {
-        struct dual_rig r;
-        dual_rig_open(&r, duals[i].norm, duals[i].act);
+        struct tangent_rig r;
+        tangent_rig_open(&r, duals[i].norm, duals[i].act);
         struct cpu_norm s = cpu_shape(&r.shape);
         float *x = as_floats(r.count, r.x), *dx = as_floats(r.count, r.dx);
         float *y = as_floats(r.count, r.x), *dy = as_floats(r.count, r.x);
         double *want = xcalloc(2 * r.count, sizeof *want);
         float *weight = as_floats(19, r.weight), *bias = as_floats(19, r.bias);
         bool batch = r.shape.norm == NORM_BATCH;
-        cpu_dual_forward(&s, &(struct cpu_dual_forward){.x = x,
-                                                        .dx = dx,
-                                                        .weight = batch ? weight : NULL,
-                                                        .bias = batch ? bias : NULL,
-                                                        .ret_y = y,
-                                                        .ret_dy = dy});
+        cpu_tangent_forward(&s, &(struct cpu_tangent_forward){.x = x,
+                                                              .dx = dx,
+                                                              .weight = batch ? weight : NULL,
+                                                              .bias = batch ? bias : NULL,
+                                                              .ret_y = y,
+                                                              .ret_dy = dy});
         value_at(&r, 0, want);
         (void)loss_of(&r, want + r.count); // only for the derivative
         assert_near(r.count, y, want, 1e-6);
@@ -161,14 +161,14 @@ static void derivative_along_a_direction_is_a_difference(void **state) {
         void *arrays[] = {x, dx, y, dy, want, weight, bias};
         for (unsigned k = 0; k < COUNT(arrays); k++)
             free(arrays[k]);
-        dual_rig_close(&r);
+        tangent_rig_close(&r);
     }
 }
 
 static void gradients_of_that_derivative_are_differences(void **state) {
     for (unsigned i = 0; i < COUNT(duals); i++) {
-        struct dual_rig r;
-        dual_rig_open(&r, duals[i].norm, duals[i].act);
+        struct tangent_rig r;
+        tangent_rig_open(&r, duals[i].norm, duals[i].act);
         struct cpu_norm s = cpu_shape(&r.shape);
         float *x = as_floats(r.count, r.x), *dx = as_floats(r.count, r.dx);
         float *a = as_floats(r.count, r.a), *b = as_floats(r.count, r.b);
@@ -178,17 +178,18 @@ static void gradients_of_that_derivative_are_differences(void **state) {
         float line[2][19] = {{0}};
         bool batch = r.shape.norm == NORM_BATCH;
         line[1][3] = 5; // is added to
-        cpu_dual_backward(&s, &(struct cpu_dual_backward){.x = x,
-                                                          .dx = dx,
-                                                          .g_y = a,
-                                                          .g_dy = b,
-                                                          .weight = batch ? weight : NULL,
-                                                          .bias = batch ? bias : NULL,
-                                                          .ret_gx = gx,
-                                                          .ret_gdx = gdx,
-                                                          .ret_dweight = batch ? line[0] : NULL,
-                                                          .ret_dbias = batch ? line[1] : NULL,
-                                                          .accumulate = true});
+        cpu_tangent_backward(&s,
+                             &(struct cpu_tangent_backward){.x = x,
+                                                            .dx = dx,
+                                                            .g_y = a,
+                                                            .g_dy = b,
+                                                            .weight = batch ? weight : NULL,
+                                                            .bias = batch ? bias : NULL,
+                                                            .ret_gx = gx,
+                                                            .ret_gdx = gdx,
+                                                            .ret_dweight = batch ? line[0] : NULL,
+                                                            .ret_dbias = batch ? line[1] : NULL,
+                                                            .accumulate = true});
         line[1][3] -= 5;
         for (size_t k = 0; k < r.count; k++) {
             want[k] = difference(&r, &r.x[k]);
@@ -207,7 +208,7 @@ static void gradients_of_that_derivative_are_differences(void **state) {
         void *arrays[] = {x, dx, a, b, gx, gdx, want, weight, bias};
         for (unsigned k = 0; k < COUNT(arrays); k++)
             free(arrays[k]);
-        dual_rig_close(&r);
+        tangent_rig_close(&r);
     }
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/util.h"
 
-void ref_join(const struct join_shape *s, const double *a, const double *b, double *ret_y) {
+void ref_concat(const struct concat_shape *s, const double *a, const double *b, double *ret_y) {
     for (size_t p = 0; p < s->pixels; p++)
         for (int c = 0; c < s->c_a + s->c_b; c++) {
             double x = c < s->c_a ? a[p * (size_t)s->c_a + (size_t)c]
@@ -15,8 +15,8 @@ void ref_join(const struct join_shape *s, const double *a, const double *b, doub
         }
 }
 
-void ref_join_backward(const struct join_shape *s, const double *y, const double *dy,
-                       double *ret_da, double *ret_db) {
+void ref_concat_backward(const struct concat_shape *s, const double *y, const double *dy,
+                         double *ret_da, double *ret_db) {
     for (size_t p = 0; p < s->pixels; p++)
         for (int c = 0; c < s->c_a + s->c_b; c++) {
             size_t i = p * (size_t)(s->c_a + s->c_b) + (size_t)c;
@@ -39,7 +39,7 @@ void ref_mix(const struct mix_shape *s, const double *share, const double *front
         }
 }
 
-void ref_mirror(const struct tensor_shape *s, bool flip, const double *x, double *ret_y) {
+void ref_flip(const struct tensor_shape *s, bool flip, const double *x, double *ret_y) {
     for (int line = 0; line < s->n * s->h; line++)
         for (int i = 0; i < s->w; i++)
             memcpy(ret_y + (line * s->w + i) * s->c,
@@ -159,7 +159,7 @@ double ref_nce(const struct nce_args *s, const double *q, const double *k, doubl
 // One channel of a picture or, for NORM_BATCH, of all: element p is at first + p stride.
 struct line {
     const struct norm_shape *s;
-    const struct ref_dual *t;
+    const struct ref_tangent *t;
     int first, stride, count;
     double mean, rstd, weight, bias; // of the norm
     double mean_dx, c;               // means of dx and of dx xhat
@@ -175,7 +175,7 @@ static double slope_at(const struct line *l, int e) {
     return l->s->act == ACT_LEAKY ? (double)LEAKY_SLOPE : 0;
 }
 
-static struct line line_of(const struct norm_shape *s, const struct ref_dual *t, int n, int c) {
+static struct line line_of(const struct norm_shape *s, const struct ref_tangent *t, int n, int c) {
     int pixels = s->h * s->w;
     struct line l = {.s = s,
                      .t = t,
@@ -209,7 +209,7 @@ static double xhat_along(const struct line *l, int e) {
     return l->rstd * (l->t->dx[e] - l->mean_dx - xhat(l, e) * l->c);
 }
 
-static void dual_forward(const struct line *l) {
+static void tangent_forward(const struct line *l) {
     for (int p = 0; p < l->count; p++) {
         int e = l->first + p * l->stride;
         l->t->y[e] = slope_at(l, e) * (xhat(l, e) * l->weight + l->bias);
@@ -226,7 +226,7 @@ static double of_dy(const struct line *l, int e) {
     return slope_at(l, e) * l->weight * l->t->g_dy[e];
 }
 
-static void dual_backward(const struct line *l) {
+static void tangent_backward(const struct line *l) {
     double mean_u = 0, mean_u_xhat = 0, mean_v = 0, b = 0, mean_v_dx = 0;
 
     for (int p = 0; p < l->count && l->s->norm != NORM_NONE; p++) {
@@ -249,7 +249,7 @@ static void dual_backward(const struct line *l) {
     }
 }
 
-static void dual_parameters(const struct line *l, int c) {
+static void tangent_parameters(const struct line *l, int c) {
     double dweight = 0, dbias = 0;
 
     for (int p = 0; p < l->count; p++) {
@@ -262,16 +262,16 @@ static void dual_parameters(const struct line *l, int c) {
     l->t->dbias[c] = dbias;
 }
 
-void ref_dual(const struct norm_shape *s, const struct ref_dual *t) {
+void ref_tangent(const struct norm_shape *s, const struct ref_tangent *t) {
     for (int n = 0; n < (s->norm == NORM_BATCH ? 1 : s->n); n++)
         for (int c = 0; c < s->c; c++) {
             struct line l = line_of(s, t, n, c);
             if (t->y)
-                dual_forward(&l);
+                tangent_forward(&l);
             if (t->gx)
-                dual_backward(&l);
+                tangent_backward(&l);
             if (t->dweight)
-                dual_parameters(&l, c);
+                tangent_parameters(&l, c);
         }
 }
 

@@ -202,8 +202,8 @@ static void normalize(const struct ref_net *r, struct layer *l, const double *sk
     store_map(r, &l->map[AFTER]);
 }
 
-static struct join_shape join_of(const struct ref_map *a, const struct ref_map *b) {
-    return (struct join_shape){(size_t)a->n * (size_t)a->h * (size_t)a->w, a->c, b->c, ACT_RELU};
+static struct concat_shape concat_of(const struct ref_map *a, const struct ref_map *b) {
+    return (struct concat_shape){(size_t)a->n * (size_t)a->h * (size_t)a->w, a->c, b->c, ACT_RELU};
 }
 
 static void finish(const struct ref_net *r, struct layer *l, const struct ref_map *other) {
@@ -215,13 +215,13 @@ static void finish(const struct ref_net *r, struct layer *l, const struct ref_ma
         l->map[BLURRED] = copy_of(a);
     store_map(r, &l->map[BLURRED]);
     a = &l->map[BLURRED];
-    if (l->is.skip != NET_SKIP_JOIN) {
+    if (l->is.skip != NET_SKIP_CONCAT) {
         l->map[Y] = copy_of(a);
         return;
     }
-    struct join_shape s = join_of(other, a);
+    struct concat_shape s = concat_of(other, a);
     l->map[Y] = ref_map_new(a->n, a->h, a->w, other->c + a->c);
-    ref_join(&s, other->v, a->v, l->map[Y].v);
+    ref_concat(&s, other->v, a->v, l->map[Y].v);
 }
 
 // The output of layer i of the call, or its input.
@@ -262,7 +262,7 @@ struct ref_call *ref_call_new(struct ref_net *r, const struct ref_map *x, int fi
             remembered = i ? i - 1 : -2;
         if (l->is.skip == NET_SKIP_ADD)
             l->other = remembered;
-        if (l->is.skip == NET_SKIP_JOIN)
+        if (l->is.skip == NET_SKIP_CONCAT)
             l->other = stack[--depth];
         if (l->is.skip == NET_SKIP_PUSH)
             stack[depth++] = i;
@@ -309,11 +309,11 @@ static void unfinish(struct ref_call *c, struct layer *l) {
     const struct ref_map *a = &l->map[BLURRED];
     size_t count = ref_map_count(a);
 
-    if (l->is.skip == NET_SKIP_JOIN) {
+    if (l->is.skip == NET_SKIP_CONCAT) {
         const struct ref_map *other = output(c, l->other);
-        struct join_shape s = join_of(other, a);
+        struct concat_shape s = concat_of(other, a);
         double *g = xcalloc(ref_map_count(other), sizeof *g);
-        ref_join_backward(&s, l->map[Y].v, l->g[Y], g, l->g[BLURRED]);
+        ref_concat_backward(&s, l->map[Y].v, l->g[Y], g, l->g[BLURRED]);
         add(ref_map_count(other), g, output_gradient(c, l->other));
         free(g);
     } else {

@@ -118,7 +118,7 @@ cudaError_t cuda_tanh_backward(const struct cuda_launch *l, const struct norm_sh
                   THREADS, 0, a);
 }
 
-struct join_args {
+struct concat_args {
     size_t pixels;
     int c_a, c_b;
     unsigned groups_a, groups_b, groups; // of a, b, y
@@ -129,7 +129,7 @@ struct join_args {
 };
 
 // Channel k of [a; b] at a pixel; 0 behind the last.
-INLINE float joined(const struct join_args *a, size_t pixel, int k, bool bf16) {
+INLINE float joined(const struct concat_args *a, size_t pixel, int k, bool bf16) {
     if (k < a->c_a)
         return fetch1(a->a, pixel * a->groups_a * 8 + k, bf16);
     k -= a->c_a;
@@ -137,7 +137,7 @@ INLINE float joined(const struct join_args *a, size_t pixel, int k, bool bf16) {
 }
 
 // One thread writes 8 channels of a pixel of y.
-INLINE void join(const struct join_args &a, const bool bf16) {
+INLINE void join(const struct concat_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     size_t pixel = i / a.groups;
     int group = (int)(i % a.groups), group_b = group - a.c_a / 8;
@@ -157,10 +157,10 @@ INLINE void join(const struct join_args &a, const bool bf16) {
         v[k] = activate(a.act, v[k]);
     write8(a.ret_y, i, bf16, v);
 }
-KERNEL(join, THREADS, join_args)
+KERNEL(join, THREADS, concat_args)
 
 // One thread writes 8 channels of a pixel of da or db: the groups of a come first.
-INLINE void join_gradient(const struct join_args &a, const bool bf16) {
+INLINE void join_gradient(const struct concat_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x, both = a.groups_a + a.groups_b;
     size_t pixel = i / both;
     int side = (int)(i % both), first = side * 8, c = a.c_a;
@@ -186,10 +186,10 @@ INLINE void join_gradient(const struct join_args &a, const bool bf16) {
     }
     write8(to, at, bf16, v);
 }
-KERNEL(join_gradient, THREADS, join_args)
+KERNEL(join_gradient, THREADS, concat_args)
 
-static struct join_args join_of(const struct join_shape *s) {
-    struct join_args a;
+static struct concat_args concat_of(const struct concat_shape *s) {
+    struct concat_args a;
 
     memset(&a, 0, sizeof a);
     a.pixels = s->pixels;
@@ -202,9 +202,9 @@ static struct join_args join_of(const struct join_shape *s) {
     return a;
 }
 
-cudaError_t cuda_join_forward(const struct cuda_launch *l, const struct join_shape *s,
-                              const void *a, const void *b, void *ret_y) {
-    struct join_args args = join_of(s);
+cudaError_t cuda_concat_forward(const struct cuda_launch *l, const struct concat_shape *s,
+                                const void *a, const void *b, void *ret_y) {
+    struct concat_args args = concat_of(s);
 
     if (s->pixels * args.groups > GROUPS_MAX)
         return cudaErrorInvalidValue;
@@ -214,9 +214,9 @@ cudaError_t cuda_join_forward(const struct cuda_launch *l, const struct join_sha
     return LAUNCH(l, join, blocks_for(s->pixels * args.groups, THREADS), THREADS, 0, args);
 }
 
-cudaError_t cuda_join_backward(const struct cuda_launch *l, const struct join_shape *s,
-                               const struct join_gradients *t) {
-    struct join_args args = join_of(s);
+cudaError_t cuda_concat_backward(const struct cuda_launch *l, const struct concat_shape *s,
+                                 const struct concat_gradients *t) {
+    struct concat_args args = concat_of(s);
 
     if (s->pixels * (args.groups_a + args.groups_b) > GROUPS_MAX)
         return cudaErrorInvalidValue;
@@ -275,7 +275,7 @@ cudaError_t cuda_mix(const struct cuda_launch *l, const struct mix_shape *s,
     a.groups_front = cuda_channels(s->c_front) / 8;
     a.groups_c = cuda_channels(s->c) / 8;
     a.groups = cuda_channels(s->c_front + s->c) / 8;
-    a.share = t->share;
+    a.share = t->alpha;
     a.front = t->front;
     a.real = t->real;
     a.fake = t->fake;

@@ -93,10 +93,10 @@ size_t cuda_bias_gradient_bytes(const struct cuda_launch *l, size_t pixels, int 
 cudaError_t cuda_bias_gradient(const struct cuda_launch *l, size_t pixels, int c, bool accumulate,
                                const void *dy, float *ret_dbias, void *workspace);
 
-cudaError_t cuda_join_forward(const struct cuda_launch *l, const struct join_shape *s,
-                              const void *a, const void *b, void *ret_y);
-cudaError_t cuda_join_backward(const struct cuda_launch *l, const struct join_shape *s,
-                               const struct join_gradients *t);
+cudaError_t cuda_concat_forward(const struct cuda_launch *l, const struct concat_shape *s,
+                                const void *a, const void *b, void *ret_y);
+cudaError_t cuda_concat_backward(const struct cuda_launch *l, const struct concat_shape *s,
+                                 const struct concat_gradients *t);
 
 // Losses of tensors [pixels,c]: the mean is over pixels c numbers. ret_loss [1]; NULL: not wanted.
 cudaError_t cuda_l1(const struct cuda_launch *l, size_t pixels, int c, double scale, const void *a,
@@ -114,17 +114,17 @@ cudaError_t cuda_nce(const struct cuda_launch *l, const struct nce_args *args, c
                      const void *k, void *ret_dq, float *ret_each, double *ret_loss,
                      void *workspace);
 
-// As dual_forward and dual_backward; running statistics are not touched.
-cudaError_t cuda_dual_forward(const struct cuda_launch *l, const struct norm_shape *s,
-                              const struct dual_tensors *t);
-cudaError_t cuda_dual_backward(const struct cuda_launch *l, const struct norm_shape *s,
-                               const struct dual_gradients *t);
+// As tangent_forward and tangent_backward; running statistics are not touched.
+cudaError_t cuda_tangent_forward(const struct cuda_launch *l, const struct norm_shape *s,
+                                 const struct tangent_tensors *t);
+cudaError_t cuda_tangent_backward(const struct cuda_launch *l, const struct norm_shape *s,
+                                  const struct tangent_gradients *t);
 
 cudaError_t cuda_resample(const struct cuda_launch *l, const struct resample_shape *s,
                           const void *x, void *ret_y);
 // flip [1] is read by the kernel when it runs.
-cudaError_t cuda_mirror(const struct cuda_launch *l, const struct tensor_shape *s, const int *flip,
-                        const void *x, void *ret_y);
+cudaError_t cuda_flip(const struct cuda_launch *l, const struct tensor_shape *s, const int *flip,
+                      const void *x, void *ret_y);
 // s->ids is read by the kernels when they run.
 cudaError_t cuda_sample_forward(const struct cuda_launch *l, const struct sample_shape *s,
                                 const void *x, void *ret_y);
@@ -170,12 +170,12 @@ cudaError_t cuda_add_dw(const struct cuda_launch *l, int a, int b, int r, bool a
 
 // Pictures between the host's format [pixels,c] without surplus channels and a tensor. `u8` becomes
 // (v / 255 - 0.5) / 0.5, each operation rounded to float.
-cudaError_t cuda_picture_in(const struct cuda_launch *l, size_t pixels, int c, const float *picture,
-                            void *ret_tensor);
-cudaError_t cuda_picture_in_u8(const struct cuda_launch *l, size_t pixels, int c,
-                               const uint8_t *picture, void *ret_tensor);
-cudaError_t cuda_picture_out(const struct cuda_launch *l, size_t pixels, int c, const void *tensor,
-                             float *ret_picture);
+cudaError_t cuda_image_in(const struct cuda_launch *l, size_t pixels, int c, const float *picture,
+                          void *ret_tensor);
+cudaError_t cuda_image_in_u8(const struct cuda_launch *l, size_t pixels, int c,
+                             const uint8_t *picture, void *ret_tensor);
+cudaError_t cuda_image_out(const struct cuda_launch *l, size_t pixels, int c, const void *tensor,
+                           float *ret_picture);
 // The same for pictures of the tensor's elements, whose bits stay as they are.
 cudaError_t cuda_picture_scatter(const struct cuda_launch *l, size_t pixels, int c,
                                  const void *picture, void *ret_tensor);

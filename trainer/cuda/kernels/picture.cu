@@ -33,7 +33,7 @@ INLINE bool picture_place_of(const struct picture_args &a, picture_place *ret) {
 }
 
 // One thread writes 8 channels of a pixel of the tensor.
-INLINE void picture_in(const struct picture_args &a, const bool bytes, const bool bf16) {
+INLINE void image_in(const struct picture_args &a, const bool bytes, const bool bf16) {
     picture_place p;
     float v[8];
 
@@ -49,11 +49,11 @@ INLINE void picture_in(const struct picture_args &a, const bool bytes, const boo
     write8(a.to, p.i, bf16, v);
 }
 INLINE void picture_floats(const struct picture_args &a, const bool bf16) {
-    picture_in(a, false, bf16);
+    image_in(a, false, bf16);
 }
 KERNEL(picture_floats, THREADS, picture_args)
 INLINE void picture_bytes(const struct picture_args &a, const bool bf16) {
-    picture_in(a, true, bf16);
+    image_in(a, true, bf16);
 }
 KERNEL(picture_bytes, THREADS, picture_args)
 
@@ -85,7 +85,7 @@ INLINE void picture_scatter(const struct picture_args &a, const bool bf16) {
 KERNEL(picture_scatter, THREADS, picture_args)
 
 // One thread writes 8 channels of a pixel of the picture; a bfloat16 is the upper half of a float.
-INLINE void picture_out(const struct picture_args &a, const bool elements, const bool bf16) {
+INLINE void image_out(const struct picture_args &a, const bool elements, const bool bf16) {
     picture_place p;
     float v[8];
 
@@ -100,11 +100,11 @@ INLINE void picture_out(const struct picture_args &a, const bool elements, const
             ((float *)a.to)[p.at + k] = v[k];
 }
 INLINE void picture_to_floats(const struct picture_args &a, const bool bf16) {
-    picture_out(a, false, bf16);
+    image_out(a, false, bf16);
 }
 KERNEL(picture_to_floats, THREADS, picture_args)
 INLINE void picture_gather(const struct picture_args &a, const bool bf16) {
-    picture_out(a, true, bf16);
+    image_out(a, true, bf16);
 }
 KERNEL(picture_gather, THREADS, picture_args)
 
@@ -120,22 +120,22 @@ static struct picture_args args_of(size_t pixels, int c, const void *from, void 
     return a;
 }
 
-cudaError_t cuda_picture_in(const struct cuda_launch *l, size_t pixels, int c, const float *picture,
-                            void *ret_tensor) {
+cudaError_t cuda_image_in(const struct cuda_launch *l, size_t pixels, int c, const float *picture,
+                          void *ret_tensor) {
     struct picture_args a = args_of(pixels, c, picture, ret_tensor);
 
     return LAUNCH(l, picture_floats, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
-cudaError_t cuda_picture_in_u8(const struct cuda_launch *l, size_t pixels, int c,
-                               const uint8_t *picture, void *ret_tensor) {
+cudaError_t cuda_image_in_u8(const struct cuda_launch *l, size_t pixels, int c,
+                             const uint8_t *picture, void *ret_tensor) {
     struct picture_args a = args_of(pixels, c, picture, ret_tensor);
 
     return LAUNCH(l, picture_bytes, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
-cudaError_t cuda_picture_out(const struct cuda_launch *l, size_t pixels, int c, const void *tensor,
-                             float *ret_picture) {
+cudaError_t cuda_image_out(const struct cuda_launch *l, size_t pixels, int c, const void *tensor,
+                           float *ret_picture) {
     struct picture_args a = args_of(pixels, c, tensor, ret_picture);
 
     return LAUNCH(l, picture_to_floats, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
@@ -155,7 +155,7 @@ cudaError_t cuda_picture_gather(const struct cuda_launch *l, size_t pixels, int 
     return LAUNCH(l, picture_gather, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
-struct mirror_args {
+struct flip_args {
     int lines, w;
     unsigned groups;
     const int *flip;
@@ -164,7 +164,7 @@ struct mirror_args {
 };
 
 // One thread copies 8 channels of a pixel; the grid's y goes over lines.
-INLINE void mirror(const struct mirror_args &a, const bool bf16) {
+INLINE void mirror(const struct flip_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     int column = (int)(i / a.groups), from = *a.flip ? a.w - 1 - column : column;
 
@@ -175,11 +175,11 @@ INLINE void mirror(const struct mirror_args &a, const bool bf16) {
         write_raw(a.y, at + i, bf16, fetch_raw(a.x, at + from * a.groups + i % a.groups, bf16));
     }
 }
-KERNEL(mirror, THREADS, mirror_args)
+KERNEL(mirror, THREADS, flip_args)
 
-cudaError_t cuda_mirror(const struct cuda_launch *l, const struct tensor_shape *s, const int *flip,
-                        const void *x, void *ret_y) {
-    struct mirror_args a;
+cudaError_t cuda_flip(const struct cuda_launch *l, const struct tensor_shape *s, const int *flip,
+                      const void *x, void *ret_y) {
+    struct flip_args a;
 
     memset(&a, 0, sizeof a);
     a.lines = s->n * s->h;

@@ -4,7 +4,7 @@
 
 enum { THREADS = 256 };
 
-struct dual_args {
+struct tangent_args {
     struct norm_layer layer; // statistics are computed here
     enum norm_kind norm;
     int pixels; // that statistics are over
@@ -15,7 +15,7 @@ struct dual_args {
 };
 
 // Of 8 channels.
-struct dual_line {
+struct tangent_line {
     float mean[8], rstd[8], weight[8], bias[8];
     float dx[8], dx_xhat[8]; // means of dx and of dx xhat
 };
@@ -27,12 +27,13 @@ INLINE void means(float *scratch, int pixels, float v[8]) {
         v[i] /= (float)pixels;
 }
 
-INLINE size_t dual_at(const struct dual_args *a, int p) {
+INLINE size_t tangent_at(const struct tangent_args *a, int p) {
     return ((size_t)blockIdx.y * a->pixels + p) * a->layer.groups + blockIdx.x;
 }
 
 // Statistics of x and of dx, about their means.
-INLINE void dual_line_of(const struct dual_args *a, float *scratch, bool bf16, dual_line *l) {
+INLINE void tangent_line_of(const struct tangent_args *a, float *scratch, bool bf16,
+                            tangent_line *l) {
     float x[8], dx[8], squares[8];
     int first = (int)blockIdx.x * 8;
 
@@ -49,8 +50,8 @@ INLINE void dual_line_of(const struct dual_args *a, float *scratch, bool bf16, d
     if (a->norm == NORM_NONE)
         return;
     for (int p = (int)threadIdx.x; p < a->pixels; p += THREADS) {
-        fetch8(a->x, dual_at(a, p), bf16, x);
-        fetch8(a->dx, dual_at(a, p), bf16, dx);
+        fetch8(a->x, tangent_at(a, p), bf16, x);
+        fetch8(a->dx, tangent_at(a, p), bf16, dx);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             l->mean[i] += x[i];
@@ -61,8 +62,8 @@ INLINE void dual_line_of(const struct dual_args *a, float *scratch, bool bf16, d
     means(scratch, a->pixels, l->dx);
     zero8(squares);
     for (int p = (int)threadIdx.x; p < a->pixels; p += THREADS) {
-        fetch8(a->x, dual_at(a, p), bf16, x);
-        fetch8(a->dx, dual_at(a, p), bf16, dx);
+        fetch8(a->x, tangent_at(a, p), bf16, x);
+        fetch8(a->dx, tangent_at(a, p), bf16, dx);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             squares[i] += (x[i] - l->mean[i]) * (x[i] - l->mean[i]);
@@ -78,15 +79,15 @@ INLINE void dual_line_of(const struct dual_args *a, float *scratch, bool bf16, d
     }
 }
 
-INLINE void dual_forward(const struct dual_args &a, const bool bf16) {
+INLINE void tangent_forward(const struct tangent_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
-    dual_line l;
+    tangent_line l;
     float x[8], dx[8];
 
-    dual_line_of(&a, scratch, bf16, &l);
+    tangent_line_of(&a, scratch, bf16, &l);
     for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
-        fetch8(a.x, dual_at(&a, p), bf16, x);
-        fetch8(a.dx, dual_at(&a, p), bf16, dx);
+        fetch8(a.x, tangent_at(&a, p), bf16, x);
+        fetch8(a.dx, tangent_at(&a, p), bf16, dx);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             float xhat = (x[i] - l.mean[i]) * l.rstd[i];
@@ -94,20 +95,20 @@ INLINE void dual_forward(const struct dual_args &a, const bool bf16) {
             x[i] = s * z;
             dx[i] = s * l.weight[i] * l.rstd[i] * (dx[i] - l.dx[i] - xhat * l.dx_xhat[i]);
         }
-        write8(a.y, dual_at(&a, p), bf16, x);
-        write8(a.dy, dual_at(&a, p), bf16, dx);
+        write8(a.y, tangent_at(&a, p), bf16, x);
+        write8(a.dy, tangent_at(&a, p), bf16, dx);
     }
 }
-KERNEL(dual_forward, THREADS, dual_args)
+KERNEL(tangent_forward, THREADS, tangent_args)
 
 // What the formulas have of a pixel; u and v without the layer's weight.
-struct dual_point {
+struct tangent_point {
     float xhat[8], dx[8], u[8], v[8];
 };
 
-INLINE void dual_point_at(const struct dual_args *a, const dual_line *l, int p, bool bf16,
-                          dual_point *q) {
-    size_t at = dual_at(a, p);
+INLINE void tangent_point_at(const struct tangent_args *a, const tangent_line *l, int p, bool bf16,
+                             tangent_point *q) {
+    size_t at = tangent_at(a, p);
 
     fetch8(a->x, at, bf16, q->xhat);
     fetch8(a->dx, at, bf16, q->dx);
@@ -124,7 +125,8 @@ INLINE void dual_point_at(const struct dual_args *a, const dual_line *l, int p, 
     }
 }
 
-INLINE void store_gradients(const struct dual_args *a, const float weight[8], const float bias[8]) {
+INLINE void store_gradients(const struct tangent_args *a, const float weight[8],
+                            const float bias[8]) {
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         int c = (int)blockIdx.x * 8 + i;
@@ -135,13 +137,13 @@ INLINE void store_gradients(const struct dual_args *a, const float weight[8], co
     }
 }
 
-INLINE void dual_backward(const struct dual_args &a, const bool bf16) {
+INLINE void tangent_backward(const struct tangent_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
-    dual_line l;
-    dual_point q;
+    tangent_line l;
+    tangent_point q;
     float u[8], u_xhat[8], v[8], v_xhat[8], v_dx[8], weight[8], bias[8]; // means, at first sums
 
-    dual_line_of(&a, scratch, bf16, &l);
+    tangent_line_of(&a, scratch, bf16, &l);
     zero8(u);
     zero8(u_xhat);
     zero8(v);
@@ -149,7 +151,7 @@ INLINE void dual_backward(const struct dual_args &a, const bool bf16) {
     zero8(v_dx);
     if (a.norm != NORM_NONE) {
         for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
-            dual_point_at(&a, &l, p, bf16, &q);
+            tangent_point_at(&a, &l, p, bf16, &q);
 #pragma unroll
             for (int i = 0; i < 8; i++) {
                 u[i] += q.u[i];
@@ -168,7 +170,7 @@ INLINE void dual_backward(const struct dual_args &a, const bool bf16) {
     zero8(weight);
     zero8(bias);
     for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
-        dual_point_at(&a, &l, p, bf16, &q);
+        tangent_point_at(&a, &l, p, bf16, &q);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             float r = l.rstd[i], pv = r * (q.v[i] - v[i] - q.xhat[i] * v_xhat[i]);
@@ -181,9 +183,9 @@ INLINE void dual_backward(const struct dual_args &a, const bool bf16) {
             q.u[i] = l.weight[i] *
                      (pu - r * r * bend * q.xhat[i] - r * (l.dx_xhat[i] * pv + v_xhat[i] * pdx));
         }
-        write8(a.gdx, dual_at(&a, p), bf16, q.v);
+        write8(a.gdx, tangent_at(&a, p), bf16, q.v);
         if (a.gx)
-            write8(a.gx, dual_at(&a, p), bf16, q.u);
+            write8(a.gx, tangent_at(&a, p), bf16, q.u);
     }
     if (!a.dweight)
         return;
@@ -192,10 +194,10 @@ INLINE void dual_backward(const struct dual_args &a, const bool bf16) {
     if (threadIdx.x == 0)
         store_gradients(&a, weight, bias);
 }
-KERNEL(dual_backward, THREADS, dual_args)
+KERNEL(tangent_backward, THREADS, tangent_args)
 
-static struct dual_args args_of(const struct norm_shape *s, const struct norm_affine *affine) {
-    struct dual_args a;
+static struct tangent_args args_of(const struct norm_shape *s, const struct norm_affine *affine) {
+    struct tangent_args a;
 
     memset(&a, 0, sizeof a);
     a.layer = norm_layer_of(s, affine, NULL, NULL);
@@ -208,20 +210,20 @@ static dim3 grid_of(const struct norm_shape *s) {
     return dim3(cuda_channels(s->c) / 8, s->norm == NORM_BATCH ? 1 : s->n);
 }
 
-cudaError_t cuda_dual_forward(const struct cuda_launch *l, const struct norm_shape *s,
-                              const struct dual_tensors *t) {
-    struct dual_args a = args_of(s, t->affine);
+cudaError_t cuda_tangent_forward(const struct cuda_launch *l, const struct norm_shape *s,
+                                 const struct tangent_tensors *t) {
+    struct tangent_args a = args_of(s, t->affine);
 
     a.x = t->x;
     a.dx = t->dx;
     a.y = t->ret_y;
     a.dy = t->ret_dy;
-    return LAUNCH(l, dual_forward, grid_of(s), THREADS, 0, a);
+    return LAUNCH(l, tangent_forward, grid_of(s), THREADS, 0, a);
 }
 
-cudaError_t cuda_dual_backward(const struct cuda_launch *l, const struct norm_shape *s,
-                               const struct dual_gradients *t) {
-    struct dual_args a = args_of(s, t->affine);
+cudaError_t cuda_tangent_backward(const struct cuda_launch *l, const struct norm_shape *s,
+                                  const struct tangent_gradients *t) {
+    struct tangent_args a = args_of(s, t->affine);
 
     a.x = t->x;
     a.dx = t->dx;
@@ -232,5 +234,5 @@ cudaError_t cuda_dual_backward(const struct cuda_launch *l, const struct norm_sh
     a.dweight = (float *)t->ret_dweight;
     a.dbias = (float *)t->ret_dbias;
     a.accumulate = t->accumulate;
-    return LAUNCH(l, dual_backward, grid_of(s), THREADS, 0, a);
+    return LAUNCH(l, tangent_backward, grid_of(s), THREADS, 0, a);
 }

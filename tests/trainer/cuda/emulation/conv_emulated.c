@@ -23,7 +23,7 @@
 
 struct cuda_convs {
     int lanes;
-    cudaStream_t streams[DEVICE_LANES];
+    cudaStream_t streams[DEVICE_STREAMS];
     struct cuda_plans *plans;
     size_t tried_bytes;
 };

@@ -1,5 +1,6 @@
-// Lanes: whatever order they run in, a training step has the bits of the plain tape. The CPU plays
-// a device with lanes: its ops are run one after another in random orders that the waits allow.
+// Streams: whatever order they run in, a training step has the bits of the plain tape. The CPU
+// plays a device with streams: its ops are run one after another in random orders that the waits
+// allow.
 #include "trainer/models/model_test.h"
 
 #include "base/util.h"
@@ -43,10 +44,10 @@ static struct model_options case_of(int i) {
 
 #define SIZES ((struct sizes){2, 24, 24})
 
-static struct model *open_with_lanes(const struct model_options *o) {
+static struct model *open_with_streams(const struct model_options *o) {
     struct model *m = open_model(o);
 
-    m->device->lanes = DEVICE_LANES;
+    m->device->streams = DEVICE_STREAMS;
     assert_int_equal(model_shape(m, SIZES.n, SIZES.h, SIZES.w, SIZES.h, SIZES.w), ERR_OK);
     return m;
 }
@@ -58,10 +59,10 @@ static int choose(uint64_t seed, uint64_t *number, int n) {
     return (int)rng_below(seed, RNG_TEST, (*number)++, 0, (uint64_t)n);
 }
 
-// The next op of a lane in [from, end) that has not been taken; -1: none.
-static int next_of_lane(const struct graph *g, const bool *taken, int from, int end, int lane) {
+// The next op of a stream in [from, end) that has not been taken; -1: none.
+static int next_of_stream(const struct graph *g, const bool *taken, int from, int end, int stream) {
     for (int i = from; i < end; i++)
-        if (!taken[i] && g->ops[i].lane == lane)
+        if (!taken[i] && g->ops[i].stream == stream)
             return i;
     return -1;
 }
@@ -81,8 +82,8 @@ static int section_end(const struct graph *g, int from) {
     return end;
 }
 
-// Puts the ops of the tape into an order that a device with lanes may run them in. Returns how many
-// are not where they were. Without `waits` only each lane's own order is kept.
+// Puts the ops of the tape into an order that a device with streams may run them in. Returns how
+// many are not where they were. Without `waits` only each stream's own order is kept.
 static int shuffle(struct graph *g, uint64_t seed, bool waits) {
     struct op *ops = xcalloc((size_t)g->n_ops, sizeof *ops);
     bool *taken = xcalloc((size_t)g->n_ops, sizeof *taken);
@@ -91,8 +92,8 @@ static int shuffle(struct graph *g, uint64_t seed, bool waits) {
 
     for (int from = 0; from < g->n_ops; from = section_end(g, from))
         while (at < section_end(g, from)) {
-            int lane = choose(seed, &number, DEVICE_LANES);
-            int i = next_of_lane(g, taken, from, section_end(g, from), lane);
+            int stream = choose(seed, &number, DEVICE_STREAMS);
+            int i = next_of_stream(g, taken, from, section_end(g, from), stream);
             if (i < 0 || !may_run(&g->ops[i], taken, waits))
                 continue;
             taken[i] = true;
@@ -134,11 +135,11 @@ static struct model *train_plainly(const struct model_options *o) {
 }
 
 static struct model *train_shuffled(const struct model_options *o, uint64_t seed, bool waits) {
-    struct model *m = open_with_lanes(o);
+    struct model *m = open_with_streams(o);
 
     assert_true(shuffle(m->tape->graph, seed, waits) > m->tape->graph->n_ops / 4);
     memset(m->arena, 0xff, m->arena_bytes); // NaN
-    m->device->lanes = 1;                   // the tape is run as it now lies
+    m->device->streams = 1;                 // the tape is run as it now lies
     for (uint64_t i = 0; i < STEPS; i++)
         train(m, o, SIZES, i);
     return m;
@@ -170,7 +171,7 @@ static void without_waits_the_bits_are_others(void **state) {
 
 // ---- every pair ----
 
-// before[i n + k]: op k has ended when op i begins, by lanes and waits alone.
+// before[i n + k]: op k has ended when op i begins, by streams and waits alone.
 static bool *find_order(const struct graph *g) {
     size_t n = (size_t)g->n_ops;
     bool *before = xcalloc(n * n, sizeof *before);
@@ -178,7 +179,7 @@ static bool *find_order(const struct graph *g) {
     for (int i = 0; i < g->n_ops; i++) {
         const struct op *op = &g->ops[i];
         for (int k = 0; k < i; k++) {
-            bool direct = g->ops[k].section != op->section || g->ops[k].lane == op->lane;
+            bool direct = g->ops[k].section != op->section || g->ops[k].stream == op->stream;
             for (int w = 0; w < op->n_waits; w++)
                 direct |= op->waits[w] == k;
             for (size_t j = 0; direct && j < n; j++)
@@ -202,20 +203,20 @@ static bool conflict(const struct graph *g, int i, int k) {
 static void ops_that_touch_the_same_memory_are_ordered(void **state) {
     for (int c = 0; c < CASES; c++) {
         struct model_options o = case_of(c);
-        struct model *m = open_with_lanes(&o);
+        struct model *m = open_with_streams(&o);
         const struct graph *g = m->tape->graph;
         bool *before = find_order(g);
-        int pairs = 0, waits = 0, used[DEVICE_LANES] = {0};
+        int pairs = 0, waits = 0, used[DEVICE_STREAMS] = {0};
         for (int i = 0; i < g->n_ops; i++) {
-            used[g->ops[i].lane]++;
+            used[g->ops[i].stream]++;
             waits += g->ops[i].n_waits;
             for (int k = 0; k < i; k++)
-                if (g->ops[k].lane != g->ops[i].lane && conflict(g, i, k)) {
+                if (g->ops[k].stream != g->ops[i].stream && conflict(g, i, k)) {
                     pairs++;
                     assert_true(before[i * g->n_ops + k]);
                 }
         }
-        for (int l = 0; l < DEVICE_LANES; l++)
+        for (int l = 0; l < DEVICE_STREAMS; l++)
             assert_true(used[l] > 0);
         assert_true(waits > 0 && waits < pairs); // the others follow from these
         free(before);
@@ -226,16 +227,16 @@ static void ops_that_touch_the_same_memory_are_ordered(void **state) {
 static void what_is_waited_for_has_a_mark_of_its_own(void **state) {
     for (int c = 0; c < CASES; c++) {
         struct model_options o = case_of(c);
-        struct model *m = open_with_lanes(&o);
+        struct model *m = open_with_streams(&o);
         const struct graph *g = m->tape->graph;
         for (int i = 0; i < g->n_ops; i++)
             for (int w = 0; w < g->ops[i].n_waits; w++) {
                 const struct op *other = &g->ops[g->ops[i].waits[w]];
-                assert_true(other->mark >= 0 && other->mark < DEVICE_MARKS);
+                assert_true(other->event >= 0 && other->event < DEVICE_EVENTS);
                 assert_int_equal(other->section, g->ops[i].section);
-                assert_true(other->lane != g->ops[i].lane);
+                assert_true(other->stream != g->ops[i].stream);
                 for (int k = 0; k < i; k++)
-                    assert_false(g->ops[k].mark == other->mark && &g->ops[k] != other &&
+                    assert_false(g->ops[k].event == other->event && &g->ops[k] != other &&
                                  g->ops[k].section == other->section);
             }
         model_free(m);
@@ -244,57 +245,57 @@ static void what_is_waited_for_has_a_mark_of_its_own(void **state) {
 
 // ---- what is issued ----
 
-// The calls of a device with lanes, in the place of the CPU's that do nothing.
+// The calls of a device with streams, in the place of the CPU's that do nothing.
 static struct calls {
-    int lane, marks, waits, ops[DEVICE_LANES];
-    bool marked[DEVICE_MARKS];
+    int stream, events, waits, ops[DEVICE_STREAMS];
+    bool recorded[DEVICE_EVENTS];
 } calls;
 
 static const struct backend *cpu;
 
-static void lane_choose(struct device *d, int lane) {
-    calls.lane = lane;
+static void stream_choose(struct device *d, int stream) {
+    calls.stream = stream;
 }
 
-static int lane_mark(struct device *d, int mark) {
-    calls.marks++;
-    calls.marked[mark] = true;
+static int event_record(struct device *d, int event) {
+    calls.events++;
+    calls.recorded[event] = true;
     return ERR_OK;
 }
 
-static int lane_wait(struct device *d, int mark) {
+static int event_wait(struct device *d, int event) {
     calls.waits++;
-    assert_true(calls.marked[mark]);
+    assert_true(calls.recorded[event]);
     return ERR_OK;
 }
 
 static int section_begin(struct device_section *section, const struct device_values *values,
                          bool *ret_issue) {
-    memset(calls.marked, 0, sizeof calls.marked);
+    memset(calls.recorded, 0, sizeof calls.recorded);
     return cpu->section_begin(section, values, ret_issue);
 }
 
 static void count_op(void *context) {
-    calls.ops[calls.lane]++;
+    calls.ops[calls.stream]++;
 }
 
-static void a_lane_waits_for_marks_that_were_set_before(void **state) {
+static void a_stream_waits_for_events_that_were_recorded_before(void **state) {
     struct model_options o = case_of(0);
     o.between_ops = count_op;
-    struct model *m = open_with_lanes(&o);
-    struct backend with_lanes = *m->device->backend;
+    struct model *m = open_with_streams(&o);
+    struct backend with_streams = *m->device->backend;
 
     cpu = m->device->backend;
-    with_lanes.lane_choose = lane_choose;
-    with_lanes.lane_mark = lane_mark;
-    with_lanes.lane_wait = lane_wait;
-    with_lanes.section_begin = section_begin;
-    m->device->backend = &with_lanes;
+    with_streams.stream_choose = stream_choose;
+    with_streams.event_record = event_record;
+    with_streams.event_wait = event_wait;
+    with_streams.section_begin = section_begin;
+    m->device->backend = &with_streams;
     calls = (struct calls){0};
     train(m, &o, SIZES, 0);
-    assert_int_equal(calls.lane, 0); // where Adam goes
-    assert_true(calls.waits > 0 && calls.marks > 0);
-    for (int l = 0; l < DEVICE_LANES; l++)
+    assert_int_equal(calls.stream, 0); // where Adam goes
+    assert_true(calls.waits > 0 && calls.events > 0);
+    for (int l = 0; l < DEVICE_STREAMS; l++)
         assert_true(calls.ops[l] > 20);
     m->device->backend = cpu;
     model_free(m);
@@ -306,7 +307,7 @@ int main(void) {
         cmocka_unit_test(without_waits_the_bits_are_others),
         cmocka_unit_test(ops_that_touch_the_same_memory_are_ordered),
         cmocka_unit_test(what_is_waited_for_has_a_mark_of_its_own),
-        cmocka_unit_test(a_lane_waits_for_marks_that_were_set_before),
+        cmocka_unit_test(a_stream_waits_for_events_that_were_recorded_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
