@@ -17,6 +17,7 @@
 #include "curate.h"
 #include "curation/domain.h"
 #include "curation/report.h"
+#include "kinds/curators.h"
 #include "link/link.h"
 #include "proc.h"
 #include "serve.h"
@@ -77,7 +78,7 @@ static void set_curation(const struct config *config, char domain, struct curati
     ret->settings = &config->curator[domain == 'B'];
     ret->other = &config->curator[domain != 'B'];
     ret->reading = &config->loader;
-    curation_init(ret);
+    curation_init(ret, curator_find(ret->settings->use));
 }
 
 static void *judge(void *argument) {

@@ -181,7 +181,7 @@ void config_each(const struct config *c, void *context,
                  void (*each)(void *context, const char *path, const char *value)) {
     for (int domain = 0, i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
-        char path[128], value[4096];
+        char path[128], value[65536]; // a list may be long
         config_key_path(key, domain, path, sizeof path);
         config_value_text(c, key, domain, value, sizeof value);
         each(context, path, value);

@@ -2,7 +2,7 @@
 #ifndef BORDER_H
 #define BORDER_H
 
-#include "kinds/curators.h"
+#include "curation/curation.h"
 
 // The setting whose bound lies within CHECK_BORDER of what the picture has, and that alone would
 // decide otherwise: of one that was rejected, the bound that rejected it; of one kept, the nearest.

@@ -2,8 +2,8 @@
 #ifndef CONTACT_H
 #define CONTACT_H
 
+#include "curation/curation.h"
 #include "image/image.h"
-#include "kinds/curators.h"
 
 #define CONTACT_COLUMNS 8
 

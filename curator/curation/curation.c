@@ -21,10 +21,8 @@
 #define JUDGE_VERSION 3
 #define CACHE_EVERY_US (60 * 1000000LL)
 
-void curation_init(struct curation *c) {
-    c->curator = curator_find(c->settings->use);
-    if (!c->curator)
-        BUG("no curator '%s'", c->settings->use); // the configuration allows only those there are
+void curation_init(struct curation *c, const struct curator *kind) {
+    c->curator = kind;
     c->cut = NAN;
 }
 
@@ -160,7 +158,7 @@ static int find_partner(struct curation *c) {
                            .cancel = c->cancel,
                            .say = say_nothing};
     c->partner = p;
-    curation_init(p);
+    curation_init(p, c->curator); // of pairs both domains have the same kind
     return find_pictures(p);
 }
 
@@ -173,28 +171,18 @@ int curation_find(struct curation *c) {
     return err;
 }
 
-// Every setting of a curator but those that no verdict depends on.
+// Threads and time-outs change no verdict.
+static void add_setting(void *context, const char *path, const char *value) {
+    static const char prefix[] = "curator.A.";
+    const char *name = path + sizeof prefix - 1;
+    if (strncmp(path, prefix, sizeof prefix - 1) == 0 && strcmp(name, "threads") != 0 &&
+        strcmp(name, "timeout_s") != 0)
+        text_add(context, "%s %s\n", name, value);
+}
+
 static void add_settings(struct text *t, const struct config_curator *settings) {
-    struct config_curator s = *settings;
-    s.threads = s.timeout_s = 0;
-#define ADD_top(...)
-#define ADD_loader(...)
-#define ADD_trainer(...)
-#define ADD_pool(...)
-#define ADD_monitor(...)
-#define ADD_translate(...)
-#define ADD_supervisor(...)
-#define ADD_curator(...) text_add(t, __VA_ARGS__);
-#define INT(section, key, ...) ADD_##section(#key " %lld\n", (long long)s.key)
-#define REAL(section, key, ...) ADD_##section(#key " %a\n", s.key)
-#define BOOL(section, key, ...) ADD_##section(#key " %d\n", s.key)
-#define STR(section, key, ...) ADD_##section(#key " %s\n", s.key ? s.key : "")
-#define CHOICE(section, key, ...) STR(section, key)
-#define SIZE(section, key, ...) INT(section, key)
-#define RANGE(section, key, ...)                                                                   \
-    ADD_##section(#key " %lld %lld\n", (long long)s.key[0], (long long)s.key[1])
-#define LIST(section, key, ...) STR(section, key)
-#include "config/config.def"
+    struct config whole = {.curator = {*settings}}; // of which only this section is read
+    config_each(&whole, t, add_setting);
 }
 
 static const char *word(const char *setting) {

@@ -15,7 +15,7 @@
 #ifndef DOMAIN_H
 #define DOMAIN_H
 
-#include "kinds/curators.h"
+#include "curation/curation.h"
 
 struct domain {
     char manifest[65];

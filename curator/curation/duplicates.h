@@ -2,7 +2,7 @@
 #ifndef DUPLICATES_H
 #define DUPLICATES_H
 
-#include "kinds/curators.h"
+#include "curation/curation.h"
 
 // How far above near_duplicates a picture's twin is still noted, as borderline.
 #define DUPLICATES_BORDER 1

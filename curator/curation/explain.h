@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "kinds/curators.h"
+#include "curation/curation.h"
 
 // Verdict, reason, score, rank and cut-off of `file` on `out`, after a curation; all that was
 // measured of it beside the bounds; its twin. The name is looked

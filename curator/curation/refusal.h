@@ -3,7 +3,7 @@
 #ifndef REFUSAL_H
 #define REFUSAL_H
 
-#include "kinds/curators.h"
+#include "curation/curation.h"
 
 // No file is named like a picture; says what is there.
 int refusal_no_files(const struct curation *c);

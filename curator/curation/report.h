@@ -2,8 +2,8 @@
 #ifndef REPORT_H
 #define REPORT_H
 
+#include "curation/curation.h"
 #include "curation/domain.h"
-#include "kinds/curators.h"
 #include "points/points.h"
 
 // How often a reason for rejecting occurs.

@@ -2,7 +2,7 @@
 #ifndef SELECT_H
 #define SELECT_H
 
-#include "kinds/curators.h"
+#include "curation/curation.h"
 
 // In this order:
 //   1. the curator's ranking keeps its best, ties by path; the others are rejected as `rank`

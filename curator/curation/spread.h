@@ -2,7 +2,7 @@
 #ifndef SPREAD_H
 #define SPREAD_H
 
-#include "kinds/curators.h"
+#include "curation/curation.h"
 
 struct spread {
     double *values; // ascending

@@ -1,14 +1,10 @@
+// The table stays by itself, so that a new kind is one file and one row here.
 #include "kinds/curators.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/digest.h"
 #include "base/err.h"
 #include "base/text.h"
-#include "base/util.h"
 
 static const struct curator *const table[] = {
     &curator_folder, &curator_celeba, &curator_anime, &curator_bdd100k,
@@ -19,6 +15,8 @@ const struct curator *curator_find(const char *name) {
     const struct curator *const *c = table;
     while (*c && strcmp((*c)->name, name) != 0)
         c++;
+    if (!*c)
+        BUG("no curator '%s'", name);
     return *c;
 }
 
@@ -27,36 +25,4 @@ char *curators_help(void) {
     for (const struct curator *const *c = table; *c; c++)
         text_add(&t, "  %-8s %s\n", (*c)->name, (*c)->help);
     return t.bytes;
-}
-
-void curation_depends(struct curation *c, const char *format, ...) {
-    char line[4096];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(line, sizeof line, format, args); // longer than any path
-    va_end(args);
-    char *longer = xasprintf("%s%s\n", c->sources ? c->sources : "", line);
-    free(c->sources);
-    c->sources = longer;
-}
-
-int curation_depends_on(struct curation *c, const char *path) {
-    uint8_t digest[32];
-    uint64_t size;
-    char hex[65];
-    if (digest_file(path, digest, &size))
-        return err_set(ERR_DATA, "%s", err_text());
-    digest_hex(digest, hex);
-    curation_depends(c, "%s %s", picture_name(path), hex);
-    return ERR_OK;
-}
-
-void curation_say(const struct curation *c, const char *level, const char *code, const char *format,
-                  ...) {
-    char text[900];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args); // a cut text is still a text
-    va_end(args);
-    c->say(c->context, level, code, text);
 }

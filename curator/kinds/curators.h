@@ -1,109 +1,17 @@
-// curators - which pictures of a data set a domain is made of. A curator is one row of a table.
-//
-// A curation goes through it in this order; every picture ends with a verdict and a reason:
-//   scan    candidates; what a name or a label already excludes is rejected unread
-//   sift    the same with the held-out ones among them
-//   pair    if they come in pairs: who belongs to whom
-//   (pictures/inspect.h: bytes, size; the same for all)
-//   judge   the good ones as a set
-//   rank    the best `keep` of the good ones; the rest is rejected as `rank`
+// curators - the table of kinds: which images of a data set a domain is made of. One row for each
+// value of the setting `use`; each row stands in a file of its own.
 #ifndef CURATORS_H
 #define CURATORS_H
 
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "config/config.h"
-#include "curation/walk.h"
-#include "image/image.h"
-#include "pictures/picture.h"
-
-// A curation under way, as its curator sees it.
-struct curation {
-    // Given.
-    char domain[8];
-    uint64_t seed;
-    const char *note; // stands on the contact sheet; NULL: none
-    const struct config_curator *settings;
-    const struct config_curator *other;  // of the other domain; what does not pair ignores it
-    const struct config_loader *reading; // exif, alpha, truncated; NULL: as the reference
-    const struct curator *curator;
-    const char *label_cache;   // a file for what label files say; NULL: they are read each time
-    const atomic_bool *cancel; // NULL: cannot be stopped
-    double warn_distance;      // of the colours of the two domains; 0: never
-
-    // Tells a person: level is "info" or "warn", code short and stable. Never NULL.
-    void (*say)(void *context, const char *level, const char *code, const char *text);
-    void (*progress)(void *context, size_t done, size_t total); // may be NULL; from any thread
-    void *context;
-
-    // Where: `folder` and `aside` (held_out; NULL if there is none) are relative to root.
-    char *root, *folder, *aside;
-
-    // What part of each file is the picture.
-    enum image_half half;
-    // Of pairs in two files: the other domain's pictures and what their bytes say. Else NULL.
-    struct curation *partner;
-
-    // What scan fills in.
-    struct walk walk;
-    // What else the verdicts depend on: settings, digests of other files. Lines of text.
-    char *sources;
-
-    // What judging fills in.
-    size_t files_read; // and decoded; the others were known from the cache, or not asked for
-
-    // What selecting fills in.
-    size_t ranked; // good pictures that met in the ranking
-    double cut;    // score of the last one kept; NaN: none was cut
-    char *summary; // one line of counts and reasons; NULL before
-};
-
-struct curator {
-    const char *name;
-    const char *help; // one paragraph
-    // Says where the pictures are, absolute, ret_aside NULL if none are held out, both malloc'ed;
-    // sets c->half. NULL: settings' root and held_out. ERR_DATA.
-    int (*locate)(struct curation *c, char **ret_folder, char **ret_aside);
-    // Fills walk.found, paths relative to c->root. ERR_DATA.
-    int (*scan)(struct curation *c);
-    // Rejects by labels, in the sorted walk.found with the held-out pictures. NULL: nothing.
-    // ERR_DATA.
-    int (*sift)(struct curation *c);
-    // Sets the partners among c's and c->partner's pictures and rejects those without one. NULL:
-    // pictures do not come in pairs.
-    void (*pair)(struct curation *c);
-    // Rejects among the good pictures of the sorted c->walk.found. NULL: keeps all. ERR_DATA.
-    int (*judge)(struct curation *c);
-    // Below 0: a is better. Ties are broken by path, not here. NULL: no ranking.
-    int (*rank)(const struct picture *a, const struct picture *b);
-    // How many the ranking keeps, 0 for all, and the setting that says so. NULL without rank.
-    size_t (*keep)(const struct config_curator *settings);
-    const char *keep_name;
-    // The rank is known from names and labels: pictures are read from the best on, until enough are
-    // good; what is cut was not read, and is rejected as `rank` even if it is broken.
-    bool ranks_unread;
-};
+#include "curation/curation.h"
 
 extern const struct curator curator_folder, curator_celeba, curator_anime, curator_bdd100k,
     curator_paired, curator_exec;
 
-// NULL if there is none of that name.
+// The row of that name. BUG if there is none: the configuration allows only those there are.
 const struct curator *curator_find(const char *name);
 
 // All names and helps, for --help; malloc'ed.
 char *curators_help(void);
-
-// Adds a line to c->sources.
-void curation_depends(struct curation *c, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-// The same of a file's contents. ERR_DATA.
-int curation_depends_on(struct curation *c, const char *path);
-
-// c->say with a format, cut at 899 bytes.
-void curation_say(const struct curation *c, const char *level, const char *code, const char *format,
-                  ...) __attribute__((format(printf, 4, 5)));
 
 #endif

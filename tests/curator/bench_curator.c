@@ -20,6 +20,7 @@
 #include "curator/made_data.h"
 #include "image/image.h"
 #include "kinds/celeba_lists.h"
+#include "kinds/curators.h"
 #include "kinds/labels.h"
 #include "kinds/landmarks.h"
 
@@ -100,7 +101,7 @@ static void say(void *context, const char *level, const char *code, const char *
 static double judge_once(const struct config_curator *settings, const char *cache) {
     struct curation c = {.domain = "A", .settings = settings, .say = say};
     int64_t begun = now_us();
-    curation_init(&c);
+    curation_init(&c, curator_find(c.settings->use));
     if (curation_find(&c) || curation_judge(&c, cache))
         BUG("%s", err_text());
     double seconds = (double)(now_us() - begun) / 1e6;
@@ -191,7 +192,7 @@ static void sift_frames(const char *labels) {
     settings.root = xasprintf("%.*s/frames", (int)(strrchr(labels, '/') - labels), labels);
     settings.labels = (char *)labels;
     settings.timeofday = "night\n";
-    curation_init(&c);
+    curation_init(&c, curator_find(c.settings->use));
     if (curation_find(&c))
         BUG("%s", err_text());
     curation_fini(&c);

@@ -15,6 +15,7 @@
 #include "curate.h"
 #include "curator/default_settings.h"
 #include "image/image.h"
+#include "kinds/curators.h"
 
 static char folder[64];      // of the test; the working directory is its run/
 static char heard[16][1024]; // what the last curation said, "level code text"
@@ -97,7 +98,7 @@ static inline void begin(void) {
     curation_fini(&curation);
     n_heard = 0;
     curation = (struct curation){.domain = "A", .seed = 42, .settings = &settings, .say = hear};
-    curation_init(&curation);
+    curation_init(&curation, curator_find(curation.settings->use));
 }
 
 // Finds and judges; `cache` may be NULL.

@@ -17,7 +17,7 @@ static int judged_pairs(char domain) {
                                  .settings = sides[domain == 'B'],
                                  .other = sides[domain != 'B'],
                                  .say = hear};
-    curation_init(&curation);
+    curation_init(&curation, curator_find(curation.settings->use));
     int err = curation_find(&curation);
     return err ? err : curation_judge(&curation, NULL);
 }
