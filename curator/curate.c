@@ -128,7 +128,7 @@ static int make(struct curation *c, const char *state, struct points *points,
     char cache[64];
     (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
     forget_domain(c);
-    int err = curation_judge(c, cache);
+    int err = curation_decide(c, cache);
     if (err == ERR_DATA && curation_is_decided(c))
         report_verdicts(c, points); // all of them rejected: the reasons are worth a query
     if (err)
@@ -181,7 +181,7 @@ int curate_explain(struct curation *c, const char *file, FILE *out) {
     if (!err)
         err = find(c);
     if (!err)
-        err = curation_judge(c, cache);
+        err = curation_decide(c, cache);
     // When everything was rejected, why is the question.
     return err && !curation_is_decided(c) ? err : explain(c, file, out);
 }

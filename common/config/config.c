@@ -181,7 +181,7 @@ void config_each(const struct config *c, void *context,
                  void (*each)(void *context, const char *path, const char *value)) {
     for (int domain = 0, i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
-        char path[128], value[65536]; // a list may be long
+        char path[128], value[4096];
         config_key_path(key, domain, path, sizeof path);
         config_value_text(c, key, domain, value, sizeof value);
         each(context, path, value);
@@ -193,6 +193,19 @@ void config_each(const struct config *c, void *context,
         } else if (last) {
             domain = 0;
         }
+    }
+}
+
+void config_each_of_curator(const struct config_curator *settings, void *context,
+                            void (*each)(void *context, const char *name, const char *value)) {
+    struct config whole = {.curator = {*settings}}; // the other sections are not read
+    char value[65536];                              // a list may be long
+    for (int i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        if (key->section != CONFIG_SECTION_curator)
+            continue;
+        config_value_text(&whole, key, 0, value, sizeof value);
+        each(context, key->name, value);
     }
 }
 

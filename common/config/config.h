@@ -88,6 +88,10 @@ char *config_spell(const char *path, const char *text, char *ret_problem, size_t
 void config_each(const struct config *c, void *context,
                  void (*each)(void *context, const char *path, const char *value));
 
+// Calls `each` for every key of one curator's section: its name and its value as text.
+void config_each_of_curator(const struct config_curator *settings, void *context,
+                            void (*each)(void *context, const char *name, const char *value));
+
 // Lists the differences between two configurations in what a resumed run may not change
 // (MATH in config.def, and the curators' sections), one "section.key: old -> new" per line.
 // Caller frees; "" if there is none. n_epochs, n_epochs_decay, max_steps may grow.

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "curation/border.h"
+#include "curation/explain.h"
 #include "curation/report.h"
 #include "image/settings.h"
 #include "image/sheet.h"
@@ -76,7 +76,7 @@ struct close {
 
 static bool is_close(const struct picture *p, const void *key) {
     const struct close *k = key;
-    const char *setting = border_of(k->c, p);
+    const char *setting = explain_border(k->c, p);
     bool by_rank = k->c->curator->keep_name && strcmp(setting, k->c->curator->keep_name) == 0;
     return *setting && !by_rank && (p->verdict != VERDICT_REJECT) == k->kept; // ranks have own rows
 }
@@ -85,7 +85,7 @@ static bool is_close(const struct picture *p, const void *key) {
 static void note_border(const struct curation *c, const struct picture *p, char ret[64]) {
     double margin;
     const struct check *k = check_nearest(c->settings, p, &margin);
-    if (strcmp(border_of(c, p), "near_duplicates") == 0)
+    if (strcmp(explain_border(c, p), "near_duplicates") == 0)
         (void)snprintf(ret, 64, "%d of %lld bits", p->twin_bits,
                        (long long)c->settings->near_duplicates); // fits
     else if (k)
@@ -137,7 +137,7 @@ static void add_border(struct rows *rows, const struct curation *c) {
 static void collect(struct rows *rows, const struct curation *c) {
     static const enum verdict keep = VERDICT_KEEP, hold_out = VERDICT_HOLD_OUT;
     size_t n;
-    struct tally *reasons = report_reasons(c, &n);
+    struct reason_count *reasons = report_reasons(c, &n);
     add_spread(rows, c, "to train on", has_verdict, &keep);
     add_spread(rows, c, "held out", has_verdict, &hold_out);
     add_border(rows, c);

@@ -8,9 +8,9 @@
 #define CONTACT_COLUMNS 8
 
 // One row each, of at most CONTACT_COLUMNS pictures spread evenly over those it stands for: kept,
-// held out, kept and left out by little (border.h), the last kept and the first cut of a ranking,
-// every reason for rejecting; of duplicates, pairs of the kept one and the other. A picture
-// that cannot be decoded shows as its name. The caller ends *ret_image.
+// held out, kept and left out by little (explain_border), the last kept and the first cut of a
+// ranking, every reason for rejecting; of duplicates, pairs of the kept one and the other. A
+// picture that cannot be decoded shows as its name. The caller ends *ret_image.
 void contact_image(const struct curation *c, struct image *ret_image);
 
 #endif

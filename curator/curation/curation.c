@@ -18,7 +18,7 @@
 #include "pictures/inspect.h"
 
 // Of the way pictures/inspect.c looks at a picture; an old cache is not used.
-#define JUDGE_VERSION 3
+#define INSPECT_VERSION 3
 #define CACHE_EVERY_US (60 * 1000000LL)
 
 void curation_init(struct curation *c, const struct curator *kind) {
@@ -172,17 +172,9 @@ int curation_find(struct curation *c) {
 }
 
 // Threads and time-outs change no verdict.
-static void add_setting(void *context, const char *path, const char *value) {
-    static const char prefix[] = "curator.A.";
-    const char *name = path + sizeof prefix - 1;
-    if (strncmp(path, prefix, sizeof prefix - 1) == 0 && strcmp(name, "threads") != 0 &&
-        strcmp(name, "timeout_s") != 0)
+static void add_setting(void *context, const char *name, const char *value) {
+    if (strcmp(name, "threads") != 0 && strcmp(name, "timeout_s") != 0)
         text_add(context, "%s %s\n", name, value);
-}
-
-static void add_settings(struct text *t, const struct config_curator *settings) {
-    struct config whole = {.curator = {*settings}}; // of which only this section is read
-    config_each(&whole, t, add_setting);
 }
 
 static const char *word(const char *setting) {
@@ -199,9 +191,9 @@ static char *reading_text(const struct curation *c) {
 static void add_state(struct text *t, const struct curation *c) {
     text_add(t, "%s\n%s\n%s\n%s\n%llu %d\n", c->domain, c->root, c->folder,
              c->aside ? c->aside : "", (unsigned long long)c->seed, c->half);
-    add_settings(t, c->settings);
+    config_each_of_curator(c->settings, t, add_setting);
     if (c->half)
-        add_settings(t, c->other); // each half has its own bounds
+        config_each_of_curator(c->other, t, add_setting); // each half has its own bounds
     char *reading = reading_text(c);
     text_add(t, "%s\n", reading);
     free(reading);
@@ -216,7 +208,7 @@ static void add_state(struct text *t, const struct curation *c) {
 void curation_state(const struct curation *c, char ret[65]) {
     struct text t = {0};
     uint8_t digest[32];
-    text_add(&t, "curation %d\n", JUDGE_VERSION);
+    text_add(&t, "curation %d\n", INSPECT_VERSION);
     for (const struct curation *side = c; side; side = side->partner)
         add_state(&t, side);
     digest_bytes(t.bytes, t.size, digest);
@@ -234,7 +226,7 @@ struct cache {
 static void cache_init(struct cache *ret, const struct curation *c, const char *path) {
     uint8_t digest[32];
     char *reading = reading_text(c);
-    char *text = xasprintf("judge %d %d %d %lld %lld %s", JUDGE_VERSION, c->half,
+    char *text = xasprintf("judge %d %d %d %lld %lld %s", INSPECT_VERSION, c->half,
                            c->settings->quick, (long long)c->settings->max_pixels,
                            (long long)c->settings->max_pixels_per_byte, reading);
     *ret = (struct cache){.path = path};
@@ -251,15 +243,15 @@ static void save_cache(const struct curation *c, const struct cache *cache) {
 }
 
 // What was found out is written now and then, and when it is stopped: the next start goes on there.
-static int judge_known_and_new(struct curation *c, struct judge_job *job, struct cache *cache) {
-    struct judge_done done;
+static int inspect_until_done(struct curation *c, struct inspect_job *job, struct cache *cache) {
+    struct inspect_done done;
     int err;
     size_t hits;
     if (cache->path && cache_apply(cache->path, cache->key, &c->walk.found, &hits))
         curation_say(c, "warn", "cache", "all pictures are read again: %s", err_text());
     do {
         job->until_us = cache->path ? now_us() + CACHE_EVERY_US : 0;
-        err = judge_all(job, &done);
+        err = inspect_all(job, &done);
         c->files_read += done.read;
         if (done.read)
             save_cache(c, cache);
@@ -268,7 +260,8 @@ static int judge_known_and_new(struct curation *c, struct judge_job *job, struct
 }
 
 // Reads as many of the best as may be kept, then as many more as were bad, until it is enough.
-static int judge_best(struct curation *c, struct judge_job *job, struct cache *cache, size_t keep) {
+static int inspect_best(struct curation *c, struct inspect_job *job, struct cache *cache,
+                        size_t keep) {
     size_t count, taken = 0, good = 0;
     struct picture **ranked = select_ranked(c, &count);
     int err = ERR_OK;
@@ -278,7 +271,7 @@ static int judge_best(struct curation *c, struct judge_job *job, struct cache *c
         size_t end = MIN(count, taken + keep - good);
         for (; taken < end; taken++)
             ranked[taken]->later = false;
-        err = judge_known_and_new(c, job, cache);
+        err = inspect_until_done(c, job, cache);
         if (!err)
             good = duplicates_reject(c, ranked, taken);
     } while (!err && good < keep && taken < count);
@@ -286,10 +279,10 @@ static int judge_best(struct curation *c, struct judge_job *job, struct cache *c
     return err;
 }
 
-static int judge_files(struct curation *c, const char *cache_path) {
+static int inspect_files(struct curation *c, const char *cache_path) {
     struct cache cache;
     cache_init(&cache, c, cache_path);
-    struct judge_job job = {
+    struct inspect_job job = {
         .root = c->root,
         .half = c->half,
         .settings = c->settings,
@@ -301,12 +294,12 @@ static int judge_files(struct curation *c, const char *cache_path) {
         .context = c->context,
     };
     size_t keep = c->curator->ranks_unread ? c->curator->keep(c->settings) : 0;
-    return keep ? judge_best(c, &job, &cache, keep) : judge_known_and_new(c, &job, &cache);
+    return keep ? inspect_best(c, &job, &cache, keep) : inspect_until_done(c, &job, &cache);
 }
 
-static int judge_partner(struct curation *c, const char *cache) {
+static int inspect_partner(struct curation *c, const char *cache) {
     char *path = cache ? xasprintf("%s.partner", cache) : NULL;
-    int err = judge_files(c->partner, path);
+    int err = inspect_files(c->partner, path);
     free(path);
     return err;
 }
@@ -321,12 +314,12 @@ static void reject_duplicates(struct curation *c) {
     free(preferred);
 }
 
-int curation_judge(struct curation *c, const char *cache) {
-    int err = judge_files(c, cache);
+int curation_decide(struct curation *c, const char *cache) {
+    int err = inspect_files(c, cache);
     if (!err && c->partner)
-        err = judge_partner(c, cache);
-    if (!err && c->curator->judge)
-        err = c->curator->judge(c);
+        err = inspect_partner(c, cache);
+    if (!err && c->curator->review)
+        err = c->curator->review(c);
     if (err)
         return err_prefix(err, "curator.%s", c->domain);
     reject_duplicates(c);

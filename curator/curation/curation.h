@@ -1,6 +1,6 @@
 // curation - from a folder to verdicts and a manifest.
 //
-//   curation_init -> curation_find -> curation_judge -> curation_manifest -> curation_fini
+//   curation_init -> curation_find -> curation_decide -> curation_manifest -> curation_fini
 //
 // The result depends on the settings, the files' names and bytes, and the seed; not on threads,
 // times or the cache.
@@ -10,7 +10,7 @@
 //   sift    the same with the held-out ones among them
 //   pair    if they come in pairs: who belongs to whom
 //   (pictures/inspect.h: bytes, size; the same for all)
-//   judge   the good ones as a set
+//   review  the good ones as a set
 //   rank    the best `keep` of the good ones; the rest is rejected as `rank`
 #ifndef CURATION_H
 #define CURATION_H
@@ -81,7 +81,7 @@ struct curator {
     // pictures do not come in pairs.
     void (*pair)(struct curation *c);
     // Rejects among the good pictures of the sorted c->walk.found. NULL: keeps all. ERR_DATA.
-    int (*judge)(struct curation *c);
+    int (*review)(struct curation *c);
     // Below 0: a is better. Ties are broken by path, not here. NULL: no ranking.
     int (*rank)(const struct picture *a, const struct picture *b);
     // How many the ranking keeps, 0 for all, and the setting that says so. NULL without rank.
@@ -110,7 +110,7 @@ void curation_state(const struct curation *c, char ret[65]);
 // Gives every picture its verdict. With `cache`, files known from there are not read and the cache
 // is brought up to date (a failure of that is only told); NULL: all are read.
 // ERR_DATA with reasons, distributions and the setting to change when nothing is left.
-int curation_judge(struct curation *c, const char *cache);
+int curation_decide(struct curation *c, const char *cache);
 
 // False after a failure that left pictures without a verdict.
 bool curation_is_decided(const struct curation *c);

@@ -9,13 +9,38 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "base/util.h"
-#include "curation/spread.h"
-#include "pictures/vouched.h"
+#include "pictures/checksum.h"
 
 #define FILE_MAX_BYTES 65536
-#define DIGEST_LINE (7 + 64 + 1)
 #define N_STATS (sizeof(struct image_stats) / sizeof(double))
 #define LEVELS 256
+
+// ---- spread ----
+
+static int by_value(const void *a, const void *b) {
+    double p = *(const double *)a, q = *(const double *)b;
+    return (p > q) - (p < q);
+}
+
+void spread_init(struct spread *ret, const struct curation *c,
+                 double (*value)(const struct picture *)) {
+    *ret = (struct spread){.values = xcalloc(c->walk.found.count, sizeof(double))};
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        double v = value(&c->walk.found.items[i]);
+        if (!isnan(v))
+            ret->values[ret->count++] = v;
+    }
+    qsort(ret->values, ret->count, sizeof(double), by_value);
+}
+
+void spread_fini(struct spread *s) {
+    free(s->values);
+    *s = (struct spread){0};
+}
+
+double spread_quantile(const struct spread *s, double q) {
+    return s->count ? s->values[(size_t)(q * (double)(s->count - 1))] : 0;
+}
 
 // ---- summing up ----
 
@@ -89,7 +114,7 @@ static struct text text_of(const struct domain *d) {
     add_numbers(&t, "aspects", d->aspects, COUNT(d->aspects));
     for (int k = 0; k < STATS_CHANNELS; k++)
         add_numbers(&t, "shares", d->shares[k], STATS_BINS);
-    vouched_seal(&t);
+    checksum_seal(&t);
     return t;
 }
 

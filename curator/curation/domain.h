@@ -17,6 +17,20 @@
 
 #include "curation/curation.h"
 
+// How a number is distributed over the pictures of a curation.
+struct spread {
+    double *values; // ascending; owned
+    size_t count;
+};
+
+// The values that `value` (NaN: none) takes on all pictures.
+void spread_init(struct spread *ret, const struct curation *c,
+                 double (*value)(const struct picture *));
+void spread_fini(struct spread *s);
+
+// The value that the share q (0: the least, 1: the largest) does not exceed; 0 of none.
+double spread_quantile(const struct spread *s, double q);
+
 struct domain {
     char manifest[65];
     size_t pictures;

@@ -8,8 +8,42 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/util.h"
-#include "curation/border.h"
+#include "curation/duplicates.h"
 #include "pictures/check.h"
+
+// ---- borderline ----
+
+enum { RANKS = 8 }; // on each side of the cut
+
+static const char *near_rank(const struct curation *c, const struct picture *p) {
+    size_t keep = c->curator->rank ? c->curator->keep(c->settings) : 0;
+    if (!keep || keep >= c->ranked || !p->rank)
+        return "";
+    return p->rank + RANKS > keep && p->rank <= keep + RANKS ? c->curator->keep_name : "";
+}
+
+static bool near_twin(const struct curation *c, const struct picture *p) {
+    int bits = (int)c->settings->near_duplicates;
+    return bits && p->twin && abs(p->twin_bits - bits) <= DUPLICATES_BORDER;
+}
+
+const char *explain_border(const struct curation *c, const struct picture *p) {
+    double margin;
+    if (!p->known)
+        return "";
+    const struct check *nearest = check_nearest(c->settings, p, &margin);
+    bool close = nearest && margin <= CHECK_BORDER;
+    if (p->verdict != VERDICT_REJECT && close)
+        return nearest->setting;
+    if (p->verdict == VERDICT_REJECT && close && strcmp(p->reason, nearest->reason) == 0)
+        return nearest->setting;
+    if ((p->verdict != VERDICT_REJECT || strcmp(p->reason, "near_duplicate") == 0) &&
+        near_twin(c, p))
+        return "near_duplicates";
+    return p->verdict != VERDICT_REJECT || strcmp(p->reason, "rank") == 0 ? near_rank(c, p) : "";
+}
+
+// ---- which picture is meant ----
 
 // The part of an absolute file behind the root; all of it if it is not there.
 static const char *behind(const char *root, const char *file) {
@@ -51,6 +85,8 @@ static const struct picture *find(const struct curation *c, const char *file) {
     return p;
 }
 
+// ---- printing ----
+
 static void print_check(const struct check *k, const struct config_curator *settings,
                         const struct picture *p, const struct image_stats *stats, FILE *out) {
     double value = k->value(p, stats), bound = k->bound(settings);
@@ -81,8 +117,8 @@ static void print_known(const struct curation *c, const struct picture *p, FILE 
         (void)fprintf(out, "  checks of the other half\n");
     for (int i = 0; c->half && i < check_count; i++)
         print_check(&checks[i], c->other, p, &p->opposite, out);
-    if (*border_of(c, p))
-        (void)fprintf(out, "  borderline: %s\n", border_of(c, p));
+    if (*explain_border(c, p))
+        (void)fprintf(out, "  borderline: %s\n", explain_border(c, p));
 }
 
 int explain(const struct curation *c, const char *file, FILE *out) {

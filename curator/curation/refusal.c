@@ -7,8 +7,8 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "base/util.h"
+#include "curation/domain.h"
 #include "curation/report.h"
-#include "curation/spread.h"
 
 static double score_if(const struct picture *p, const char *reason) {
     return p->verdict == VERDICT_REJECT && strcmp(p->reason, reason) == 0 ? p->score : NAN;
@@ -86,7 +86,7 @@ static void add_years(struct text *t, const struct curation *c) {
 static void add_examples(struct text *t, const struct curation *c) {
     static const char *const told[] = {"small", "large", "year"};
     size_t n;
-    struct tally *reasons = report_reasons(c, &n);
+    struct reason_count *reasons = report_reasons(c, &n);
     for (size_t i = 0; i < MIN(n, 3); i++) {
         bool is_told = false;
         for (size_t k = 0; k < COUNT(told); k++)

@@ -8,21 +8,21 @@
 
 #include "base/text.h"
 #include "base/util.h"
-#include "curation/border.h"
 #include "curation/curation.h"
-#include "curation/spread.h"
+#include "curation/domain.h"
+#include "curation/explain.h"
 
 // ---- counting ----
 
 static int by_count(const void *a, const void *b) {
-    const struct tally *p = a, *q = b;
+    const struct reason_count *p = a, *q = b;
     if (p->count != q->count)
         return p->count > q->count ? -1 : 1;
     return strcmp(p->reason, q->reason);
 }
 
-struct tally *report_reasons(const struct curation *c, size_t *ret_count) {
-    struct tally *reasons = NULL;
+struct reason_count *report_reasons(const struct curation *c, size_t *ret_count) {
+    struct reason_count *reasons = NULL;
     size_t n = 0;
     for (size_t i = 0; i < c->walk.found.count; i++) {
         const struct picture *p = &c->walk.found.items[i];
@@ -33,7 +33,7 @@ struct tally *report_reasons(const struct curation *c, size_t *ret_count) {
             k++;
         if (k == n) {
             reasons = xrealloc(reasons, (n + 1) * sizeof *reasons);
-            reasons[n++] = (struct tally){p->reason, 0, p};
+            reasons[n++] = (struct reason_count){p->reason, 0, p};
         }
         reasons[k].count++;
     }
@@ -52,7 +52,7 @@ static size_t count_verdict(const struct curation *c, enum verdict v) {
 
 char *report_reasons_text(const struct curation *c) {
     size_t n;
-    struct tally *reasons = report_reasons(c, &n);
+    struct reason_count *reasons = report_reasons(c, &n);
     struct text t = {0};
     text_add(&t, "%s", "");
     for (size_t i = 0; i < n; i++)
@@ -127,7 +127,7 @@ static void put_looks(const struct curation *c, const struct picture *p, struct 
     l->chroma = p->stats.chroma;
     l->sharpness = p->stats.sharpness;
     l->twin_bits = p->twin ? p->twin_bits : NAN;
-    (void)text_copy(l->borderline, sizeof l->borderline, border_of(c, p)); // fits
+    (void)text_copy(l->borderline, sizeof l->borderline, explain_border(c, p)); // fits
     points_put(points, &m);
 }
 

@@ -7,14 +7,14 @@
 #include "points/points.h"
 
 // How often a reason for rejecting occurs.
-struct tally {
+struct reason_count {
     const char *reason; // lent by the first picture that has it
     size_t count;
     const struct picture *example; // the first by path
 };
 
 // The reasons for rejecting, most frequent first, then by name. malloc'ed; *ret_count of them.
-struct tally *report_reasons(const struct curation *c, size_t *ret_count);
+struct reason_count *report_reasons(const struct curation *c, size_t *ret_count);
 
 // "3 broken, 2 small", "" for none. malloc'ed.
 char *report_reasons_text(const struct curation *c);

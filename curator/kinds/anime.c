@@ -20,7 +20,7 @@ static long long year_of(const char *path) {
     return atoll(digits + 1);
 }
 
-static void judge_year(const int64_t years[2], struct picture *p) {
+static void check_year(const int64_t years[2], struct picture *p) {
     long long year = year_of(p->path);
     if (year < 0)
         picture_reject(p, "no_year", NAN, "the name is not <index>_<year>.<extension>");
@@ -34,12 +34,12 @@ static int scan(struct curation *c) {
     const int64_t *years = c->settings->years;
     bool all = years[0] <= 0 && years[1] >= 9999; // then the names do not matter
     for (size_t i = 0; !err && !all && i < c->walk.found.count; i++)
-        judge_year(years, &c->walk.found.items[i]);
+        check_year(years, &c->walk.found.items[i]);
     return err;
 }
 
 // The score of a good picture is its shorter side.
-static int judge(struct curation *c) {
+static int review(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         if (picture_is_good(p))
@@ -61,7 +61,7 @@ const struct curator curator_anime = {
     .help = "faces named <index>_<year>.<ext>: a range of years, then the largest.\n"
             "           Settings: years, keep_largest, min_side, max_side, limit, limit_by",
     .scan = scan,
-    .judge = judge,
+    .review = review,
     .rank = rank,
     .keep = keep,
     .keep_name = "keep_largest",

@@ -224,7 +224,8 @@ static double brightness_of(const struct picture *p) {
     return (p->stats.mean[0] + p->stats.mean[1] + p->stats.mean[2]) / 3;
 }
 
-static void judge_unlabelled(const struct config_curator *s, double brightness, struct picture *p) {
+static void decide_unlabelled(const struct config_curator *s, double brightness,
+                              struct picture *p) {
     bool night = brightness <= s->night_luma, day = brightness > s->day_luma;
     const char *name = night ? "night" : "daytime";
     if (!night && !day)
@@ -239,7 +240,7 @@ static void judge_unlabelled(const struct config_curator *s, double brightness, 
                      name);
 }
 
-static void judge_labelled(const struct config_curator *s, double brightness, struct picture *p) {
+static void decide_labelled(const struct config_curator *s, double brightness, struct picture *p) {
     bool wrong = (p->tag == LABELLED_NIGHT && brightness > s->day_luma) ||
                  (p->tag == LABELLED_DAYTIME && brightness <= s->night_luma);
     if (s->luma_veto && wrong)
@@ -250,16 +251,16 @@ static void judge_labelled(const struct config_curator *s, double brightness, st
                      wrong ? " says otherwise (luma_veto would leave it out)" : "");
 }
 
-static int judge(struct curation *c) {
+static int review(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         if (p->verdict == VERDICT_REJECT)
             continue;
         double brightness = brightness_of(p);
         if (p->tag == UNLABELLED)
-            judge_unlabelled(c->settings, brightness, p);
+            decide_unlabelled(c->settings, brightness, p);
         else
-            judge_labelled(c->settings, brightness, p);
+            decide_labelled(c->settings, brightness, p);
     }
     return ERR_OK;
 }
@@ -271,5 +272,5 @@ const struct curator curator_bdd100k = {
             "           unlabelled, night_luma, day_luma, luma_veto, min_side, max_side, limit",
     .scan = scan,
     .sift = sift,
-    .judge = judge,
+    .review = review,
 };

@@ -21,7 +21,7 @@
 #include "kinds/curators.h"
 #include "kinds/folder.h"
 
-struct exchange {
+struct verdict_reader {
     struct curation *c;
     bool *answered; // one per picture of the list
     size_t answers;
@@ -83,11 +83,11 @@ static yajl_val member(yajl_val object, const char *key, yajl_type type) {
     return yajl_tree_get(object, path, type);
 }
 
-static int refuse(const struct exchange *x, const char *line, const char *what) {
+static int refuse(const struct verdict_reader *x, const char *line, const char *what) {
     return err_set(ERR_DATA, "'%s' wrote \"%.200s\": %s", x->c->settings->command, line, what);
 }
 
-static int apply_verdict(struct exchange *x, const char *line, yajl_val v) {
+static int apply_verdict(struct verdict_reader *x, const char *line, yajl_val v) {
     yajl_val path = member(v, "path", yajl_t_string), keep = member(v, "keep", yajl_t_any);
     yajl_val reason = member(v, "reason", yajl_t_string);
     yajl_val score = member(v, "score", yajl_t_number);
@@ -109,7 +109,7 @@ static int apply_verdict(struct exchange *x, const char *line, yajl_val v) {
 }
 
 static int take(void *context, const char *line) {
-    struct exchange *x = context;
+    struct verdict_reader *x = context;
     char problem[256];
     if (!*line)
         return ERR_OK;
@@ -122,11 +122,11 @@ static int take(void *context, const char *line) {
 }
 
 static void complain(void *context, const char *line) {
-    const struct exchange *x = context;
+    const struct verdict_reader *x = context;
     curation_say(x->c, "info", "script", "%s: %s", picture_name(x->c->settings->command), line);
 }
 
-static int check_complete(const struct exchange *x) {
+static int check_complete(const struct verdict_reader *x) {
     size_t missing = 0, first = 0, asked = x->answers;
     const struct pictures *list = &x->c->walk.found;
     for (size_t i = list->count; i-- > 0;)
@@ -141,9 +141,9 @@ static int check_complete(const struct exchange *x) {
                    x->c->settings->command, list->items[first].path, missing - 1, asked);
 }
 
-static int judge(struct curation *c) {
+static int review(struct curation *c) {
     struct text text = candidates(c);
-    struct exchange x = {.c = c, .answered = xcalloc(c->walk.found.count, sizeof(bool))};
+    struct verdict_reader x = {.c = c, .answered = xcalloc(c->walk.found.count, sizeof(bool))};
     const char *const argv[] = {c->settings->command, NULL};
     struct script_job job = {
         .command = c->settings->command,
@@ -172,5 +172,5 @@ const struct curator curator_exec = {
         "           Settings: command, timeout_s, include, exclude, recursive, min_side, max_side, "
         "limit",
     .scan = scan,
-    .judge = judge,
+    .review = review,
 };

@@ -10,7 +10,7 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "base/util.h"
-#include "pictures/vouched.h"
+#include "pictures/checksum.h"
 
 // Of the lines below and of how files are read: what an old one understood otherwise is not used.
 #define HEAD "cyclegan-labels 1 %s\n"
@@ -39,7 +39,7 @@ int label_cache_key(const struct label_files *files, char ret[65]) {
 
 static void add_text(struct text *t, const char *text) {
     if (*text)
-        vouched_add_hex(t, text, strlen(text));
+        checksum_add_hex(t, text, strlen(text));
     else
         text_add(t, "-");
     text_add(t, "\n");
@@ -50,7 +50,7 @@ static void add_row(struct text *t, const struct labels *l, const struct name_ro
     for (int kind = 0; kind < LABELS; kind++)
         values[kind] = (uint8_t)(row->value >> 8 * kind);
     text_add(t, "name ");
-    vouched_add_hex(t, values, sizeof values);
+    checksum_add_hex(t, values, sizeof values);
     text_add(t, " ");
     add_text(t, names_text(&l->names, row));
 }
@@ -68,7 +68,7 @@ int label_cache_save(const char *path, const char *key, const struct labels *l) 
         }
     for (size_t i = 0; i < l->names.count && t.size < LABEL_CACHE_BYTES; i++)
         add_row(&t, l, &l->names.rows[i]);
-    vouched_seal(&t);
+    checksum_seal(&t);
     if (t.size > LABEL_CACHE_BYTES)
         err =
             err_set(ERR_LIMIT, "'%s' would have more than %zu MiB", path, LABEL_CACHE_BYTES >> 20);
@@ -85,7 +85,7 @@ static bool take_text(char *at, size_t max, char *ret) {
     size_t size = strlen(at);
     if (strcmp(at, "-") == 0)
         size = 0;
-    if (size % 2 || size / 2 > max || !vouched_take_hex(&at, size / 2, ret))
+    if (size % 2 || size / 2 > max || !checksum_take_hex(&at, size / 2, ret))
         return false;
     ret[size / 2] = 0;
     return !memchr(ret, 0, size / 2);
@@ -114,7 +114,7 @@ static bool take_row(char *at, struct labels *l) {
     char name[NAME_MAX_BYTES + sizeof extension];
     uint8_t values[LABELS];
     bool is_new;
-    if (!vouched_take_hex(&at, sizeof values, values) || *at != ' ' ||
+    if (!checksum_take_hex(&at, sizeof values, values) || *at != ' ' ||
         !take_text(at + 1, NAME_MAX_BYTES, name) || !*name || strchr(name, '/'))
         return false;
     strcat(name, extension); // fits
@@ -162,7 +162,7 @@ int label_cache_load(const char *path, const char *key, struct labels *ret_label
     size_t head_size = strlen(head);
     if (strncmp(text, head, head_size) != 0)
         err = ERR_AGAIN;
-    else if (!vouched_holds(text, &size) || size < head_size ||
+    else if (!checksum_holds(text, &size) || size < head_size ||
              !take_lines(text + head_size, text + size, ret_labels))
         err = err_set(ERR_FORMAT, "'%s': not as it was written", path);
     if (err)

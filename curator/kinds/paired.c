@@ -183,7 +183,7 @@ static void pair(struct curation *c) {
 
 // ---- a bad one takes the other with it ----
 
-static int judge(struct curation *c) {
+static int review(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         const struct picture *q = p->partner;
@@ -206,5 +206,5 @@ const struct curator curator_paired = {
     .locate = locate,
     .scan = scan,
     .pair = pair,
-    .judge = judge,
+    .review = review,
 };

@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "base/util.h"
 #include "manifest.h"
-#include "pictures/vouched.h"
+#include "pictures/checksum.h"
 
 #define FILE_MAX_BYTES ((size_t)4 << 30)
 #define RECORD_MAX (128 + 3 * PATH_MAX)
@@ -89,7 +89,7 @@ static bool take_detail(char **at, char ret[DETAIL_MAX + 1]) {
         (*at)++;
         return true;
     }
-    return n <= DETAIL_MAX && vouched_take_hex(at, n, ret) && !memchr(ret, 0, n);
+    return n <= DETAIL_MAX && checksum_take_hex(at, n, ret) && !memchr(ret, 0, n);
 }
 
 static bool take_bad(char **at, struct entry *ret) {
@@ -167,7 +167,7 @@ int cache_apply(const char *path, const char *key, struct pictures *list, size_t
     char *text = (char *)bytes, *head = xasprintf("cyclegan-cache 2 %s\n", key);
     size_t head_size = strlen(head);
     bool ours = strncmp(text, head, head_size) == 0;
-    if (ours && !vouched_holds(text, &size))
+    if (ours && !checksum_holds(text, &size))
         err = err_set(ERR_FORMAT, "'%s': the digest does not hold: the file was changed", path);
     else if (ours)
         *ret_hits = apply_lines(text + head_size, text + size, list);
@@ -205,7 +205,7 @@ static void add_bad(struct text *t, const struct picture *p, const char *record)
     text_add(t, "bad %lld %a %s %s", (long long)p->mtime_ns, p->score, p->reason,
              p->detail ? "" : "-");
     if (p->detail)
-        vouched_add_hex(t, p->detail, strlen(p->detail));
+        checksum_add_hex(t, p->detail, strlen(p->detail));
     text_add(t, " %s", record);
 }
 
@@ -228,7 +228,7 @@ int cache_save(const char *path, const char *key, const struct pictures *list) {
     for (size_t i = 0; i < list->count; i++)
         if (list->items[i].known || list->items[i].bad)
             add_picture(&t, &list->items[i]);
-    vouched_seal(&t);
+    checksum_seal(&t);
     int err = fs_write_atomic(path, t.bytes, t.size);
     free(t.bytes);
     return err;

@@ -44,7 +44,7 @@ static void look_at_half(const struct image *im, const struct image *gray, enum 
 }
 
 // One decoding serves all: that the file is whole, its looks, its hash.
-static void look_at(const struct judge_how *how, const struct image *im, struct picture *p) {
+static void look_at(const struct inspect_how *how, const struct image *im, struct picture *p) {
     struct image gray;
     enum image_half half = how->half;
     image_gray(im, &gray);
@@ -64,7 +64,7 @@ static void look_at(const struct judge_how *how, const struct image *im, struct 
 }
 
 // The limits again, after a probe without them has passed: which one it is that does not hold.
-static bool is_within_limits(const struct judge_how *how, const struct image_info *info,
+static bool is_within_limits(const struct inspect_how *how, const struct image_info *info,
                              const uint8_t *bytes, size_t size, struct picture *p) {
     struct image_info same;
     double pixels = (double)info->w * info->h;
@@ -80,8 +80,8 @@ static bool is_within_limits(const struct judge_how *how, const struct image_inf
     return false;
 }
 
-static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t size,
-                       struct picture *p) {
+static void inspect_read(const struct inspect_how *how, const uint8_t *bytes, size_t size,
+                         struct picture *p) {
     struct image_info info;
     p->size = size;
     if (size == 0) {
@@ -112,7 +112,7 @@ static void judge_read(const struct judge_how *how, const uint8_t *bytes, size_t
     image_fini(&im);
 }
 
-void judge_bytes(const struct judge_how *how, struct picture *p) {
+void inspect_bytes(const struct inspect_how *how, struct picture *p) {
     uint8_t *bytes;
     size_t size;
     char *full = xasprintf("%s/%s", how->root, p->path);
@@ -120,7 +120,7 @@ void judge_bytes(const struct judge_how *how, struct picture *p) {
     if (err) {
         picture_reject(p, err == ERR_LIMIT ? "too_large" : "unreadable", NAN, "%s", err_text());
     } else {
-        judge_read(how, bytes, size, p);
+        inspect_read(how, bytes, size, p);
         p->bad = !p->known;
         free(bytes);
     }
@@ -128,8 +128,8 @@ void judge_bytes(const struct judge_how *how, struct picture *p) {
 }
 
 struct shared {
-    const struct judge_job *job;
-    struct judge_how how;
+    const struct inspect_job *job;
+    struct inspect_how how;
     atomic_size_t next, done, read;
     atomic_bool late;
 };
@@ -137,7 +137,7 @@ struct shared {
 // Pictures are taken one by one; each is judged by itself, so who takes which does not matter.
 static void *work(void *argument) {
     struct shared *s = argument;
-    const struct judge_job *job = s->job;
+    const struct inspect_job *job = s->job;
     size_t i;
     while ((i = atomic_fetch_add(&s->next, 1)) < job->pictures->count) {
         if (job->cancel && atomic_load(job->cancel))
@@ -149,7 +149,7 @@ static void *work(void *argument) {
         struct picture *p = &job->pictures->items[i];
         bool wanted = p->verdict == VERDICT_OPEN && !p->later;
         if (wanted && !p->known) {
-            judge_bytes(&s->how, p);
+            inspect_bytes(&s->how, p);
             (void)atomic_fetch_add(&s->read, 1); // wanted at the end only
         }
         if (wanted && p->known)
@@ -161,7 +161,7 @@ static void *work(void *argument) {
     return NULL;
 }
 
-static int thread_count(const struct judge_job *job) {
+static int thread_count(const struct inspect_job *job) {
     cpu_set_t cores;
     long long n = job->settings->threads;
     if (n == 0)
@@ -169,11 +169,11 @@ static int thread_count(const struct judge_job *job) {
     return (int)MIN(n, (long long)(job->pictures->count + 63) / 64); // a few pictures need no help
 }
 
-int judge_all(const struct judge_job *job, struct judge_done *ret_done) {
+int inspect_all(const struct inspect_job *job, struct inspect_done *ret_done) {
     struct image_how decode = image_settings_how(job->reading, job->settings->max_pixels);
     bool quick = job->settings->quick && !job->half && !decode.apply_exif;
     if (quick)
-        decode.fit_w = decode.fit_h = JUDGE_QUICK_SIDE;
+        decode.fit_w = decode.fit_h = INSPECT_QUICK_SIDE;
     struct shared s = {.job = job, .how = {job->root, decode, job->half, quick}};
     if (job->settings->max_pixels_per_byte)
         s.how.decode.limits.max_pixels_per_byte = job->settings->max_pixels_per_byte;
@@ -185,7 +185,7 @@ int judge_all(const struct judge_job *job, struct judge_done *ret_done) {
     for (int i = 0; i < helpers; i++)
         (void)pthread_join(threads[i], NULL); // fails for no thread that was made
     free(threads);
-    *ret_done = (struct judge_done){atomic_load(&s.read), !atomic_load(&s.late)};
+    *ret_done = (struct inspect_done){atomic_load(&s.read), !atomic_load(&s.late)};
     if (job->cancel && atomic_load(job->cancel))
         return err_set(ERR_STOPPED, "stopped while pictures were judged");
     return ERR_OK;

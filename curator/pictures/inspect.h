@@ -5,8 +5,8 @@
 // than may be decoded), bomb (more pixels than its bytes can honestly hold), broken (the decoder's
 // text is the detail), and those of check.h. Sizes are checked on the header, before anything is
 // allocated for the pixels.
-#ifndef JUDGE_H
-#define JUDGE_H
+#ifndef INSPECT_H
+#define INSPECT_H
 
 #include <stdatomic.h>
 
@@ -14,12 +14,12 @@
 #include "image/image.h"
 #include "pictures/picture.h"
 
-// `quick` decodes a JPEG at the smallest n/8 that leaves JUDGE_QUICK_SIDE pixels a side. All of its
-// coded data is read all the same: what damages a picture is found there, not in turning
+// `quick` decodes a JPEG at the smallest n/8 that leaves INSPECT_QUICK_SIDE pixels a side. All of
+// its coded data is read all the same: what damages a picture is found there, not in turning
 // coefficients into pixels.
-#define JUDGE_QUICK_SIDE 16
+#define INSPECT_QUICK_SIDE 16
 
-struct judge_how {
+struct inspect_how {
     const char *root;
     struct image_how decode;
     enum image_half half; // what of the file is the picture
@@ -28,9 +28,9 @@ struct judge_how {
 
 // Reads root/path, takes its SHA-256, decodes it in full, once, and measures: `known`, or rejected.
 // Of a half, size is that of the narrower one, so that both domains judge alike. Any thread.
-void judge_bytes(const struct judge_how *how, struct picture *p);
+void inspect_bytes(const struct inspect_how *how, struct picture *p);
 
-struct judge_job {
+struct inspect_job {
     const char *root;
     enum image_half half;
     const struct config_curator *settings; // threads, limits of decoding, bounds of check.h
@@ -44,12 +44,12 @@ struct judge_job {
     void *context;
 };
 
-struct judge_done {
+struct inspect_done {
     size_t read; // files
     bool all;    // false: the time was up
 };
 
 // ERR_STOPPED if *cancel became true. *ret_done is written in any case.
-int judge_all(const struct judge_job *job, struct judge_done *ret_done);
+int inspect_all(const struct inspect_job *job, struct inspect_done *ret_done);
 
 #endif

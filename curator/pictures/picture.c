@@ -52,8 +52,8 @@ void pictures_fini(struct pictures *list) {
     *list = (struct pictures){0};
 }
 
-static void explain(struct picture *p, const char *reason, double score, const char *format,
-                    va_list args) {
+static void decide(struct picture *p, const char *reason, double score, const char *format,
+                   va_list args) {
     char detail[256];
     (void)vsnprintf(detail, sizeof detail, format, args); // a cut text is still a text
     free(p->detail);
@@ -65,7 +65,7 @@ static void explain(struct picture *p, const char *reason, double score, const c
 void picture_reject(struct picture *p, const char *reason, double score, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    explain(p, reason, score, format, args);
+    decide(p, reason, score, format, args);
     va_end(args);
     p->verdict = VERDICT_REJECT;
 }
@@ -73,7 +73,7 @@ void picture_reject(struct picture *p, const char *reason, double score, const c
 void picture_note(struct picture *p, const char *reason, double score, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    explain(p, reason, score, format, args);
+    decide(p, reason, score, format, args);
     va_end(args);
 }
 

@@ -102,7 +102,7 @@ static double judge_once(const struct config_curator *settings, const char *cach
     struct curation c = {.domain = "A", .settings = settings, .say = say};
     int64_t begun = now_us();
     curation_init(&c, curator_find(c.settings->use));
-    if (curation_find(&c) || curation_judge(&c, cache))
+    if (curation_find(&c) || curation_decide(&c, cache))
         BUG("%s", err_text());
     double seconds = (double)(now_us() - begun) / 1e6;
     curation_fini(&c);

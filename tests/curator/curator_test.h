@@ -105,7 +105,7 @@ static inline void begin(void) {
 static inline int judge_all_with(const char *cache) {
     begin();
     int err = curation_find(&curation);
-    return err ? err : curation_judge(&curation, cache);
+    return err ? err : curation_decide(&curation, cache);
 }
 
 static inline int judged(void) {

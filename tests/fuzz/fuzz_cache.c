@@ -12,7 +12,7 @@
 #include "fuzz/fuzz.h"
 #include "kinds/label_cache.h"
 #include "pictures/cache.h"
-#include "pictures/vouched.h"
+#include "pictures/checksum.h"
 
 #define KEY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -45,7 +45,7 @@ static void try_cache(const uint8_t *bytes, size_t size) {
     size_t hits;
     text_add(&t, "cyclegan-cache 2 %s\n", KEY);
     text_add_bytes(&t, bytes, size);
-    vouched_seal(&t);
+    checksum_seal(&t);
     fuzz_write("cache", t.bytes, t.size);
     FUZZ_CHECK(cache_apply("cache", KEY, &list, &hits) == ERR_OK);
     FUZZ_CHECK(hits == known(&list));
@@ -70,7 +70,7 @@ static void try_domain(const uint8_t *bytes, size_t size) {
     struct domain_distance distance;
     struct text t = {0};
     text_add_bytes(&t, bytes, size);
-    vouched_seal(&t);
+    checksum_seal(&t);
     fuzz_write("domain", t.bytes, t.size);
     if (domain_load("domain", &d) == ERR_OK) {
         domain_distance(&d, &d, &distance);
@@ -85,7 +85,7 @@ static void try_labels(const uint8_t *bytes, size_t size) {
     char digests[2][65];
     text_add(&t, "cyclegan-labels 1 %s\n", KEY);
     text_add_bytes(&t, bytes, size);
-    vouched_seal(&t);
+    checksum_seal(&t);
     fuzz_write("labels", t.bytes, t.size);
     if (label_cache_load("labels", KEY, &l) == ERR_OK) {
         FUZZ_CHECK(label_cache_save("labels", KEY, &l) == ERR_OK);

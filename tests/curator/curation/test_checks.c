@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#include "curation/border.h"
 #include "curation/contact.h"
 #include "curation/explain.h"
 #include "pictures/check.h"
@@ -204,10 +203,10 @@ static void what_was_decided_by_little_is_borderline(void **state) {
     assert_int_equal(judged(), ERR_OK);
     assert_reason("just.png", "ok");
     assert_reason("nearly.png", "dark");
-    assert_string_equal(border_of(&curation, picture("far.png")), "");
-    assert_string_equal(border_of(&curation, picture("just.png")), "min_luma");
-    assert_string_equal(border_of(&curation, picture("nearly.png")), "min_luma");
-    assert_string_equal(border_of(&curation, picture("never.png")), "");
+    assert_string_equal(explain_border(&curation, picture("far.png")), "");
+    assert_string_equal(explain_border(&curation, picture("just.png")), "min_luma");
+    assert_string_equal(explain_border(&curation, picture("nearly.png")), "min_luma");
+    assert_string_equal(explain_border(&curation, picture("never.png")), "");
 }
 
 static char *explained(const char *name) {
@@ -340,7 +339,7 @@ static void judge_side(const char *letter) {
     memcpy(curation.domain, letter, 2);
     curation.other = &settings;
     assert_int_equal(curation_find(&curation), ERR_OK);
-    assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_OK);
 }
 
 static void a_pair_is_a_duplicate_if_both_its_pictures_are(void **state) {
@@ -393,7 +392,7 @@ static void a_bad_half_leaves_out_the_pair_on_both_sides(void **state) {
         curation.settings = side ? &b : &settings;
         curation.other = side ? &settings : &b;
         assert_int_equal(curation_find(&curation), ERR_OK);
-        assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+        assert_int_equal(curation_decide(&curation, NULL), ERR_OK);
         assert_int_equal(count_of(VERDICT_KEEP), 2);
         assert_reason("1.png", side ? "dark" : "partner_dark");
     }
@@ -539,7 +538,7 @@ static void what_was_stopped_goes_on_where_it_was(void **state) {
     curation.cancel = &cancel;
     curation.progress = stop_halfway;
     assert_int_equal(curation_find(&curation), ERR_OK);
-    assert_int_equal(curation_judge(&curation, "A.cache"), ERR_STOPPED);
+    assert_int_equal(curation_decide(&curation, "A.cache"), ERR_STOPPED);
     size_t before = curation.files_read;
     assert_in_range(before, 100, 180);
     assert_int_equal(judge_all_with("A.cache"), ERR_OK);

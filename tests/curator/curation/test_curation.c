@@ -261,7 +261,7 @@ static void what_is_put_aside_depends_on_seed_and_content_only(void **state) {
     begin();
     curation.seed = 43;
     assert_int_equal(curation_find(&curation), ERR_OK);
-    assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_OK);
     for (size_t i = 0; i < 50; i++)
         other[i] = curation.walk.found.items[i].verdict == VERDICT_HOLD_OUT;
     assert_memory_not_equal(aside, other, 50);
@@ -456,7 +456,7 @@ static void judging_stops_when_asked(void **state) {
     begin();
     curation.cancel = &cancel;
     assert_int_equal(curation_find(&curation), ERR_OK);
-    assert_int_equal(curation_judge(&curation, NULL), ERR_STOPPED);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_STOPPED);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

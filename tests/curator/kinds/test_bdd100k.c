@@ -298,7 +298,7 @@ static char *curated_with(const char *cache) {
     begin();
     curation.label_cache = cache;
     assert_int_equal(curation_find(&curation), ERR_OK);
-    assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_OK);
     return manifest_bytes();
 }
 

@@ -247,7 +247,7 @@ static void it_stops_when_asked(void **state) {
     begin();
     assert_int_equal(curation_find(&curation), ERR_OK);
     curation.cancel = &cancel;
-    assert_int_equal(curation.curator->judge(&curation), ERR_STOPPED);
+    assert_int_equal(curation.curator->review(&curation), ERR_STOPPED);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

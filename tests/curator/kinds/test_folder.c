@@ -116,7 +116,7 @@ static void a_limit_by_seed_is_another_part_for_each_seed(void **state) {
     begin();
     curation.seed = 43;
     assert_int_equal(curation_find(&curation), ERR_OK);
-    assert_int_equal(curation_judge(&curation, NULL), ERR_OK);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_OK);
     unsigned other = 0;
     for (size_t i = 0; i < 30; i++)
         other |= (unsigned)(curation.walk.found.items[i].verdict != VERDICT_REJECT) << i;

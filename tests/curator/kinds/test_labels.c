@@ -6,7 +6,7 @@
 #include "curator/made_data.h"
 #include "kinds/label_cache.h"
 #include "kinds/labels.h"
-#include "pictures/vouched.h"
+#include "pictures/checksum.h"
 
 // Python's json reads the same file as a tree: how many frames there are of each weather and time.
 static void a_large_file_says_what_python_reads_in_it(void **state) {
@@ -203,7 +203,7 @@ static void a_damaged_cache_is_as_good_as_none(void **state) {
     free(bytes);
 }
 
-// Lines that are vouched for, but that labels_read cannot have left.
+// Lines that are checksum for, but that labels_read cannot have left.
 static void lines_that_contradict_each_other_are_refused(void **state) {
     static const char *const lines[] = {
         "name 010000 61\n",                 // no such value
@@ -223,7 +223,7 @@ static void lines_that_contradict_each_other_are_refused(void **state) {
     for (size_t i = 0; i < COUNT(lines); i++) {
         struct text t = {0};
         text_add(&t, "cyclegan-labels 1 " KEY "\n%s", lines[i]);
-        vouched_seal(&t);
+        checksum_seal(&t);
         assert_int_equal(fs_write_atomic("x.labels", t.bytes, t.size), ERR_OK);
         if (label_cache_load("x.labels", KEY, &again) != ERR_FORMAT)
             fail_msg("taken: %s", lines[i]);

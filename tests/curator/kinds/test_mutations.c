@@ -231,7 +231,7 @@ static int read_verdicts(const struct mutant *m) {
     pictures_sort(&c.walk.found);
     answers = m;
     n_heard = 0;
-    int err = curator_exec.judge(&c);
+    int err = curator_exec.review(&c);
     for (size_t i = 0; i < c.walk.found.count; i++)
         assert_non_null(memchr(c.walk.found.items[i].reason, 0, 65));
     walk_fini(&c.walk);

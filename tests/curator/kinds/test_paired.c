@@ -19,7 +19,7 @@ static int judged_pairs(char domain) {
                                  .say = hear};
     curation_init(&curation, curator_find(curation.settings->use));
     int err = curation_find(&curation);
-    return err ? err : curation_judge(&curation, NULL);
+    return err ? err : curation_decide(&curation, NULL);
 }
 
 static struct manifest *manifest_of(char domain) {

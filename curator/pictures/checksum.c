@@ -1,4 +1,4 @@
-#include "pictures/vouched.h"
+#include "pictures/checksum.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -16,13 +16,13 @@ static void last_line(const char *bytes, size_t size, char ret[LINE_BYTES + 1]) 
     (void)snprintf(ret, LINE_BYTES + 1, "digest %s\n", hex); // fits
 }
 
-void vouched_seal(struct text *t) {
+void checksum_seal(struct text *t) {
     char line[LINE_BYTES + 1];
     last_line(t->bytes, t->size, line);
     text_add(t, "%s", line);
 }
 
-bool vouched_holds(const char *bytes, size_t *size) {
+bool checksum_holds(const char *bytes, size_t *size) {
     char line[LINE_BYTES + 1];
     if (*size < LINE_BYTES)
         return false;
@@ -33,7 +33,7 @@ bool vouched_holds(const char *bytes, size_t *size) {
     return true;
 }
 
-void vouched_add_hex(struct text *t, const void *bytes, size_t size) {
+void checksum_add_hex(struct text *t, const void *bytes, size_t size) {
     static const char digits[] = "0123456789abcdef";
     const uint8_t *from = bytes;
     for (size_t i = 0; i < size; i++) {
@@ -46,7 +46,7 @@ static int digit_of(char c) {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool vouched_take_hex(char **at, size_t size, void *ret_bytes) {
+bool checksum_take_hex(char **at, size_t size, void *ret_bytes) {
     uint8_t *to = ret_bytes;
     for (size_t i = 0; i < size; i++) {
         int high = digit_of(**at), low = high < 0 ? -1 : digit_of((*at)[1]);
