@@ -14,7 +14,7 @@
 #include "config/config.h"
 #include "weights/onnx.h"
 #include "weights/recognise.h"
-#include "weights/rewrite.h"
+#include "weights/to_safetensors.h"
 #include "weights/weights.h"
 
 static const char help[] =
@@ -156,7 +156,7 @@ static int write_out(const struct request *r, struct weights *w) {
     bool onnx = !strcmp(r->format, "onnx");
     if (onnx && net.role != RECOGNISED_GENERATOR)
         return err_set(ERR_USAGE, "--format onnx is for generators, not for '%s'", weights_path(w));
-    err = onnx ? onnx_write(w, &net, r->running, r->out) : rewrite(w, &net, r->out);
+    err = onnx ? onnx_write(w, &net, r->running, r->out) : weights_to_safetensors(w, &net, r->out);
     if (err) // one of format is of what was read
         return err == ERR_FORMAT ? weights_unusable(err) : err;
     recognised_text(&net, text, sizeof text);

@@ -20,7 +20,7 @@
 #include "config/config.h"
 #include "config/key.h"
 #include "weights/recognise.h"
-#include "weights/rewrite.h"
+#include "weights/to_safetensors.h"
 
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
@@ -257,7 +257,7 @@ static int write_nets(struct import *m) {
         if (!m->nets[i].path)
             continue;
         (void)snprintf(path, sizeof path, "%s/%s.safetensors", folder, own_name(m, i)); // fits
-        err = rewrite(m->nets[i].weights, &m->nets[i].net, path);
+        err = weights_to_safetensors(m->nets[i].weights, &m->nets[i].net, path);
     }
     if (err == ERR_FORMAT) // of what was read
         err = weights_unusable(err);

@@ -1,3 +1,4 @@
+// safetensors files as a weights_format: the list from the header, and the bytes.
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 struct tensors {
     struct safetensors file;
-    const struct safetensor *open; // the tensor that is being read, and from which byte
+    const struct safetensor *open; // the tensor being read, and the next byte
     uint64_t at;
 };
 
@@ -18,33 +19,34 @@ static const enum weights_type types[] = {
     [SAFETENSORS_F64] = WEIGHTS_F64,
 };
 
-static int begin(void *file, int storage, uint64_t byte) {
+static int tensor_begin(void *file, int storage, uint64_t byte) {
     struct tensors *t = file;
     t->open = &t->file.tensors[storage];
     t->at = byte;
     return ERR_OK;
 }
 
-static int read_on(void *file, void *ret, size_t size) {
+static int tensor_read(void *file, void *ret, size_t size) {
     struct tensors *t = file;
     int err = safetensors_read_part(&t->file, t->open, t->at, ret, size);
     t->at += size;
     return err;
 }
 
-static int end(void *file) {
-    (void)file; // there is no check sum
+static int tensor_end(void *file) {
+    (void)file; // the format has no checksum
     return ERR_OK;
 }
 
-static void close_tensors(void *file) {
+static void tensors_close(void *file) {
     struct tensors *t = file;
     safetensors_close(&t->file);
     free(t);
 }
 
 int weights_open_safetensors(struct weights *w) {
-    static const struct weights_format format = {begin, read_on, end, close_tensors};
+    static const struct weights_format format = {
+        .begin = tensor_begin, .read = tensor_read, .end = tensor_end, .close = tensors_close};
     struct tensors *t = xcalloc(1, sizeof *t);
     t->file.fd = -1;
     w->format = &format;

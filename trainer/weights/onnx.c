@@ -9,8 +9,6 @@
 #include "nets/init.h"
 #include "weights/onnx_file.h"
 
-#define NORM_EPSILON 1e-5f
-#define LEAKY_SLOPE 0.2f
 #define STACK 16
 
 // A net on its way into a file.
@@ -130,7 +128,7 @@ static int normalize(struct writing *o, const struct net_layer *l, int x, int *r
         return err;
     *ret = onnx_file_node(o->file, running ? "BatchNormalization" : "InstanceNormalization",
                           running ? 5 : 3, inputs);
-    onnx_file_set_float(o->file, "epsilon", NORM_EPSILON);
+    onnx_file_set_float(o->file, "epsilon", NORM_EPS);
     return ERR_OK;
 }
 

@@ -1,50 +1,10 @@
 #include "weights/pickle.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/err.h"
 #include "base/util.h"
 #include "weights/pickle_machine.h"
 #include "weights/pickle_names.h"
-
-int pickle_read(const char *what, const uint8_t *text, size_t size, struct pickle **ret_pickle,
-                size_t *ret_used) {
-    struct pickle *p = xcalloc(1, sizeof *p);
-    p->what = what;
-    p->text = text;
-    p->size = (uint32_t)MIN(size, (size_t)PICKLE_BYTES_MAX);
-    p->nodes_max =
-        MIN(MACHINE_NODES_MAX, 2 * p->size + 2);  // an instruction takes 3 at most, with its items
-    p->memo_max = MIN(MACHINE_MEMO_MAX, p->size); // each of them takes 2 bytes
-    p->nodes = xmalloc(p->nodes_max * sizeof *p->nodes);
-    p->memo = xmalloc((p->memo_max + 1) * sizeof *p->memo);
-    p->n_nodes = 1;
-    for (uint32_t i = 0; i < p->memo_max; i++)
-        p->memo[i] = machine_value(MACHINE_NOTHING, 0);
-    int err = machine_run(p);
-    free(p->memo);
-    p->memo = NULL;
-    if (err) {
-        if (err == ERR_FORMAT && size > PICKLE_BYTES_MAX && p->at + 16 >= p->size)
-            err = machine_too_large(p, "bytes", PICKLE_BYTES_MAX);
-        pickle_free(p);
-        return err;
-    }
-    *ret_used = p->at;
-    *ret_pickle = p;
-    return ERR_OK;
-}
-
-void pickle_free(struct pickle *p) {
-    if (!p)
-        return;
-    free(p->memo);
-    free(p->nodes);
-    free(p);
-}
-
-// ---- looking at the result ----
 
 struct pickle_value pickle_root(const struct pickle *p) {
     return p->stack[0];

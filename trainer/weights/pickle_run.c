@@ -1,8 +1,197 @@
+// Running a pickle's program: each instruction, and the few names that it may call.
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/err.h"
+#include "base/util.h"
 #include "weights/pickle_machine.h"
 #include "weights/pickle_names.h"
 
-static int protocol(struct pickle *p) {
+#define TEXT_SHOWN 80
+
+// ---- names ----
+
+// "module\nname\n"
+static int take_line(struct pickle *p, const char **ret, size_t *ret_size) {
+    const uint8_t *begin = p->text + p->at, *end = memchr(begin, '\n', p->size - p->at);
+    if (!end)
+        return machine_refuse(p, "it ends in the middle of a name");
+    *ret = (const char *)begin;
+    *ret_size = (size_t)(end - begin);
+    p->at += (uint32_t)*ret_size + 1;
+    return ERR_OK;
+}
+
+static bool is_printable(const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return true;
+}
+
+// Whether the name that comes next is the type of what torch.save(net) was given: the first name of
+// all, or, before PyTorch 1.6, the one of a persistent ('module', type, source's path, source).
+static bool is_module_s(const struct pickle *p) {
+    return p->n_stack == 0 || pickle_is_text(p, p->stack[p->n_stack - 1], "module");
+}
+
+static int push_name(struct pickle *p) {
+    const char *module = "", *name = "";
+    size_t module_size = 0, name_size = 0;
+    int err = take_line(p, &module, &module_size);
+    if (!err)
+        err = take_line(p, &name, &name_size);
+    if (err)
+        return err;
+    if (module_size == 10 && !memcmp(module, "torch.cuda", 10))
+        module_size = 5; // before PyTorch 0.4 a type said where it lay
+    int i = pickle_name_find(module, module_size, name, name_size);
+    if (i >= 0)
+        return machine_push(p, machine_value(PICKLE_NAME, (uint32_t)i));
+    if (!is_printable(module, module_size) || !is_printable(name, name_size))
+        return machine_refuse(p, "it asks for a name that is none");
+    bool whole = is_module_s(p);
+    return err_set(ERR_FORMAT,
+                   "%s: it %s %.*s.%.*s, %s: load it where it was made, and save net.state_dict() "
+                   "alone (GLOBAL at byte %u)",
+                   p->what, whole ? "holds a module saved whole, a" : "asks for",
+                   (int)MIN(module_size, TEXT_SHOWN), module, (int)MIN(name_size, TEXT_SHOWN), name,
+                   whole ? "with code that is not run here"
+                         : "which is not needed for weights and is not run here",
+                   p->op);
+}
+
+// ---- calls ----
+
+// OrderedDict([[key, value], ...]) of Python 2.
+static int fill_dict(struct pickle *p, struct pickle_value dict, struct pickle_value list) {
+    struct pickle_entry pair, half[2];
+    uint32_t cursor = 0;
+    int err = ERR_OK;
+    if (list.kind != PICKLE_LIST)
+        return machine_refuse(p, "an OrderedDict of something else than a list");
+    while (!err && pickle_next(p, list, &cursor, &pair)) {
+        struct pickle_value v = pair.value;
+        uint32_t within = 0;
+        if (v.kind == PICKLE_TUPLE && machine_tuple_size(p, v) == 2)
+            err = machine_append(p, dict, machine_item(p, v, 0), machine_item(p, v, 1));
+        else if (v.kind == PICKLE_LIST && pickle_next(p, v, &within, &half[0]) &&
+                 pickle_next(p, v, &within, &half[1]))
+            err = machine_append(p, dict, half[0].value, half[1].value);
+        else
+            err = machine_refuse(p, "an OrderedDict of something else than pairs");
+    }
+    return err;
+}
+
+static int make_dict(struct pickle *p, struct pickle_value args, struct pickle_value *ret) {
+    int err = machine_make_chain(p, PICKLE_DICT, ret);
+    if (err || !machine_tuple_size(p, args))
+        return err;
+    return machine_tuple_size(p, args) == 1 ? fill_dict(p, *ret, machine_item(p, args, 0))
+                                            : machine_refuse(p, "an OrderedDict of several things");
+}
+
+static bool are_sizes(const struct pickle *p, struct pickle_value v) {
+    if (v.kind != PICKLE_TUPLE)
+        return false;
+    for (uint32_t i = 0; i < machine_tuple_size(p, v); i++)
+        if (machine_item(p, v, i).kind != PICKLE_INT || pickle_int(p, machine_item(p, v, i)) < 0)
+            return false;
+    return true;
+}
+
+// (storage, offset, sizes, strides, ...)
+static bool is_tensor(const struct pickle *p, struct pickle_value args) {
+    return machine_tuple_size(p, args) >= 4 && machine_item(p, args, 0).kind == PICKLE_STORAGE &&
+           machine_item(p, args, 1).kind == PICKLE_INT &&
+           pickle_int(p, machine_item(p, args, 1)) >= 0 && are_sizes(p, machine_item(p, args, 2)) &&
+           are_sizes(p, machine_item(p, args, 3)) &&
+           machine_tuple_size(p, machine_item(p, args, 2)) ==
+               machine_tuple_size(p, machine_item(p, args, 3));
+}
+
+static int call_name(struct pickle *p, const struct pickle_name *name, struct pickle_value args,
+                     struct pickle_value *ret) {
+    switch (name->role) {
+    case PICKLE_ORDERED_DICT:
+        return make_dict(p, args, ret);
+    case PICKLE_REBUILD_TENSOR:
+        if (!is_tensor(p, args))
+            return machine_refuse(
+                p, "a tensor of something else than storage, offset, sizes, strides");
+        *ret = machine_value(PICKLE_TENSOR, args.at);
+        return ERR_OK;
+    case PICKLE_REBUILD_PARAMETER:
+        if (machine_tuple_size(p, args) < 1 || machine_item(p, args, 0).kind != PICKLE_TENSOR)
+            return machine_refuse(p, "a parameter of something else than a tensor");
+        *ret = machine_item(p, args, 0);
+        return ERR_OK;
+    case PICKLE_STORAGE_TYPE:
+        break;
+    }
+    return machine_refuse(p, "it calls a type");
+}
+
+static int reduce(struct pickle *p) {
+    const struct pickle_value *two = NULL;
+    struct pickle_value result = {0, 0};
+    int err = machine_top(p, 2, &two);
+    if (err)
+        return err;
+    if (two[0].kind != PICKLE_NAME || two[1].kind != PICKLE_TUPLE)
+        return machine_refuse(p, "it calls what cannot be called");
+    err = call_name(p, &pickle_names[two[0].at], two[1], &result);
+    if (err)
+        return err;
+    p->n_stack -= 2;
+    return machine_push(p, result);
+}
+
+// ---- persistent ids ----
+
+static int check_storage(const struct pickle *p, struct pickle_value id) {
+    uint32_t n = id.kind == PICKLE_TUPLE ? machine_tuple_size(p, id) : 0;
+    if (n && pickle_is_text(p, machine_item(p, id, 0), "module"))
+        return machine_refuse(p, "it holds a module saved whole: load it where it was made, and "
+                                 "save net.state_dict() alone");
+    if ((n != 5 && n != 6) || !pickle_is_text(p, machine_item(p, id, 0), "storage") ||
+        machine_item(p, id, 1).kind != PICKLE_NAME ||
+        pickle_names[machine_item(p, id, 1).at].role != PICKLE_STORAGE_TYPE ||
+        machine_item(p, id, 2).kind != PICKLE_TEXT || machine_item(p, id, 3).kind != PICKLE_TEXT ||
+        machine_item(p, id, 4).kind != PICKLE_INT || pickle_int(p, machine_item(p, id, 4)) < 0)
+        return machine_refuse(p, "a persistent id that is no storage's");
+    if (n == 6 && machine_item(p, id, 5).kind != PICKLE_NONE)
+        return machine_refuse(p, "a storage that is part of another one");
+    return ERR_OK;
+}
+
+static int load_persistent(struct pickle *p) {
+    const struct pickle_value *id = NULL;
+    int err = machine_top(p, 1, &id);
+    if (!err)
+        err = check_storage(p, *id);
+    if (err)
+        return err;
+    p->stack[p->n_stack - 1].kind = PICKLE_STORAGE;
+    return ERR_OK;
+}
+
+// Attributes of a dict are not wanted; nothing else has any.
+static int drop_attributes(struct pickle *p) {
+    const struct pickle_value *two = NULL;
+    int err = machine_top(p, 2, &two);
+    if (err)
+        return err;
+    if (two[0].kind != PICKLE_DICT || two[1].kind != PICKLE_DICT)
+        return machine_refuse(p, "it builds an object");
+    p->n_stack--;
+    return ERR_OK;
+}
+
+// ---- instructions ----
+
+static int check_protocol(struct pickle *p) {
     uint32_t version = 0;
     int err = machine_take_number(p, 1, &version);
     if (err || version == 2)
@@ -87,17 +276,17 @@ static int run_container(struct pickle *p, uint8_t opcode) {
     }
 }
 
-static int run(struct pickle *p, uint8_t opcode) {
+static int run_instruction(struct pickle *p, uint8_t opcode) {
     switch (opcode) {
     case 0x80:
-        return protocol(p);
+        return check_protocol(p);
     case '.':
         p->stopped = true;
         return ERR_OK;
     case '(':
         return machine_push(p, machine_value(PICKLE_MARK, 0));
     case 'c':
-        return machine_push_name(p);
+        return push_name(p);
     case 'q':
         return machine_put(p, 1);
     case 'r':
@@ -107,26 +296,64 @@ static int run(struct pickle *p, uint8_t opcode) {
     case 'j':
         return machine_get(p, 4);
     case 'R':
-        return machine_reduce(p);
+        return reduce(p);
     case 'Q':
-        return machine_load_persistent(p);
+        return load_persistent(p);
     case 'b':
-        return machine_build(p);
+        return drop_attributes(p);
     default:
         return run_container(p, opcode);
     }
 }
 
-int machine_run(struct pickle *p) {
+static int run_program(struct pickle *p) {
     int err = ERR_OK;
     while (!err && !p->stopped) {
         if (p->at == p->size)
             return err_set(ERR_FORMAT, "%s: it ends before its end (STOP), at byte %u", p->what,
                            p->at);
         p->op = p->at++;
-        err = run(p, p->text[p->op]);
+        err = run_instruction(p, p->text[p->op]);
     }
     if (!err && (p->n_stack != 1 || p->stack[0].kind == PICKLE_MARK))
         return machine_refuse(p, "something else than one value is left");
     return err;
+}
+
+// ---- the whole ----
+
+int pickle_read(const char *what, const uint8_t *text, size_t size, struct pickle **ret_pickle,
+                size_t *ret_used) {
+    struct pickle *p = xcalloc(1, sizeof *p);
+    p->what = what;
+    p->text = text;
+    p->size = (uint32_t)MIN(size, (size_t)PICKLE_BYTES_MAX);
+    p->nodes_max =
+        MIN(MACHINE_NODES_MAX, 2 * p->size + 2);  // an instruction takes 3 at most, with its items
+    p->memo_max = MIN(MACHINE_MEMO_MAX, p->size); // each of them takes 2 bytes
+    p->nodes = xmalloc(p->nodes_max * sizeof *p->nodes);
+    p->memo = xmalloc((p->memo_max + 1) * sizeof *p->memo);
+    p->n_nodes = 1;
+    for (uint32_t i = 0; i < p->memo_max; i++)
+        p->memo[i] = machine_value(MACHINE_NOTHING, 0);
+    int err = run_program(p);
+    free(p->memo);
+    p->memo = NULL;
+    if (err) {
+        if (err == ERR_FORMAT && size > PICKLE_BYTES_MAX && p->at + 16 >= p->size)
+            err = machine_too_large(p, "bytes", PICKLE_BYTES_MAX);
+        pickle_free(p);
+        return err;
+    }
+    *ret_used = p->at;
+    *ret_pickle = p;
+    return ERR_OK;
+}
+
+void pickle_free(struct pickle *p) {
+    if (!p)
+        return;
+    free(p->memo);
+    free(p->nodes);
+    free(p);
 }

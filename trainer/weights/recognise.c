@@ -15,9 +15,9 @@
 
 // ---- looking for tensors ----
 
-static const struct weights_tensor *find(const struct weights *w, const char *format, ...)
+static const struct weights_tensor *find_tensor(const struct weights *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-static const struct weights_tensor *find(const struct weights *w, const char *format, ...) {
+static const struct weights_tensor *find_tensor(const struct weights *w, const char *format, ...) {
     char name[128];
     va_list args;
     va_start(args, format);
@@ -33,10 +33,10 @@ static bool is_filter(const struct weights_tensor *t, int side) {
 
 // Of a convolution PREFIX.conv; `norm` is the module behind it.
 static const char *norm_of(const struct weights *w, const char *prefix, int conv) {
-    const struct weights_tensor *norm = find(w, "%s%d.weight", prefix, conv + 1);
+    const struct weights_tensor *norm = find_tensor(w, "%s%d.weight", prefix, conv + 1);
     if (norm && norm->rank == 1)
         return "batch";
-    return find(w, "%s%d.bias", prefix, conv) ? "instance" : "none";
+    return find_tensor(w, "%s%d.bias", prefix, conv) ? "instance" : "none";
 }
 
 static void set_arch(struct recognised *r, enum recognised_role role, const char *arch) {
@@ -50,8 +50,8 @@ static void set_arch(struct recognised *r, enum recognised_role role, const char
 // modules), by CUT's filter or by interpolation, and a plain convolution (4). Returns the last
 // convolution's module.
 static int look_at_ups(const struct weights *w, struct recognised *r, int at) {
-    bool filtered = find(w, "model.%d.filt", at) != NULL;
-    bool plain = is_filter(find(w, "model.%d.weight", at + 1), 3);
+    bool filtered = find_tensor(w, "model.%d.filt", at) != NULL;
+    bool plain = is_filter(find_tensor(w, "model.%d.weight", at + 1), 3);
     r->options.no_antialias_up = r->options.antialias && !filtered;
     if (plain && !filtered)
         r->options.upsample = "resize";
@@ -59,16 +59,16 @@ static int look_at_ups(const struct weights *w, struct recognised *r, int at) {
 }
 
 static bool is_block(const struct weights *w, int i) {
-    return find(w, "model.%d.conv_block.1.weight", i) != NULL;
+    return find_tensor(w, "model.%d.conv_block.1.weight", i) != NULL;
 }
 
 static bool look_at_resnet(const struct weights *w, struct recognised *r) {
-    const struct weights_tensor *first = find(w, "model.1.weight"), *last;
+    const struct weights_tensor *first = find_tensor(w, "model.1.weight"), *last;
     char arch[32];
     int blocks = 0, at;
     if (!is_filter(first, 7))
         return false;
-    r->options.antialias = find(w, "model.7.filt") != NULL;
+    r->options.antialias = find_tensor(w, "model.7.filt") != NULL;
     at = r->options.antialias ? 12 : 10;
     while (is_block(w, at + blocks) && blocks < 100)
         blocks++;
@@ -76,8 +76,8 @@ static bool look_at_resnet(const struct weights *w, struct recognised *r) {
         return false;
     (void)snprintf(arch, sizeof arch, "resnet_%dblocks", blocks); // fits
     set_arch(r, RECOGNISED_GENERATOR, arch);
-    r->options.dropout = is_filter(find(w, "model.%d.conv_block.6.weight", at), 3);
-    last = find(w, "model.%d.weight", look_at_ups(w, r, at + blocks));
+    r->options.dropout = is_filter(find_tensor(w, "model.%d.conv_block.6.weight", at), 3);
+    last = find_tensor(w, "model.%d.weight", look_at_ups(w, r, at + blocks));
     r->options.in_nc = (int)first->dims[1];
     r->options.nf = (int)first->dims[0];
     r->options.out_nc = is_filter(last, 7) ? (int)last->dims[0] : r->options.in_nc;
@@ -86,13 +86,13 @@ static bool look_at_resnet(const struct weights *w, struct recognised *r) {
 }
 
 static bool look_at_unet(const struct weights *w, struct recognised *r) {
-    const struct weights_tensor *first = find(w, "model.model.0.weight");
-    const struct weights_tensor *last = find(w, "model.model.3.weight");
+    const struct weights_tensor *first = find_tensor(w, "model.model.0.weight");
+    const struct weights_tensor *last = find_tensor(w, "model.model.3.weight");
     char arch[32], prefix[160] = "model.model.1.model.";
     int levels = 1;
     if (!is_filter(first, 4) || !is_filter(last, 4))
         return false;
-    while (levels <= LEVELS_MAX && find(w, "%s1.weight", prefix)) {
+    while (levels <= LEVELS_MAX && find_tensor(w, "%s1.weight", prefix)) {
         levels++;
         (void)strcat(prefix, "3.model."); // 20 and 9 times 8 fit
     }
@@ -106,13 +106,13 @@ static bool look_at_unet(const struct weights *w, struct recognised *r) {
 }
 
 static bool look_at_patch(const struct weights *w, struct recognised *r) {
-    const struct weights_tensor *first = find(w, "model.0.weight");
+    const struct weights_tensor *first = find_tensor(w, "model.0.weight");
     int n = -2; // two convolutions more than its number of layers
     if (!is_filter(first, 4))
         return false;
     for (int i = 0; i < weights_count(w); i++)
         n += is_filter(weights_at(w, i), 4);
-    r->options.antialias = find(w, "model.2.filt") != NULL;
+    r->options.antialias = find_tensor(w, "model.2.filt") != NULL;
     r->options.norm = norm_of(w, "model.", r->options.antialias ? 3 : 2);
     r->options.in_nc = (int)first->dims[1];
     r->options.nf = (int)first->dims[0];
@@ -122,7 +122,7 @@ static bool look_at_patch(const struct weights *w, struct recognised *r) {
 }
 
 static bool look_at_pixel(const struct weights *w, struct recognised *r) {
-    const struct weights_tensor *first = find(w, "net.0.weight");
+    const struct weights_tensor *first = find_tensor(w, "net.0.weight");
     if (!is_filter(first, 1))
         return false;
     r->options.in_nc = (int)first->dims[1];
@@ -134,7 +134,7 @@ static bool look_at_pixel(const struct weights *w, struct recognised *r) {
 
 // ---- the judgement ----
 
-static int refuse(const struct weights *w) {
+static int refuse_unknown(const struct weights *w) {
     char *names;
     size_t size;
     FILE *out = text_open(&names, &size);
@@ -152,7 +152,7 @@ static int refuse(const struct weights *w) {
     return err;
 }
 
-static int compare(const struct weights *w, const struct recognised *r) {
+static int compare_with_ours(const struct weights *w, const struct recognised *r) {
     struct net_options options = recognised_options(r);
     struct net *net;
     char text[160];
@@ -176,12 +176,12 @@ int recognise(const struct weights *w, struct recognised *ret) {
         struct recognised r = {0};
         if (!families[i](w, &r))
             continue;
-        int err = compare(w, &r);
+        int err = compare_with_ours(w, &r);
         if (!err)
             *ret = r;
         return err;
     }
-    return refuse(w);
+    return refuse_unknown(w);
 }
 
 struct net_options recognised_options(const struct recognised *r) {

@@ -10,30 +10,9 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
-#include "weights/safetensors_parts.h"
+#include "weights/safetensors_header.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "data lies in files as in memory");
-
-const char *const safetensors_type_names[] = {[SAFETENSORS_F32] = "F32",
-                                              [SAFETENSORS_I64] = "I64",
-                                              [SAFETENSORS_F16] = "F16",
-                                              [SAFETENSORS_BF16] = "BF16",
-                                              [SAFETENSORS_F64] = "F64"};
-static const uint64_t type_bytes[] = {[SAFETENSORS_F32] = 4,
-                                      [SAFETENSORS_I64] = 8,
-                                      [SAFETENSORS_F16] = 2,
-                                      [SAFETENSORS_BF16] = 2,
-                                      [SAFETENSORS_F64] = 8};
-
-bool safetensors_size(const struct safetensor *t, uint64_t *ret_bytes) {
-    uint64_t bytes = type_bytes[t->type];
-
-    for (int i = 0; i < t->rank; i++)
-        if (__builtin_mul_overflow(bytes, (uint64_t)t->dims[i], &bytes) || bytes > INT64_MAX)
-            return false;
-    *ret_bytes = bytes;
-    return true;
-}
 
 static int by_offset(const void *a, const void *b) {
     const struct safetensor *x = a, *y = b;

@@ -8,7 +8,7 @@
 #include "base/fs.h"
 #include "base/text_stream.h"
 #include "base/util.h"
-#include "weights/safetensors_parts.h"
+#include "weights/safetensors_header.h"
 
 static void write_entry(FILE *out, const struct safetensor *t, uint64_t begin, uint64_t bytes) {
     for (const char *c = t->name; *c; c++)

@@ -27,7 +27,7 @@
 #include "trainer/weights/meter.h"
 #include "weights/onnx.h"
 #include "weights/recognise.h"
-#include "weights/rewrite.h"
+#include "weights/to_safetensors.h"
 #include "weights/weights.h"
 
 #define PYTHON "/usr/bin/python3"
@@ -318,7 +318,7 @@ static int import(const char *name) {
         return err;
     err = recognise(w, &r);
     if (!err)
-        err = rewrite(w, &r, path_of("import"));
+        err = weights_to_safetensors(w, &r, path_of("import"));
     weights_close(w);
     return err;
 }

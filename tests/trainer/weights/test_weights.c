@@ -12,7 +12,7 @@
 #include "check.h"
 #include "weights/pickle.h"
 #include "weights/recognise.h"
-#include "weights/rewrite.h"
+#include "weights/to_safetensors.h"
 #include "weights/safetensors.h"
 #include "weights/weights.h"
 
@@ -38,7 +38,7 @@ static uint8_t *rewritten(const char *name, size_t *ret_size) {
         return NULL;
     int err = recognise(w, &r);
     if (!err)
-        err = rewrite(w, &r, out);
+        err = weights_to_safetensors(w, &r, out);
     weights_close(w);
     if (!err)
         assert_int_equal(fs_read(out, 1 << 24, &bytes, ret_size), ERR_OK);

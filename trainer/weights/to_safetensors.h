@@ -1,7 +1,7 @@
-// rewrite - weights of any file as a safetensors file of ours, which the reference's modules load
+// to_safetensors - converts weights of any file to safetensors, which the PyTorch modules load
 // with strict=True.
-#ifndef REWRITE_H
-#define REWRITE_H
+#ifndef TO_SAFETENSORS_H
+#define TO_SAFETENSORS_H
 
 #include "weights/recognise.h"
 #include "weights/weights.h"
@@ -9,6 +9,6 @@
 // Writes and syncs `path`: the tensors of the net that `r` says, in the order of its state dict,
 // one after the other through memory. ERR_MISMATCH, ERR_IO, ERR_SPACE, ERR_FORMAT (damaged, or not
 // finite).
-int rewrite(struct weights *w, const struct recognised *r, const char *path);
+int weights_to_safetensors(struct weights *w, const struct recognised *r, const char *path);
 
 #endif

@@ -1,4 +1,4 @@
-#include "weights/rewrite.h"
+#include "weights/to_safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,14 +7,14 @@
 #include "base/util.h"
 #include "weights/safetensors.h"
 
-struct rewriting {
+struct conversion {
     struct weights *from;
     const struct safetensor *tensors;
-    void *data; // of the tensor under way
+    void *data; // of the current tensor
 };
 
 static int read_next(void *context, int i, const void **ret_data) {
-    struct rewriting *r = context;
+    struct conversion *r = context;
     const struct weights_tensor *t = weights_find(r->from, r->tensors[i].name);
     bool integers = r->tensors[i].type == SAFETENSORS_I64;
     free(r->data);
@@ -25,7 +25,7 @@ static int read_next(void *context, int i, const void **ret_data) {
     return err;
 }
 
-int rewrite(struct weights *w, const struct recognised *r, const char *path) {
+int weights_to_safetensors(struct weights *w, const struct recognised *r, const char *path) {
     struct net_options options = recognised_options(r);
     struct net *net;
     int err = r->role == RECOGNISED_GENERATOR ? generator_new(&options, &net)
@@ -34,7 +34,7 @@ int rewrite(struct weights *w, const struct recognised *r, const char *path) {
         return err;
     int n = net_n_params(net);
     struct safetensor *tensors = xcalloc((size_t)n + 1, sizeof *tensors);
-    struct rewriting context = {.from = w, .tensors = tensors};
+    struct conversion context = {.from = w, .tensors = tensors};
     for (int i = 0; i < n; i++) {
         const struct model_param *p = &net_params(net)[i];
         tensors[i] = (struct safetensor){.name = p->key, .rank = p->rank};
