@@ -5,7 +5,39 @@
 
 #include "base/err.h"
 #include "base/util.h"
-#include "translate/stage_parts.h"
+#include "judge/picture.h"
+
+#define STAGE_CONVS 6 // heights of bands that are kept ready
+
+struct conv {
+    int rows; // 0: free
+    uint64_t used;
+    struct device_conv *conv;
+};
+
+struct stage {
+    const struct bands *bands;
+    int level, rows;
+    struct stage *source; // of the level before, if its z is not stored
+    struct device_weights *weights;
+    float *in; // what the convolution reads: rows [low, high), with borders
+    int low, high, capacity;
+    float *out;              // what it gives
+    float *z, *skip, *value; // of the level before, see buffer_sizes
+    struct conv convs[STAGE_CONVS];
+    uint64_t clock;
+    void *workspace;
+    size_t workspace_bytes;
+};
+
+static const struct level *level_of(const struct stage *s) {
+    return &s->bands->levels[s->level];
+}
+
+// Floats of a row of z.
+static size_t out_row(const struct level *l) {
+    return (size_t)l->w * (size_t)l->layer.conv.k;
+}
 
 // ---- sizes ----
 
@@ -57,13 +89,13 @@ static struct buffer_sizes buffer_sizes(const struct bands *b, int i, int rows) 
     size_t out = n * (size_t)from->out_w * (size_t)from->out_c;
     if (from->layer.blur)
         n = 2 * n + 1;
-    struct buffer_sizes size = {.z = from->stored ? n * stage_out_row(from) : 0};
+    struct buffer_sizes size = {.z = from->stored ? n * out_row(from) : 0};
     if (from->layer.skip == NET_SKIP_ADD)
         size.skip = out;
     if (from->joins >= 0)
-        size.skip = n * stage_out_row(&b->levels[from->joins]);
+        size.skip = n * out_row(&b->levels[from->joins]);
     if (from->joins >= 0)
-        size.value = MAX(n * stage_out_row(from), size.skip) * 2;
+        size.value = MAX(n * out_row(from), size.skip) * 2;
     if (from->layer.blur)
         size.value = n * (size_t)(from->w + 2) * (size_t)from->layer.conv.k + out;
     if (l->layer.up)
@@ -81,8 +113,8 @@ size_t stage_buffer_bytes(const struct bands *b, int i, int rows) {
     size_t floats = (size_t)in_rows(l, rows) * in_row(l) + size.z + size.skip + size.value;
 
     // A transposed convolution gives some rows more than are wanted.
-    floats += ((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) *
-              stage_out_row(l);
+    floats +=
+        ((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) * out_row(l);
     return floats * sizeof(float) +
            (has_source(b, i) ? stage_buffer_bytes(b, i - 1, in_rows(l, rows)) : 0);
 }
@@ -106,7 +138,7 @@ int stage_new(const struct bands *b, int i, int rows, struct stage **ret) {
     s->weights = b->device->backend->weights_new(b->device, w->w, w->dims);
     s->in = buffer((size_t)s->capacity * in_row(l));
     s->out = buffer(((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) *
-                    stage_out_row(l));
+                    out_row(l));
     s->z = buffer(size.z);
     s->skip = buffer(size.skip);
     s->value = buffer(size.value);
@@ -137,15 +169,171 @@ void stage_free(struct stage *s) {
     free(s);
 }
 
-// ---- what the convolution reads ----
+// ---- the output of the layer before ----
+
+static struct rows_norm norm_of(const struct level *l) {
+    struct rows_norm norm = {.act = l->layer.act};
+
+    if (l->layer.norm != NORM_NONE) {
+        norm.mean = l->mean;
+        norm.rstd = l->rstd;
+    }
+    if (l->layer.norm_weight) {
+        norm.weight = l->layer.norm_weight->w;
+        norm.bias = l->layer.norm_bias->w;
+    }
+    return norm;
+}
+
+// Rows [first, end) of the z before.
+static int read_z(struct stage *s, int first, int end, const float **ret) {
+    const struct level *from = level_of(s) - 1;
+
+    if (s->source)
+        return stage_rows(s->source, first, end, ret);
+    *ret = s->z;
+    return scratch_read(from->z, first, end - first, s->z);
+}
+
+// Rows [first, end) of act(norm(z)) + skip of the level before; row i at i * stride floats of ret.
+static int read_values(struct stage *s, int first, int end, float *ret, size_t stride) {
+    const struct level *from = level_of(s) - 1;
+    struct rows_norm norm = norm_of(from);
+    const float *z;
+    int n = end - first, err = read_z(s, first, end, &z);
+
+    if (!err && from->layer.skip == NET_SKIP_ADD)
+        err = scratch_read(s->bands->remembered, first, n, s->skip);
+    if (err)
+        return err;
+    rows_norm(&norm, n, from->w, from->layer.conv.k, z,
+              from->layer.skip == NET_SKIP_ADD ? s->skip : NULL, ret, stride);
+    return ERR_OK;
+}
+
+static int read_joined(struct stage *s, int first, int end, float *ret, size_t stride) {
+    const struct level *from = level_of(s) - 1, *with = &s->bands->levels[from->joins];
+    struct rows_norm norm = norm_of(with);
+    int n = end - first;
+    float *own = s->value, *other = own + (size_t)n * out_row(from);
+    int err = read_values(s, first, end, own, out_row(from));
+
+    if (!err)
+        err = scratch_read(with->z, first, n, s->skip);
+    if (err)
+        return err;
+    rows_norm(&norm, n, with->w, with->layer.conv.k, s->skip, NULL, other, out_row(with));
+    rows_join(n, from->w, with->layer.conv.k, from->layer.conv.k, other, own, ret, stride);
+    return ERR_OK;
+}
+
+static void copy_rows(int n, size_t row, const float *from, float *to, size_t stride) {
+    for (int i = 0; i < n; i++)
+        memcpy(to + (size_t)i * stride, from + (size_t)i * row, row * sizeof *to);
+}
+
+// Rows [first, end) of the halved map before.
+static int read_blurred(struct stage *s, int first, int end, float *ret, size_t stride) {
+    const struct level *from = level_of(s) - 1;
+    int c = from->layer.conv.k, low = 2 * first - 1, high = 2 * end;
+    size_t row = (size_t)(from->w + 2) * (size_t)c;
+    int top = MAX(low, 0), bottom = MIN(high, from->h);
+    float *v = s->value, *inside = v + (size_t)(top - low) * row;
+    int err = read_values(s, top, bottom, inside + c, row);
+
+    if (err)
+        return err;
+    rows_reflect(bottom - top, from->w, c, 1, inside);
+    if (top > low)
+        memcpy(v, v + 2 * row, row * sizeof *v);
+    if (bottom < high) {
+        float *last = inside + (size_t)(bottom - top - 1) * row;
+        memcpy(last + row, last - row, row * sizeof *v);
+    }
+    int rows = 2 * (end - first) + 1; // one less than were read if the height is even
+    float *half = v + (size_t)(high - low) * row;
+    struct resample_shape shape = {.kind = RESAMPLE_BLUR,
+                                   .n = 1,
+                                   .h = rows,
+                                   .w = from->w + 2,
+                                   .to_h = end - first,
+                                   .to_w = from->out_w,
+                                   .c = c};
+    err = s->bands->device->backend->resample(s->bands->device, &shape, v, half);
+    if (!err)
+        copy_rows(end - first, (size_t)from->out_w * (size_t)c, half, ret, stride);
+    return err;
+}
+
+// Rows [first, end) of what the level before gives, or of the picture.
+static int read_output(struct stage *s, int first, int end, float *ret, size_t stride) {
+    const struct level *l = level_of(s);
+
+    if (s->level == 0) {
+#pragma omp parallel for
+        for (int y = first; y < end; y++)
+            picture_rows(s->bands->picture, y, y + 1, l->in_w, ret + (size_t)(y - first) * stride);
+        return ERR_OK;
+    }
+    if (l[-1].layer.blur)
+        return read_blurred(s, first, end, ret, stride);
+    if (l[-1].joins >= 0)
+        return read_joined(s, first, end, ret, stride);
+    return read_values(s, first, end, ret, stride);
+}
+
+// Rows [first, end) of it doubled both ways.
+static int read_doubled(struct stage *s, int first, int end, float *ret, size_t stride) {
+    const struct level *l = level_of(s);
+    int c = l->layer.c, w = l->in_w / 2;
+    int low = MAX(first / 2 - 1, 0), high = MIN((end - 1) / 2 + 2, l->in_h / 2);
+    size_t row = (size_t)w * (size_t)c;
+    float *doubled = s->value + (size_t)(high - low) * row;
+    struct resample_shape shape = {.kind = RESAMPLE_UP,
+                                   .n = 1,
+                                   .h = high - low,
+                                   .w = w,
+                                   .to_h = 2 * (high - low),
+                                   .to_w = 2 * w,
+                                   .c = c};
+    int err = read_output(s, low, high, s->value, row);
+
+    if (!err)
+        err = s->bands->device->backend->resample(s->bands->device, &shape, s->value, doubled);
+    if (!err)
+        copy_rows(end - first, 2 * row, doubled + (size_t)(first - 2 * low) * 2 * row, ret, stride);
+    return err;
+}
+
+// Keeps the block's input.
+static int remember(struct stage *s, int first, int end, const float *rows, size_t stride) {
+    int err = ERR_OK;
+
+    for (int y = first; y < end && !err; y++)
+        err = scratch_write(s->bands->remembered, y, 1, rows + (size_t)(y - first) * stride);
+    return err;
+}
+
+// Rows [first, end) of what the layer's convolution reads, without the border: the output of the
+// layer before, or the image, doubled if the layer doubles. Row i is at i * stride floats of ret.
+// Keeps the rows if the layer remembers its input.
+static int read_input(struct stage *s, int first, int end, float *ret, size_t stride) {
+    const struct net_layer *l = &level_of(s)->layer;
+    int err =
+        l->up ? read_doubled(s, first, end, ret, stride) : read_output(s, first, end, ret, stride);
+
+    return err || l->skip != NET_SKIP_REMEMBER ? err : remember(s, first, end, ret, stride);
+}
+
+// ---- the rows that the convolution reads, with their border ----
 
 static float *row_at(const struct stage *s, int y) {
-    return s->in + (size_t)(y - s->low) * in_row(stage_level(s));
+    return s->in + (size_t)(y - s->low) * in_row(level_of(s));
 }
 
 // Rows of the border above and below, from those inside.
 static void fill_border_row(const struct stage *s, int y) {
-    const struct level *l = stage_level(s);
+    const struct level *l = level_of(s);
     size_t bytes = in_row(l) * sizeof(float);
 
     if (l->layer.border)
@@ -156,11 +344,11 @@ static void fill_border_row(const struct stage *s, int y) {
 
 // Rows [first, end) inside the map.
 static int fetch(struct stage *s, int first, int end) {
-    const struct level *l = stage_level(s);
+    const struct level *l = level_of(s);
     int border = border_of(l);
     size_t stride = in_row(l);
     float *rows = row_at(s, first), *inside = rows + (size_t)border * (size_t)l->layer.c;
-    int err = stage_read(s, first, end, inside, stride);
+    int err = read_input(s, first, end, inside, stride);
 
     if (!err && l->layer.border)
         rows_reflect(end - first, l->in_w, l->layer.c, border, rows);
@@ -171,7 +359,7 @@ static int fetch(struct stage *s, int first, int end) {
 
 // Makes `in` hold rows [low, high).
 static int advance(struct stage *s, int low, int high) {
-    const struct level *l = stage_level(s);
+    const struct level *l = level_of(s);
     int kept = MAX(s->high - low, 0), from = MAX(s->high, low);
 
     if (high - low > s->capacity || low < s->low)
@@ -211,7 +399,7 @@ static void grow_workspace(struct stage *s, size_t bytes) {
 
 static int prepare(struct stage *s, int rows, struct conv *c) {
     const struct backend *backend = s->bands->device->backend;
-    const struct level *l = stage_level(s);
+    const struct level *l = level_of(s);
     const struct graph_conv_args *a = &l->layer.conv;
     struct conv_shape shape = {
         .n = 1,
@@ -253,7 +441,7 @@ static int conv_for(struct stage *s, int rows, struct device_conv **ret) {
 }
 
 int stage_rows(struct stage *s, int first, int end, const float **ret_rows) {
-    const struct level *l = stage_level(s);
+    const struct level *l = level_of(s);
     const float *bias = l->layer.bias ? l->layer.bias->w : NULL;
     struct device_conv *conv;
     int low, high;
@@ -269,6 +457,6 @@ int stage_rows(struct stage *s, int first, int end, const float **ret_rows) {
     if (err)
         return err;
     int before = l->layer.conv.transposed ? first - low * l->layer.conv.stride : 0;
-    *ret_rows = s->out + (size_t)before * stage_out_row(l);
+    *ret_rows = s->out + (size_t)before * out_row(l);
     return ERR_OK;
 }
