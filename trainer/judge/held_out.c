@@ -5,11 +5,9 @@
 
 #include "base/util.h"
 
-void held_out_init(struct held_out *h, uint64_t n, const struct state_manifest manifests[2]) {
+void held_out_init(struct held_out *h, uint64_t n, const uint64_t available[2]) {
     for (int i = 0; i < 2; i++) {
-        // The loader lends training pictures where there are none.
-        uint64_t distinct = manifests[i].held_out ? manifests[i].held_out : manifests[i].count;
-        h->count[i] = (int)MIN(n, distinct);
+        h->count[i] = (int)MIN(n, available[i]);
         h->real[i] = xcalloc((size_t)h->count[i] + 1, sizeof *h->real[i]);
     }
 }
@@ -27,13 +25,14 @@ int held_out_wanted(const struct held_out *h) {
     return MAX(h->count[0], h->count[1]);
 }
 
-void held_out_keep(struct held_out *h, const struct feed_batch *b) {
+void held_out_keep(struct held_out *h, uint64_t index, const int height[2], const int width[2],
+                   const int channels[2], const uint8_t *const pixels[2]) {
     for (int i = 0; i < 2; i++) {
-        if (b->index >= (uint64_t)h->count[i])
+        if (index >= (uint64_t)h->count[i])
             continue;
-        struct image *im = &h->real[i][b->index];
-        size_t size = (size_t)b->h[i] * (size_t)b->w[i] * (size_t)b->c[i];
-        *im = (struct image){b->w[i], b->h[i], b->c[i], xmalloc(size)};
-        memcpy(im->pixels, b->pixels[i], size);
+        struct image *im = &h->real[i][index];
+        size_t size = (size_t)height[i] * (size_t)width[i] * (size_t)channels[i];
+        *im = (struct image){width[i], height[i], channels[i], xmalloc(size)};
+        memcpy(im->pixels, pixels[i], size);
     }
 }

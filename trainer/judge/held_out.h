@@ -1,23 +1,26 @@
-// held_out - pictures that are not trained on: the probes of the sheets, the judges' pictures.
+// held_out - images that are not trained on. The sample sheets and the scores use them.
 #ifndef HELD_OUT_H
 #define HELD_OUT_H
 
+#include <stdint.h>
+
 #include "image/image.h"
-#include "streams/feed.h"
 
 struct held_out {
     int count[2];          // of A and B
     struct image *real[2]; // owned
 };
 
-// Room for `n` pictures of each domain, or as many as it has.
-void held_out_init(struct held_out *h, uint64_t n, const struct state_manifest manifests[2]);
+// Makes room for min(n, available[i]) images of domain i.
+void held_out_init(struct held_out *h, uint64_t n, const uint64_t available[2]);
 void held_out_fini(struct held_out *h);
 
-// How many batches of one picture to ask for.
+// The number of batches of one image to request.
 int held_out_wanted(const struct held_out *h);
 
-// Keeps the pictures of batch b->index (of one picture a domain), as far as there is room.
-void held_out_keep(struct held_out *h, const struct feed_batch *b);
+// Copies the images with number `index`. pixels[i] is [h,w,c] of domain i in height[i], width[i]
+// and channels[i]. Does nothing for a domain that has no room for this number.
+void held_out_keep(struct held_out *h, uint64_t index, const int height[2], const int width[2],
+                   const int channels[2], const uint8_t *const pixels[2]);
 
 #endif

@@ -100,9 +100,9 @@ static void warn_of_collapse(const struct judge *j, int net, const struct evalua
                      net ? "B" : "A", share, least);
 }
 
-// ---- the user's own judge ----
+// ---- the user's command ----
 
-static void record_outside(void *context, const char *name, double value) {
+static void record_command_score(void *context, const char *name, double value) {
     char key[65];
     (void)snprintf(key, sizeof key, "judge/%s", name); // fits
     record_as(context, false, key, value);
@@ -110,22 +110,22 @@ static void record_outside(void *context, const char *name, double value) {
 
 static int keep_alive(void *context) {
     const struct judge *j = context;
-    int err = wait_pump(j->wait);
-    if (!err && j->wait->proc->stop)
+    int err = j->meanwhile(j->context);
+    if (!err && *j->stop)
         err = err_set(ERR_STOPPED, "asked to stop");
     return err;
 }
 
-static int ask_outside(struct judge *j, const char *folder) {
-    const struct outside o = {
+static int run_command(struct judge *j, const char *folder) {
+    const struct judge_command command = {
         .command = j->config->trainer.judge_command,
         .folder = folder,
         .timeout_us = j->config->trainer.judge_timeout_s * 1000000,
         .context = j,
-        .score = record_outside,
+        .score = record_command_score,
         .meanwhile = keep_alive,
     };
-    int err = outside_run(&o);
+    int err = judge_command_run(&command);
     if (err != ERR_DATA)
         return err;
     log_line("%s", err_text());
@@ -140,7 +140,7 @@ int judge(struct judge *j) {
         .pictures = (int)j->config->trainer.judge_pictures,
         .seed = (uint64_t)j->config->top.seed,
         .paired = is_paired(j->config),
-        .stop = &j->wait->proc->stop,
+        .stop = j->stop,
         .folder = asks ? FOLDER : NULL,
     };
     struct evaluate_scores scores[2];
@@ -159,5 +159,5 @@ int judge(struct judge *j) {
         warn_of_collapse(j, i, &scores[i]);
     }
     record(j, "judge/score", evaluate_total(scores, n, options.paired));
-    return asks ? ask_outside(j, FOLDER) : ERR_OK;
+    return asks ? run_command(j, FOLDER) : ERR_OK;
 }

@@ -17,18 +17,19 @@
 #include "judge/held_out.h"
 #include "models/model.h"
 #include "points/points.h"
-#include "streams/wait.h"
 
 struct judge {
     struct model *model;
     const struct held_out *held;
     const struct config *config;
     struct points *points;
-    struct wait *wait;
     struct state *state; // its step is what is judged; its best is set
-    // Is told of every score besides the database; may be NULL.
+    const bool *stop;    // set when the process is to stop; checked before each image
+    // Gets every score, in addition to the database. May be NULL.
     void (*follow)(void *context, const char *key, double value);
-    void *context;
+    // Called often while the user's command runs. An error ends the command and is returned.
+    int (*meanwhile)(void *context);
+    void *context; // of follow and meanwhile
 };
 
 // Whether a metric of this name will be recorded; losses are not looked at.

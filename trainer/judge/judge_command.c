@@ -14,7 +14,7 @@
 #define NAME_MAX_BYTES 48
 
 struct run {
-    const struct outside *outside;
+    const struct judge_command *command;
     int scores;
 };
 
@@ -26,7 +26,7 @@ static bool is_name(const char *text, size_t size) {
 }
 
 // "fid 12.5"; false if it is something else.
-static bool parse(const char *line, char ret_name[NAME_MAX_BYTES + 1], double *ret_value) {
+static bool parse_score(const char *line, char ret_name[NAME_MAX_BYTES + 1], double *ret_value) {
     size_t size = strcspn(line, " \t");
     const char *number = line + size + strspn(line + size, " \t");
     char *end;
@@ -41,32 +41,32 @@ static bool parse(const char *line, char ret_name[NAME_MAX_BYTES + 1], double *r
     return true;
 }
 
-static int take(void *context, const char *line) {
+static int take_line(void *context, const char *line) {
     struct run *r = context;
     char name[NAME_MAX_BYTES + 1];
     double value;
 
-    if (!parse(line, name, &value)) {
+    if (!parse_score(line, name, &value)) {
         log_line("judge: %s", line);
         return ERR_OK;
     }
     r->scores++;
-    r->outside->score(r->outside->context, name, value);
+    r->command->score(r->command->context, name, value);
     return ERR_OK;
 }
 
-static void complain(void *context, const char *line) {
+static void log_complaint(void *context, const char *line) {
     log_line("judge: %s", line);
 }
 
 static int meanwhile(void *context) {
     struct run *r = context;
 
-    return r->outside->meanwhile(r->outside->context);
+    return r->command->meanwhile(r->command->context);
 }
 
-int outside_run(const struct outside *o) {
-    struct run r = {.outside = o};
+int judge_command_run(const struct judge_command *o) {
+    struct run r = {.command = o};
     char *text = xasprintf("%s \"$1\"", o->command);
     const char *const argv[] = {"/bin/sh", "-c", text, "judge", o->folder, NULL};
     struct script_job job = {
@@ -77,8 +77,8 @@ int outside_run(const struct outside *o) {
         .timeout_name = "trainer.judge_timeout_s",
         .context = &r,
         .meanwhile = meanwhile,
-        .take = take,
-        .complain = complain,
+        .take = take_line,
+        .complain = log_complaint,
     };
     int err = script_run(&job);
 

@@ -5,12 +5,12 @@
 // (evaluate.h). Each line "NAME NUMBER" it prints is a score; other lines, and stderr, go to the
 // log. A command that fails, is silent for too long or prints nothing useful is told and stops no
 // training.
-#ifndef OUTSIDE_H
-#define OUTSIDE_H
+#ifndef JUDGE_COMMAND_H
+#define JUDGE_COMMAND_H
 
 #include <stdint.h>
 
-struct outside {
+struct judge_command {
     const char *command;
     const char *folder; // absolute or relative to the current one
     int64_t timeout_us;
@@ -20,6 +20,6 @@ struct outside {
 };
 
 // Runs it to its end. ERR_DATA tells what went wrong with it; what `meanwhile` returned.
-int outside_run(const struct outside *o);
+int judge_command_run(const struct judge_command *o);
 
 #endif

@@ -18,14 +18,14 @@
 
 // ---- the checkpoint ----
 
-static void tell_refusal(void *context, const char *dir, const char *reason) {
+static void report_refusal(void *context, const char *dir, const char *reason) {
     struct training *t = context;
     log_line("%s cannot be used: %s", dir, reason);
     points_event(t->points, "warn", "checkpoint_refused", 0, "%s: %s", dir, reason);
 }
 
 static int find_checkpoint(struct training *t) {
-    struct checkpoint_refusals refusals = {tell_refusal, t};
+    struct checkpoint_refusals refusals = {report_refusal, t};
     int err = checkpoint_find(TRAINING_ROOT, &refusals, t->resumed_from, &t->state);
     if (err == ERR_AGAIN) {
         t->state = (struct state){.epoch = 1};
@@ -47,7 +47,7 @@ static int load_kernels(struct training *t) {
     return ERR_OK;
 }
 
-// A fork may be the first of its line to average the generators.
+// A fork may turn on the moving averages: then the checkpoint has none to load.
 static int load_nets(struct training *t) {
     char file[80];
     int n = t->n_nets, averages = model_n_averages(t->model);
@@ -63,8 +63,8 @@ static int load(struct training *t) {
     int err = load_nets(t);
     if (!err)
         err = load_kernels(t);
-    if (!err) // again: its record may not have been written
-        err = training_tell_checkpoint(t, t->resumed_from);
+    if (!err) // again: the first report may have been lost
+        err = training_report_checkpoint(t, t->resumed_from);
     if (err)
         return err;
     log_line("goes on from step %llu", (unsigned long long)t->state.step);
@@ -74,8 +74,8 @@ static int load(struct training *t) {
 
 // ---- the model ----
 
-// On the device that made the checkpoint, the plans that it used. A fork may be on another device,
-// which cannot follow them.
+// A resumed run uses the checkpoint's plans of its device. A fork may run on another device, which
+// cannot use them.
 static int open_model(struct training *t) {
     struct model_options options = setup_model(t->config, wait_between_ops, t->wait);
     char path[CHECKPOINT_PATH + 16];
@@ -110,7 +110,7 @@ static int make_model(struct training *t) {
 
 // ---- its weights ----
 
-static void tell_init(void *context, const struct state_init *init, const char *path) {
+static void report_init(void *context, const struct state_init *init, const char *path) {
     struct training *t = context;
     char key[40];
     log_line("%s begins with %s", init->net, path);
@@ -125,7 +125,7 @@ static int first_weights(struct training *t) {
         model_init(t->model, c->trainer.init_type, c->trainer.init_gain, (uint64_t)c->top.seed);
     if (err || !*c->trainer.init_from)
         return err;
-    err = init_from_load(c->trainer.init_from, t->nets, t->n_nets, &t->state, tell_init, t);
+    err = init_from_load(c->trainer.init_from, t->nets, t->n_nets, &t->state, report_init, t);
     if (!err && model_n_averages(t->model))
         model_average_start(t->model);
     return err;
@@ -142,13 +142,13 @@ static int fill_weights(struct training *t) {
 
 // ---- the whole ----
 
-static void tell_facts(struct training *t) {
-    training_tell_status(t, "running");
+static void report_facts(struct training *t) {
+    training_report_status(t, "running");
     char device[256];
     model_describe_device(t->model, device, sizeof device);
     points_param(t->points, "trainer.device.used", "%s", t->state.device);
     points_param(t->points, "trainer.device.name", "%s", device);
-    training_tell_why_cpu(t);
+    training_report_why_cpu(t);
     points_param(t->points, "trainer.dtype.used", "%s", t->state.dtype);
     points_param(t->points, "trainer.threads.used", "%llu", (unsigned long long)t->state.threads);
     for (int i = 0; i < t->n_nets; i++) {
@@ -190,7 +190,7 @@ int training_begin(struct training *t, struct config *config) {
         err = setup_schedule(config, &t->schedule);
     if (err)
         return err;
-    // A pool's pictures are of the run's dtype.
+    // The pool holds images in the dtype of the run.
     t->changed |= t->forked && strcmp(t->state.dtype, config->trainer.dtype) != 0;
     (void)text_copy(t->state.device, sizeof t->state.device, config->trainer.device); // fits
     (void)text_copy(t->state.dtype, sizeof t->state.dtype, config->trainer.dtype);    // fits
@@ -204,6 +204,6 @@ int training_begin(struct training *t, struct config *config) {
     if (!err)
         err = fill_weights(t);
     if (!err)
-        tell_facts(t);
+        report_facts(t);
     return err;
 }

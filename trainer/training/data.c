@@ -6,6 +6,36 @@
 #include "training/parts.h"
 #include "training/setup.h"
 
+// ---- waiting for a batch, and for the pool ----
+
+// A stop request takes effect between updates only: a checkpoint cannot hold accumulated gradients.
+static bool batch_has_arrived(void *context) {
+    struct training *t = context;
+    uint64_t epoch = t->split ? 1 : t->state.epoch;
+    bool stop = t->proc->stop && (t->split || !training_is_amid_an_update(t));
+    return stop || feed_take(t->wait->feed, t->split, epoch, t->index, &t->batch) == ERR_OK;
+}
+
+bool training_pool_is_done(void *context) {
+    struct training *t = context;
+    return !replay_busy(t->wait->replay);
+}
+
+int training_take_batch(struct training *t, uint64_t split, uint64_t index) {
+    if (!t->batch.n && t->prefetched.n && !split)
+        feed_batch_move(&t->prefetched, &t->batch);
+    if (t->batch.n)
+        return ERR_OK;
+    t->split = split;
+    t->index = index;
+    int err = wait_for(t->wait, batch_has_arrived, t, "a batch from a loader");
+    if (!err && !t->batch.n)
+        err = err_set(ERR_STOPPED, "asked to stop");
+    return err;
+}
+
+// ---- the data that the run begins with ----
+
 static bool has_data(void *context) {
     struct training *t = context;
     return t->proc->stop || feed_ready(t->wait->feed);
@@ -28,13 +58,14 @@ static int take_held_out(struct training *t) {
     for (int i = 0; i < held_out_wanted(&t->held) && !err; i++) {
         err = training_take_batch(t, 1, (uint64_t)i);
         if (!err)
-            held_out_keep(&t->held, &t->batch);
+            held_out_keep(&t->held, t->batch.index, t->batch.h, t->batch.w, t->batch.c,
+                          t->batch.pixels);
         feed_batch_fini(&t->batch);
     }
     return err;
 }
 
-// The first batch tells the pictures' size.
+// The first batch gives the size of the images, hence of the pool's slots.
 static int begin_pool(struct training *t) {
     const struct feed_batch *b = &t->batch;
     char path[CHECKPOINT_PATH + 16];
@@ -43,9 +74,8 @@ static int begin_pool(struct training *t) {
     if (err)
         return err;
     memcpy(t->pool_shape, (int[]){b->n, b->h[0], b->w[0], b->h[1], b->w[1]}, sizeof t->pool_shape);
-    // Pictures travel in the numbers of the device: the dtype of the run, which state.json has,
-    // says what those of pool.bin are. What the exchange carries imitates the other domain and has
-    // the size of its own.
+    // Images travel in the device's number type. state.json keeps that dtype, so pool.bin need not.
+    // A fake has the size of the image it was made from and the channels of the domain it imitates.
     begin.slot_bytes[REPLAY_FAKE_A] =
         (size_t)b->h[1] * (size_t)b->w[1] * (size_t)b->c[0] * model_number_bytes(t->model);
     begin.slot_bytes[REPLAY_FAKE_B] =
@@ -58,7 +88,7 @@ static int begin_pool(struct training *t) {
     return err ? err : wait_for(t->wait, training_pool_is_done, t, "the pool to open");
 }
 
-// What is left of an epoch, and the pool, have a meaning only with the data they were made of.
+// With other data, the rest of the epoch and the content of the pool mean nothing.
 static void begin_fork(struct training *t) {
     if (!t->forked)
         return;
@@ -75,8 +105,18 @@ static void begin_fork(struct training *t) {
                  (unsigned long long)t->state.epoch);
 }
 
-int training_begin_data(struct training *t) {
+static void begin_held_out(struct training *t) {
     const struct config_trainer *c = &t->config->trainer;
+    uint64_t available[2];
+    for (int i = 0; i < 2; i++) {
+        const struct state_manifest *m = &t->state.manifest[i];
+        available[i] =
+            m->held_out ? m->held_out : m->count; // else the loader sends training images
+    }
+    held_out_init(&t->held, (uint64_t)MAX(c->judge_pictures, c->probes), available);
+}
+
+int training_begin_data(struct training *t) {
     points_state(t->points, STATE_WAITING, t->state.step);
     int err = wait_for(t->wait, has_data, t, "a loader");
     if (err)
@@ -86,9 +126,9 @@ int training_begin_data(struct training *t) {
     begin_fork(t);
     memcpy(t->state.manifest, feed_manifests(t->wait->feed), sizeof t->state.manifest);
     training_plan(t);
-    held_out_init(&t->held, (uint64_t)MAX(c->judge_pictures, c->probes), t->state.manifest);
+    begin_held_out(t);
     feed_want_held_out(t->wait->feed, (uint64_t)held_out_wanted(&t->held));
-    // The pool wants to know the pictures' size even if no step is left.
+    // One batch even if no step is left: the pool needs the size of the images.
     uint64_t left = t->last_step > t->state.step ? t->last_step - t->state.step : 1;
     feed_want_training(t->wait->feed, t->state.epoch, t->state.batch, left);
     err = take_held_out(t);

@@ -1,4 +1,4 @@
-// What the trainer ends with when its device does.
+// What the trainer exits with when its device fails, and why "auto" is the CPU.
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -9,13 +9,13 @@
 
 #define WHY_BYTES_MAX 4096
 
-// The supervisor tells a trainer that it starts again: the device, which was there when it began,
-// may not be back yet.
-static bool was_there(void) {
+// The supervisor sets TRAINER_AGAIN for a restarted trainer. Its device worked before and may still
+// be resetting.
+static bool is_restart(void) {
     return getenv("TRAINER_AGAIN") != NULL;
 }
 
-static int lost(const struct training *t) {
+static int device_lost(const struct training *t) {
     unsigned long long step = t->state.step + 1, saved = t->saved_step;
 
     points_event(t->points, "error", "device_lost", t->state.step, "%s", err_text());
@@ -32,10 +32,10 @@ static int lost(const struct training *t) {
                       step, saved);
 }
 
-static int missing(const struct training *t) {
+static int device_missing(const struct training *t) {
     unsigned long long saved = t->saved_step;
 
-    if (was_there()) {
+    if (is_restart()) {
         points_event(t->points, "error", "device_missing", t->state.step, "%s", err_text());
         return err_prefix(ERR_DEVICE_LOST, "the device that this run computes on is not back");
     }
@@ -48,12 +48,12 @@ static int missing(const struct training *t) {
                       t->state.device, saved);
 }
 
-void training_tell_why_cpu(const struct training *t) {
+void training_report_why_cpu(const struct training *t) {
     uint8_t *why;
     size_t size;
 
     if (!fs_exists(DEVICE_WHY) || fs_read(DEVICE_WHY, WHY_BYTES_MAX, &why, &size))
-        return; // it was the settings' choice, or cannot be known any more
+        return; // the settings name the device, or the reason is lost
     log_line("device = \"auto\" is the CPU: %s", (char *)why);
     points_param(t->points, "trainer.device.why", "%s", (char *)why);
     if (t->proc->self.incarnation <= 1 && !t->state.step)
@@ -65,10 +65,10 @@ void training_tell_why_cpu(const struct training *t) {
 int training_device_error(const struct training *t, int err) {
     switch (err) {
     case ERR_DEVICE_LOST:
-        return lost(t);
+        return device_lost(t);
     case ERR_DEVICE:
-        return missing(t);
-    case ERR_LIMIT: // it would be the same again
+        return device_missing(t);
+    case ERR_LIMIT: // a restart would fail in the same way
         points_event(t->points, "error", "out_of_memory", t->state.step, "%s", err_text());
         return ERR_CONFIG;
     default:

@@ -7,7 +7,7 @@ static uint64_t batches_an_update(const struct training *t) {
     return (uint64_t)MAX(t->config->trainer.accumulate, 1);
 }
 
-void training_choose_share(const struct training *t, int *ret_i, int *ret_n) {
+void training_choose_micro_batch(const struct training *t, int *ret_i, int *ret_n) {
     uint64_t most = batches_an_update(t), i = t->state.batch % most;
     uint64_t n = MIN(most, t->progress.epoch_batches - (t->state.batch - i));
     *ret_i = (int)i;
@@ -18,15 +18,16 @@ bool training_is_amid_an_update(const struct training *t) {
     return t->state.batch % batches_an_update(t) && t->state.step < t->last_step;
 }
 
-// Of the update that has just ended.
+// Number of batches of the update that has just ended.
 static uint64_t batches_of_last_update(const struct training *t) {
     uint64_t most = batches_an_update(t), rest = t->progress.epoch_batches % most;
     return t->state.batch || !rest ? most : rest;
 }
 
-// ---- checkpoints and pictures ----
+// ---- checkpoints and sample sheets ----
 
-// Due since the last update but one: a checkpoint waits for the end of its update.
+// True if a multiple of save_every_steps lies in the update that has just ended. Checkpoints are
+// written at the end of an update only.
 bool training_is_save_due(const struct training *t) {
     uint64_t every = (uint64_t)t->config->trainer.save_every_steps, step = t->state.step;
     if (step >= t->last_step)

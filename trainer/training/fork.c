@@ -7,7 +7,7 @@
 #include "base/fs.h"
 #include "base/util.h"
 
-static int forked_at(uint64_t *ret_step) {
+static int read_forked_step(uint64_t *ret_step) {
     uint8_t *text;
     size_t size;
     int err = fs_read(FORK_FILE, 64, &text, &size);
@@ -18,7 +18,7 @@ static int forked_at(uint64_t *ret_step) {
     return ERR_OK;
 }
 
-// A checkpoint's settings name no folders; what the curators chose, the manifests tell.
+// The curators' settings do not count: the manifests say whether the data differ.
 static bool is_mathematics(const char *line) {
     return *line && strncmp(line, "curator.", 8) != 0;
 }
@@ -34,7 +34,7 @@ int fork_look(const struct config *now, const char *checkpoint, uint64_t step, b
               bool *ret_changed) {
     uint64_t at = 0;
     *ret_forked = *ret_changed = false;
-    int err = step && fs_exists(FORK_FILE) ? forked_at(&at) : ERR_OK;
+    int err = step && fs_exists(FORK_FILE) ? read_forked_step(&at) : ERR_OK;
     if (err || !step || at != step)
         return err;
     struct config *then;
@@ -43,7 +43,7 @@ int fork_look(const struct config *now, const char *checkpoint, uint64_t step, b
     free(path);
     if (err)
         return err;
-    then->trainer.max_steps = now->trainer.max_steps; // where it ends is its own affair
+    then->trainer.max_steps = now->trainer.max_steps; // a fork may end elsewhere
     then->trainer.n_epochs = now->trainer.n_epochs;
     then->trainer.n_epochs_decay = now->trainer.n_epochs_decay;
     char *differences = config_math_differences(then, now);

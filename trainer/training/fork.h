@@ -1,4 +1,4 @@
-// fork - whether a run stands where it was forked from another one.
+// fork - whether the newest checkpoint is the one that `up --fork` copied from another run.
 #ifndef FORK_H
 #define FORK_H
 
@@ -9,10 +9,9 @@
 
 #define FORK_FILE "forked" // in the run's folder, by `up --fork`: the step of the checkpoint
 
-// `step`, `checkpoint`: the newest one, a folder. *ret_forked: it is another run's.
-// *ret_changed: and that one had other mathematics than `now` (whether it had other
-// pictures, the manifests tell). ERR_IO, ERR_FORMAT,
-// ERR_CONFIG.
+// `checkpoint` is the folder of the newest checkpoint, `step` its step; 0: there is none.
+// *ret_forked: the checkpoint is another run's. *ret_changed: that run computed with other settings
+// than `now`. The caller compares the manifests for other data. ERR_IO, ERR_FORMAT, ERR_CONFIG.
 int fork_look(const struct config *now, const char *checkpoint, uint64_t step, bool *ret_forked,
               bool *ret_changed);
 

@@ -11,15 +11,15 @@
 #include "checkpoint/sources.h"
 #include "weights/weights.h"
 
-// Nets of a recipe; averages are made, not read.
+// Moving averages are copies of trained nets. They are not loaded.
 static bool is_average(const char *net) {
     size_t n = strlen(net), m = strlen(MODEL_AVERAGE);
     return n > m && !strcmp(net + n - m, MODEL_AVERAGE);
 }
 
 // The file of net i. ERR_AGAIN: there is none.
-static int find(const char *where, struct model_net *const *nets, int i,
-                char ret_path[SOURCES_PATH]) {
+static int find_file(const char *where, struct model_net *const *nets, int i,
+                     char ret_path[SOURCES_PATH]) {
     if (is_average(nets[i]->name))
         return ERR_AGAIN;
     if (fs_is_dir(where))
@@ -31,7 +31,7 @@ static int find(const char *where, struct model_net *const *nets, int i,
                : err_set(ERR_IO, "the path '%.100s...' is too long", where);
 }
 
-// Of the file alone, if a state dict in it was chosen (FILE#NAME).
+// FILE#NAME chooses a state dict in FILE. The digest is of FILE.
 static int digest_of(const char *path, char ret[65]) {
     uint8_t digest[32];
     uint64_t size;
@@ -61,12 +61,12 @@ static int load_net(const char *path, struct model_net *net, struct state_init *
 }
 
 int init_from_load(const char *where, struct model_net *const *nets, int n_nets, struct state *s,
-                   void (*told)(void *context, const struct state_init *init, const char *path),
+                   void (*loaded)(void *context, const struct state_init *init, const char *path),
                    void *context) {
     char path[SOURCES_PATH];
     s->n_init = 0;
     for (int i = 0; i < n_nets; i++) {
-        int err = find(where, nets, i, path);
+        int err = find_file(where, nets, i, path);
         if (err == ERR_AGAIN)
             continue;
         if (s->n_init == STATE_INIT_MAX)
@@ -77,8 +77,8 @@ int init_from_load(const char *where, struct model_net *const *nets, int n_nets,
         if (err)
             return err;
         s->n_init++;
-        if (told)
-            told(context, init, path);
+        if (loaded)
+            loaded(context, init, path);
     }
     return s->n_init ? ERR_OK
                      : err_set(ERR_DATA,
@@ -99,7 +99,7 @@ int init_from_check(const char *where, struct model_net *const *nets, int n_nets
     char path[SOURCES_PATH], digest[65];
     for (int i = 0; i < n_nets; i++) {
         const char *then = digest_in_state(s, nets[i]->name);
-        if (find(where, nets, i, path) || digest_of(path, digest))
+        if (find_file(where, nets, i, path) || digest_of(path, digest))
             continue;
         if (!then || strcmp(then, digest) != 0)
             return err_set(ERR_MISMATCH,

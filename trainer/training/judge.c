@@ -7,7 +7,7 @@
 #include "judge/samples.h"
 #include "training/parts.h"
 
-// Of the untrained nets nothing counts.
+// Scores of the untrained nets (step 0) do not count.
 static void follow(struct training *t, const char *key, double value) {
     if (schedule_follows(&t->schedule) && t->state.step &&
         strcmp(key, t->config->trainer.plateau_metric) == 0)
@@ -26,14 +26,20 @@ static void follow_score(void *context, const char *key, double value) {
     follow(context, key, value);
 }
 
+static int pump(void *context) {
+    struct training *t = context;
+    return wait_pump(t->wait);
+}
+
 int training_judge(struct training *t) {
     struct judge j = {.model = t->model,
                       .held = &t->held,
                       .config = t->config,
                       .points = t->points,
-                      .wait = t->wait,
+                      .stop = &t->proc->stop,
                       .state = &t->state,
                       .follow = follow_score,
+                      .meanwhile = pump,
                       .context = t};
     int err = judge(&j);
     t->judged = !err;

@@ -4,9 +4,9 @@
 
 #include "base/util.h"
 
-#define MEAN_STEPS 20 // weight of the past in the line's means
+#define MEAN_STEPS 20 // the line's averages are over about so many steps
 
-static void record(struct progress *p, const struct model *m, const struct progress_step *s) {
+static void record_step(struct progress *p, const struct model *m, const struct progress_step *s) {
     uint64_t step = s->step;
     for (int i = 0; i < model_n_losses(m); i++) {
         char key[65];
@@ -37,7 +37,7 @@ static void losses_text(const struct model *m, char *ret, size_t size) {
                                model_loss(m, i));
 }
 
-static void show(struct progress *p, const struct model *m, const struct progress_step *s) {
+static void print_line(struct progress *p, const struct model *m, const struct progress_step *s) {
     char losses[320];
     long long left = (long long)((double)(p->last_step - s->step) * p->step_us / 1e6);
     losses_text(m, losses, sizeof losses);
@@ -53,8 +53,8 @@ static void show(struct progress *p, const struct model *m, const struct progres
 
 void progress_step(struct progress *p, const struct model *m, const struct progress_step *s) {
     if (s->step % p->print_every == 0)
-        record(p, m, s);
+        record_step(p, m, s);
     update_means(p, s);
-    show(p, m, s);
+    print_line(p, m, s);
     points_state(p->points, STATE_RUNNING, s->step);
 }

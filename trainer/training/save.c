@@ -8,32 +8,8 @@
 #include "base/text_stream.h"
 #include "base/util.h"
 #include "checkpoint/kernel_list.h"
-#include "training/guard.h"
+#include "training/nan_check.h"
 #include "training/parts.h"
-
-int training_tell_checkpoint(struct training *t, const char *dir) {
-    char path[CHECKPOINT_PATH + 16];
-    uint8_t digest[32];
-    uint64_t size;
-    (void)snprintf(path, sizeof path, "%s/state.json", dir); // fits
-    int err = digest_file(path, digest, &size);
-    if (err)
-        return err;
-    struct msg *m = xcalloc(1, sizeof *m);
-    m->type = MSG_checkpoint;
-    m->checkpoint.step = t->state.step;
-    (void)text_copy(m->checkpoint.dir, sizeof m->checkpoint.dir, dir); // fits
-    digest_hex(digest, m->checkpoint.digest);
-    points_put(t->points, m);
-    free(m);
-    return ERR_OK;
-}
-
-int training_tell_not_finite(struct training *t, int err, uint64_t step) {
-    if (err == ERR_NOT_FINITE)
-        points_event(t->points, "error", "not_finite", step, "%s", err_text());
-    return err;
-}
 
 static int save_pool(struct training *t, const char *folder) {
     char path[CHECKPOINT_PATH + 16];
@@ -42,7 +18,7 @@ static int save_pool(struct training *t, const char *folder) {
     return wait_for(t->wait, training_pool_is_done, t, "the pool's snapshot");
 }
 
-void training_note_kernels(struct training *t) {
+void training_record_kernels(struct training *t) {
     char *now = model_kernels(t->model), *changed = kernels_changed(t->kernels, now);
     if (changed) {
         log_line("other kernels than in the checkpoint: %s", changed);
@@ -68,7 +44,7 @@ static int write_files(struct training *t, const char *folder) {
         err = save_plans(t, folder);
     if (err)
         return err;
-    training_note_kernels(t);
+    training_record_kernels(t);
     t->state.scheduled = training_is_save_due(t) && t->judged;
     struct checkpoint_content content = {.nets = t->nets,
                                          .n_nets = t->n_nets,
@@ -79,13 +55,13 @@ static int write_files(struct training *t, const char *folder) {
     return checkpoint_write(folder, &content, &t->state);
 }
 
-// All points up to this step are in the ring by now.
+// The points of this step are in the ring already, so the database cannot miss a saved step.
 int training_save(struct training *t) {
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
     int64_t begun_us = now_us();
-    int err = guard_weights(t->model, t->state.step, t->saved_step);
+    int err = nan_check_weights(t->model, t->state.step, t->saved_step);
     if (err)
-        return training_tell_not_finite(t, err, t->state.step);
+        return training_report_not_finite(t, err, t->state.step);
     err = checkpoint_begin(TRAINING_ROOT, t->state.step, folder);
     if (!err)
         err = save_pool(t, folder);
@@ -98,7 +74,7 @@ int training_save(struct training *t) {
     checkpoint_path(TRAINING_ROOT, t->state.step, path);
     t->saved_step = t->state.step;
     t->saved_us = now_us();
-    err = training_tell_checkpoint(t, path);
+    err = training_report_checkpoint(t, path);
     if (err)
         return err;
     points_event(t->points, "info", "checkpoint", t->state.step, "%s in %lld ms", path,

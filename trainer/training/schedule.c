@@ -28,7 +28,8 @@ int schedule_variant_parse(const char *text, enum schedule_variant *ret_variant)
     return err_set(ERR_CONFIG, "schedule variant \"%s\": none, REF22 or REF25", text);
 }
 
-// Of a metric that is always 0 the first value is the best and each 6 more are a drop.
+// Drops of the reference's plateau scheduler, which always sees the metric 0: the first value is
+// the best, and every 6 later ones cause a drop.
 static uint64_t drops_of_zero(int steps) {
     return steps > 1 ? (uint64_t)(steps - 1) / 6 : 0;
 }

@@ -1,4 +1,4 @@
-// setup - from settings to what the trainer is made of. Knows no sockets.
+// setup - derives the options of model and schedule from the settings.
 #ifndef SETUP_H
 #define SETUP_H
 
@@ -8,9 +8,9 @@
 #include "streams/feed.h"
 #include "training/schedule.h"
 
-// Puts what `device = "auto"`, `dtype = "auto"` and `threads = 0` stand for into the settings: the
-// checkpoint's choice if there is one (state->step > 0), else what this machine has. ERR_MISMATCH
-// if the settings name something else than the checkpoint was made with; ERR_DEVICE.
+// Replaces device = "auto", dtype = "auto" and threads = 0 in the settings: by the checkpoint's
+// values if there is one (state->step > 0), else by this machine's. ERR_MISMATCH if the settings
+// contradict the checkpoint. ERR_DEVICE.
 int setup_resolve(struct config *c, const struct state *state);
 
 // A device with what "auto" stood for.

@@ -7,21 +7,11 @@
 #include "base/fs.h"
 #include "base/text_stream.h"
 #include "base/util.h"
-#include "training/guard.h"
+#include "training/nan_check.h"
 #include "training/parts.h"
 
-#define FINISHED "finished" // tells the supervisor and the next `up`
-#define GOODBYE_US 1000000  // for peers to take the fin
-
-void training_tell_status(struct training *t, const char *status) {
-    struct msg *m = xcalloc(1, sizeof *m);
-    m->type = MSG_run_state;
-    m->run_state.ts_us = wall_us();
-    (void)text_copy(m->run_state.status, sizeof m->run_state.status, status);          // fits
-    (void)text_copy(m->run_state.device, sizeof m->run_state.device, t->state.device); // fits
-    points_put(t->points, m);
-    free(m);
-}
+#define FINISHED "finished" // file: tells the supervisor and the next `up` that nothing is left
+#define GOODBYE_US 1000000  // so long the peers may take to receive the end of stream
 
 int training_new(struct wait *wait, struct training **ret_training) {
     struct training *t = xcalloc(1, sizeof *t);
@@ -45,8 +35,8 @@ void training_free(struct training *t) {
     if (!t)
         return;
     feed_batch_fini(&t->batch);
-    feed_batch_fini(&t->ahead);
-    feed_batch_fini(&t->under_way.batch);
+    feed_batch_fini(&t->prefetched);
+    feed_batch_fini(&t->in_flight.batch);
     held_out_fini(&t->held);
     model_free(t->model);
     free(t->kernels);
@@ -54,56 +44,30 @@ void training_free(struct training *t) {
     free(t);
 }
 
-// ---- what is waited for ----
+// ---- leaving ----
 
-// An update that has begun is ended, else there is nothing to save.
-static bool batch_is_there(void *context) {
-    struct training *t = context;
-    uint64_t epoch = t->split ? 1 : t->state.epoch;
-    bool stop = t->proc->stop && (t->split || !training_is_amid_an_update(t));
-    return stop || feed_take(t->wait->feed, t->split, epoch, t->index, &t->batch) == ERR_OK;
-}
-
-bool training_pool_is_done(void *context) {
-    struct training *t = context;
-    return !replay_busy(t->wait->replay);
-}
-
-static bool all_have_gone(void *context) {
+static bool peers_have_left(void *context) {
     struct training *t = context;
     return now_us() > t->goodbye_us ||
            (!feed_loaders(t->wait->feed) && !replay_is_up(t->wait->replay));
 }
 
-int training_take_batch(struct training *t, uint64_t split, uint64_t index) {
-    if (!t->batch.n && t->ahead.n && !split)
-        feed_batch_move(&t->ahead, &t->batch);
-    if (t->batch.n)
-        return ERR_OK;
-    t->split = split;
-    t->index = index;
-    int err = wait_for(t->wait, batch_is_there, t, "a batch from a loader");
-    if (!err && !t->batch.n)
-        err = err_set(ERR_STOPPED, "asked to stop");
-    return err;
-}
-
 // ---- a step's outcome ----
 
 static int check_finite(struct training *t) {
-    const struct under_way *u = &t->under_way;
+    const struct in_flight *u = &t->in_flight;
     bool swapped = strcmp(t->config->top.direction, "BtoA") == 0;
-    struct guard guard = {.step = u->progress.step,
-                          .saved_step = t->saved_step,
-                          .batch = &u->batch,
-                          .manifests = t->state.manifest,
-                          .domains = swapped ? "BA" : "AB"};
-    return training_tell_not_finite(t, guard_step(t->model, &guard), guard.step);
+    struct nan_check check = {.step = u->progress.step,
+                              .saved_step = t->saved_step,
+                              .batch = &u->batch,
+                              .manifests = t->state.manifest,
+                              .domains = swapped ? "BA" : "AB"};
+    return training_report_not_finite(t, nan_check_step(t->model, &check), check.step);
 }
 
-// Waits for the step that is under way, if one is, and looks at it.
-static int look(struct training *t) {
-    struct under_way *u = &t->under_way;
+// Waits for the step in flight, if there is one, and reads its losses.
+static int finish_step(struct training *t) {
+    struct in_flight *u = &t->in_flight;
     if (!u->batch.n)
         return ERR_OK;
     int err = model_wait(t->model);
@@ -113,8 +77,8 @@ static int look(struct training *t) {
         return err;
     training_follow_losses(t);
     int64_t now = now_us();
-    u->progress.step_us = MAX(now - MAX(u->begun_us, t->looked_us), 1);
-    t->looked_us = now;
+    u->progress.step_us = MAX(now - MAX(u->begun_us, t->outcome_us), 1);
+    t->outcome_us = now;
     progress_step(&t->progress, t->model, &u->progress);
     feed_batch_fini(&u->batch);
     return ERR_OK;
@@ -122,11 +86,11 @@ static int look(struct training *t) {
 
 // ---- a step ----
 
-// The next batch, if it is there already, travels to the device while that works.
-static int look_ahead(struct training *t) {
+// Copies the next batch, if it has arrived, to the device while the device computes.
+static int prefetch_batch(struct training *t) {
     bool is_last = t->state.batch + 1 == t->progress.epoch_batches;
     uint64_t epoch = t->state.epoch + is_last, index = is_last ? 0 : t->state.batch + 1;
-    struct feed_batch *b = &t->ahead;
+    struct feed_batch *b = &t->prefetched;
     int err = ERR_OK;
     if (!model_is_asynchronous(t->model) || b->n || feed_take(t->wait->feed, 0, epoch, index, b))
         return ERR_OK;
@@ -135,61 +99,62 @@ static int look_ahead(struct training *t) {
     return err;
 }
 
-// Once, and again when a shape needs more.
-static void tell_memory(struct training *t) {
+// Reports the memory once, and again when a new shape needs more.
+static void report_memory(struct training *t) {
     size_t bytes = model_memory_bytes(t->model);
     char text[256];
 
-    if (bytes <= t->memory_told)
+    if (bytes <= t->memory_reported)
         return;
-    t->memory_told = bytes;
+    t->memory_reported = bytes;
     model_memory_describe(t->model, text, sizeof text);
     points_event(t->points, "info", "memory", t->state.step, "%s", text);
 }
 
-// A step that is under way had its outcome in the tape of its shape.
+// A new shape may evict the tape that holds the losses of the step in flight, so they are read
+// first.
 static int load_batch(struct training *t) {
     const struct feed_batch *b = &t->batch;
     int shape[5] = {b->n, b->h[0], b->w[0], b->h[1], b->w[1]};
     bool is_new = memcmp(shape, t->shape, sizeof shape) != 0;
-    int err = is_new ? look(t) : ERR_OK;
+    int err = is_new ? finish_step(t) : ERR_OK;
     if (err)
         return err;
     err = model_shape(t->model, b->n, b->h[0], b->w[0], b->h[1], b->w[1]);
     if (err)
         return err;
-    int share, shares;
-    training_choose_share(t, &share, &shares);
-    model_set_micro_batch(t->model, share, shares);
+    int micro_batch, n;
+    training_choose_micro_batch(t, &micro_batch, &n);
+    model_set_micro_batch(t->model, micro_batch, n);
     model_set_step(t->model, t->state.step);
     memcpy(t->shape, shape, sizeof shape);
     if (is_new) {
-        training_note_kernels(t); // before the tape may be gone again
-        tell_memory(t);
+        training_record_kernels(t); // now: the tape may be evicted later
+        report_memory(t);
     }
     for (int i = 0; i < 2 && !err; i++)
         err = model_feed(t->model, (enum model_domain)i, b->pixels[i]);
     return err;
 }
 
-// While the device generates, there is time to look at the step before. Fakes for a pool leave as
-// soon as they are there.
-static int generate(struct training *t, bool for_pool) {
+// The losses of the step before are read while the device generates. Fakes for the pool are copied
+// from the device as soon as they exist.
+static int generate_fakes(struct training *t, bool for_pool) {
     int err = model_generate(t->model);
     if (!err && for_pool)
         err = model_send_fakes(t->model);
-    return err ? err : look(t);
+    return err ? err : finish_step(t);
 }
 
 // Without a pool, and D before G.
 static int compute_d_first(struct training *t, double lr) {
-    int err = generate(t, false);
+    int err = generate_fakes(t, false);
     if (!err)
         err = model_update_d(t->model, lr, NULL, NULL);
     return err ? err : model_update_g(t->model, lr);
 }
 
-// A slot of the pool holds pictures of one size.
+// All slots of the pool have the same size.
 static int check_pool_fits(const struct training *t) {
     const int *now = t->shape + 1, *slot = t->pool_shape + 1;
     if (!t->config->pool.pool_size || !memcmp(now, slot, 4 * sizeof *now))
@@ -209,24 +174,24 @@ static int send_fakes(struct training *t) {
     if (err)
         return err;
     replay_exchange(t->wait->replay, t->state.step + 1, (uint64_t)t->batch.n, fakes);
-    return wait_pump(t->wait); // they go to the pool now
+    return wait_pump(t->wait); // sends them now, before the next computation
 }
 
-// The pool's exchange hides behind G's update. A device apart is given that first: the fakes leave
-// it meanwhile.
+// The exchange with the pool overlaps the update of G. An asynchronous device gets the update first
+// and copies the fakes meanwhile.
 static int update_g_and_exchange(struct training *t, double lr) {
-    bool apart = model_is_asynchronous(t->model);
-    int err = apart ? ERR_OK : send_fakes(t);
+    bool asynchronous = model_is_asynchronous(t->model);
+    int err = asynchronous ? ERR_OK : send_fakes(t);
     if (!err)
         err = model_update_g(t->model, lr);
-    return err || !apart ? err : send_fakes(t);
+    return err || !asynchronous ? err : send_fakes(t);
 }
 
 static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     struct replay *r = t->wait->replay;
     int err = check_pool_fits(t);
     if (!err)
-        err = generate(t, t->config->pool.pool_size > 0);
+        err = generate_fakes(t, t->config->pool.pool_size > 0);
     if (!err && !t->config->pool.pool_size) {
         err = model_update_g(t->model, lr);
         return err ? err : model_update_d(t->model, lr, NULL, NULL);
@@ -234,7 +199,7 @@ static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     if (!err)
         err = update_g_and_exchange(t, lr);
     if (!err)
-        err = look_ahead(t);
+        err = prefetch_batch(t);
     int64_t begun_us = now_us();
     if (!err)
         err = wait_for(t->wait, training_pool_is_done, t, "the pool");
@@ -254,19 +219,20 @@ static void count_step(struct training *t) {
     }
 }
 
-// The batch's pixels are with the model; its numbers may have to be told.
+// The model has copied the pixels. The record numbers are kept to name the images in an error.
 static void keep_numbers(struct training *t) {
     struct feed_batch *b = &t->batch;
-    t->under_way.batch =
+    t->in_flight.batch =
         (struct feed_batch){.split = b->split, .epoch = b->epoch, .index = b->index, .n = b->n};
     for (int i = 0; i < 2; i++) {
-        t->under_way.batch.records[i] = b->records[i];
+        t->in_flight.batch.records[i] = b->records[i];
         b->records[i] = NULL;
     }
     feed_batch_fini(b);
 }
 
-// Whether something has to know how this step ended before the next one begins.
+// Whether the next step cannot begin before this one has ended: the CPU computes at once, and a
+// schedule, a sheet or a checkpoint needs the result.
 static bool is_awaited(const struct training *t) {
     return !model_is_asynchronous(t->model) || t->state.batch == 0 || training_is_render_due(t) ||
            training_is_save_due(t) || training_is_time_to_save(t);
@@ -284,7 +250,7 @@ static int after_step(struct training *t) {
     return err;
 }
 
-static int step(struct training *t) {
+static int run_step(struct training *t) {
     struct progress_step s = {.epoch = t->state.epoch, .batch = t->state.batch};
     int64_t begun_us = now_us();
     int err = training_take_batch(t, 0, t->state.batch);
@@ -298,25 +264,25 @@ static int step(struct training *t) {
     s.lr = schedule_lr(&t->schedule, (int)t->state.epoch, t->state.plateau.drops);
     err = model_d_first(t->model) ? compute_d_first(t, s.lr) : compute_pooled(t, s.lr, &s.wait_us);
     if (!err)
-        err = look_ahead(t);
+        err = prefetch_batch(t);
     if (err)
         return err;
     s.n = t->batch.n;
     count_step(t);
     s.step = t->state.step;
     keep_numbers(t);
-    t->under_way.progress = s;
-    t->under_way.begun_us = begun_us;
+    t->in_flight.progress = s;
+    t->in_flight.begun_us = begun_us;
     if (!is_awaited(t))
         return ERR_OK;
-    err = look(t);
+    err = finish_step(t);
     return err ? err : after_step(t);
 }
 
 // ---- the whole ----
 
-// What comes before the first step: the untrained nets' pictures and scores, or what was left
-// undone when a signal came before a checkpoint's judgement had ended.
+// Before the first step: sheet and scores of the untrained nets. A resumed run repeats the work
+// after a step that a signal has cut short.
 static int begin_steps(struct training *t) {
     int err = ERR_OK;
     if (!t->state.step) {
@@ -332,11 +298,11 @@ static int train(struct training *t) {
         err = begin_steps(t);
     while (!err && (!t->proc->stop || training_is_amid_an_update(t)) &&
            t->state.step < t->last_step)
-        err = step(t);
+        err = run_step(t);
     if (err == ERR_STOPPED)
         err = ERR_OK;
     if (!err)
-        err = look(t);
+        err = finish_step(t);
     if (!err && t->state.step != t->saved_step && !training_is_amid_an_update(t))
         err = training_save(t);
     return err;
@@ -347,7 +313,7 @@ static int say_goodbye(struct training *t) {
     feed_finish(t->wait->feed);
     replay_finish(t->wait->replay);
     t->goodbye_us = now_us() + GOODBYE_US;
-    return wait_for(t->wait, all_have_gone, t, "peers to take leave");
+    return wait_for(t->wait, peers_have_left, t, "peers to leave");
 }
 
 static bool is_finished(const struct training *t) {
@@ -356,7 +322,7 @@ static bool is_finished(const struct training *t) {
 
 int training_run(struct training *t) {
     int err = ERR_OK;
-    if (t->state.step && !t->forked) { // the data is known from the checkpoint
+    if (t->state.step && !t->forked) { // the checkpoint names the data
         feed_expect(t->wait->feed, t->state.manifest);
         training_plan(t);
     }
@@ -365,7 +331,7 @@ int training_run(struct training *t) {
     if (!err && is_finished(t)) {
         points_event(t->points, "info", "finished", t->state.step, "%llu steps, %llu pictures",
                      (unsigned long long)t->state.step, (unsigned long long)t->state.images);
-        training_tell_status(t, "finished");
+        training_report_status(t, "finished");
         err = fs_write_atomic(FINISHED, "", 0);
     }
     return err ? err : say_goodbye(t);

@@ -1,4 +1,4 @@
-#include "training/guard.h"
+#include "training/nan_check.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 #define NAMES_BYTES 320 // of the message's 900, for each side
 
-// The manifest that the batch's numbers are of; NULL if it is not here.
+// The manifest that the batch's record numbers refer to. NULL if this machine does not have it.
 static struct manifest *find_manifest(char domain, const char *digest) {
     static const char *const forms[] = {"manifest/%c.manifest", "manifest/%c.fetched"};
     for (size_t i = 0; i < COUNT(forms); i++) {
@@ -33,7 +33,7 @@ static int add_name(const struct manifest *m, uint64_t record, char *ret, size_t
 }
 
 // " 'a.jpg' 'b.jpg'"; ends with how many more there are if they do not fit.
-static void name_side(const struct guard *g, int side, char ret[NAMES_BYTES]) {
+static void name_side(const struct nan_check *g, int side, char ret[NAMES_BYTES]) {
     struct manifest *m = find_manifest(g->domains[side], g->manifests[side].digest);
     const size_t room = NAMES_BYTES - sizeof " and 1024 more";
     size_t at = 0;
@@ -55,7 +55,7 @@ static void name_checkpoint(uint64_t step, char ret[64]) {
         (void)text_copy(ret, 64, "there is no checkpoint yet"); // fits, as above
 }
 
-static const char *what_failed(const struct model *m, char ret[64]) {
+static const char *find_not_finite(const struct model *m, char ret[64]) {
     for (int i = 0; i < model_n_losses(m); i++)
         if (!isfinite(model_loss(m, i))) {
             (void)snprintf(ret, 64, "loss %s", model_loss_name(m, i)); // may be cut
@@ -64,9 +64,9 @@ static const char *what_failed(const struct model *m, char ret[64]) {
     return model_gradients_finite(m) ? NULL : "a gradient";
 }
 
-int guard_step(const struct model *m, const struct guard *g) {
+int nan_check_step(const struct model *m, const struct nan_check *g) {
     char names[2][NAMES_BYTES], loss[64], saved[64];
-    const char *what = what_failed(m, loss);
+    const char *what = find_not_finite(m, loss);
     if (!what)
         return ERR_OK;
     for (int side = 0; side < 2; side++)
@@ -80,7 +80,7 @@ int guard_step(const struct model *m, const struct guard *g) {
                    names[1], saved);
 }
 
-int guard_weights(struct model *m, uint64_t step, uint64_t saved_step) {
+int nan_check_weights(struct model *m, uint64_t step, uint64_t saved_step) {
     char saved[64];
     bool finite;
     int err = model_weights_finite(m, &finite);
