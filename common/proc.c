@@ -12,85 +12,50 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/instructions.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "base/version_text.h"
-#include "base/instructions.h"
 
 #define MONITOR "monitor" // the one process that is its own peer: see proc_start
 #define FLUSH_MS 5000
 #define BEAT_MS 500 // the longest nap between two beats
 
-struct command_line {
-    const char *run, *domain;
-    uint64_t instance, incarnation, parent;
-};
-
-static int number(const char *option, const char *text, uint64_t *ret) {
-    char *end;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 10);
-    if (errno || *end || end == text || *text == '-')
-        return err_set(ERR_USAGE, "%s '%s' is not a number", option, text);
-    *ret = n;
-    return ERR_OK;
-}
-
-// Takes argv[i] and its value if they are ours: *ret_taken is 2 then, else 0.
-static int take_option(char **argv, int left, struct command_line *ret, int *ret_taken) {
-    static const char *const known[] = {"--run", "--instance", "--incarnation", "--parent",
-                                        "--domain"};
-    size_t k = 0;
-    *ret_taken = 0;
-    while (k < COUNT(known) && strcmp(argv[0], known[k]) != 0)
-        k++;
-    if (k == COUNT(known))
-        return ERR_OK;
-    if (left < 2)
-        return err_set(ERR_USAGE, "%s needs a value", argv[0]);
-    *ret_taken = 2;
-    if (k == 1)
-        return number(argv[0], argv[1], &ret->instance);
-    if (k == 2)
-        return number(argv[0], argv[1], &ret->incarnation);
-    if (k == 3)
-        return number(argv[0], argv[1], &ret->parent);
-    *(k ? &ret->domain : &ret->run) = argv[1];
-    return ERR_OK;
-}
-
-static int read_arguments(int argc, char **argv, struct proc *p, struct command_line *ret) {
-    p->argv = xcalloc((size_t)argc + 1, sizeof *p->argv);
-    p->argv[p->argc++] = argv[0];
-    for (int i = 1, taken; i < argc; i += taken ? taken : 1) {
-        int err = take_option(argv + i, argc - i, ret, &taken);
-        if (err)
-            return err;
-        if (!taken)
-            p->argv[p->argc++] = argv[i];
-    }
-    if (!*ret->run)
-        return err_set(ERR_USAGE, "--run DIR is missing; see --help");
-    if (ret->domain && strcmp(ret->domain, "A") != 0 && strcmp(ret->domain, "B") != 0)
-        return err_set(ERR_USAGE, "--domain is A or B, not '%s'", ret->domain);
-    if (ret->parent && ret->parent != (uint64_t)getppid())
-        return err_set(ERR_NOT_RUNNING, "process %" PRIu64 ", which started this one, is gone",
-                       ret->parent);
-    return ERR_OK;
-}
-
-static bool wants_text(int argc, char **argv, const char *name, const char *help) {
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--help")) {
-            (void)fputs(help, stdout); // a closed pipe is the reader's wish
-            return true;
-        }
-        if (!strcmp(argv[i], "--version")) {
-            (void)printf("%s %s\n", name, version_text());
-            return true;
-        }
-    }
-    return false;
+int proc_read(int argc, char **argv, const struct flags *flags, struct proc_line *ret) {
+    enum { ROWS_MAX = 16 };
+    struct proc_line line = {.incarnation = 1};
+    struct flag rows[ROWS_MAX] = {
+        {.name = "--run",
+         .value = "DIR",
+         .text = &line.run,
+         .required = true,
+         .help = "the run's folder"},
+        {.name = "--instance",
+         .value = "N",
+         .whole = &line.instance,
+         .help = "number among processes of one name; default 0"},
+        {.name = "--incarnation",
+         .value = "N",
+         .whole = &line.incarnation,
+         .help = "how often it has been started, from 1"},
+        {.name = "--parent",
+         .value = "PID",
+         .whole = &line.parent,
+         .help = "ends at once unless this is its parent"},
+    };
+    size_t own = 4;
+    if (own + flags->count > ROWS_MAX)
+        BUG("%s has %zu options", flags->program, flags->count);
+    if (flags->count)
+        memcpy(rows + own, flags->rows, flags->count * sizeof *rows);
+    struct flags all = *flags;
+    all.rows = rows;
+    all.count += own;
+    (void)setvbuf(stderr, NULL, _IOLBF, 0); // lines of several processes stay whole
+    log_name(flags->program);
+    int err = flags_read(&all, argc, argv);
+    if (!err)
+        *ret = line;
+    return err;
 }
 
 static int watch_signals(struct proc *p) {
@@ -104,7 +69,7 @@ static int watch_signals(struct proc *p) {
     return p->signal_fd < 0 ? err_set(ERR_IO, "signalfd: %s", strerror(errno)) : ERR_OK;
 }
 
-static void say_start(struct proc *p) {
+static void report_start(struct proc *p) {
     struct msg m = {.type = MSG_process_start};
     (void)text_copy(m.process_start.process, sizeof m.process_start.process, p->name);
     m.process_start.instance = p->self.instance;
@@ -143,7 +108,7 @@ static int enter_run(struct proc *p, const char *run) {
         return err_set(ERR_IO, "ZeroMQ: %s", zmq_strerror(zmq_errno()));
     err = open_points(p);
     if (!err)
-        say_start(p);
+        report_start(p);
     return err;
 }
 
@@ -154,38 +119,31 @@ static void free_all(struct proc *p) {
     config_free(p->config);
     if (p->signal_fd > 0)
         (void)close(p->signal_fd);
-    free(p->argv);
     *p = (struct proc){.name = p->name};
 }
 
-int proc_start(int argc, char **argv, const char *name, const char *help, struct proc *ret_proc) {
-    struct command_line line = {.run = "", .incarnation = 1};
-    struct proc *p = ret_proc;
-    *p = (struct proc){.name = name};
-    (void)setvbuf(stderr, NULL, _IOLBF, 0); // lines of several processes stay whole
-    log_name(name);
-    if (wants_text(argc, argv, name, help))
-        return ERR_STOPPED;
+static int start(const struct proc_line *line, struct proc *p) {
+    if (line->parent && line->parent != getppid())
+        return err_set(ERR_NOT_RUNNING, "process %" PRId64 ", which started this one, is gone",
+                       line->parent);
     int err = instructions_check();
-    if (!err)
-        err = read_arguments(argc, argv, p, &line);
-    if (err)
-        goto fail;
-    if (line.domain)
-        p->name = *line.domain == 'A' ? "curator-A" : "curator-B";
-    log_name(p->name);
-    (void)prctl(PR_SET_NAME, p->name);
-    p->self = (struct msg_peer){.instance = line.instance, .incarnation = line.incarnation};
-    if (!text_copy(p->self.process, sizeof p->self.process, p->name))
-        BUG("a name as long as '%s'", p->name);
-    err = enter_run(p, line.run);
-    if (err)
-        goto fail;
-    points_state(p->points, STATE_RUNNING, 0);
-    return ERR_OK;
+    return err ? err : enter_run(p, line->run);
+}
 
-fail:
-    free_all(p);
+int proc_start(const struct proc_line *line, const char *name, struct proc *ret_proc) {
+    struct proc *p = ret_proc;
+    *p = (struct proc){
+        .name = name,
+        .self = {.instance = (uint64_t)line->instance, .incarnation = (uint64_t)line->incarnation}};
+    log_name(name);
+    (void)prctl(PR_SET_NAME, name); // for ps and top
+    if (!text_copy(p->self.process, sizeof p->self.process, name))
+        BUG("a name as long as '%s'", name);
+    int err = start(line, p);
+    if (err)
+        free_all(p);
+    else
+        points_state(p->points, STATE_RUNNING, 0);
     return err;
 }
 
@@ -224,7 +182,7 @@ static uint64_t peak_rss_bytes(void) {
     return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_maxrss * 1024;
 }
 
-static void say_end(struct proc *p, int exit_code) {
+static void report_end(struct proc *p, int exit_code) {
     struct msg m = {.type = MSG_process_end};
     (void)text_copy(m.process_end.process, sizeof m.process_end.process, p->name);
     m.process_end.instance = p->self.instance;
@@ -250,7 +208,7 @@ int proc_end(struct proc *p, int err) {
     if (code && p->points)
         points_event(p->points, "error", "process_failed", 0, "%s: %s", p->name, err_text());
     if (p->points) {
-        say_end(p, code);
+        report_end(p, code);
         // What is left, the ring keeps.
         (void)points_flush(p->points, monitor_lives() ? FLUSH_MS : 0);
     }

@@ -1,14 +1,12 @@
-// proc - what every process of a run does the same: command line, signals, run folder, settings,
+// proc - what every process of a run has in common: command line, signals, run folder, settings,
 // points, poll loop.
 //
-//   PROGRAM --run DIR [--instance N] [--incarnation N] [--parent PID] [--domain A|B]
-//         | --help | --version
-//
-// --parent: ends at once unless that process is its parent. Whoever asks the kernel for a signal at
-// its parent's death (setpriv --pdeathsig) may have lost it already.
-//
-// proc_start blocks signals before anything else starts a thread, changes into DIR, reads
-// DIR/pipeline.conf, makes the ZeroMQ context, opens the points and says process_start.
+//     struct proc_line line;
+//     struct proc p = {0};
+//     int err = proc_read(argc, argv, &flags, &line);
+//     if (!err)
+//         err = proc_start(&line, "loader", &p);
+//     return proc_end(&p, err ? err : run(&p));
 #ifndef PROC_H
 #define PROC_H
 
@@ -17,6 +15,7 @@
 
 #include <zmq.h>
 
+#include "base/flags.h"
 #include "config/config.h"
 #include "points/points.h"
 
@@ -28,23 +27,36 @@ struct proc {
     struct points *points;
     int signal_fd;
     bool stop; // SIGTERM or SIGINT has come
-    int argc;  // argv[0] and what proc_start did not take, for programs with more options
-    char **argv;
 };
 
-// `help` is printed by --help. `name` may be changed by --domain A|B (curator): "curator-A".
-// Returns ERR_STOPPED after --help and --version (main returns 0 then). ERR_USAGE, ERR_CONFIG, ...
-int proc_start(int argc, char **argv, const char *name, const char *help, struct proc *ret_proc);
+// The options of every process.
+struct proc_line {
+    const char *run; // the run's folder
+    int64_t instance, incarnation, parent;
+};
+
+// Reads the command line: --run DIR [--instance N] [--incarnation N] [--parent PID], and the rows
+// of `flags`, which may be none. Errors as of flags_read; ERR_STOPPED after --help and --version.
+int proc_read(int argc, char **argv, const struct flags *flags, struct proc_line *ret);
+
+// Blocks signals (so call it before anything starts a thread), enters the run's folder, reads its
+// pipeline.conf, makes the ZeroMQ context, opens the points and reports process_start. `name` is
+// kept. After a failure *ret_proc is empty but for its name. ERR_CONFIG, ERR_IO ...;
+// ERR_NOT_RUNNING if --parent is given and is not the parent: the kernel's signal at a parent's
+// death (setpriv
+// --pdeathsig) does not come if the parent died before it was asked for.
+int proc_start(const struct proc_line *line, const char *name, struct proc *ret_proc);
 
 // Waits until one of the items is readable, a signal comes or `until_us` (now_us clock) has come.
-// Beats the heart. ERR_OK also on time-out; sets p->stop on SIGTERM, SIGINT.
+// Renews the heartbeat in the process's ring. ERR_OK also on time-out. Sets p->stop on SIGTERM and
+// SIGINT.
 int proc_poll(struct proc *p, zmq_pollitem_t *items, int n, int64_t until_us);
 
-// Takes a pending signal without waiting.
+// Reads pending signals without waiting.
 void proc_check_signals(struct proc *p);
 
 // Prints err_text for an error, flushes the points (up to 5 s), frees everything, returns the exit
-// code. ERR_STOPPED counts as 0.
+// code. ERR_STOPPED counts as 0. A zeroed struct proc may be ended too.
 int proc_end(struct proc *p, int err);
 
 #endif

@@ -26,13 +26,12 @@
 #define RETRY_US 10000 // a socket that was full
 #define HUB_HWM 64
 
+static const char intro[] = "curator - judges the pictures of one domain and serves its manifest\n"
+                            "\n"
+                            "  curator --run DIR --domain A|B [--instance N] [--incarnation N]\n"
+                            "  curator --run DIR --domain A|B --once\n"
+                            "  curator --run DIR --domain A|B --explain FILE\n";
 static const char help[] =
-    "curator - judges the pictures of one domain and serves its manifest\n"
-    "\n"
-    "  curator --run DIR --domain A|B [--instance N] [--incarnation N]\n"
-    "  curator --run DIR --domain A|B --once           judge, say what was kept, end\n"
-    "  curator --run DIR --domain A|B --explain FILE   why FILE was kept or not\n"
-    "\n"
     "Started by ./pipeline up and ./pipeline curate. Settings: section curator.A or curator.B of\n"
     "DIR/pipeline.conf; `use` is one of\n"
     "\n";
@@ -267,19 +266,9 @@ static int once(struct proc *p) {
 static void say_nothing(void *context, const char *level, const char *code, const char *text) {
 }
 
-static const char *value_of(int argc, char **argv, const char *option) {
-    for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], option) == 0)
-            return argv[i + 1];
-    return NULL;
-}
-
 // Beside a curator that is running: no points, no lock, nothing is written.
-static int explain_file(int argc, char **argv, const char *file) {
-    const char *run_dir = value_of(argc, argv, "--run"), *domain = value_of(argc, argv, "--domain");
+static int explain_file(const char *run_dir, const char *domain, const char *file) {
     struct config *config = NULL;
-    if (!run_dir || !domain || (strcmp(domain, "A") != 0 && strcmp(domain, "B") != 0))
-        return err_set(ERR_USAGE, "--explain FILE needs --run DIR and --domain A|B");
     char *folder = getcwd(NULL, 0); // before it changes
     char *absolute = xasprintf("%s/%s", folder ? folder : "", file);
     if (*file != '/' && fs_exists(absolute))
@@ -299,33 +288,42 @@ static int explain_file(int argc, char **argv, const char *file) {
     return err;
 }
 
-static int explain_main(int argc, char **argv, const char *file) {
-    log_name("curator");
-    int err = explain_file(argc, argv, file);
-    if (err)
-        log_line("%s", err_text());
-    return err_exit_code(err);
-}
+struct request {
+    struct proc_line line;
+    const char *domain, *explain;
+    bool once;
+};
 
-static int start_and_run(int argc, char **argv, struct proc *p) {
-    char *curators = curators_help(), *text = xasprintf("%s%s", help, curators);
-    int err = proc_start(argc, argv, "curator", text, p);
-    free(curators);
-    free(text);
-    if (err)
-        return err;
-    if (strcmp(p->name, "curator") == 0)
-        return err_set(ERR_USAGE, "--domain A|B is missing; see --help");
-    bool is_once = p->argc > 1 && strcmp(p->argv[1], "--once") == 0;
-    if (p->argc > 1 + is_once)
-        return err_set(ERR_USAGE, "'%s' is no option; see --help", p->argv[1 + is_once]);
-    return is_once ? once(p) : run(p);
+static int read_arguments(int argc, char **argv, struct request *r) {
+    const struct flag rows[] = {
+        {.name = "--domain",
+         .choice = &r->domain,
+         .choices = "A|B",
+         .required = true,
+         .help = "the domain that it curates"},
+        {.name = "--once", .on = &r->once, .help = "curate, print a summary, end"},
+        {.name = "--explain",
+         .value = "FILE",
+         .text = &r->explain,
+         .help = "print why FILE was kept or not, end"},
+    };
+    char *kinds = curators_help(), *notes = xasprintf("%s%s", help, kinds);
+    const struct flags flags = {"curator", intro, rows, COUNT(rows), notes};
+    int err = proc_read(argc, argv, &flags, &r->line);
+    free(kinds);
+    free(notes);
+    return err;
 }
 
 int main(int argc, char **argv) {
-    const char *file = value_of(argc, argv, "--explain");
-    if (file)
-        return explain_main(argc, argv, file);
-    struct proc p;
-    return proc_end(&p, start_and_run(argc, argv, &p));
+    struct request r = {0};
+    struct proc p = {0};
+    int err = read_arguments(argc, argv, &r);
+    if (!err && r.explain)
+        return proc_end(&p, explain_file(r.line.run, r.domain, r.explain));
+    if (!err)
+        err = proc_start(&r.line, *r.domain == 'A' ? "curator-A" : "curator-B", &p);
+    if (!err)
+        err = r.once ? once(&p) : run(&p);
+    return proc_end(&p, err);
 }

@@ -16,12 +16,13 @@
 #include "source.h"
 #include "work.h"
 
-static const char help[] =
-    "loader - decodes and augments pictures into the batches the trainer asks for\n"
-    "\n"
-    "  loader --run DIR [--instance N] [--incarnation N]\n"
-    "\n"
-    "Started by ./pipeline up. Settings: section loader of DIR/pipeline.conf.\n";
+static const struct flags flags = {
+    .program = "loader",
+    .intro = "loader - decodes and augments pictures into the batches that the trainer requests\n"
+             "\n"
+             "  loader --run DIR [--instance N] [--incarnation N]\n",
+    .notes = "Started by ./pipeline up. Settings: section loader of DIR/pipeline.conf.\n",
+};
 
 struct loader {
     struct proc *proc;
@@ -282,8 +283,11 @@ out:
 
 int main(int argc, char **argv) {
     struct proc proc = {0};
+    struct proc_line line;
     work_keep_memory();
-    int err = proc_start(argc, argv, "loader", help, &proc);
+    int err = proc_read(argc, argv, &flags, &line);
+    if (!err)
+        err = proc_start(&line, "loader", &proc);
     if (err)
         return proc_end(&proc, err);
     struct loader loader = {

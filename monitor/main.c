@@ -30,16 +30,13 @@
 #define PEER_TIMEOUT_US 10000000
 #define FRAME_MAX (128 << 10)
 
-static const char help[] =
-    "monitor --run DIR [--drain]\n"
+static const char intro[] =
+    "monitor - writes the metrics of a run into its database and serves the dashboard\n"
     "\n"
-    "Takes metrics, samples, verdicts and events of every process of the run in DIR into\n"
-    "DIR/../metrics.sqlite and serves the dashboard; its address is in DIR/dashboard.url.\n"
-    "\n"
-    "  --drain            take what the processes left behind in DIR/ring, then end\n"
-    "  --instance N       number of this process, 0\n"
-    "  --incarnation N    which life of it this is, from 1\n"
-    "  --help, --version\n";
+    "  monitor --run DIR [--drain] [--instance N] [--incarnation N]\n";
+static const char notes[] =
+    "Stores metrics, samples, verdicts and events of every process of the run in\n"
+    "DIR/../metrics.sqlite. The address of the dashboard is in DIR/dashboard.url.\n";
 
 struct monitor {
     struct proc proc;
@@ -320,11 +317,19 @@ static int drain(const char *dir) {
 
 int main(int argc, char **argv) {
     struct monitor m = {0};
-    if (argc == 4 && !strcmp(argv[1], "--run") && !strcmp(argv[3], "--drain"))
-        return drain(argv[2]);
-    int err = proc_start(argc, argv, "monitor", help, &m.proc);
-    if (!err && m.proc.argc > 1)
-        err = err_set(ERR_USAGE, "'%s'? see --help", m.proc.argv[1]);
+    struct proc_line line;
+    bool drain_only = false;
+    const struct flag rows[] = {
+        {.name = "--drain",
+         .on = &drain_only,
+         .help = "store the points left in DIR/ring, then end"},
+    };
+    const struct flags flags = {"monitor", intro, rows, COUNT(rows), notes};
+    int err = proc_read(argc, argv, &flags, &line);
+    if (!err && drain_only)
+        return drain(line.run);
+    if (!err)
+        err = proc_start(&line, "monitor", &m.proc);
     if (!err)
         err = open_all(&m);
     if (!err)

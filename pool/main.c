@@ -13,15 +13,18 @@
 
 #define HWM 16 // above one exchange per table and what is asked again
 
-static const char help[] =
-    "pool - the replay buffer: keeps old fakes in a file of fixed size and exchanges them\n"
-    "\n"
-    "usage: pool --run DIR [--instance N] [--incarnation N] | --help | --version\n"
-    "\n"
-    "Started by ./pipeline. Settings: section pool of DIR/pipeline.conf. The tables are in\n"
-    "DIR/pool.arena; they outlive this process. Statistics: pool/filled (pictures per table),\n"
-    "pool/stored_share (of the pictures given back, how many were old), pool/age (their mean age\n"
-    "in steps), pool/exchange_us (time spent in a step).\n";
+static const struct flags flags = {
+    .program = "pool",
+    .intro =
+        "pool - the replay buffer: keeps old fakes in a file of fixed size and exchanges them\n"
+        "\n"
+        "  pool --run DIR [--instance N] [--incarnation N]\n",
+    .notes =
+        "Started by ./pipeline up. Settings: section pool of DIR/pipeline.conf. The tables lie in\n"
+        "DIR/pool.arena and outlive this process. It reports these metrics: pool/filled (pictures\n"
+        "in each table), pool/stored_share (share of old pictures among those it returned),\n"
+        "pool/age (their mean age in steps), pool/exchange_us (time spent in a step).\n",
+};
 
 static void serve(struct proc *p, struct hub *hub, struct service *s, const struct link_in *in) {
     static struct msg reply;
@@ -95,8 +98,11 @@ static void set_heap(void) {
 }
 
 int main(int argc, char **argv) {
-    struct proc p;
+    struct proc p = {0};
+    struct proc_line line;
     set_heap();
-    int err = proc_start(argc, argv, "pool", help, &p);
+    int err = proc_read(argc, argv, &flags, &line);
+    if (!err)
+        err = proc_start(&line, "pool", &p);
     return proc_end(&p, err ? err : run(&p));
 }

@@ -13,9 +13,9 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/instructions.h"
 #include "base/program_path.h"
 #include "base/version_text.h"
-#include "base/instructions.h"
 #include "link/link.h"
 #include "proc.h"
 #include "threads.h"
@@ -25,11 +25,10 @@
 #define BATCH_BYTES_MAX ((size_t)1 << 31) // of one domain
 #define HWM 1024
 
-static const char help[] =
-    "trainer - trains the nets of a run\n"
-    "\n"
-    "  trainer --run DIR [--instance N] [--incarnation N]\n"
-    "\n"
+static const char intro[] = "trainer - trains the nets of a run\n"
+                            "\n"
+                            "  trainer --run DIR [--instance N] [--incarnation N]\n";
+static const char notes[] =
     "Started by ./pipeline up. Settings: section trainer of DIR/pipeline.conf. Goes on from the\n"
     "newest checkpoint in DIR/checkpoints. Ends with 0 when the training is finished or after\n"
     "SIGTERM (then with a checkpoint), 65 when a number is not finite, 69 when the device failed "
@@ -139,6 +138,10 @@ int main(int argc, char **argv) {
         return which_device(argv + 2);
     threads_wait_briefly(argv);
     struct proc proc = {0};
-    int err = proc_start(argc, argv, "trainer", help, &proc);
+    struct proc_line line;
+    const struct flags flags = {.program = "trainer", .intro = intro, .notes = notes};
+    int err = proc_read(argc, argv, &flags, &line);
+    if (!err)
+        err = proc_start(&line, "trainer", &proc);
     return proc_end(&proc, err ? err : run(&proc));
 }

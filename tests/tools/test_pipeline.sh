@@ -350,6 +350,10 @@ done
 ok 'nothing outlives a killed supervisor' killed_supervisor_leaves_nothing
 ok 'a process whose starter has gone meanwhile does not begin' \
     exits 3 "${CTL%/*}/pool" --run "$WORK" --parent 999999999
+for process in curator loader trainer pool monitor; do
+    ok "$process refuses an option that it does not know" \
+        exits 2 "${CTL%/*}/$process" --run "$WORK" --parent $$ --one-epoch
+done
 ok 'exit code 65 ends the run' hopeless 65
 ok 'exit code 78 ends the run' hopeless 78
 ok 'too many failures end the run' too_many_failures
