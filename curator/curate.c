@@ -59,7 +59,7 @@ static void draw_contact(const struct curation *c, struct points *points) {
         points_sample(points, 0, "contact", path);
 }
 
-static int save(const struct curation *c, const struct manifest *m) {
+static int save_manifest(const struct curation *c, const struct manifest *m) {
     char path[64];
     if (strlen(m->root) > ROOT_MAX)
         return err_set(ERR_DATA, "curator.%s: the folder's name has more than %d bytes", c->domain,
@@ -74,7 +74,8 @@ static void path_of(char letter, const char *extension, char ret[64]) {
 
 // The other domain's curator may be at work too: each writes its own file before it looks for the
 // other's, so that at least one sees both. An old one of ours is gone since the beginning.
-static void compare(const struct curation *c, const struct manifest *m, struct points *points) {
+static void compare_domains(const struct curation *c, const struct manifest *m,
+                            struct points *points) {
     char own_path[64], other_path[64];
     struct domain own, other;
     bool is_a = c->domain[0] == 'A';
@@ -108,14 +109,15 @@ static int save_settings(const struct curation *c, const char *state) {
     return err;
 }
 
-static void tell(const struct curation *c, const struct manifest *m, struct points *points) {
+static void report_result(const struct curation *c, const struct manifest *m,
+                          struct points *points) {
     char key[64], *looks = report_looks(c);
     curation_say(c, "info", "curated", "%s", c->summary);
     curation_say(c, "info", "data", "%s: %s", c->domain, looks);
     report_few(c);
     report_verdicts(c, points);
     report_params(c, points);
-    compare(c, m, points);
+    compare_domains(c, m, points);
     (void)snprintf(key, sizeof key, "manifest.%s.digest", c->domain); // fits
     points_param(points, key, "%s", m->digest);
     (void)snprintf(key, sizeof key, "data.%s.summary", c->domain);
@@ -123,8 +125,8 @@ static void tell(const struct curation *c, const struct manifest *m, struct poin
     free(looks);
 }
 
-static int make(struct curation *c, const char *state, struct points *points,
-                struct manifest **ret_manifest) {
+static int make_manifest(struct curation *c, const char *state, struct points *points,
+                         struct manifest **ret_manifest) {
     char cache[64];
     (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
     forget_domain(c);
@@ -136,9 +138,9 @@ static int make(struct curation *c, const char *state, struct points *points,
     free(c->summary); // of an other state
     c->summary = report_line(c);
     struct manifest *m = curation_manifest(c);
-    err = save(c, m);
+    err = save_manifest(c, m);
     if (!err) {
-        tell(c, m, points);
+        report_result(c, m, points);
         draw_contact(c, points);
         err = save_settings(c, state);
     }
@@ -151,7 +153,7 @@ static int make(struct curation *c, const char *state, struct points *points,
 }
 
 // Labels are kept beside the manifest.
-static int find(struct curation *c) {
+static int find_pictures(struct curation *c) {
     char *path = xasprintf("manifest/%s.labels", c->domain);
     c->label_cache = path;
     int err = curation_find(c);
@@ -164,12 +166,12 @@ int curate(struct curation *c, struct points *points, struct manifest **ret_mani
     char state[65];
     int err = fs_mkdirs("manifest", 0755);
     if (!err)
-        err = find(c);
+        err = find_pictures(c);
     if (err)
         return err;
     curation_state(c, state);
     if (!load_unchanged(c, state, ret_manifest))
-        return make(c, state, points, ret_manifest);
+        return make_manifest(c, state, points, ret_manifest);
     curation_say(c, "info", "unchanged", "%s (unchanged since the last start)", c->summary);
     return ERR_OK;
 }
@@ -179,7 +181,7 @@ int curate_explain(struct curation *c, const char *file, FILE *out) {
     (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
     int err = fs_mkdirs("manifest", 0755);
     if (!err)
-        err = find(c);
+        err = find_pictures(c);
     if (!err)
         err = curation_decide(c, cache);
     // When everything was rejected, why is the question.

@@ -58,13 +58,13 @@ struct server {
 
 // ---- judging ----
 
-static void say(void *context, const char *level, const char *code, const char *text) {
+static void report_event(void *context, const char *level, const char *code, const char *text) {
     const struct job *job = context;
     log_line("%s%s", strcmp(level, "info") ? "warning: " : "", text);
     points_event(job->proc->points, level, code, 0, "%s", text);
 }
 
-static void progress(void *context, size_t done, size_t total) {
+static void report_progress(void *context, size_t done, size_t total) {
     const struct job *job = context;
     points_line(job->proc->points, "%zu of %zu pictures judged", done, total);
 }
@@ -80,7 +80,7 @@ static void set_curation(const struct config *config, char domain, struct curati
     curation_init(ret, curator_find(ret->settings->use));
 }
 
-static void *judge(void *argument) {
+static void *curate_in_thread(void *argument) {
     struct job *job = argument;
     job->err = curate(&job->curation, job->proc->points, &job->manifest);
     if (job->err)
@@ -91,13 +91,13 @@ static void *judge(void *argument) {
 
 static int job_start(struct proc *p, struct job *job) {
     job->proc = p;
-    job->curation.say = say;
-    job->curation.progress = progress;
+    job->curation.say = report_event;
+    job->curation.progress = report_progress;
     job->curation.context = job;
     job->curation.cancel = &job->cancel;
     set_curation(p->config, p->self.process[strlen(p->self.process) - 1], &job->curation);
     job->event_fd = eventfd(0, EFD_CLOEXEC);
-    if (job->event_fd < 0 || pthread_create(&job->thread, NULL, judge, job))
+    if (job->event_fd < 0 || pthread_create(&job->thread, NULL, curate_in_thread, job))
         return err_set(ERR_IO, "the thread that judges cannot be started");
     job->started = true;
     return ERR_OK;
@@ -123,7 +123,7 @@ static void job_end(struct job *job) {
 
 // ---- serving ----
 
-static void take(struct server *s, struct link_in *in) {
+static void take_event(struct server *s, struct link_in *in) {
     if (in->event == LINK_MSG) {
         s->asked[in->client] = true;
         s->asks[in->client] = in->msg;
@@ -133,7 +133,7 @@ static void take(struct server *s, struct link_in *in) {
     link_in_fini(in);
 }
 
-static int take_all(struct server *s) {
+static int take_events(struct server *s) {
     for (;;) {
         struct link_in in;
         int err = hub_next(s->hub, &in);
@@ -141,11 +141,11 @@ static int take_all(struct server *s) {
             return err;
         if (in.event == LINK_NONE)
             return ERR_OK;
-        take(s, &in);
+        take_event(s, &in);
     }
 }
 
-static int answer(struct server *s, const struct manifest *m, int client) {
+static int answer_client(struct server *s, const struct manifest *m, int client) {
     struct msg reply = {0};
     char *text;
     size_t size;
@@ -157,10 +157,10 @@ static int answer(struct server *s, const struct manifest *m, int client) {
     return err == ERR_AGAIN ? ERR_OK : err;
 }
 
-static int answer_all(struct server *s, const struct manifest *m, bool *ret_waiting) {
+static int answer_clients(struct server *s, const struct manifest *m, bool *ret_waiting) {
     *ret_waiting = false;
     for (int client = 0; client < hub_clients(s->hub); client++) {
-        int err = s->asked[client] ? answer(s, m, client) : ERR_OK;
+        int err = s->asked[client] ? answer_client(s, m, client) : ERR_OK;
         if (err)
             return err;
         *ret_waiting |= s->asked[client];
@@ -184,12 +184,12 @@ static int open_hub(struct proc *p, struct server *s) {
 }
 
 // Requests that come while pictures are judged wait; the peers' pings do not.
-static int serve(struct proc *p, struct job *job, struct server *s) {
+static int serve_manifest(struct proc *p, struct job *job, struct server *s) {
     while (!p->stop) {
         bool waiting = false;
-        int err = take_all(s);
+        int err = take_events(s);
         if (!err && job->manifest && !job->started)
-            err = answer_all(s, job->manifest, &waiting);
+            err = answer_clients(s, job->manifest, &waiting);
         if (err)
             return err;
         zmq_pollitem_t items[] = {
@@ -211,7 +211,7 @@ static int serve(struct proc *p, struct job *job, struct server *s) {
 
 // ---- the three ways to run ----
 
-static int run(struct proc *p) {
+static int run_server(struct proc *p) {
     struct job *job = xcalloc(1, sizeof *job);
     struct server *s = xcalloc(1, sizeof *s);
     points_state(p->points, STATE_STARTING, 0);
@@ -219,7 +219,7 @@ static int run(struct proc *p) {
     if (!err)
         err = job_start(p, job);
     if (!err)
-        err = serve(p, job, s);
+        err = serve_manifest(p, job, s);
     char text[1024];
     (void)text_copy(text, sizeof text, err_text()); // ending the job may say something else
     job_end(job);
@@ -239,7 +239,7 @@ static void print_distance(void) {
     free(text);
 }
 
-static int once(struct proc *p) {
+static int run_once(struct proc *p) {
     struct job *job = xcalloc(1, sizeof *job);
     int err = job_start(p, job);
     while (!err && job->started) {
@@ -263,7 +263,7 @@ static int once(struct proc *p) {
     return err ? err_set(err, "%s", text) : ERR_OK;
 }
 
-static void say_nothing(void *context, const char *level, const char *code, const char *text) {
+static void ignore_event(void *context, const char *level, const char *code, const char *text) {
 }
 
 // Beside a curator that is running: no points, no lock, nothing is written.
@@ -273,7 +273,7 @@ static int explain_file(const char *run_dir, const char *domain, const char *fil
     char *absolute = xasprintf("%s/%s", folder ? folder : "", file);
     if (*file != '/' && fs_exists(absolute))
         file = absolute;
-    struct curation c = {.say = say_nothing};
+    struct curation c = {.say = ignore_event};
     int err = chdir(run_dir) ? err_set(ERR_IO, "no folder '%s'", run_dir) : ERR_OK;
     if (!err)
         err = config_load_effective("pipeline.conf", &config);
@@ -324,6 +324,6 @@ int main(int argc, char **argv) {
     if (!err)
         err = proc_start(&r.line, *r.domain == 'A' ? "curator-A" : "curator-B", &p);
     if (!err)
-        err = r.once ? once(&p) : run(&p);
+        err = r.once ? run_once(&p) : run_server(&p);
     return proc_end(&p, err);
 }

@@ -14,7 +14,7 @@
 _Static_assert(SERVE_FRAME_MAX >= (size_t)MANIFEST_CHUNK * LINE_MAX_BYTES,
                "a chunk of the longest paths fits a frame");
 
-static void refuse(struct msg *ret, int err, const char *format, ...) {
+static void refuse_request(struct msg *ret, int err, const char *format, ...) {
     va_list args;
     ret->type = MSG_refuse;
     ret->refuse.err = err;
@@ -23,7 +23,7 @@ static void refuse(struct msg *ret, int err, const char *format, ...) {
     va_end(args);
 }
 
-static void info(const struct manifest *m, struct msg *ret) {
+static void answer_info(const struct manifest *m, struct msg *ret) {
     struct msg_manifest_info *i = &ret->manifest_info;
     ret->type = MSG_manifest_info;
     i->count = m->count;
@@ -34,15 +34,15 @@ static void info(const struct manifest *m, struct msg *ret) {
     (void)text_copy(i->root, sizeof i->root, m->root);
 }
 
-static void chunk(const struct manifest *m, const struct msg_manifest_chunk_ask *ask,
-                  struct msg *ret, char **ret_frame, size_t *ret_size) {
+static void answer_chunk(const struct manifest *m, const struct msg_manifest_chunk_ask *ask,
+                         struct msg *ret, char **ret_frame, size_t *ret_size) {
     uint64_t records = m->count + m->held_out;
     if (ask->count < 1 || ask->count > MANIFEST_CHUNK || ask->first >= records ||
         ask->count > records - ask->first) {
-        refuse(ret, ERR_PEER,
-               "records %llu.. (%llu of them) of %llu: 1 to %d that exist can be had",
-               (unsigned long long)ask->first, (unsigned long long)ask->count,
-               (unsigned long long)records, MANIFEST_CHUNK);
+        refuse_request(ret, ERR_PEER,
+                       "records %llu.. (%llu of them) of %llu: 1 to %d that exist can be had",
+                       (unsigned long long)ask->first, (unsigned long long)ask->count,
+                       (unsigned long long)records, MANIFEST_CHUNK);
         return;
     }
     char *text = xmalloc(ask->count * LINE_MAX_BYTES);
@@ -65,9 +65,9 @@ void serve_answer(const struct manifest *m, const struct msg *ask, struct msg *r
     *ret_frame = NULL;
     *ret_size = 0;
     if (ask->type == MSG_manifest_ask)
-        info(m, ret_answer);
+        answer_info(m, ret_answer);
     else if (ask->type == MSG_manifest_chunk_ask)
-        chunk(m, &ask->manifest_chunk_ask, ret_answer, ret_frame, ret_size);
+        answer_chunk(m, &ask->manifest_chunk_ask, ret_answer, ret_frame, ret_size);
     else
-        refuse(ret_answer, ERR_PEER, "a curator does not answer '%s'", msg_name(ask->type));
+        refuse_request(ret_answer, ERR_PEER, "a curator does not answer '%s'", msg_name(ask->type));
 }

@@ -134,7 +134,7 @@ static void add_border(struct rows *rows, const struct curation *c) {
     add_ranks(rows, c, "first cut", keep + 1);
 }
 
-static void collect(struct rows *rows, const struct curation *c) {
+static void collect_rows(struct rows *rows, const struct curation *c) {
     static const enum verdict keep = VERDICT_KEEP, hold_out = VERDICT_HOLD_OUT;
     size_t n;
     struct reason_count *reasons = report_reasons(c, &n);
@@ -165,7 +165,7 @@ static void put_cell(struct sheet *s, const struct curation *c, int column, int 
 
 void contact_image(const struct curation *c, struct image *ret_image) {
     struct rows rows = {0};
-    collect(&rows, c);
+    collect_rows(&rows, c);
     bool noted = c->note && c->note[0];
     char *line = report_line(c);
     char *caption = xasprintf("domain %s%s%s%s, %s", c->domain, noted ? " (" : "",

@@ -76,15 +76,15 @@ static size_t common_length(const char *a, const char *b) {
     }
 }
 
-static char *below(const char *folder, size_t root_length) {
+static char *path_below(const char *folder, size_t root_length) {
     const char *rest = folder + root_length;
     return xstrdup(*rest == '/' ? rest + 1 : rest);
 }
 
 static void set_folders(struct curation *c, const char *folder, const char *aside) {
     size_t n = aside ? common_length(folder, aside) : strlen(folder);
-    c->folder = below(folder, n);
-    c->aside = aside ? below(aside, n) : NULL;
+    c->folder = path_below(folder, n);
+    c->aside = aside ? path_below(aside, n) : NULL;
     c->root = n ? xasprintf("%.*s", (int)n, folder) : xstrdup("/");
 }
 
@@ -94,7 +94,7 @@ static int as_set(struct curation *c, char **ret_folder, char **ret_aside) {
     return ERR_OK;
 }
 
-static int locate(struct curation *c) {
+static int locate_folders(struct curation *c) {
     char *given_folder = NULL, *given_aside = NULL;
     int err = (c->curator->locate ? c->curator->locate : as_set)(c, &given_folder, &given_aside);
     if (err)
@@ -133,7 +133,7 @@ static int find_aside(struct curation *c) {
 }
 
 static int find_pictures(struct curation *c) {
-    int err = locate(c);
+    int err = locate_folders(c);
     if (!err)
         err = c->curator->scan(c);
     if (!err && c->walk.found.count == 0)
@@ -335,7 +335,8 @@ bool curation_is_decided(const struct curation *c) {
 
 // ---- manifest ----
 
-static size_t fill(const struct curation *c, enum verdict verdict, struct manifest_record *ret) {
+static size_t fill_records(const struct curation *c, enum verdict verdict,
+                           struct manifest_record *ret) {
     size_t n = 0;
     for (size_t i = 0; i < c->walk.found.count; i++) {
         const struct picture *p = &c->walk.found.items[i];
@@ -353,8 +354,8 @@ struct manifest *curation_manifest(const struct curation *c) {
     (void)text_copy(m->domain, sizeof m->domain, c->domain); // of one letter
     m->root = xstrdup(c->root);
     m->records = xcalloc(c->walk.found.count, sizeof *m->records);
-    m->count = fill(c, VERDICT_KEEP, m->records);
-    m->held_out = fill(c, VERDICT_HOLD_OUT, m->records + m->count);
+    m->count = fill_records(c, VERDICT_KEEP, m->records);
+    m->held_out = fill_records(c, VERDICT_HOLD_OUT, m->records + m->count);
     manifest_seal(m);
     return m;
 }

@@ -52,8 +52,8 @@ static double kept_aspect(const struct picture *p) {
     return p->verdict == VERDICT_KEEP ? picture_aspect(p) : NAN;
 }
 
-static void quantiles(const struct curation *c, double (*value)(const struct picture *),
-                      double ret[3]) {
+static void quantiles_of(const struct curation *c, double (*value)(const struct picture *),
+                         double ret[3]) {
     struct spread s;
     spread_init(&s, c, value);
     for (int i = 0; i < 3; i++)
@@ -91,8 +91,8 @@ void domain_of(const struct curation *c, const char *manifest, struct domain *re
     stats_mean(&sum, &d.mean, &d.spread);
     for (int k = 0; k < STATS_CHANNELS; k++)
         normalise(d.shares[k]);
-    quantiles(c, kept_side, d.sides);
-    quantiles(c, kept_aspect, d.aspects);
+    quantiles_of(c, kept_side, d.sides);
+    quantiles_of(c, kept_aspect, d.aspects);
     *ret_domain = d;
 }
 
@@ -147,7 +147,7 @@ static bool take_numbers(char **at, const char *key, double *ret, size_t n) {
     return take_word(at, "\n");
 }
 
-static bool parse(char *at, struct domain *d) {
+static bool parse_domain(char *at, struct domain *d) {
     if (!take_word(&at, "cyclegan-domain 1\nmanifest ") || strlen(at) < 65)
         return false;
     memcpy(d->manifest, at, 64);
@@ -172,7 +172,7 @@ int domain_load(const char *path, struct domain *ret_domain) {
         return err;
     // What it says, written again, has to be what was read: digest, order and spelling in one.
     struct domain d = {0};
-    bool same = parse((char *)bytes, &d);
+    bool same = parse_domain((char *)bytes, &d);
     if (same) {
         struct text t = text_of(&d);
         same = t.size == size && memcmp(t.bytes, bytes, size) == 0;
@@ -188,17 +188,17 @@ int domain_load(const char *path, struct domain *ret_domain) {
 // ---- distance ----
 
 // The integral over a width of |d| where d goes evenly from d0 to d1.
-static double area(double d0, double d1, double width) {
+static double area_between(double d0, double d1, double width) {
     if (d0 * d1 >= 0)
         return width * fabs(d0 + d1) / 2;
     return width * (d0 * d0 + d1 * d1) / (2 * (fabs(d0) + fabs(d1))); // it crosses 0: two triangles
 }
 
-static double earth(const double a[STATS_BINS], const double b[STATS_BINS]) {
+static double earth_distance(const double a[STATS_BINS], const double b[STATS_BINS]) {
     double distance = 0, before = 0;
     for (int i = 0; i < STATS_BINS; i++) {
         double after = before + a[i] - b[i];
-        distance += area(before, after, (double)LEVELS / STATS_BINS);
+        distance += area_between(before, after, (double)LEVELS / STATS_BINS);
         before = after;
     }
     return distance;
@@ -221,7 +221,7 @@ void domain_distance(const struct domain *a, const struct domain *b,
         double mean_a, mean_b, std_a, std_b;
         pixels_of(a, k, &mean_a, &std_a);
         pixels_of(b, k, &mean_b, &std_b);
-        d.earth[k] = earth(a->shares[k], b->shares[k]);
+        d.earth[k] = earth_distance(a->shares[k], b->shares[k]);
         d.frechet[k] = hypot(mean_a - mean_b, std_a - std_b);
         d.colours += k < 3 ? d.earth[k] / 3 : 0;
     }

@@ -73,7 +73,7 @@ static const struct picture *find_name(const struct curation *c, const char *fil
 }
 
 // A file that exists is meant itself, however it is reached; else its name is looked for.
-static const struct picture *find(const struct curation *c, const char *file) {
+static const struct picture *find_picture(const struct curation *c, const char *file) {
     char *real_root = realpath(c->root, NULL), *real = realpath(file, NULL);
     const struct picture *p = find_path(c, c->root, file);
     if (!p && real && real_root)
@@ -122,7 +122,7 @@ static void print_known(const struct curation *c, const struct picture *p, FILE 
 }
 
 int explain(const struct curation *c, const char *file, FILE *out) {
-    const struct picture *p = find(c, file);
+    const struct picture *p = find_picture(c, file);
     if (!p)
         return err_set(ERR_USAGE,
                        "'%s' was no candidate of domain %s: it is not under '%s', hidden, behind a "

@@ -41,16 +41,17 @@ static void add_file(struct walk *w, const char *path, const struct stat *st) {
     p->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
-static int enter(const char *root, const char *folder, const char *skip, struct walk *w);
+static int enter_folder(const char *root, const char *folder, const char *skip, struct walk *w);
 
-static int visit(DIR *dir, const char *root, const char *path, const char *skip, struct walk *w) {
+static int visit_entry(DIR *dir, const char *root, const char *path, const char *skip,
+                       struct walk *w) {
     struct stat st;
     const char *name = picture_name(path);
     if (fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW))
         return errno == ENOENT ? ERR_OK // it went meanwhile
                                : err_set(ERR_DATA, "'%s/%s': %s", root, path, strerror(errno));
     if (S_ISDIR(st.st_mode))
-        return skip && strcmp(path, skip) == 0 ? ERR_OK : enter(root, path, skip, w);
+        return skip && strcmp(path, skip) == 0 ? ERR_OK : enter_folder(root, path, skip, w);
 
     struct stat target;
     if (S_ISLNK(st.st_mode) && fstatat(dirfd(dir), name, &target, 0) == 0) {
@@ -79,13 +80,13 @@ static int visit_all(DIR *dir, const char *root, const char *folder, const char 
         if (strlen(path) >= PATH_MAX)
             err = err_set(ERR_DATA, "folder '%s/%s' is nested too deeply", root, folder);
         else
-            err = visit(dir, root, path, skip, w);
+            err = visit_entry(dir, root, path, skip, w);
         free(path);
     }
     return !err && errno ? unreadable(folder) : err;
 }
 
-static int enter(const char *root, const char *folder, const char *skip, struct walk *w) {
+static int enter_folder(const char *root, const char *folder, const char *skip, struct walk *w) {
     char *full = *folder ? xasprintf("%s/%s", root, folder) : xstrdup(root);
     DIR *dir = opendir(full);
     int err = dir ? visit_all(dir, root, folder, skip, w) : unreadable(full);
@@ -96,7 +97,7 @@ static int enter(const char *root, const char *folder, const char *skip, struct 
 }
 
 int walk_folder(const char *root, const char *folder, const char *skip, struct walk *w) {
-    int err = enter(root, folder, skip, w);
+    int err = enter_folder(root, folder, skip, w);
     pictures_sort(&w->found);
     return err;
 }

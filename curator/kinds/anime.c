@@ -29,7 +29,7 @@ static void check_year(const int64_t years[2], struct picture *p) {
                        (long long)years[0], (long long)years[1]);
 }
 
-static int scan(struct curation *c) {
+static int scan_years(struct curation *c) {
     int err = walk_folder(c->root, c->folder, c->aside, &c->walk);
     const int64_t *years = c->settings->years;
     bool all = years[0] <= 0 && years[1] >= 9999; // then the names do not matter
@@ -39,7 +39,7 @@ static int scan(struct curation *c) {
 }
 
 // The score of a good picture is its shorter side.
-static int review(struct curation *c) {
+static int score_by_size(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         if (picture_is_good(p))
@@ -48,11 +48,11 @@ static int review(struct curation *c) {
     return 0;
 }
 
-static int rank(const struct picture *a, const struct picture *b) {
+static int rank_by_size(const struct picture *a, const struct picture *b) {
     return picture_shorter(b) - picture_shorter(a);
 }
 
-static size_t keep(const struct config_curator *settings) {
+static size_t keep_largest_count(const struct config_curator *settings) {
     return (size_t)settings->keep_largest;
 }
 
@@ -60,9 +60,9 @@ const struct curator curator_anime = {
     .name = "anime",
     .help = "faces named <index>_<year>.<ext>: a range of years, then the largest.\n"
             "           Settings: years, keep_largest, min_side, max_side, limit, limit_by",
-    .scan = scan,
-    .review = review,
-    .rank = rank,
-    .keep = keep,
+    .scan = scan_years,
+    .review = score_by_size,
+    .rank = rank_by_size,
+    .keep = keep_largest_count,
     .keep_name = "keep_largest",
 };

@@ -18,11 +18,11 @@
 // picture.tag, what sifting leaves for judging.
 enum { UNLABELLED = 1, LABELLED, LABELLED_NIGHT, LABELLED_DAYTIME };
 
-static const char *wanted(const struct config_curator *s, enum label kind) {
+static const char *wanted_values(const struct config_curator *s, enum label kind) {
     return kind == LABEL_TIMEOFDAY ? s->timeofday : kind == LABEL_WEATHER ? s->weather : s->scene;
 }
 
-static int scan(struct curation *c) {
+static int scan_scenes(struct curation *c) {
     return walk_folder(c->root, c->folder, c->aside, &c->walk);
 }
 
@@ -79,7 +79,7 @@ static char *values_of(const struct labels *l, int kind) {
     return t.bytes;
 }
 
-static bool occurs(const struct labels *l, int kind, const char *text, size_t size) {
+static bool value_occurs(const struct labels *l, int kind, const char *text, size_t size) {
     bool found = size == 9 && memcmp(text, "undefined", 9) == 0; // also what is not said
     for (int i = 1; i <= l->value_count[kind]; i++)
         found |= strlen(l->values[kind][i]) == size && memcmp(l->values[kind][i], text, size) == 0;
@@ -97,7 +97,7 @@ static int check_values(const struct labels *l, enum label kind, const char *lis
     size_t size;
     while (config_list_next(&list, &item, &size)) {
         char *text = xasprintf("%.*s", (int)size, item);
-        bool ok = occurs(l, (int)kind, item, size) || config_list_has(known[kind], text);
+        bool ok = value_occurs(l, (int)kind, item, size) || config_list_has(known[kind], text);
         free(text);
         if (ok)
             continue;
@@ -125,7 +125,7 @@ static int check_settings(const struct curation *c, const struct labels *l) {
                      c->domain, s->root);
     int err = ERR_OK;
     for (int kind = 0; !err && kind < LABELS; kind++)
-        err = check_values(l, (enum label)kind, wanted(s, (enum label)kind));
+        err = check_values(l, (enum label)kind, wanted_values(s, (enum label)kind));
     return err;
 }
 
@@ -134,7 +134,7 @@ static int check_settings(const struct curation *c, const struct labels *l) {
 // Weather or scene: the picture's own word, or "undefined".
 static bool sift_kind(const struct config_curator *s, enum label kind, const char *value,
                       struct picture *p) {
-    const char *list = wanted(s, kind);
+    const char *list = wanted_values(s, kind);
     if (!*list || config_list_has(list, value ? value : "undefined"))
         return true;
     picture_reject(p, label_name(kind), NAN, "labelled %s = %s", label_name(kind),
@@ -174,7 +174,8 @@ static void sift_picture(const struct config_curator *s, const struct labels *l,
         sift_timeofday(s, values[LABEL_TIMEOFDAY], p);
 }
 
-static void tell(const struct curation *c, const struct labels *l, size_t labelled, size_t used) {
+static void report_labels(const struct curation *c, const struct labels *l, size_t labelled,
+                          size_t used) {
     size_t count = c->walk.found.count;
     curation_say(c, "info", "labels",
                  "%s: %zu label files (%.1f MB) name %zu pictures; of %zu pictures here %zu have a "
@@ -203,10 +204,10 @@ static void sift_all(struct curation *c, struct labels *l) {
         }
         sift_picture(c->settings, l, row, p);
     }
-    tell(c, l, labelled, used);
+    report_labels(c, l, labelled, used);
 }
 
-static int sift(struct curation *c) {
+static int sift_by_labels(struct curation *c) {
     struct labels *l = xcalloc(1, sizeof *l);
     int err = read_labels(c, l);
     if (!err)
@@ -251,7 +252,7 @@ static void decide_labelled(const struct config_curator *s, double brightness, s
                      wrong ? " says otherwise (luma_veto would leave it out)" : "");
 }
 
-static int review(struct curation *c) {
+static int review_brightness(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         if (p->verdict == VERDICT_REJECT)
@@ -270,7 +271,7 @@ const struct curator curator_bdd100k = {
     .help = "driving scenes of BDD100K by the labels' time of day, weather and scene; unlabelled\n"
             "           ones by brightness. Settings: labels, timeofday, weather, scene,\n"
             "           unlabelled, night_luma, day_luma, luma_veto, min_side, max_side, limit",
-    .scan = scan,
-    .sift = sift,
-    .review = review,
+    .scan = scan_scenes,
+    .sift = sift_by_labels,
+    .review = review_brightness,
 };

@@ -43,14 +43,14 @@ static int find_landmarks(const struct config_curator *settings, char **ret_path
                    settings->root);
 }
 
-static char *join(const char *folder, const char *name) {
+static char *join_path(const char *folder, const char *name) {
     return *folder && *name ? xasprintf("%s/%s", folder, name) : xstrdup(*name ? name : folder);
 }
 
 // The first of the folders that exists: pictures elsewhere under root are none of the set's.
 static int scan_pictures(struct curation *c) {
     for (size_t i = 0;; i++) {
-        char *folder = join(c->folder, picture_folders[i]);
+        char *folder = join_path(c->folder, picture_folders[i]);
         char *full = xasprintf("%s/%s", c->root, folder);
         bool there = !*picture_folders[i] || fs_is_dir(full);
         int err = there ? walk_folder(c->root, folder, c->aside, &c->walk) : ERR_OK;
@@ -112,7 +112,7 @@ static void warn_of_unaligned(const struct curation *c, const struct landmarks *
                      path);
 }
 
-static int score(struct curation *c, const char *path) {
+static int score_pictures(struct curation *c, const char *path) {
     struct landmarks *l = NULL;
     int err = curation_depends_on(c, path);
     if (!err)
@@ -128,7 +128,7 @@ static int score(struct curation *c, const char *path) {
 }
 
 // Who chooses by lists alone needs no landmarks.
-static int scan(struct curation *c) {
+static int scan_celeba(struct curation *c) {
     char *path = NULL;
     bool needed = c->settings->keep_nearest || !celeba_lists_are_wanted(c->settings);
     int err = find_landmarks(c->settings, &path);
@@ -136,16 +136,16 @@ static int scan(struct curation *c) {
         return err;
     err = scan_pictures(c);
     if (!err && path)
-        err = score(c, path);
+        err = score_pictures(c, path);
     free(path);
     return err;
 }
 
-static int rank(const struct picture *a, const struct picture *b) {
+static int rank_by_score(const struct picture *a, const struct picture *b) {
     return (a->score > b->score) - (a->score < b->score);
 }
 
-static size_t keep(const struct config_curator *settings) {
+static size_t keep_nearest_count(const struct config_curator *settings) {
     return (size_t)settings->keep_nearest;
 }
 
@@ -154,10 +154,10 @@ const struct curator curator_celeba = {
     .help = "CelebA faces whose eyes, nose and mouth lie nearest the mean face, and of wanted\n"
             "           attributes. Settings: landmarks, keep_nearest, lists, attributes,\n"
             "           partition, min_face, per_identity, min_side, max_side, limit",
-    .scan = scan,
+    .scan = scan_celeba,
     .sift = celeba_lists_sift,
-    .rank = rank,
-    .keep = keep,
+    .rank = rank_by_score,
+    .keep = keep_nearest_count,
     .keep_name = "keep_nearest",
     .ranks_unread = true,
 };

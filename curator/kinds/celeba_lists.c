@@ -303,7 +303,7 @@ static int read_list(struct list *l, const char *path) {
     return err;
 }
 
-static void sift(const struct list *l, struct curation *c) {
+static void sift_by_list(const struct list *l, struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         if (p->verdict == VERDICT_REJECT)
@@ -318,7 +318,7 @@ static void sift(const struct list *l, struct curation *c) {
         limit_identities(l, &c->walk.found);
 }
 
-static int find(const struct config_curator *s, const char *name, char **ret_path) {
+static int find_list(const struct config_curator *s, const char *name, char **ret_path) {
     static const char *const folders[] = {"",         "/Anno",    "/Eval", "/..",
                                           "/../Anno", "/../Eval", "/../.."};
     static const char *const extensions[] = {"txt", "csv"};
@@ -342,13 +342,13 @@ static int sift_by(struct curation *c, const struct kind *kind) {
     char *path = NULL;
     l->kind = kind;
     l->settings = c->settings;
-    int err = find(c->settings, kind->file, &path);
+    int err = find_list(c->settings, kind->file, &path);
     if (!err)
         err = curation_depends_on(c, path);
     if (!err)
         err = read_list(l, path);
     if (!err)
-        sift(l, c);
+        sift_by_list(l, c);
     names_fini(&l->names);
     free(l);
     free(path);

@@ -27,7 +27,7 @@ struct verdict_reader {
     size_t answers;
 };
 
-static int scan(struct curation *c) {
+static int scan_candidates(struct curation *c) {
     int err = curation_depends_on(c, c->settings->command);
     return err ? err : folder_scan(c);
 }
@@ -83,7 +83,7 @@ static yajl_val member(yajl_val object, const char *key, yajl_type type) {
     return yajl_tree_get(object, path, type);
 }
 
-static int refuse(const struct verdict_reader *x, const char *line, const char *what) {
+static int refuse_line(const struct verdict_reader *x, const char *line, const char *what) {
     return err_set(ERR_DATA, "'%s' wrote \"%.200s\": %s", x->c->settings->command, line, what);
 }
 
@@ -92,13 +92,13 @@ static int apply_verdict(struct verdict_reader *x, const char *line, yajl_val v)
     yajl_val reason = member(v, "reason", yajl_t_string);
     yajl_val score = member(v, "score", yajl_t_number);
     if (!path || !keep || !(YAJL_IS_TRUE(keep) || YAJL_IS_FALSE(keep)))
-        return refuse(x, line, "\"path\" and \"keep\": true or false are needed");
+        return refuse_line(x, line, "\"path\" and \"keep\": true or false are needed");
     struct picture *p = pictures_find(&x->c->walk.found, path->u.string);
     size_t index = p ? (size_t)(p - x->c->walk.found.items) : 0;
     if (p && x->answered[index])
-        return refuse(x, line, "the picture has a verdict already");
+        return refuse_line(x, line, "the picture has a verdict already");
     if (!p || !picture_is_good(p))
-        return refuse(x, line, "no such candidate");
+        return refuse_line(x, line, "no such candidate");
     x->answered[index] = true;
     x->answers++;
 
@@ -108,20 +108,20 @@ static int apply_verdict(struct verdict_reader *x, const char *line, yajl_val v)
     return ERR_OK;
 }
 
-static int take(void *context, const char *line) {
+static int take_line(void *context, const char *line) {
     struct verdict_reader *x = context;
     char problem[256];
     if (!*line)
         return ERR_OK;
     yajl_val v = yajl_tree_parse(line, problem, sizeof problem);
     if (!v)
-        return refuse(x, line, "not JSON");
-    int err = YAJL_IS_OBJECT(v) ? apply_verdict(x, line, v) : refuse(x, line, "not an object");
+        return refuse_line(x, line, "not JSON");
+    int err = YAJL_IS_OBJECT(v) ? apply_verdict(x, line, v) : refuse_line(x, line, "not an object");
     yajl_tree_free(v);
     return err;
 }
 
-static void complain(void *context, const char *line) {
+static void pass_on_line(void *context, const char *line) {
     const struct verdict_reader *x = context;
     curation_say(x->c, "info", "script", "%s: %s", picture_name(x->c->settings->command), line);
 }
@@ -141,7 +141,7 @@ static int check_complete(const struct verdict_reader *x) {
                    x->c->settings->command, list->items[first].path, missing - 1, asked);
 }
 
-static int review(struct curation *c) {
+static int review_by_script(struct curation *c) {
     struct text text = candidates(c);
     struct verdict_reader x = {.c = c, .answered = xcalloc(c->walk.found.count, sizeof(bool))};
     const char *const argv[] = {c->settings->command, NULL};
@@ -154,8 +154,8 @@ static int review(struct curation *c) {
         .timeout_name = "curator's timeout_s",
         .cancel = c->cancel,
         .context = &x,
-        .take = take,
-        .complain = complain,
+        .take = take_line,
+        .complain = pass_on_line,
     };
     int err = script_run(&job);
     if (!err)
@@ -171,6 +171,6 @@ const struct curator curator_exec = {
         "an executable of yours judges: candidates as JSON lines on stdin, verdicts on stdout.\n"
         "           Settings: command, timeout_s, include, exclude, recursive, min_side, max_side, "
         "limit",
-    .scan = scan,
-    .review = review,
+    .scan = scan_candidates,
+    .review = review_by_script,
 };

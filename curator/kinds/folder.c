@@ -11,25 +11,25 @@
 
 // A pattern with a slash is for the path below root, * and ? fit slashes too; one without is for
 // the name.
-static bool fits(const char *pattern, const char *path) {
+static bool fits_pattern(const char *pattern, const char *path) {
     return fnmatch(pattern, strchr(pattern, '/') ? path : picture_name(path), 0) == 0;
 }
 
 // The first pattern of the list that the path fits; NULL if there is none. Caller frees.
-static char *fitting(const char *list, const char *path) {
+static char *fitting_pattern(const char *list, const char *path) {
     const char *item;
     size_t size;
     while (config_list_next(&list, &item, &size)) {
         char *pattern = xasprintf("%.*s", (int)size, item);
-        if (fits(pattern, path))
+        if (fits_pattern(pattern, path))
             return pattern;
         free(pattern);
     }
     return NULL;
 }
 
-static void sift(const struct config_curator *s, const char *path, struct picture *p) {
-    char *in = fitting(s->include, path), *out = fitting(s->exclude, path);
+static void sift_path(const struct config_curator *s, const char *path, struct picture *p) {
+    char *in = fitting_pattern(s->include, path), *out = fitting_pattern(s->exclude, path);
     if (!s->recursive && strchr(path, '/'))
         picture_reject(p, "subfolder", NAN, "it is in a folder below root, and recursive is false");
     else if (out)
@@ -46,7 +46,8 @@ static void warn_of_idle(const struct curation *c, const char *key, const char *
     while (config_list_next(&list, &item, &size)) {
         char *pattern = xasprintf("%.*s", (int)size, item);
         size_t i = 0;
-        while (i < c->walk.found.count && !fits(pattern, c->walk.found.items[i].path + skip))
+        while (i < c->walk.found.count &&
+               !fits_pattern(pattern, c->walk.found.items[i].path + skip))
             i++;
         if (i == c->walk.found.count)
             curation_say(c, "warn", "idle_pattern", "%s: '%s' of %s fits no file", c->domain,
@@ -62,7 +63,7 @@ int folder_scan(struct curation *c) {
         return err;
     size_t skip = strlen(c->folder) + (*c->folder != 0);
     for (size_t i = 0; i < c->walk.found.count; i++)
-        sift(s, c->walk.found.items[i].path + skip, &c->walk.found.items[i]);
+        sift_path(s, c->walk.found.items[i].path + skip, &c->walk.found.items[i]);
     warn_of_idle(c, "include", s->include);
     warn_of_idle(c, "exclude", s->exclude);
     return ERR_OK;

@@ -35,14 +35,14 @@ static const struct layout layouts[] = {
     {"", "*.json", false, false},
 };
 
-static bool has(const struct label_files *f, const char *path) {
+static bool has_path(const struct label_files *f, const char *path) {
     for (size_t i = 0; i < f->count; i++)
         if (strcmp(f->paths[i], path) == 0)
             return true;
     return false;
 }
 
-static void add(struct label_files *f, const char *path) {
+static void add_path(struct label_files *f, const char *path) {
     if (f->count == f->capacity) {
         f->capacity = f->capacity ? 2 * f->capacity : 16;
         f->paths = xrealloc(f->paths, f->capacity * sizeof *f->paths);
@@ -58,19 +58,21 @@ static int shown(const struct dirent *entry) {
     return entry->d_name[0] != '.';
 }
 
-static int collect(struct label_files *f, const char *folder, const char *pattern, int nested);
+static int collect_files(struct label_files *f, const char *folder, const char *pattern,
+                         int nested);
 
-static int visit(struct label_files *f, const char *path, const char *pattern, int nested) {
+static int visit_entry(struct label_files *f, const char *path, const char *pattern, int nested) {
     const char *name = strrchr(path, '/') + 1;
     if (fs_is_dir(path))
-        return nested ? collect(f, path, pattern, nested - 1) : ERR_OK;
+        return nested ? collect_files(f, path, pattern, nested - 1) : ERR_OK;
     if (fnmatch(pattern, name, 0) == 0)
-        add(f, path);
+        add_path(f, path);
     return ERR_OK;
 }
 
 // Adds the files of a folder, by name; of those below up to `nested` levels.
-static int collect(struct label_files *f, const char *folder, const char *pattern, int nested) {
+static int collect_files(struct label_files *f, const char *folder, const char *pattern,
+                         int nested) {
     struct dirent **entries;
     int n = scandir(folder, &entries, shown, by_name), err = ERR_OK;
     if (n < 0)
@@ -78,7 +80,7 @@ static int collect(struct label_files *f, const char *folder, const char *patter
     for (int i = 0; i < n; i++) {
         char *path = xasprintf("%s/%s", folder, entries[i]->d_name);
         if (!err)
-            err = visit(f, path, pattern, nested);
+            err = visit_entry(f, path, pattern, nested);
         free(path);
         free(entries[i]);
     }
@@ -87,13 +89,14 @@ static int collect(struct label_files *f, const char *folder, const char *patter
 }
 
 // The files that the layout has at the place, without those that are listed.
-static int look(struct label_files *f, const char *place, const struct layout *l) {
+static int look_in_layout(struct label_files *f, const char *place, const struct layout *l) {
     struct label_files found = {0};
     char *folder = xasprintf("%s%s%s", place, *l->folder ? "/" : "", l->folder);
-    int err = fs_is_dir(folder) ? collect(&found, folder, l->pattern, l->below ? NESTED : 0) : 0;
+    int err =
+        fs_is_dir(folder) ? collect_files(&found, folder, l->pattern, l->below ? NESTED : 0) : 0;
     for (size_t i = 0; !err && i < found.count; i++)
-        if (*l->folder || !has(f, found.paths[i])) // a folder's layout is its own
-            add(f, found.paths[i]);
+        if (*l->folder || !has_path(f, found.paths[i])) // a folder's layout is its own
+            add_path(f, found.paths[i]);
     label_files_fini(&found);
     free(folder);
     return err;
@@ -105,13 +108,13 @@ static int look_at(struct label_files *f, const char *level) {
         char *place = xasprintf("%s%s%s", level, *places[i] ? "/" : "", places[i]);
         for (size_t k = 0; !err && k < COUNT(layouts) && fs_is_dir(place); k++)
             if (*places[i] || layouts[k].any_folder)
-                err = look(f, place, &layouts[k]);
+                err = look_in_layout(f, place, &layouts[k]);
         free(place);
     }
     return err;
 }
 
-static int search(struct label_files *f, const char *root) {
+static int search_upward(struct label_files *f, const char *root) {
     char *level = xstrdup(root);
     int err = ERR_OK;
     for (int i = 0; !err && !f->count && i <= LEVELS && *level; i++) {
@@ -127,11 +130,11 @@ int label_files_find(const char *labels, const char *root, struct label_files *r
     struct label_files f = {0};
     int err = ERR_OK;
     if (!*labels)
-        err = search(&f, root);
+        err = search_upward(&f, root);
     else if (fs_is_dir(labels))
-        err = collect(&f, labels, "*.json", NESTED);
+        err = collect_files(&f, labels, "*.json", NESTED);
     else
-        add(&f, labels);
+        add_path(&f, labels);
     if (err) {
         label_files_fini(&f);
         return err;

@@ -67,7 +67,7 @@ static long long line_of(const struct reader *r) {
 }
 
 // 0, which ends the parsing.
-static int refuse(struct reader *r, const char *what) {
+static int refuse_file(struct reader *r, const char *what) {
     r->err = err_set(ERR_DATA, "%s:%lld: %s", r->path, line_of(r), what);
     return 0;
 }
@@ -79,14 +79,14 @@ static int intern(struct reader *r, int kind, const char *text, size_t size) {
     struct labels *l = r->labels;
     int n = l->value_count[kind];
     if (size > LABEL_VALUE_BYTES || memchr(text, 0, size)) {
-        (void)refuse(r, "an attribute of a frame has more than 64 bytes, or a 0");
+        (void)refuse_file(r, "an attribute of a frame has more than 64 bytes, or a 0");
         return -1;
     }
     for (int i = 1; i <= n; i++)
         if (strncmp(l->values[kind][i], text, size) == 0 && !l->values[kind][i][size])
             return i;
     if (n == LABEL_VALUES - 1) {
-        (void)refuse(r, "a 256th value of an attribute of frames");
+        (void)refuse_file(r, "a 256th value of an attribute of frames");
         return -1;
     }
     l->values[kind][n + 1] = xasprintf("%.*s", (int)size, text);
@@ -127,14 +127,14 @@ static int frame_end(struct reader *r) {
     bool is_new;
     r->frame = f == &r->frames[1] ? &r->frames[0] : NULL;
     if (!f->named && r->list)
-        return refuse(r, "a frame without a name: no label file of BDD100K?");
+        return refuse_file(r, "a frame without a name: no label file of BDD100K?");
     if (!f->named && r->depth == 1 && !r->named)
-        return refuse(r, "there is no name of a picture: no label file of BDD100K?");
+        return refuse_file(r, "there is no name of a picture: no label file of BDD100K?");
     if (!f->named)
         return 1;
     struct name_row *row = names_add(&r->labels->names, f->name, strlen(f->name), &is_new);
     if (!row)
-        return refuse(r, err_text());
+        return refuse_file(r, err_text());
     merge(r, row, f);
     r->named++;
     return 1;
@@ -166,7 +166,7 @@ static int take_key(void *context, const unsigned char *text, size_t size) {
 static int take_name(struct reader *r, const unsigned char *text, size_t size) {
     struct frame *f = r->frame;
     if (size == 0 || size > NAME_MAX_BYTES || memchr(text, 0, size))
-        return refuse(r, "a name of a picture has 1 to 255 bytes");
+        return refuse_file(r, "a name of a picture has 1 to 255 bytes");
     memcpy(f->name, text, size);
     f->name[size] = 0;
     f->named = true;
@@ -178,15 +178,16 @@ static int check_place(struct reader *r, bool is_null, bool is_map) {
     const struct frame *f = r->frame;
     r->tokens++;
     if (r->depth == 0 && !is_map)
-        return refuse(r, "a list of frames or one frame is expected: no label file of BDD100K?");
+        return refuse_file(r,
+                           "a list of frames or one frame is expected: no label file of BDD100K?");
     if (r->depth == 1 && r->list && !is_map)
-        return refuse(r, "a frame, { ... }, is expected in the list");
+        return refuse_file(r, "a frame, { ... }, is expected in the list");
     if (f && r->depth == f->depth && f->member == MEMBER_NAME)
-        return refuse(r, "the name of a frame is no text");
+        return refuse_file(r, "the name of a frame is no text");
     if (f && r->depth == f->depth && f->member == MEMBER_ATTRIBUTES && !is_null && !is_map)
-        return refuse(r, "the attributes of a frame are no object");
+        return refuse_file(r, "the attributes of a frame are no object");
     if (f && f->in_attributes && r->depth == f->depth + 1 && f->attribute < LABELS && !is_null)
-        return refuse(r, "timeofday, weather or scene of a frame is no text");
+        return refuse_file(r, "timeofday, weather or scene of a frame is no text");
     return 1;
 }
 
@@ -219,7 +220,7 @@ static int take_number(void *context, const char *text, size_t size) {
 }
 
 static int deeper(struct reader *r) {
-    return ++r->depth <= DEPTH_MAX ? 1 : refuse(r, "brackets are nested more than 100 deep");
+    return ++r->depth <= DEPTH_MAX ? 1 : refuse_file(r, "brackets are nested more than 100 deep");
 }
 
 static int begin_map(void *context) {
@@ -287,12 +288,12 @@ static int check(struct reader *r, yajl_status status) {
     unsigned char *text = yajl_get_error(r->yajl, 0, NULL, 0);
     text[strcspn((char *)text, "\n")] = 0;
     bool ends = strstr((char *)text, "premature EOF") != NULL;
-    (void)refuse(r, ends ? "the file ends too early: an incomplete copy?" : (char *)text);
+    (void)refuse_file(r, ends ? "the file ends too early: an incomplete copy?" : (char *)text);
     yajl_free_error(r->yajl, text);
     return r->err;
 }
 
-static int parse(struct reader *r, const uint8_t *bytes, size_t size) {
+static int parse_chunk(struct reader *r, const uint8_t *bytes, size_t size) {
     r->chunk = bytes;
     int err = check(r, yajl_parse(r->yajl, bytes, size));
     for (const uint8_t *at = bytes; !err && (at = memchr(at, '\n', (size_t)(bytes + size - at)));
@@ -307,11 +308,11 @@ static int read_chunks(struct reader *r, int fd, uint8_t *bytes, const atomic_bo
     ssize_t n = 0;
     while (!err && (n = read(fd, bytes, CHUNK_BYTES)) > 0) {
         r->labels->bytes += (uint64_t)n;
-        err = parse(r, bytes, (size_t)n);
+        err = parse_chunk(r, bytes, (size_t)n);
         quiet = r->tokens == tokens ? quiet + 1 : 0;
         tokens = r->tokens;
         if (!err && quiet == QUIET_CHUNKS) {
-            (void)refuse(r, "a megabyte without a new value: no label file of BDD100K?");
+            (void)refuse_file(r, "a megabyte without a new value: no label file of BDD100K?");
             err = r->err;
         }
         if (!err && cancel && atomic_load(cancel))

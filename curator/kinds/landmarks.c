@@ -101,7 +101,7 @@ static int check_twice(const char *path, const struct landmarks *l) {
 }
 
 // In the order of the file: the sums do not depend on the sort.
-static void moments(struct landmarks *l, const double *x) {
+static void compute_moments(struct landmarks *l, const double *x) {
     double n = (double)l->count;
     for (size_t i = 0; i < l->count; i++)
         for (int k = 0; k < LANDMARK_COORDINATES; k++)
@@ -117,7 +117,7 @@ static void moments(struct landmarks *l, const double *x) {
         l->std[k] = sqrt(l->std[k] / n);
 }
 
-static void score(struct landmarks *l, const double *x) {
+static void score_rows(struct landmarks *l, const double *x) {
     for (size_t i = 0; i < l->count; i++, x += LANDMARK_COORDINATES) {
         double sum = 0;
         for (int k = 0; k < LANDMARK_COORDINATES; k++) {
@@ -129,7 +129,7 @@ static void score(struct landmarks *l, const double *x) {
 }
 
 // The data set's files are sorted already.
-static void sort(struct landmarks *l) {
+static void sort_rows(struct landmarks *l) {
     size_t i = 1;
     while (i < l->count && by_stem(&l->rows[i - 1], &l->rows[i]) <= 0)
         i++;
@@ -137,7 +137,7 @@ static void sort(struct landmarks *l) {
         qsort(l->rows, l->count, sizeof *l->rows, by_stem);
 }
 
-static int load(struct reader *r, struct landmarks *l) {
+static int load_rows(struct reader *r, struct landmarks *l) {
     int err = table_head(&r->table, "landmark");
     if (!err && !is_header(&r->table))
         err = refuse_header(&r->table);
@@ -145,9 +145,9 @@ static int load(struct reader *r, struct landmarks *l) {
         err = read_rows(r, l);
     if (err)
         return err;
-    moments(l, r->x);
-    score(l, r->x);
-    sort(l);
+    compute_moments(l, r->x);
+    score_rows(l, r->x);
+    sort_rows(l);
     return check_twice(r->table.path, l);
 }
 
@@ -157,7 +157,7 @@ int landmarks_load(const char *path, struct landmarks **ret_landmarks) {
     if (err)
         return err_prefix(err, "landmarks");
     struct landmarks *l = xcalloc(1, sizeof *l);
-    err = load(&r, l);
+    err = load_rows(&r, l);
     l->text = r.table.text; // the names point into it
     free(r.x);
     if (err) {

@@ -11,7 +11,7 @@ static const char *const extensions[] = {
 };
 
 // The part of a path that counts: without folders and without a picture's extension.
-static void stem(const char **name, size_t *size) {
+static void cut_to_stem(const char **name, size_t *size) {
     const char *slash = memrchr(*name, '/', *size);
     if (slash) {
         *size -= (size_t)(slash + 1 - *name);
@@ -25,7 +25,7 @@ static void stem(const char **name, size_t *size) {
 }
 
 // FNV-1a, then mixed, because the low bits choose the slot.
-static size_t hash(const char *name, size_t size) {
+static size_t hash_name(const char *name, size_t size) {
     uint64_t h = 14695981039346656037U;
     for (size_t i = 0; i < size; i++)
         h = (h ^ (unsigned char)name[i]) * 1099511628211U;
@@ -34,7 +34,7 @@ static size_t hash(const char *name, size_t size) {
 
 // The slot of the name, or the free one where it belongs.
 static uint32_t *slot_of(const struct names *n, const char *name, size_t size) {
-    for (size_t i = hash(name, size);; i++) {
+    for (size_t i = hash_name(name, size);; i++) {
         uint32_t *slot = &n->slots[i & (n->slot_count - 1)];
         if (!*slot)
             return slot;
@@ -67,7 +67,7 @@ static void grow_rows(struct names *n, size_t size) {
 }
 
 struct name_row *names_add(struct names *n, const char *name, size_t size, bool *ret_is_new) {
-    stem(&name, &size);
+    cut_to_stem(&name, &size);
     if (size == 0 || size > NAME_MAX_BYTES || memchr(name, 0, size)) {
         (void)err_set(ERR_DATA, "a name of %zu bytes: 1 to %d without a 0 are expected", size,
                       NAME_MAX_BYTES);
@@ -95,7 +95,7 @@ struct name_row *names_add(struct names *n, const char *name, size_t size, bool 
 
 struct name_row *names_find(const struct names *n, const char *name) {
     size_t size = strlen(name);
-    stem(&name, &size);
+    cut_to_stem(&name, &size);
     uint32_t slot = n->count && size ? *slot_of(n, name, size) : 0;
     return slot ? &n->rows[slot - 1] : NULL;
 }

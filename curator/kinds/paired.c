@@ -57,14 +57,14 @@ static char *find_held_out(const struct curation *c, const struct layout *l) {
     return NULL;
 }
 
-static void tell(const struct curation *c, const char *folder, const char *aside) {
+static void report_layout(const struct curation *c, const char *folder, const char *aside) {
     const char *what = c->half ? "pairs side by side, A left and B right, in"
                                : "pairs of two files of one name; this side's are in";
     curation_say(c, "info", "layout", "%s: %s '%s'; held out: %s", c->domain, what, folder,
                  aside ? aside : "a share of them");
 }
 
-static int locate(struct curation *c, char **ret_folder, char **ret_aside) {
+static int locate_pairs(struct curation *c, char **ret_folder, char **ret_aside) {
     const char *root = c->settings->root;
     bool two_roots = strcmp(root, c->other->root) != 0;
     const struct layout *l = two_roots ? NULL : find_layout(root);
@@ -72,11 +72,11 @@ static int locate(struct curation *c, char **ret_folder, char **ret_aside) {
         c->half = c->domain[0] == 'A' ? IMAGE_LEFT : IMAGE_RIGHT;
     *ret_folder = l ? expand(root, l->train, c->domain[0]) : xstrdup(root);
     *ret_aside = find_held_out(c, l);
-    tell(c, *ret_folder, *ret_aside);
+    report_layout(c, *ret_folder, *ret_aside);
     return 0;
 }
 
-static int scan(struct curation *c) {
+static int scan_side(struct curation *c) {
     return walk_folder(c->root, c->folder, c->aside, &c->walk);
 }
 
@@ -121,19 +121,21 @@ static size_t same_name(const struct entry *e, const struct entry *end) {
     return n;
 }
 
-static void reject(struct picture *p, const char *why, const char *where) {
+static void reject_unmatched(struct picture *p, const char *why, const char *where) {
     picture_reject(p, "unmatched", NAN, "%s '%.160s'", why, where);
 }
 
 static void reject_run(struct entry *e, size_t n, size_t n_other, const struct curation *other) {
     for (size_t i = 0; i < n; i++)
         if (!n_other)
-            reject(e[i].picture, "no picture of this name is under", other->settings->root);
+            reject_unmatched(e[i].picture, "no picture of this name is under",
+                             other->settings->root);
         else
-            reject(e[i].picture, "there is more than one of the name", e[0].picture->path);
+            reject_unmatched(e[i].picture, "there is more than one of the name",
+                             e[0].picture->path);
 }
 
-static void match(struct curation *c) {
+static void match_names(struct curation *c) {
     struct entry *own = sorted_entries(c), *others = sorted_entries(c->partner);
     const struct entry *own_end = own + c->walk.found.count;
     const struct entry *others_end = others + c->partner->walk.found.count;
@@ -168,14 +170,14 @@ static void check_order(const struct pictures *a, bool aside) {
             last = q;
             continue;
         }
-        reject(p, "its partner is not in the same order; rename", q->path);
-        reject(q, "its partner is not in the same order; rename", p->path);
+        reject_unmatched(p, "its partner is not in the same order; rename", q->path);
+        reject_unmatched(q, "its partner is not in the same order; rename", p->path);
         p->partner = q->partner = NULL;
     }
 }
 
-static void pair(struct curation *c) {
-    match(c);
+static void pair_pictures(struct curation *c) {
+    match_names(c);
     const struct curation *a = c->domain[0] == 'A' ? c : c->partner;
     check_order(&a->walk.found, false);
     check_order(&a->walk.found, true);
@@ -183,7 +185,7 @@ static void pair(struct curation *c) {
 
 // ---- a bad one takes the other with it ----
 
-static int review(struct curation *c) {
+static int reject_halves(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         const struct picture *q = p->partner;
@@ -203,8 +205,8 @@ const struct curator curator_paired = {
             "           side by side (root/train), or two files of one name (root/trainA and\n"
             "           root/trainB, root/A and root/B, or a root of each). A picture without a\n"
             "           good partner is left out. Settings: min_side, max_side, limit",
-    .locate = locate,
-    .scan = scan,
-    .pair = pair,
-    .review = review,
+    .locate = locate_pairs,
+    .scan = scan_side,
+    .pair = pair_pictures,
+    .review = reject_halves,
 };

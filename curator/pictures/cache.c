@@ -116,7 +116,7 @@ static bool parse_line(char *line, size_t size, struct entry *ret) {
            manifest_parse(at, size - (size_t)(at - line), &ret->record) == ERR_OK;
 }
 
-static bool apply(const struct entry *e, struct pictures *list) {
+static bool apply_entry(const struct entry *e, struct pictures *list) {
     struct picture *p = pictures_find(list, e->record.path);
     bool wanted = p && !p->known && !p->bad && p->verdict == VERDICT_OPEN;
     if (!wanted || p->size != e->record.size || p->mtime_ns != e->mtime_ns)
@@ -148,7 +148,7 @@ static size_t apply_lines(char *at, char *end, struct pictures *list) {
         *newline = 0; // numbers end here at the latest
         if (!parse_line(at, (size_t)(newline - at), &e))
             break;
-        hits += apply(&e, list);
+        hits += apply_entry(&e, list);
         free(e.record.path);
         at = newline + 1;
     }

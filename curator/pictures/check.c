@@ -64,8 +64,8 @@ const int check_count = (int)COUNT(checks);
 
 // ---- judging ----
 
-static bool holds(const struct check *c, const struct config_curator *settings,
-                  const struct picture *p, const struct image_stats *stats) {
+static bool check_holds(const struct check *c, const struct config_curator *settings,
+                        const struct picture *p, const struct image_stats *stats) {
     double bound = c->bound(settings), value = c->value(p, stats);
     return bound == 0 || (c->is_max ? value <= bound : value >= bound);
 }
@@ -73,13 +73,13 @@ static bool holds(const struct check *c, const struct config_curator *settings,
 static const struct check *first_failure(const struct config_curator *settings,
                                          const struct picture *p, const struct image_stats *stats) {
     for (const struct check *c = checks; c < checks + COUNT(checks); c++)
-        if (!holds(c, settings, p, stats))
+        if (!check_holds(c, settings, p, stats))
             return c;
     return NULL;
 }
 
-static void reject(const struct check *c, const struct config_curator *settings, bool is_partner,
-                   struct picture *p, const struct image_stats *stats) {
+static void reject_for(const struct check *c, const struct config_curator *settings,
+                       bool is_partner, struct picture *p, const struct image_stats *stats) {
     char reason[32];
     double value = c->value(p, stats);
     (void)snprintf(reason, sizeof reason, "%s%s", is_partner ? "partner_" : "", c->reason); // fits
@@ -91,12 +91,12 @@ void check_picture(const struct config_curator *settings, const struct config_cu
                    struct picture *p) {
     const struct check *c = first_failure(settings, p, &p->stats);
     if (c) {
-        reject(c, settings, false, p, &p->stats);
+        reject_for(c, settings, false, p, &p->stats);
         return;
     }
     c = other ? first_failure(other, p, &p->opposite) : NULL;
     if (c)
-        reject(c, other, true, p, &p->opposite);
+        reject_for(c, other, true, p, &p->opposite);
 }
 
 const struct check *check_nearest(const struct config_curator *settings, const struct picture *p,

@@ -135,7 +135,7 @@ struct shared {
 };
 
 // Pictures are taken one by one; each is judged by itself, so who takes which does not matter.
-static void *work(void *argument) {
+static void *inspect_in_thread(void *argument) {
     struct shared *s = argument;
     const struct inspect_job *job = s->job;
     size_t i;
@@ -179,9 +179,9 @@ int inspect_all(const struct inspect_job *job, struct inspect_done *ret_done) {
         s.how.decode.limits.max_pixels_per_byte = job->settings->max_pixels_per_byte;
     int helpers = 0, n = MAX(thread_count(job), 1);
     pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
-    while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, work, &s) == 0)
+    while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, inspect_in_thread, &s) == 0)
         helpers++;
-    (void)work(&s); // this thread is one of them, and enough if there are no others
+    (void)inspect_in_thread(&s); // this thread is one of them, and enough if there are no others
     for (int i = 0; i < helpers; i++)
         (void)pthread_join(threads[i], NULL); // fails for no thread that was made
     free(threads);

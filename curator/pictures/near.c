@@ -27,7 +27,7 @@ static struct dhash with_bit_flipped(struct dhash h, int bit) {
     return h;
 }
 
-static void deal(struct near *n) {
+static void deal_bits(struct near *n) {
     for (int i = 0; i < DHASH_BITS; i++) {
         int g = (int)(rng_permute(0, RNG_DEAL, 0, DHASH_BITS, (uint64_t)i) % (uint64_t)n->groups);
         n->group_of[i] = (uint8_t)g;
@@ -46,7 +46,7 @@ struct near *near_new(int distance, size_t capacity) {
     n->groups = distance / 2 + 1;
     n->bits = bits;
     n->capacity = capacity;
-    deal(n);
+    deal_bits(n);
     size_t heads = ((size_t)1 << bits) * (size_t)n->groups;
     n->items = xcalloc(capacity, sizeof *n->items);
     n->heads = xmalloc(heads * sizeof *n->heads);
