@@ -13,12 +13,12 @@
 #include "curation/explain.h"
 #include "curation/report.h"
 
-#define ROOT_MAX 1024 // of the message that tells the root (msg.def)
+#define ROOT_MAX 1024 // bytes of the root in a message (msg.def)
 #define SETTINGS_MAX 65536
 
 // ---- what was made before ----
 
-// The summary that stands behind the same state in the file; NULL if it is an other.
+// The summary that the file has for this state; NULL if it was written for another state.
 static char *read_settings(const char *path, const char *state) {
     uint8_t *bytes;
     size_t size;
@@ -72,8 +72,8 @@ static void path_of(char letter, const char *extension, char ret[64]) {
     (void)snprintf(ret, 64, "manifest/%c.%s", letter, extension); // fits
 }
 
-// The other domain's curator may be at work too: each writes its own file before it looks for the
-// other's, so that at least one sees both. An old one of ours is gone since the beginning.
+// Both domains' curators may run at once. Each writes its own file before it looks for the other
+// one, so at least one of them sees both. make_manifest removed our old file first.
 static void compare_domains(const struct curation *c, const struct manifest *m,
                             struct points *points) {
     char own_path[64], other_path[64];
@@ -99,7 +99,7 @@ static void forget_domain(const struct curation *c) {
     (void)unlink(path); // there may be none
 }
 
-// Last: it vouches for everything before.
+// Written last: it marks all files before it as complete.
 static int save_settings(const struct curation *c, const char *state) {
     char path[64];
     (void)snprintf(path, sizeof path, "manifest/%s.settings", c->domain); // fits
@@ -132,10 +132,10 @@ static int make_manifest(struct curation *c, const char *state, struct points *p
     forget_domain(c);
     int err = curation_decide(c, cache);
     if (err == ERR_DATA && curation_is_decided(c))
-        report_verdicts(c, points); // all of them rejected: the reasons are worth a query
+        report_verdicts(c, points); // every picture was rejected: users query the reasons
     if (err)
         return err;
-    free(c->summary); // of an other state
+    free(c->summary); // of another state
     c->summary = report_line(c);
     struct manifest *m = curation_manifest(c);
     err = save_manifest(c, m);
@@ -152,7 +152,7 @@ static int make_manifest(struct curation *c, const char *state, struct points *p
     return ERR_OK;
 }
 
-// Labels are kept beside the manifest.
+// The cache of the labels lies beside the manifest.
 static int find_pictures(struct curation *c) {
     char *path = xasprintf("manifest/%s.labels", c->domain);
     c->label_cache = path;
@@ -184,6 +184,6 @@ int curate_explain(struct curation *c, const char *file, FILE *out) {
         err = find_pictures(c);
     if (!err)
         err = curation_decide(c, cache);
-    // When everything was rejected, why is the question.
+    // Users ask for an explanation above all when every picture was rejected.
     return err && !curation_is_decided(c) ? err : explain(c, file, out);
 }

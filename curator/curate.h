@@ -11,15 +11,15 @@
 #include "curation/curation.h"
 #include "points/points.h"
 
-// The whole of it: finds, judges and writes the files above; verdicts, looks, params and the sheet
-// go to `points` (may be NULL). Who ends last of the two domains' curators tells how far they lie
-// apart. When nothing has changed since the files were written, the manifest is taken from there
-// and nothing is judged or said again.
+// Finds and decides, and writes the files above. Verdicts, looks, params and the sheet go to
+// `points` (may be NULL). The last of the two domains' curators reports how far apart the domains
+// lie. If nothing has changed since the files were written, the manifest is loaded and nothing is
+// reported.
 //   c  after curation_init; the caller ends it
 // The caller frees *ret_manifest; c->summary is set. ERR_DATA, ERR_IO, ERR_SPACE, ERR_STOPPED.
 int curate(struct curation *c, struct points *points, struct manifest **ret_manifest);
 
-// Judges with what the cache knows, writes nothing, and prints why `file` was kept or not.
+// Decides with the help of the cache and prints why `file` was kept or not.
 int curate_explain(struct curation *c, const char *file, FILE *out);
 
 #endif

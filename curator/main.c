@@ -1,4 +1,4 @@
-// curator - judges the pictures of one domain and serves its manifest.
+// curator - decides about the pictures of one domain and serves its manifest.
 //
 //   ROUTER  binds     ipc://s/curator-A (or -B)   manifest   peers: loaders, trainer
 //   DEALER  connects  ipc://s/monitor             points     peer: monitor (points.h)
@@ -23,20 +23,21 @@
 #include "serve.h"
 
 #define IDLE_US 1000000
-#define RETRY_US 10000 // a socket that was full
+#define RETRY_US 10000 // after a full socket
 #define HUB_HWM 64
 
-static const char intro[] = "curator - judges the pictures of one domain and serves its manifest\n"
-                            "\n"
-                            "  curator --run DIR --domain A|B [--instance N] [--incarnation N]\n"
-                            "  curator --run DIR --domain A|B --once\n"
-                            "  curator --run DIR --domain A|B --explain FILE\n";
+static const char intro[] =
+    "curator - decides about the pictures of one domain and serves its manifest\n"
+    "\n"
+    "  curator --run DIR --domain A|B [--instance N] [--incarnation N]\n"
+    "  curator --run DIR --domain A|B --once\n"
+    "  curator --run DIR --domain A|B --explain FILE\n";
 static const char help[] =
     "Started by ./pipeline up and ./pipeline curate. Settings: section curator.A or curator.B of\n"
     "DIR/pipeline.conf; `use` is one of\n"
     "\n";
 
-// The judging is done in a thread of its own, while the main loop answers.
+// The curation runs in a thread of its own. Meanwhile the main loop answers the peers.
 struct job {
     struct proc *proc;
     struct curation curation;
@@ -44,7 +45,7 @@ struct job {
     bool started;
     int event_fd; // readable when it has ended
     atomic_bool cancel;
-    // Of the thread, to be read after it has ended.
+    // Written by the thread; read after it has ended.
     int err;
     char err_text[1024];
     struct manifest *manifest;
@@ -53,7 +54,7 @@ struct job {
 struct server {
     struct hub *hub;
     bool asked[HUB_CLIENTS];
-    struct msg asks[HUB_CLIENTS]; // one request under way per client
+    struct msg asks[HUB_CLIENTS]; // one request in flight per client
 };
 
 // ---- judging ----
@@ -66,7 +67,7 @@ static void report_event(void *context, const char *level, const char *code, con
 
 static void report_progress(void *context, size_t done, size_t total) {
     const struct job *job = context;
-    points_line(job->proc->points, "%zu of %zu pictures judged", done, total);
+    points_line(job->proc->points, "%zu of %zu pictures read", done, total);
 }
 
 static void set_curation(const struct config *config, char domain, struct curation *ret) {
@@ -98,23 +99,23 @@ static int job_start(struct proc *p, struct job *job) {
     set_curation(p->config, p->self.process[strlen(p->self.process) - 1], &job->curation);
     job->event_fd = eventfd(0, EFD_CLOEXEC);
     if (job->event_fd < 0 || pthread_create(&job->thread, NULL, curate_in_thread, job))
-        return err_set(ERR_IO, "the thread that judges cannot be started");
+        return err_set(ERR_IO, "the thread that reads the pictures cannot be started");
     job->started = true;
     return ERR_OK;
 }
 
-// Waits for the thread; its error.
+// Waits for the thread and returns its error.
 static int job_join(struct job *job) {
     if (!job->started)
         return ERR_OK;
-    (void)pthread_join(job->thread, NULL); // it was made
+    (void)pthread_join(job->thread, NULL); // cannot fail: the thread exists
     job->started = false;
     return job->err ? err_set(job->err, "%s", job->err_text) : ERR_OK;
 }
 
 static void job_end(struct job *job) {
     atomic_store(&job->cancel, true);
-    (void)job_join(job); // who wanted its error has it
+    (void)job_join(job); // the caller has its error already
     manifest_free(job->manifest);
     curation_fini(&job->curation);
     if (job->event_fd > 0)
@@ -153,7 +154,7 @@ static int answer_client(struct server *s, const struct manifest *m, int client)
     struct link_frame frame = {.bytes = text, .size = size};
     int err = hub_send(s->hub, client, &reply, text ? &frame : NULL);
     free(text);
-    s->asked[client] = err == ERR_AGAIN; // the socket is full: later
+    s->asked[client] = err == ERR_AGAIN; // the socket is full: answered later
     return err == ERR_AGAIN ? ERR_OK : err;
 }
 
@@ -183,7 +184,7 @@ static int open_hub(struct proc *p, struct server *s) {
     return hub_open(&options, &s->hub);
 }
 
-// Requests that come while pictures are judged wait; the peers' pings do not.
+// Requests wait until the curation has ended. The hub answers pings meanwhile.
 static int serve_manifest(struct proc *p, struct job *job, struct server *s) {
     while (!p->stop) {
         bool waiting = false;
@@ -221,7 +222,7 @@ static int run_server(struct proc *p) {
     if (!err)
         err = serve_manifest(p, job, s);
     char text[1024];
-    (void)text_copy(text, sizeof text, err_text()); // ending the job may say something else
+    (void)text_copy(text, sizeof text, err_text()); // job_end may overwrite the error's text
     job_end(job);
     hub_close(s->hub);
     free(s);
@@ -229,7 +230,7 @@ static int run_server(struct proc *p) {
     return err ? err_set(err, "%s", text) : ERR_OK;
 }
 
-// Of the two domains, as far as both have been curated.
+// Prints nothing unless both domains have been curated.
 static void print_distance(void) {
     struct domain a, b;
     if (domain_load("manifest/A.domain", &a) || domain_load("manifest/B.domain", &b))
@@ -257,7 +258,7 @@ static int run_once(struct proc *p) {
     if (!err)
         print_distance();
     char text[1024];
-    (void)text_copy(text, sizeof text, err_text()); // as above
+    (void)text_copy(text, sizeof text, err_text()); // job_end may overwrite it
     job_end(job);
     free(job);
     return err ? err_set(err, "%s", text) : ERR_OK;
@@ -266,7 +267,7 @@ static int run_once(struct proc *p) {
 static void ignore_event(void *context, const char *level, const char *code, const char *text) {
 }
 
-// Beside a curator that is running: no points, no lock, nothing is written.
+// May run beside a running curator: it sends no points, takes no lock, and writes no file.
 static int explain_file(const char *run_dir, const char *domain, const char *file) {
     struct config *config = NULL;
     char *folder = getcwd(NULL, 0); // before it changes

@@ -28,7 +28,7 @@ static void answer_info(const struct manifest *m, struct msg *ret) {
     ret->type = MSG_manifest_info;
     i->count = m->count;
     i->held_out = m->held_out;
-    // All of these fit: the curation has checked the root.
+    // All of these fit: save_manifest checked the length of the root.
     (void)text_copy(i->domain, sizeof i->domain, m->domain);
     (void)text_copy(i->digest, sizeof i->digest, m->digest);
     (void)text_copy(i->root, sizeof i->root, m->root);

@@ -1,4 +1,4 @@
-// serve - what a finished manifest answers to those who ask for it.
+// serve - answers to requests for a finished manifest. Knows no socket, so tests need none.
 #ifndef SERVE_H
 #define SERVE_H
 

@@ -25,7 +25,7 @@ struct rows {
     int count;
 };
 
-// Those that `is` says yes to with `key`, spread evenly, as a row; none if there are none.
+// Adds a row of pictures for which is(p, key) holds, spread evenly over them; no row without any.
 static void add_spread(struct rows *rows, const struct curation *c, const char *label,
                        bool (*is)(const struct picture *p, const void *key), const void *key) {
     size_t total = 0, seen = 0;
@@ -78,10 +78,11 @@ static bool is_close(const struct picture *p, const void *key) {
     const struct close *k = key;
     const char *setting = explain_border(k->c, p);
     bool by_rank = k->c->curator->keep_name && strcmp(setting, k->c->curator->keep_name) == 0;
-    return *setting && !by_rank && (p->verdict != VERDICT_REJECT) == k->kept; // ranks have own rows
+    return *setting && !by_rank &&
+           (p->verdict != VERDICT_REJECT) == k->kept; // rankings have their own rows
 }
 
-// "luma 61.2, 60 a.jpg": what it has, the bound, its name.
+// "lum 61.2/60 a.jpg": value, bound, name.
 static void note_border(const struct curation *c, const struct picture *p, char ret[64]) {
     double margin;
     const struct check *k = check_nearest(c->settings, p, &margin);
@@ -101,7 +102,7 @@ static void add_close(struct rows *rows, const struct curation *c, bool kept, co
         note_border(c, row->cells[i], row->notes[i]);
 }
 
-// Of duplicates: the one that was kept, then the one that was not.
+// Shows duplicates in pairs: the kept picture, then the rejected one.
 static void show_twins(struct row *row) {
     const struct picture *found[CONTACT_COLUMNS];
     int n = MIN(row->count, CONTACT_COLUMNS / 2);

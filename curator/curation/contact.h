@@ -1,4 +1,4 @@
-// contact - a sheet that shows what a curation kept and what it did not.
+// contact - a sheet of pictures that a curation kept and rejected.
 #ifndef CONTACT_H
 #define CONTACT_H
 

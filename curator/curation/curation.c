@@ -17,7 +17,7 @@
 #include "pictures/cache.h"
 #include "pictures/inspect.h"
 
-// Of the way pictures/inspect.c looks at a picture; an old cache is not used.
+// Changes with what pictures/inspect.c measures: older caches are ignored.
 #define INSPECT_VERSION 3
 #define CACHE_EVERY_US (60 * 1000000LL)
 
@@ -41,9 +41,8 @@ void curation_fini(struct curation *c) {
 
 // ---- folders ----
 
-// Without "..", "." and double slashes, so that text can be compared. Links stay as they are
-// written, unless there is a "..", whose meaning depends on them. NULL, and the error is set, if
-// that is not there.
+// The path without "..", "." and double slashes, so that texts can be compared. Links stay as
+// written, except where a ".." has to be resolved. NULL, with the error set, if that fails.
 static char *normal_folder(const char *path) {
     bool dots = false;
     char *copy = xstrdup(path), *rest = NULL;
@@ -125,7 +124,7 @@ static int find_aside(struct curation *c) {
         struct picture *p = pictures_add(&c->walk.found);
         *p = w.found.items[i];
         p->aside = true;
-        w.found.items[i].path = NULL; // it is the other list's now
+        w.found.items[i].path = NULL; // moved to the other list
     }
     walk_fini(&w);
     pictures_sort(&c->walk.found);
@@ -158,7 +157,7 @@ static int find_partner(struct curation *c) {
                            .cancel = c->cancel,
                            .say = say_nothing};
     c->partner = p;
-    curation_init(p, c->curator); // of pairs both domains have the same kind
+    curation_init(p, c->curator); // config_check: both domains of pairs have one kind
     return find_pictures(p);
 }
 
@@ -171,7 +170,7 @@ int curation_find(struct curation *c) {
     return err;
 }
 
-// Threads and time-outs change no verdict.
+// Threads and time-outs change no verdict, so they are no part of the state.
 static void add_setting(void *context, const char *name, const char *value) {
     if (strcmp(name, "threads") != 0 && strcmp(name, "timeout_s") != 0)
         text_add(context, "%s %s\n", name, value);
@@ -181,7 +180,7 @@ static const char *word(const char *setting) {
     return setting ? setting : "";
 }
 
-// How pictures are decoded, as text; its owner frees it.
+// How pictures are decoded, as text; malloc'ed.
 static char *reading_text(const struct curation *c) {
     static const struct config_loader none;
     const struct config_loader *r = c->reading ? c->reading : &none;
@@ -200,7 +199,7 @@ static void add_state(struct text *t, const struct curation *c) {
     text_add(t, "%s", c->sources ? c->sources : "");
     for (size_t i = 0; i < c->walk.found.count; i++) {
         const struct picture *p = &c->walk.found.items[i];
-        text_add_bytes(t, p->path, strlen(p->path) + 1); // its 0 ends it
+        text_add_bytes(t, p->path, strlen(p->path) + 1); // with its 0, which no path contains
         text_add(t, "%llu %lld\n", (unsigned long long)p->size, (long long)p->mtime_ns);
     }
 }
@@ -216,7 +215,7 @@ void curation_state(const struct curation *c, char ret[65]) {
     free(t.bytes);
 }
 
-// ---- judge ----
+// ---- decide ----
 
 struct cache {
     const char *path; // NULL: none
@@ -242,7 +241,7 @@ static void save_cache(const struct curation *c, const struct cache *cache) {
                      err_text());
 }
 
-// What was found out is written now and then, and when it is stopped: the next start goes on there.
+// Saves the cache every minute and when stopped, so that the next start continues there.
 static int inspect_until_done(struct curation *c, struct inspect_job *job, struct cache *cache) {
     struct inspect_done done;
     int err;
@@ -259,7 +258,7 @@ static int inspect_until_done(struct curation *c, struct inspect_job *job, struc
     return err;
 }
 
-// Reads as many of the best as may be kept, then as many more as were bad, until it is enough.
+// Reads the best `keep` pictures, then as many more as turned out bad, until enough are good.
 static int inspect_best(struct curation *c, struct inspect_job *job, struct cache *cache,
                         size_t keep) {
     size_t count, taken = 0, good = 0;
@@ -267,7 +266,7 @@ static int inspect_best(struct curation *c, struct inspect_job *job, struct cach
     int err = ERR_OK;
     for (size_t i = 0; i < count; i++)
         ranked[i]->later = true;
-    do { // at least once: held-out pictures are read too
+    do { // at least once, because held-out pictures have to be read too
         size_t end = MIN(count, taken + keep - good);
         for (; taken < end; taken++)
             ranked[taken]->later = false;
@@ -304,13 +303,13 @@ static int inspect_partner(struct curation *c, const char *cache) {
     return err;
 }
 
-// Who ranks unread has done it, to know how many to read.
+// Kinds that rank before reading already removed duplicates in inspect_best.
 static void reject_duplicates(struct curation *c) {
     size_t count;
     if (c->curator->ranks_unread && c->curator->keep(c->settings))
         return;
     struct picture **preferred = select_preferred(c, &count);
-    (void)duplicates_reject(c, preferred, count); // how many are left shows later
+    (void)duplicates_reject(c, preferred, count); // select_pictures counts again
     free(preferred);
 }
 
@@ -351,7 +350,7 @@ static size_t fill_records(const struct curation *c, enum verdict verdict,
 
 struct manifest *curation_manifest(const struct curation *c) {
     struct manifest *m = xcalloc(1, sizeof *m);
-    (void)text_copy(m->domain, sizeof m->domain, c->domain); // of one letter
+    (void)text_copy(m->domain, sizeof m->domain, c->domain); // one letter
     m->root = xstrdup(c->root);
     m->records = xcalloc(c->walk.found.count, sizeof *m->records);
     m->count = fill_records(c, VERDICT_KEEP, m->records);

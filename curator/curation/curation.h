@@ -8,7 +8,7 @@
 // A curation goes through its kind in this order; every picture ends with a verdict and a reason:
 //   scan    candidates; what a name or a label already excludes is rejected unread
 //   sift    the same with the held-out ones among them
-//   pair    if they come in pairs: who belongs to whom
+//   pair    sets partners, where pictures come in pairs
 //   (pictures/inspect.h: bytes, size; the same for all)
 //   review  the good ones as a set
 //   rank    the best `keep` of the good ones; the rest is rejected as `rank`
@@ -25,7 +25,7 @@
 #include "manifest.h"
 #include "pictures/picture.h"
 
-// A curation under way, as its curator sees it.
+// One curation, as its kind sees it.
 struct curation {
     // Given.
     char domain[8];
@@ -39,7 +39,7 @@ struct curation {
     const atomic_bool *cancel; // NULL: cannot be stopped
     double warn_distance;      // of the colours of the two domains; 0: never
 
-    // Tells a person: level is "info" or "warn", code short and stable. Never NULL.
+    // Reports to a person. level is "info" or "warn"; code is short and stable. Never NULL.
     void (*say)(void *context, const char *level, const char *code, const char *text);
     void (*progress)(void *context, size_t done, size_t total); // may be NULL; from any thread
     void *context;
@@ -49,19 +49,19 @@ struct curation {
 
     // What part of each file is the picture.
     enum image_half half;
-    // Of pairs in two files: the other domain's pictures and what their bytes say. Else NULL.
+    // The other domain's curation, for pairs in two files; otherwise NULL. Owned.
     struct curation *partner;
 
     // What scan fills in.
     struct walk walk;
-    // What else the verdicts depend on: settings, digests of other files. Lines of text.
+    // What else the verdicts depend on, such as digests of list files. Lines of text.
     char *sources;
 
-    // What judging fills in.
+    // What inspecting fills in.
     size_t files_read; // and decoded; the others were known from the cache, or not asked for
 
     // What selecting fills in.
-    size_t ranked; // good pictures that met in the ranking
+    size_t ranked; // good pictures in the ranking
     double cut;    // score of the last one kept; NaN: none was cut
     char *summary; // one line of counts and reasons; NULL before
 };
@@ -107,8 +107,8 @@ int curation_find(struct curation *c);
 // pictures: settings, seed, sources, and path, size and mtime of every candidate.
 void curation_state(const struct curation *c, char ret[65]);
 
-// Gives every picture its verdict. With `cache`, files known from there are not read and the cache
-// is brought up to date (a failure of that is only told); NULL: all are read.
+// Gives every picture its verdict. Files that `cache` (a path; NULL: none) knows are not read, and
+// the cache is brought up to date. If that fails, a warning says so.
 // ERR_DATA with reasons, distributions and the setting to change when nothing is left.
 int curation_decide(struct curation *c, const char *cache);
 

@@ -67,7 +67,7 @@ static void add_shares(const struct image_histogram *h, double shares[STATS_CHAN
             shares[k][b] += h->bins[k][b];
 }
 
-// Bins were rounded one by one: together they are made 1 again.
+// Bins were rounded one by one. Makes their sum 1 again.
 static void normalise(double shares[STATS_BINS]) {
     double sum = 0;
     for (int b = 0; b < STATS_BINS; b++)
@@ -170,7 +170,8 @@ int domain_load(const char *path, struct domain *ret_domain) {
     int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
     if (err)
         return err;
-    // What it says, written again, has to be what was read: digest, order and spelling in one.
+    // Writing the parsed numbers again has to give the same bytes. This checks the digest, the
+    // order and the spelling at once.
     struct domain d = {0};
     bool same = parse_domain((char *)bytes, &d);
     if (same) {
@@ -187,11 +188,11 @@ int domain_load(const char *path, struct domain *ret_domain) {
 
 // ---- distance ----
 
-// The integral over a width of |d| where d goes evenly from d0 to d1.
+// Integral of |d| over `width`, where d is linear from d0 to d1.
 static double area_between(double d0, double d1, double width) {
     if (d0 * d1 >= 0)
         return width * fabs(d0 + d1) / 2;
-    return width * (d0 * d0 + d1 * d1) / (2 * (fabs(d0) + fabs(d1))); // it crosses 0: two triangles
+    return width * (d0 * d0 + d1 * d1) / (2 * (fabs(d0) + fabs(d1))); // d crosses 0: two triangles
 }
 
 static double earth_distance(const double a[STATS_BINS], const double b[STATS_BINS]) {
@@ -204,7 +205,8 @@ static double earth_distance(const double a[STATS_BINS], const double b[STATS_BI
     return distance;
 }
 
-// Of all pixels: the spread between the pictures is part of it.
+// Mean and deviation over all pixels of all pictures: the variance within pictures plus the
+// variance between them.
 static void pixels_of(const struct domain *d, int k, double *ret_mean, double *ret_std) {
     double mean = k < 3 ? d->mean.mean[k] : d->mean.luma;
     double between = k < 3 ? d->spread.mean[k] : d->spread.luma;

@@ -7,7 +7,7 @@
 #include "base/util.h"
 #include "pictures/near.h"
 
-// The good ones of a list, in its order.
+// The good pictures of a list, in its order.
 struct good {
     struct picture **items;
     size_t count;

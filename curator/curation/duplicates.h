@@ -1,10 +1,10 @@
-// duplicates - of pictures that are the same, one is kept.
+// duplicates - keeps one of several equal pictures.
 #ifndef DUPLICATES_H
 #define DUPLICATES_H
 
 #include "curation/curation.h"
 
-// How far above near_duplicates a picture's twin is still noted, as borderline.
+// Bits above near_duplicates up to which a picture's twin is noted as borderline.
 #define DUPLICATES_BORDER 1
 
 // Goes through the pictures in this order and rejects a good one

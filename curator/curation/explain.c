@@ -45,7 +45,7 @@ const char *explain_border(const struct curation *c, const struct picture *p) {
 
 // ---- which picture is meant ----
 
-// The part of an absolute file behind the root; all of it if it is not there.
+// The part of an absolute path below root; the whole path if it is elsewhere.
 static const char *behind(const char *root, const char *file) {
     size_t n = strlen(root);
     if (*file != '/' || strncmp(file, root, n) != 0)
@@ -53,7 +53,7 @@ static const char *behind(const char *root, const char *file) {
     return n == 1 ? file + 1 : file[n] == '/' ? file + n + 1 : file;
 }
 
-// By a path relative to the manifest's or the curator's root, or absolute.
+// Finds by a path relative to the manifest's or the curator's root, or absolute.
 static const struct picture *find_path(const struct curation *c, const char *root,
                                        const char *file) {
     file = behind(root, file);
@@ -72,7 +72,7 @@ static const struct picture *find_name(const struct curation *c, const char *fil
     return NULL;
 }
 
-// A file that exists is meant itself, however it is reached; else its name is looked for.
+// A file that exists is found through any link; otherwise a file's name alone is looked for.
 static const struct picture *find_picture(const struct curation *c, const char *file) {
     char *real_root = realpath(c->root, NULL), *real = realpath(file, NULL);
     const struct picture *p = find_path(c, c->root, file);
@@ -99,7 +99,7 @@ static void print_check(const struct check *k, const struct config_curator *sett
                       100 * fabs(value - bound) / bound);
 }
 
-// All scores beside all bounds.
+// Every measured value beside its bound.
 static void print_known(const struct curation *c, const struct picture *p, FILE *out) {
     char hex[65];
     digest_hex(p->sha256, hex);
@@ -129,7 +129,7 @@ int explain(const struct curation *c, const char *file, FILE *out) {
                        "link to a folder, or not named *.jpg .jpeg .png .webp",
                        file, c->domain, c->settings->root);
     (void)fprintf(out, "%s/%s\n  verdict   %s (%s)\n", c->root, p->path, verdict_name(p->verdict),
-                  p->reason); // a closed stdout is the reader's wish
+                  p->reason); // the reader may close stdout
     if (p->detail)
         (void)fprintf(out, "  because   %s\n", p->detail);
     if (!isnan(p->score))

@@ -82,7 +82,7 @@ static void add_years(struct text *t, const struct curation *c) {
     spread_fini(&s);
 }
 
-// Reasons whose remedy is not a number: what the first picture of that kind has.
+// For reasons that no number remedies: the detail of the first picture.
 static void add_examples(struct text *t, const struct curation *c) {
     static const char *const told[] = {"small", "large", "year"};
     size_t n;

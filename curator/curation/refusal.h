@@ -1,5 +1,5 @@
-// refusal - what is said when a curation leaves nothing to train on. Both set the text and return
-// ERR_DATA.
+// refusal - the error of a curation that leaves nothing to train on. Both functions set the text
+// and return ERR_DATA.
 #ifndef REFUSAL_H
 #define REFUSAL_H
 

@@ -116,7 +116,8 @@ static void put_looks(const struct curation *c, const struct picture *p, struct 
     struct msg m = {.type = MSG_looks};
     struct msg_looks *l = &m.looks;
     (void)text_copy(l->domain, sizeof l->domain, c->domain); // fits
-    (void)text_copy(l->path, sizeof l->path, p->path);       // may be cut, as the verdict's is
+    (void)text_copy(l->path, sizeof l->path,
+                    p->path); // cut like the verdict's path, which it is joined with
     (void)snprintf(l->hash, sizeof l->hash, "%016" PRIx64 "%016" PRIx64, p->hash.rows,
                    p->hash.columns); // fits
     l->w = (uint64_t)p->w;
@@ -139,7 +140,7 @@ void report_verdicts(const struct curation *c, struct points *points) {
         const struct picture *p = &c->walk.found.items[i];
         struct msg_verdict *v = &m.verdict;
         m.type = MSG_verdict;
-        // All of these may be cut; only paths of more than 1024 bytes are.
+        // text_copy cuts paths above 1024 bytes; all others fit.
         (void)text_copy(v->domain, sizeof v->domain, c->domain);
         (void)text_copy(v->path, sizeof v->path, p->path);
         (void)text_copy(v->verdict, sizeof v->verdict, verdict_name(p->verdict));

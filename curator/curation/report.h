@@ -1,4 +1,4 @@
-// report - what a curation found, for a person and for the database.
+// report - the results of a curation for a person and for the database.
 #ifndef REPORT_H
 #define REPORT_H
 

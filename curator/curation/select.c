@@ -44,7 +44,7 @@ static uint64_t draw_number(uint64_t seed, enum rng_stream stream, const uint8_t
     return (uint64_t)block.v[0] << 32 | block.v[1];
 }
 
-// Both sides of a pair draw the same: by the digest of A's picture.
+// Both sides of a pair draw the same number: that of A's picture.
 static const uint8_t *draw_key(const struct curation *c, const struct picture *p) {
     return p->partner && c->domain[0] == 'B' ? p->partner->sha256 : p->sha256;
 }
@@ -93,7 +93,8 @@ struct picture **select_preferred(const struct curation *c, size_t *ret_count) {
     if (c->curator->rank)
         return select_ranked(c, ret_count);
     struct picture **good = good_pictures(c, ret_count);
-    // Both sides of pairs have to prefer the same; their order of paths is the same, sizes are not.
+    // Both sides of pairs have to prefer the same pair. They share the order of paths, not the
+    // sizes.
     if (*ret_count && !c->partner && !c->half)
         qsort(good, *ret_count, sizeof(struct picture *), by_pixels);
     return good;

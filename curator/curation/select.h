@@ -1,4 +1,4 @@
-// select - of the good pictures: which are trained on, which are put aside, which are too many.
+// select - which of the good pictures are trained on, which are held out, which are too many.
 #ifndef SELECT_H
 #define SELECT_H
 

@@ -48,7 +48,7 @@ static int visit_entry(DIR *dir, const char *root, const char *path, const char 
     struct stat st;
     const char *name = picture_name(path);
     if (fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW))
-        return errno == ENOENT ? ERR_OK // it went meanwhile
+        return errno == ENOENT ? ERR_OK // it was deleted meanwhile
                                : err_set(ERR_DATA, "'%s/%s': %s", root, path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return skip && strcmp(path, skip) == 0 ? ERR_OK : enter_folder(root, path, skip, w);
@@ -61,7 +61,7 @@ static int visit_entry(DIR *dir, const char *root, const char *path, const char 
         }
         st = target;
     }
-    add_file(w, path, &st); // a link to nowhere too: judging will say that it cannot be read
+    add_file(w, path, &st); // a broken link too: inspecting rejects it as unreadable
     return ERR_OK;
 }
 

@@ -1,5 +1,4 @@
-// anime - the Anime Face set: files <index>_<year>.<ext>, of which a range of years and the largest
-// are wanted.
+// anime - the Anime Face set: files <index>_<year>.<ext>. Keeps a range of years, then the largest.
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -32,7 +31,7 @@ static void check_year(const int64_t years[2], struct picture *p) {
 static int scan_years(struct curation *c) {
     int err = walk_folder(c->root, c->folder, c->aside, &c->walk);
     const int64_t *years = c->settings->years;
-    bool all = years[0] <= 0 && years[1] >= 9999; // then the names do not matter
+    bool all = years[0] <= 0 && years[1] >= 9999; // then names without a year are kept too
     for (size_t i = 0; !err && !all && i < c->walk.found.count; i++)
         check_year(years, &c->walk.found.items[i]);
     return err;

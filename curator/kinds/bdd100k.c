@@ -1,8 +1,8 @@
 // bdd100k - driving scenes of BDD100K, by what their labels say: time of day, weather, scene. Where
 // the time of day is not labelled, the picture's brightness decides.
 //
-// Brightness is the mean over all pixels and channels, as the day and night folders of the data
-// set's Kaggle copy were made: above 68 day, up to 60 night.
+// Brightness is the mean over all pixels and channels. The bounds are those of the data set's
+// Kaggle copy with day and night folders: above 68 day, up to 60 night.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "kinds/label_files.h"
 #include "kinds/labels.h"
 
-// picture.tag, what sifting leaves for judging.
+// Values of picture.tag: sift_by_labels sets them, review_brightness reads them.
 enum { UNLABELLED = 1, LABELLED, LABELLED_NIGHT, LABELLED_DAYTIME };
 
 static const char *wanted_values(const struct config_curator *s, enum label kind) {
@@ -35,7 +35,7 @@ static int read_files(struct curation *c, const struct label_files *files, struc
     return err;
 }
 
-// From the cache, if the files are those that it is of; a failure of that is only told.
+// Reads the cache if it was made from these files. A broken cache is only warned of.
 static int read_cached(struct curation *c, const struct label_files *files, struct labels *l) {
     char key[65];
     int err = label_cache_key(files, key);
@@ -80,13 +80,13 @@ static char *values_of(const struct labels *l, int kind) {
 }
 
 static bool value_occurs(const struct labels *l, int kind, const char *text, size_t size) {
-    bool found = size == 9 && memcmp(text, "undefined", 9) == 0; // also what is not said
+    bool found = size == 9 && memcmp(text, "undefined", 9) == 0; // stands for a missing value too
     for (int i = 1; i <= l->value_count[kind]; i++)
         found |= strlen(l->values[kind][i]) == size && memcmp(l->values[kind][i], text, size) == 0;
     return found;
 }
 
-// A value that is misspelt would leave nothing; one that a small set does not have is no mistake.
+// A misspelt value would reject every picture. A known value that this set lacks is no mistake.
 static int check_values(const struct labels *l, enum label kind, const char *list) {
     static const char *const known[LABELS] = {
         "daytime\nnight\ndawn/dusk\n",
@@ -120,8 +120,8 @@ static int check_settings(const struct curation *c, const struct labels *l) {
                        s->root);
     if (!l->files)
         curation_say(c, "warn", "no_labels",
-                     "%s: no label files were found around '%s': every picture is judged by its "
-                     "brightness (labels = \"FILE or FOLDER\" names them)",
+                     "%s: no label files were found around '%s': the brightness of "
+                     "every picture decides (labels = \"FILE or FOLDER\" names them)",
                      c->domain, s->root);
     int err = ERR_OK;
     for (int kind = 0; !err && kind < LABELS; kind++)
@@ -131,7 +131,7 @@ static int check_settings(const struct curation *c, const struct labels *l) {
 
 // ---- sifting by labels ----
 
-// Weather or scene: the picture's own word, or "undefined".
+// Weather or scene. A picture without a value counts as "undefined".
 static bool sift_kind(const struct config_curator *s, enum label kind, const char *value,
                       struct picture *p) {
     const char *list = wanted_values(s, kind);
@@ -148,7 +148,7 @@ static uint8_t tag_of(const char *value) {
     return strcmp(value, "daytime") == 0 ? LABELLED_DAYTIME : LABELLED;
 }
 
-// What is wanted and labelled otherwise is left out unread; what is not labelled has to be read.
+// A label decides without reading the picture. An unlabelled picture has to be read.
 static void sift_timeofday(const struct config_curator *s, const char *value, struct picture *p) {
     const char *word = value ? value : "undefined";
     bool defined = strcmp(word, "undefined") != 0;
@@ -199,7 +199,7 @@ static void sift_all(struct curation *c, struct labels *l) {
         struct name_row *row = names_find(&l->names, p->path);
         if (row) {
             labelled++;
-            used += row->line == 0; // a name can be on disk twice
+            used += row->line == 0; // two files may have one name; their label counts once
             row->line = 1;
         }
         sift_picture(c->settings, l, row, p);

@@ -47,7 +47,7 @@ static char *join_path(const char *folder, const char *name) {
     return *folder && *name ? xasprintf("%s/%s", folder, name) : xstrdup(*name ? name : folder);
 }
 
-// The first of the folders that exists: pictures elsewhere under root are none of the set's.
+// Walks the first of the folders that exists. Pictures elsewhere under root are not the set's.
 static int scan_pictures(struct curation *c) {
     for (size_t i = 0;; i++) {
         char *folder = join_path(c->folder, picture_folders[i]);
@@ -61,7 +61,7 @@ static int scan_pictures(struct curation *c) {
     }
 }
 
-// Every picture gets the score of its row. ERR_DATA if none has one.
+// Gives every picture the score of its row. ERR_DATA if no picture has a row.
 static int apply_scores(struct curation *c, const struct landmarks *l, const char *file) {
     size_t hits = 0;
     for (size_t i = 0; i < c->walk.found.count; i++) {
@@ -82,14 +82,14 @@ static int apply_scores(struct curation *c, const struct landmarks *l, const cha
                    c->walk.found.items[0].path);
 }
 
-// Of the best rows some have no picture where the set is not whole: then less near ones are kept.
+// In an incomplete copy some of the best rows have no picture, and the ranking keeps later ones.
 static void tell_missing(const struct curation *c, const struct landmarks *l) {
     size_t keep = MIN((size_t)c->settings->keep_nearest, l->count), here = 0;
     struct names names = {0};
     bool is_new;
     for (size_t i = 0; i < c->walk.found.count; i++)
         (void)names_add(&names, c->walk.found.items[i].path, strlen(c->walk.found.items[i].path),
-                        &is_new); // one that does not fit has no row either
+                        &is_new); // a name that is too long has no row either
     uint32_t *nearest = landmarks_nearest(l, keep);
     for (size_t i = 0; i < keep; i++)
         here += names_find(&names, l->rows[nearest[i]].name) != NULL;
@@ -127,7 +127,7 @@ static int score_pictures(struct curation *c, const char *path) {
     return err;
 }
 
-// Who chooses by lists alone needs no landmarks.
+// Landmarks are optional where lists alone choose.
 static int scan_celeba(struct curation *c) {
     char *path = NULL;
     bool needed = c->settings->keep_nearest || !celeba_lists_are_wanted(c->settings);

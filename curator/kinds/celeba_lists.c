@@ -24,7 +24,7 @@ struct wanted {
 struct list {
     const struct kind *kind;
     const struct config_curator *settings;
-    struct names names; // value: as the kind says
+    struct names names; // value: its meaning depends on the kind
     struct wanted wanted[WANTED_MAX];
     int wanted_count;
     int fields; // of a row
@@ -34,9 +34,9 @@ struct kind {
     const char *file, *what, *none; // none: reason for a picture without a row
     int fields;                     // of a row; 0: as the header says
     bool (*is_set)(const struct config_curator *s);
-    // Looks at the header, *ret_is_row if it is none. ERR_DATA.
+    // Checks the header; sets *ret_is_row if the line is a row already. ERR_DATA.
     int (*header)(struct list *l, const struct table *t, bool *ret_is_row);
-    // What a row says, as a value of the names. ERR_DATA.
+    // Reads a row into the value kept for its name. ERR_DATA.
     int (*row)(struct list *l, const struct table *t, uint32_t *ret_value);
     void (*sift)(const struct list *l, uint32_t value, struct picture *p); // NULL: all at once
 };
@@ -84,7 +84,9 @@ static int refuse_column(const struct table *t, const char *name) {
 }
 
 static int attributes_header(struct list *l, const struct table *t, bool *ret_is_row) {
-    int shift = strcmp(t->fields[0], "image_id") == 0 ? 0 : 1; // else no name of the names' column
+    int shift = strcmp(t->fields[0], "image_id") == 0
+                    ? 0
+                    : 1; // the official layout does not name its first column
     int err = parse_wanted(l);
     for (int i = 0; !err && i < l->wanted_count; i++) {
         int k = 0;
@@ -216,11 +218,11 @@ static int by_identity(const void *a, const void *b) {
     if (p->identity != q->identity)
         return p->identity < q->identity ? -1 : 1;
     double s = p->picture->score, r = q->picture->score;
-    int order = s < r ? -1 : s > r; // 0 also without scores
+    int order = s < r ? -1 : s > r; // 0 also if there are no scores (NaN)
     return order ? order : strcmp(p->picture->path, q->picture->path);
 }
 
-// Sorted by person and rank, all behind the first per_identity of one are too many.
+// Sorts by person and score; of each person, all behind the first per_identity are rejected.
 static void limit_identities(const struct list *l, struct pictures *found) {
     struct face *faces = xcalloc(found->count, sizeof *faces);
     size_t n = 0, run = 0, most = (size_t)l->settings->per_identity;

@@ -1,4 +1,4 @@
-// exec - any executable as a curator. It finds the candidates on stdin, one JSON object a line,
+// exec - any executable as a curator. It reads the candidates from stdin, one JSON object a line,
 //
 //   {"path":"trainA/1.jpg","root":"/data","w":256,"h":256,"bytes":12345}
 //
@@ -40,15 +40,15 @@ static void put_text(yajl_gen g, const char *text) {
 
 static void put_number(yajl_gen g, const char *key, uint64_t value) {
     put_text(g, key);
-    (void)yajl_gen_integer(g, (long long)value); // fails on a full or misused generator only
+    (void)yajl_gen_integer(g, (long long)value); // fails only if the generator is full or misused
 }
 
-// One line; false if the name is not UTF-8 and so cannot be said in JSON.
+// Adds one line. False if the name is not UTF-8: JSON has no other strings.
 static bool add_candidate(struct text *t, const char *root, const struct picture *p) {
     const unsigned char *text;
     size_t size;
     yajl_gen g = yajl_gen_alloc(NULL);
-    (void)yajl_gen_config(g, yajl_gen_validate_utf8, 1); // knows this option
+    (void)yajl_gen_config(g, yajl_gen_validate_utf8, 1); // cannot fail: yajl has this option
     (void)yajl_gen_map_open(g);
     put_text(g, "path");
     bool ok =
@@ -168,7 +168,7 @@ static int review_by_script(struct curation *c) {
 const struct curator curator_exec = {
     .name = "exec",
     .help =
-        "an executable of yours judges: candidates as JSON lines on stdin, verdicts on stdout.\n"
+        "your own executable decides: candidates as JSON lines on stdin, verdicts on stdout.\n"
         "           Settings: command, timeout_s, include, exclude, recursive, min_side, max_side, "
         "limit",
     .scan = scan_candidates,

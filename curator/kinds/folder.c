@@ -9,13 +9,13 @@
 #include "base/err.h"
 #include "base/util.h"
 
-// A pattern with a slash is for the path below root, * and ? fit slashes too; one without is for
-// the name.
+// A pattern with a slash is compared with the path below root, and its * and ? match slashes too. A
+// pattern without one is compared with the name.
 static bool fits_pattern(const char *pattern, const char *path) {
     return fnmatch(pattern, strchr(pattern, '/') ? path : picture_name(path), 0) == 0;
 }
 
-// The first pattern of the list that the path fits; NULL if there is none. Caller frees.
+// The first pattern of the list that the path fits, malloc'ed; NULL if there is none.
 static char *fitting_pattern(const char *list, const char *path) {
     const char *item;
     size_t size;

@@ -12,7 +12,7 @@
 #include "base/util.h"
 #include "pictures/checksum.h"
 
-// Of the lines below and of how files are read: what an old one understood otherwise is not used.
+// The number changes with the format and with how label files are read: older caches are ignored.
 #define HEAD "cyclegan-labels 1 %s\n"
 
 int label_cache_key(const struct label_files *files, char ret[65]) {
@@ -80,7 +80,7 @@ int label_cache_save(const char *path, const char *key, const struct labels *l) 
 
 // ---- reading ----
 
-// The text that ends a line, in hex; `max` bytes at most.
+// Takes the text at the end of a line: hex for at most `max` bytes.
 static bool take_text(char *at, size_t max, char *ret) {
     size_t size = strlen(at);
     if (strcmp(at, "-") == 0)
@@ -110,7 +110,8 @@ static bool take_value(char *at, struct labels *l) {
 }
 
 static bool take_row(char *at, struct labels *l) {
-    static const char extension[] = ".jpg"; // for names_add to take off: the name has none to spare
+    static const char extension[] =
+        ".jpg"; // names_add cuts one extension, and the cached name has none
     char name[NAME_MAX_BYTES + sizeof extension];
     uint8_t values[LABELS];
     bool is_new;

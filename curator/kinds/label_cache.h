@@ -1,7 +1,6 @@
-// label_cache - what label files have said, so that they are not read again while they are the
-// same.
+// label_cache - the contents of label files, so that unchanged files are not read again.
 //
-// The file is disposable: one that is damaged, or of other files, is as good as none.
+// The file is disposable: if it is damaged or of other files, it is ignored.
 //
 //   cyclegan-labels 1 <key>
 //   files <number> <their bytes> <contradictions> <the first of these>

@@ -11,8 +11,8 @@
 #include "base/fs.h"
 #include "base/util.h"
 
-#define LEVELS 6 // of parents: the data set's packings have four
-#define NESTED 16
+#define LEVELS 6  // parents to search; the data set's archives need four
+#define NESTED 16 // folders below a folder; a bound for links that form a loop
 
 static const char *const places[] = {
     "labels",
@@ -70,7 +70,7 @@ static int visit_entry(struct label_files *f, const char *path, const char *patt
     return ERR_OK;
 }
 
-// Adds the files of a folder, by name; of those below up to `nested` levels.
+// Adds the files of a folder, sorted by name, and those of up to `nested` levels below.
 static int collect_files(struct label_files *f, const char *folder, const char *pattern,
                          int nested) {
     struct dirent **entries;
@@ -88,14 +88,14 @@ static int collect_files(struct label_files *f, const char *folder, const char *
     return err;
 }
 
-// The files that the layout has at the place, without those that are listed.
+// Adds the files that the layout has at the place. A file that an earlier layout listed is skipped.
 static int look_in_layout(struct label_files *f, const char *place, const struct layout *l) {
     struct label_files found = {0};
     char *folder = xasprintf("%s%s%s", place, *l->folder ? "/" : "", l->folder);
     int err =
         fs_is_dir(folder) ? collect_files(&found, folder, l->pattern, l->below ? NESTED : 0) : 0;
     for (size_t i = 0; !err && i < found.count; i++)
-        if (*l->folder || !has_path(f, found.paths[i])) // a folder's layout is its own
+        if (*l->folder || !has_path(f, found.paths[i])) // no other layout looks in this folder
             add_path(f, found.paths[i]);
     label_files_fini(&found);
     free(folder);

@@ -15,17 +15,17 @@
 #include "base/util.h"
 
 #define CHUNK_BYTES ((size_t)256 << 10)
-#define QUIET_CHUNKS 4 // without a token: yajl would keep all of them
+#define QUIET_CHUNKS 4 // chunks without a token, all of which yajl keeps in memory
 #define DEPTH_MAX 100
 #define DIGEST_ROWS 4096
 
 enum member { MEMBER_OTHER, MEMBER_NAME, MEMBER_ATTRIBUTES, MEMBER_FRAMES };
 
 struct frame {
-    int depth; // of its braces
+    int depth; // of its opening brace
     enum member member;
     bool in_attributes;
-    int attribute; // an enum label; LABELS: another one
+    int attribute; // an enum label; LABELS: an attribute that is not read
     bool named;
     char name[NAME_MAX_BYTES + 1];
     uint8_t values[LABELS];
@@ -56,7 +56,7 @@ const char *label_name(enum label kind) {
 // ---- errors ----
 
 static long long line_of(const struct reader *r) {
-    const uint8_t *at = r->chunk; // NULL behind the last one
+    const uint8_t *at = r->chunk; // NULL after the last chunk
     const uint8_t *end = at ? at + yajl_get_bytes_consumed(r->yajl) : NULL;
     long long line = r->line;
     while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
@@ -66,7 +66,7 @@ static long long line_of(const struct reader *r) {
     return line;
 }
 
-// 0, which ends the parsing.
+// Returns 0, which makes yajl stop.
 static int refuse_file(struct reader *r, const char *what) {
     r->err = err_set(ERR_DATA, "%s:%lld: %s", r->path, line_of(r), what);
     return 0;
@@ -74,7 +74,7 @@ static int refuse_file(struct reader *r, const char *what) {
 
 // ---- frames ----
 
-// Index of the value; -1 if it cannot be taken.
+// Index of the value; -1 after refuse_file.
 static int intern(struct reader *r, int kind, const char *text, size_t size) {
     struct labels *l = r->labels;
     int n = l->value_count[kind];
@@ -173,7 +173,7 @@ static int take_name(struct reader *r, const unsigned char *text, size_t size) {
     return 1;
 }
 
-// What stands where it cannot, of a value that is no text.
+// Refuses a value that is not a string where only a string may stand.
 static int check_place(struct reader *r, bool is_null, bool is_map) {
     const struct frame *f = r->frame;
     r->tokens++;
@@ -355,7 +355,7 @@ void labels_digest(const struct labels *l, char ret[65]) {
     struct text t = {0};
     uint8_t digest[32] = {0};
     for (size_t i = 0; i <= l->names.count; i++) {
-        if (i % DIGEST_ROWS == 0 || i == l->names.count) { // a chain, not to have one long text
+        if (i % DIGEST_ROWS == 0 || i == l->names.count) { // a digest of digests: constant memory
             text_add_bytes(&t, digest, sizeof digest);
             digest_bytes(t.bytes, t.size, digest);
             t.size = 0;

@@ -1,6 +1,6 @@
-// labels - what BDD100K's label files say about frames: time of day, weather, scene.
+// labels - reads time of day, weather and scene of frames from BDD100K's label files.
 //
-// Read as a stream, in constant memory but for a row a frame, whatever the layout:
+// Files are read as a stream. Memory grows by one row for each frame. The layouts:
 //
 //   [{"name":"x.jpg","attributes":{"weather":..,"scene":..,"timeofday":..},"labels":[..]}, ..]
 //        bdd100k_labels_images_train.json (2018), det_20/det_train.json and later releases

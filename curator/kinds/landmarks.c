@@ -17,7 +17,7 @@ static const char *const columns[LANDMARK_COORDINATES] = {
     "nose_y",    "leftmouth_x", "leftmouth_y", "rightmouth_x", "rightmouth_y",
 };
 
-// While the file is read: what is not kept.
+// What only reading the file needs.
 struct reader {
     struct table table;
     double *x; // [capacity][LANDMARK_COORDINATES]
@@ -100,7 +100,7 @@ static int check_twice(const char *path, const struct landmarks *l) {
     return ERR_OK;
 }
 
-// In the order of the file: the sums do not depend on the sort.
+// Sums in the order of the file, before the sort, so that rounding never depends on it.
 static void compute_moments(struct landmarks *l, const double *x) {
     double n = (double)l->count;
     for (size_t i = 0; i < l->count; i++)
@@ -128,7 +128,7 @@ static void score_rows(struct landmarks *l, const double *x) {
     }
 }
 
-// The data set's files are sorted already.
+// The official files are sorted already; then one pass replaces the sort.
 static void sort_rows(struct landmarks *l) {
     size_t i = 1;
     while (i < l->count && by_stem(&l->rows[i - 1], &l->rows[i]) <= 0)

@@ -10,7 +10,7 @@ static const char *const extensions[] = {
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff",
 };
 
-// The part of a path that counts: without folders and without a picture's extension.
+// Cuts a path to what is compared: the name without folders and without a picture's extension.
 static void cut_to_stem(const char **name, size_t *size) {
     const char *slash = memrchr(*name, '/', *size);
     if (slash) {
@@ -24,7 +24,7 @@ static void cut_to_stem(const char **name, size_t *size) {
             *size -= rest;
 }
 
-// FNV-1a, then mixed, because the low bits choose the slot.
+// FNV-1a. Its high bits are mixed into the low ones, which choose the slot.
 static size_t hash_name(const char *name, size_t size) {
     uint64_t h = 14695981039346656037U;
     for (size_t i = 0; i < size; i++)
@@ -44,7 +44,7 @@ static uint32_t *slot_of(const struct names *n, const char *name, size_t size) {
     }
 }
 
-// Twice as many slots; at most half of them are taken.
+// Doubles the slots: at most half of them are taken, so probing stays short and always ends.
 static void grow_slots(struct names *n) {
     free(n->slots);
     n->slot_count = n->slot_count ? 2 * n->slot_count : 1024;

@@ -1,5 +1,5 @@
-// names - what a table says about pictures, by the picture's name without folder and extension (of
-// a picture: "1.jpg" and "1" are the same, "1.2" and "1" are not).
+// names - a hash table from a picture's name to a row. The name is compared without its folder and
+// without the extension of a picture: "1.jpg" equals "1", "1.2" does not.
 //
 // A hash table over rows in one array and names in one text: about 16 bytes and the name a row.
 #ifndef NAMES_H

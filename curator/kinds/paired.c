@@ -1,7 +1,7 @@
 // paired - pictures that belong together: two in one file, side by side, or two files of one name.
 //
-// Both domains' curators are asked, each for its side, and each looks at both, so that they come to
-// the same pairs in the same order without a word between them.
+// Each domain's curator looks at both sides. So both find the same pairs in the same order, and
+// they exchange no message.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 // ---- where ----
 
-// Folders below root; * is the domain's letter. Without one, the files hold both pictures.
+// Folders below root. * stands for the domain's letter; without it, each file holds both pictures.
 struct layout {
     const char *train, *held[2];
 };
@@ -40,7 +40,7 @@ static bool is_there(const char *root, const char *form) {
     return both;
 }
 
-// The last one fits every folder.
+// The last layout fits every folder, so the loop ends there.
 static const struct layout *find_layout(const char *root) {
     const struct layout *l = layouts;
     while (l < layouts + COUNT(layouts) - 1 && !is_there(root, l->train))
@@ -113,7 +113,7 @@ static struct entry *sorted_entries(const struct curation *c) {
     return e;
 }
 
-// How many from e on have the same name; all of them lie before end.
+// How many entries from e on, before end, have the name of e.
 static size_t same_name(const struct entry *e, const struct entry *end) {
     size_t n = 0;
     while (e + n < end && by_name(e, e + n) == 0)
@@ -125,6 +125,7 @@ static void reject_unmatched(struct picture *p, const char *why, const char *whe
     picture_reject(p, "unmatched", NAN, "%s '%.160s'", why, where);
 }
 
+// Several files of one name: nothing says which of them belong together.
 static void reject_run(struct entry *e, size_t n, size_t n_other, const struct curation *other) {
     for (size_t i = 0; i < n; i++)
         if (!n_other)
@@ -158,8 +159,9 @@ static void match_names(struct curation *c) {
     free(others);
 }
 
-// Manifests are in the order of paths. "a.jpg", "a.b.jpg" and "a.png", "a.b.png" are in different
-// ones: of such pairs the one that breaks the order is left out.
+// Loaders pair the manifests line by line, and manifests are sorted by path. The extension can make
+// the two orders differ: "a.b.jpg" sorts before "a.jpg", but "a.png" may come first on the other
+// side. A pair that breaks the order is left out.
 static void check_order(const struct pictures *a, bool aside) {
     const struct picture *last = NULL;
     for (size_t i = 0; i < a->count; i++) {

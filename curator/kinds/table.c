@@ -35,7 +35,7 @@ static bool is_gap(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == ',';
 }
 
-// The end of the field at p: where a gap, the line or the text ends it.
+// The end of the field at p: a gap, the end of the line or the end of the text.
 static char *field_end(char *p) {
     while ((unsigned char)*p > ',' || (*p && *p != '\n' && !is_gap(*p)))
         p++;

@@ -17,7 +17,7 @@
 #define FILE_MAX_BYTES ((size_t)4 << 30)
 #define RECORD_MAX (128 + 3 * PATH_MAX)
 #define N_STATS ((int)(sizeof(struct image_stats) / sizeof(double)))
-#define DETAIL_MAX 255 // picture_reject's
+#define DETAIL_MAX 255 // as picture_reject cuts it
 
 // ---- reading ----
 
@@ -145,7 +145,7 @@ static size_t apply_lines(char *at, char *end, struct pictures *list) {
     char *newline;
     while (at < end && (newline = memchr(at, '\n', (size_t)(end - at)))) {
         struct entry e;
-        *newline = 0; // numbers end here at the latest
+        *newline = 0; // so strtod cannot read into the next line
         if (!parse_line(at, (size_t)(newline - at), &e))
             break;
         hits += apply_entry(&e, list);
@@ -218,7 +218,7 @@ static void add_picture(struct text *t, const struct picture *p) {
         record.h = p->h;
     }
     if (manifest_format(&record, text, sizeof text) < 0)
-        return; // a path longer than any file has
+        return; // the path is too long to be stored; the file is read again
     (p->known ? add_good : add_bad)(t, p, text);
 }
 

@@ -1,7 +1,7 @@
-// cache - what is known about files that have not changed, so that they are not read again.
+// cache - measurements of unchanged files, so that they are not read again.
 //
-// One line a picture that was read. The file is disposable: one that is damaged, or of other
-// settings, is as good as none.
+// One line for each picture that was read. The file is disposable: if it is damaged or of other
+// settings, it is ignored.
 //
 //   cyclegan-cache 2 <key>
 //   good <mtime ns> <stats> <stats of the opposite half> <hash> <histogram> <record>

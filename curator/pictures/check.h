@@ -1,4 +1,4 @@
-// check - what a picture has to be like, whatever the curator: bounds of its size and its looks.
+// check - bounds on size and looks that every picture has to keep, whatever its kind.
 //
 //   reason      value (unit)                                             setting
 //   small       shorter side (pixels)                                    min_side
@@ -31,7 +31,7 @@ extern const struct check checks[];
 extern const int check_count;
 
 // Rejects a known picture outside the bounds. Of a pair in one file both halves are looked at, each
-// with its own domain's bounds, so that both domains judge alike; the other half's fault has a
+// with its own domain's bounds, so that both domains decide alike; the other half's fault has a
 // reason that begins with "partner_".
 //   other  the other domain's settings for a half; else NULL
 void check_picture(const struct config_curator *settings, const struct config_curator *other,

@@ -42,7 +42,8 @@ static void sum_cells(const uint32_t *sums, int64_t w, int cells, uint64_t *ret_
 void dhash_of(const struct image *gray, struct dhash *ret_hash) {
     uint32_t *sums = xmalloc((size_t)gray->w * sizeof *sums);
     uint64_t cells[MORE][MORE];
-    // A cell's sum is its mean times the area, which is the same for all: w * h in these units.
+    // A cell's sum is its mean times its area. All areas are equal (w * h in these units), so sums
+    // are compared, and no division rounds.
     uint64_t margin = (uint64_t)gray->w * (uint64_t)gray->h * DHASH_MARGIN;
     struct dhash hash = {0};
     for (int y = 0; y < CELLS; y++) {

@@ -18,7 +18,7 @@
 static const struct image_limits no_limits = {.max_pixels = INT64_MAX,
                                               .max_pixels_per_byte = INT64_MAX};
 
-// The last error's text without the "'name': " that messages about pictures begin with.
+// The last error's text without its leading "'name': ", since the verdict has the path already.
 static const char *error_about(const char *name) {
     const char *text = err_text();
     size_t n = strlen(name);
@@ -26,7 +26,7 @@ static const char *error_about(const char *name) {
     return named && strncmp(text + 1 + n, "': ", 3) == 0 ? text + n + 4 : text;
 }
 
-// A file that begins like one of the formats that are read, and fails, is a broken picture.
+// Tells a broken picture from a file that is none: it begins like a format that is read.
 static bool begins_as_picture(const uint8_t *bytes, size_t size) {
     return (size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0) ||
            (size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) ||
@@ -43,7 +43,7 @@ static void look_at_half(const struct image *im, const struct image *gray, enum 
     image_fini(&gray_part);
 }
 
-// One decoding serves all: that the file is whole, its looks, its hash.
+// One decoding proves that the file is whole, and gives its looks and its hash.
 static void look_at(const struct inspect_how *how, const struct image *im, struct picture *p) {
     struct image gray;
     enum image_half half = how->half;
@@ -57,13 +57,13 @@ static void look_at(const struct inspect_how *how, const struct image *im, struc
         image_stats(im, &gray, &p->stats, p->histogram);
     }
     if (how->quick)
-        p->stats.sharpness = 0; // of blocks it says nothing
+        p->stats.sharpness = 0; // averaged blocks have no sharpness
     dhash_of(&gray, &p->hash);
     image_fini(&gray);
     p->known = true;
 }
 
-// The limits again, after a probe without them has passed: which one it is that does not hold.
+// A probe without limits has passed. Finds out which limit the picture exceeds.
 static bool is_within_limits(const struct inspect_how *how, const struct image_info *info,
                              const uint8_t *bytes, size_t size, struct picture *p) {
     struct image_info same;
@@ -134,7 +134,8 @@ struct shared {
     atomic_bool late;
 };
 
-// Pictures are taken one by one; each is judged by itself, so who takes which does not matter.
+// Threads share one counter. Each picture is inspected by itself, so the result does not depend on
+// the thread that takes it.
 static void *inspect_in_thread(void *argument) {
     struct shared *s = argument;
     const struct inspect_job *job = s->job;
@@ -150,7 +151,7 @@ static void *inspect_in_thread(void *argument) {
         bool wanted = p->verdict == VERDICT_OPEN && !p->later;
         if (wanted && !p->known) {
             inspect_bytes(&s->how, p);
-            (void)atomic_fetch_add(&s->read, 1); // wanted at the end only
+            (void)atomic_fetch_add(&s->read, 1); // read after all threads ended
         }
         if (wanted && p->known)
             check_picture(job->settings, job->half ? job->other : NULL, p);
@@ -166,7 +167,8 @@ static int thread_count(const struct inspect_job *job) {
     long long n = job->settings->threads;
     if (n == 0)
         n = sched_getaffinity(0, sizeof cores, &cores) ? 1 : CPU_COUNT(&cores);
-    return (int)MIN(n, (long long)(job->pictures->count + 63) / 64); // a few pictures need no help
+    return (int)MIN(n,
+                    (long long)(job->pictures->count + 63) / 64); // one thread for each 64 pictures
 }
 
 int inspect_all(const struct inspect_job *job, struct inspect_done *ret_done) {
@@ -181,12 +183,13 @@ int inspect_all(const struct inspect_job *job, struct inspect_done *ret_done) {
     pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
     while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, inspect_in_thread, &s) == 0)
         helpers++;
-    (void)inspect_in_thread(&s); // this thread is one of them, and enough if there are no others
+    (void)inspect_in_thread(
+        &s); // the caller works too, so the job ends even if no thread could be made
     for (int i = 0; i < helpers; i++)
         (void)pthread_join(threads[i], NULL); // fails for no thread that was made
     free(threads);
     *ret_done = (struct inspect_done){atomic_load(&s.read), !atomic_load(&s.late)};
     if (job->cancel && atomic_load(job->cancel))
-        return err_set(ERR_STOPPED, "stopped while pictures were judged");
+        return err_set(ERR_STOPPED, "stopped while pictures were read");
     return ERR_OK;
 }

@@ -1,5 +1,5 @@
-// inspect - what the bytes of a picture say: readable, whole, of usable size and looks. The same
-// for every curator, in many threads, with results that do not depend on their number.
+// inspect - decodes and measures every picture: readable, whole, of usable size and looks. The same
+// for every kind. Runs in many threads; the results do not depend on their number.
 //
 // Reasons: empty, unreadable, not_a_picture, not_a_pair (one pixel wide), too_large (more pixels
 // than may be decoded), bomb (more pixels than its bytes can honestly hold), broken (the decoder's
@@ -27,7 +27,7 @@ struct inspect_how {
 };
 
 // Reads root/path, takes its SHA-256, decodes it in full, once, and measures: `known`, or rejected.
-// Of a half, size is that of the narrower one, so that both domains judge alike. Any thread.
+// Of a half, size is that of the narrower one, so that both domains decide alike. Any thread.
 void inspect_bytes(const struct inspect_how *how, struct picture *p);
 
 struct inspect_job {

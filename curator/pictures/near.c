@@ -17,8 +17,8 @@ struct near {
     struct near_item *items;
     // A table per group: the last item of each bucket, and before each item the one of its bucket.
     int32_t *heads, *before;
-    // A bit for each of the 1 << SEEN_SHIFT parts of a bucket: most look-ups find nothing, and end
-    // here.
+    // A bit for each of the 1 << SEEN_SHIFT parts of a bucket. Most look-ups find nothing and end
+    // at this bit, without touching the buckets.
     uint64_t *seen;
 };
 
@@ -66,8 +66,8 @@ void near_free(struct near *n) {
     free(n);
 }
 
-// The part of a bucket that a group's bits belong to, among all groups' parts: multiplicative
-// hashing. Others may fall into it too; those compared there are only too many.
+// Index of the part of a bucket for a group's bits: multiplicative hashing. A collision only costs
+// time, since every candidate is compared in full.
 static size_t part_of(const struct near *n, int group, struct dhash h) {
     uint64_t mixed = (h.rows & n->masks[group].rows) * 0x9e3779b97f4a7c15ULL;
     mixed = (mixed ^ mixed >> 32) + (h.columns & n->masks[group].columns);
@@ -98,7 +98,7 @@ struct search {
     int distance; // of `found`; at first one more than is allowed
 };
 
-// Of those in the bucket of these bits, which may be the item's own or nearly.
+// Searches the bucket of `bits`: the item's own bits or those with one flipped.
 static void look_up(struct search *s, int group, struct dhash bits) {
     const struct near *n = s->index;
     const int32_t *before = n->before + (size_t)group * n->capacity;

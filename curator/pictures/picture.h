@@ -1,4 +1,4 @@
-// picture - one candidate of a domain and what was decided about it.
+// picture - one candidate of a domain and its verdict.
 #ifndef PICTURE_H
 #define PICTURE_H
 
@@ -14,7 +14,7 @@ enum verdict { VERDICT_OPEN, VERDICT_KEEP, VERDICT_HOLD_OUT, VERDICT_REJECT };
 struct picture {
     char *path;              // relative to the manifest's root; owned
     bool aside;              // comes from the held_out folder
-    uint8_t tag;             // the curator's own, from scan or sift for judge
+    uint8_t tag;             // the kind's own, from scan or sift to review
     bool later;              // not to be read: better ones suffice so far
     struct picture *partner; // of a pair in two files: the other domain's; lent
 

@@ -18,8 +18,8 @@ static double deviation(double sum, double square, double n) {
 
 enum { BANKS = 2, CHROMA_ROWS = 4 };
 
-// How often each level occurs, of red, green, blue and luma. Neighbouring pixels are counted in
-// different banks: one counter twice in a row makes the processor wait.
+// Counts of each level of red, green, blue and luma. Neighbouring pixels count in different banks:
+// incrementing one counter twice in a row stalls on the store.
 struct levels {
     uint64_t n;
     double chroma;
