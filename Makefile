@@ -1,12 +1,22 @@
-# Builds everything into build/. One library per folder, one program per main.
+# Builds everything into build/: one library for each process, one program for each main.
 #
-#   make            programs            make deps        what building and the demo need
-#   make test       every test          make deps-test   what the tests need besides
-#   make test T=x   tests named *x*     make SAN=1 test  under the address and UB sanitizers
-#   make lint format bench soak fuzz    make clean
+#   make             the programs
+#   make test        every test; installs what the tests need
+#   make test T=x    the tests whose name contains x
+#   make SAN=1 test  every test under the address and undefined-behaviour sanitizers
+#   make lint        format, rooms, shellcheck, cppcheck, clang-tidy
+#   make format      clang-format on every file
+#   make bench       measures speed
+#   make soak, fuzz  long runs with kills; damaged input
+#   make gpu-check   compares a GPU with the CPU; gpu-peers compares it with PyTorch
+#   make deps        installs what building needs; deps-test: what the tests need
+#   make install     into PREFIX (/usr/local) below DESTDIR
+#   make clean       removes what was built
 #
-# Rules: DIR/*.c and DIR/ROOM/*.c without the programs' own files make build/libDIR.a; a program sees
-# its own folder and common/. tests/DIR/test_X.c and tests/DIR/ROOM/test_X.c link libDIR.a and
+#   V=1 shows the commands. CUDA=0 leaves the GPU backend out. WERROR=1 turns warnings into errors.
+#
+# Rules: DIR/*.c and DIR/ROOM/*.c, without the programs' own files, make build/libDIR.a. A program
+# sees its own folder and common/. tests/DIR/test_X.c and tests/DIR/ROOM/test_X.c link libDIR.a and
 # libcommon.a.
 
 SHELL := /bin/bash
@@ -17,7 +27,7 @@ GIT_HASH := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 CC ?= gcc
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
-        -Wvla -Wno-unused-parameter
+        -Wvla -Wno-unused-parameter $(if $(WERROR),-Werror)
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined,-O2)
 CFLAGS ?=
 override CFLAGS += -std=gnu17 -g $(OPT) $(WARN) -fno-math-errno -ffp-contract=off -D_GNU_SOURCE -MMD -MP

@@ -76,13 +76,13 @@ NVCCFLAGS := -O3 -std=c++17 $(CUDA_GENCODE) -Xcompiler=-fPIC,-Wall,-Wextra,-Wno-
 
 $(BUILD)/cuda/%.o: %.cu $(BUILD)/cuda_flags
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCCFLAGS) $(CUDA_OWN) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(call quiet,NVCC)$(NVCC) $(NVCCFLAGS) $(CUDA_OWN) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 $(BUILD)/cuda/%.o: %.c $(BUILD)/flags $(BUILD)/cuda_link
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fPIC $(CUDA_OWN) $(CUDA_INCLUDE) -c $< -o $@
+	$(call quiet,CC)$(CC) $(CFLAGS) -fPIC $(CUDA_OWN) $(CUDA_INCLUDE) -c $< -o $@
 $(BUILD)/lib/device_cuda.so: $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS) $(BUILD)/cuda_link
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -shared -o $@ $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS) $(CUDA_LINK) -lstdc++ -lm
+	$(call quiet,LINK)$(CC) $(LDFLAGS) -shared -o $@ $(CUDA_OBJECTS) $(CUDA_SHARED_OBJECTS) $(CUDA_LINK) -lstdc++ -lm
 -include $(wildcard $(BUILD)/cuda/*/*/*.d $(BUILD)/cuda/*/*/*/*.d)
 
 $(BUILD)/cuda_flags: FORCE
@@ -111,16 +111,16 @@ CXX_HOST_FLAGS := -x c++ -std=c++17 -g -O2 $(filter -fsanitize% -fno-sanitize% -
 
 $(BUILD)/cuda_host/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CXX) $(CXX_HOST_FLAGS) $(CUDA_HOST_OWN) -c $< -o $@
+	$(call quiet,CXX)$(CXX) $(CXX_HOST_FLAGS) $(CUDA_HOST_OWN) -c $< -o $@
 $(BUILD)/cuda_host/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fPIC $(CUDA_HOST_OWN) -c $< -o $@
+	$(call quiet,CC)$(CC) $(CFLAGS) -fPIC $(CUDA_HOST_OWN) -c $< -o $@
 $(BUILD)/libcuda_host.a: $(CUDA_HOST_OBJECTS)
 	@rm -f $@
 	@ar rcs $@ $^
 $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -shared -o $@ $^ -lstdc++ -lm
+	$(call quiet,LINK)$(CC) $(LDFLAGS) -shared -o $@ $^ -lstdc++ -lm
 -include $(wildcard $(BUILD)/cuda_host/*/*/*.d $(BUILD)/cuda_host/*/*/*/*.d)
 
 # A program looks for plugins in ../lib from where it lies.
@@ -161,10 +161,10 @@ GPU_FILES := $(patsubst %,common/base/%.c,err fs program_path rng text_stream ut
 GPU_OBJECTS := $(patsubst %.c,$(BUILD)/gpu/%.o,$(GPU_FILES) $(wildcard $(addsuffix /*.c,$(GPU_ROOMS))))
 $(BUILD)/gpu/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -O3 -fopenmp -Itests $(CUDA_OWN) -c $< -o $@
+	$(call quiet,CC)$(CC) $(CFLAGS) -O3 -fopenmp -Itests $(CUDA_OWN) -c $< -o $@
 $(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -rdynamic -fopenmp -ldl -lm
+	$(call quiet,LINK)$(CC) $(LDFLAGS) -o $@ $^ -rdynamic -fopenmp -ldl -lm
 -include $(wildcard $(BUILD)/gpu/*/*/*.d $(BUILD)/gpu/*/*/*/*.d)
 
 DEVICE ?= cuda

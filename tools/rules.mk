@@ -16,13 +16,17 @@ $(BUILD)/built: $(PROGRAMS) $(SOURCES)
 
 .DELETE_ON_ERROR:
 
+# $(call quiet,WHAT) begins a command: in its place one line is shown, "WHAT file". V=1 shows the
+# command itself.
+quiet = $(if $(V),,@printf '  %-6s %s\n' $(1) $@;)
+
 # trainer/cuda/ is the plugin's.
 define folder_rules
 OBJECTS_$(1) := $$(patsubst %.c,$$(BUILD)/%.o,$$(filter-out $$(PROGRAM_FILES) trainer/cuda/%,\
     $$(wildcard $(1)/*.c $(1)/*/*.c)))
 $$(BUILD)/$(1)/%.o: $(1)/%.c $$(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -c $$< -o $$@
+	$$(call quiet,CC)$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -c $$< -o $$@
 $$(BUILD)/lib$(1).a: $$(OBJECTS_$(1))
 	@rm -f $$@
 	@ar qcs $$@ $$(OBJECTS_$(1))
@@ -44,9 +48,9 @@ $(foreach r,$(sort $(patsubst rooms/%.a,%,$(filter rooms/%,$(foreach f,$(FUZZ),$
 ONNX_PROTO := /usr/include/onnx/onnx.proto
 $(BUILD)/onnx.pb-c.h: $(ONNX_PROTO)
 	@mkdir -p $(@D)
-	protoc-c --proto_path=$(<D) --c_out=$(@D) $<
+	$(call quiet,PROTOC)protoc-c --proto_path=$(<D) --c_out=$(@D) $<
 $(BUILD)/onnx.pb-c.o: $(BUILD)/onnx.pb-c.h $(BUILD)/flags
-	$(CC) $(CFLAGS) -w -I$(BUILD) -c $(BUILD)/onnx.pb-c.c -o $@
+	$(call quiet,CC)$(CC) $(CFLAGS) -w -I$(BUILD) -c $(BUILD)/onnx.pb-c.c -o $@
 $(BUILD)/trainer/weights/onnx_file.o: $(BUILD)/onnx.pb-c.h
 $(BUILD)/libtrainer.a: $(BUILD)/onnx.pb-c.o
 OBJECTS_trainer += $(BUILD)/onnx.pb-c.o
@@ -55,7 +59,7 @@ OBJECTS_trainer += $(BUILD)/onnx.pb-c.o
 define program_rules
 $$(BUILD)/bin/$(1): $$(BUILD)/$(2)/$(3).o $$(BUILD)/lib$(4).a $$(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(4)) $$(LIBS_common)
+	$$(call quiet,LINK)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(4)) $$(LIBS_common)
 endef
 process_of = $(firstword $(subst /, ,$(1)))
 $(foreach p,$(PROCESSES),$(eval $(call program_rules,$(p),$(p),main,$(p))))
@@ -67,9 +71,9 @@ TESTS_$(1) := $$(patsubst %.c,$$(BUILD)/%,$$(wildcard tests/$(1)/test_*.c tests/
 .PRECIOUS: $$(BUILD)/tests/$(1)/%.o
 $$(BUILD)/tests/$(1)/%.o: tests/$(1)/%.c $$(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -Itests -c $$< -o $$@
+	$$(call quiet,CC)$$(CC) $$(CFLAGS) $$(CFLAGS_$(1)) -I$(1) -Icommon -I$$(BUILD) -Itests -c $$< -o $$@
 $$(TESTS_$(1)): %: %.o $$(BUILD)/lib$(1).a $$(BUILD)/libcommon.a
-	$$(CC) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group $$(LIBS_$(1)) $$(LIBS_common) -lcmocka
+	$$(call quiet,LINK)$$(CC) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group $$(LIBS_$(1)) $$(LIBS_common) -lcmocka
 -include $$(wildcard $$(BUILD)/tests/$(1)/*.d $$(BUILD)/tests/$(1)/*/*.d)
 endef
 $(foreach f,$(FOLDERS),$(eval $(call test_rules,$(f))))
@@ -78,7 +82,7 @@ TESTS := $(foreach f,$(FOLDERS),$(TESTS_$(f)))
 define bench_rules
 $$(BUILD)/bin/$(notdir $(1)): $$(BUILD)/$(1).o $$(BUILD)/lib$(2).a $$(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2)) $$(LIBS_common)
+	$$(call quiet,LINK)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2)) $$(LIBS_common)
 endef
 BENCH_FILES := $(basename $(wildcard tests/*/bench_*.c tests/*/*/bench_*.c))
 $(foreach b,$(BENCH_FILES),$(eval $(call bench_rules,$(b),$(call process_of,$(patsubst tests/%,%,$(b))))))
@@ -88,16 +92,16 @@ BENCHES := $(addprefix $(BUILD)/bin/,$(notdir $(BENCH_FILES)))
 define fuzz_rules
 $$(BUILD)/tests/fuzz/fuzz_$(1).o: tests/fuzz/fuzz_$(1).c $$(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) -I$(2) -Icommon -Itests -c $$< -o $$@
+	$$(call quiet,CC)$$(CC) $$(CFLAGS) -I$(2) -Icommon -Itests -c $$< -o $$@
 $$(BUILD)/bin/fuzz_$(1): $$(BUILD)/tests/fuzz/fuzz_$(1).o $$(BUILD)/tests/fuzz/fuzz.o \
     $$(addprefix $$(BUILD)/,$$(or $$(FUZZ_$(1)),lib$(2).a)) $$(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(FUZZ_LIBS_$(1)) $$(LIBS_common)
+	$$(call quiet,LINK)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(FUZZ_LIBS_$(1)) $$(LIBS_common)
 endef
 $(foreach f,$(FUZZ),$(eval $(call fuzz_rules,$(firstword $(subst :, ,$(f))),$(lastword $(subst :, ,$(f))))))
 $(BUILD)/tests/fuzz/fuzz.o: tests/fuzz/fuzz.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Icommon -Itests -c $< -o $@
+	$(call quiet,CC)$(CC) $(CFLAGS) -Icommon -Itests -c $< -o $@
 -include $(wildcard $(BUILD)/tests/fuzz/*.d)
 fuzz_targets: $(foreach f,$(FUZZ),$(BUILD)/bin/fuzz_$(firstword $(subst :, ,$(f))))
 
@@ -115,10 +119,10 @@ GOLDEN := $(BUILD)/tests/golden
 GOLDEN_OBJECTS := $(BUILD)/tests/golden-objects
 $(GOLDEN_OBJECTS)/%.o: tests/golden/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CFLAGS_trainer) -Itrainer -Icommon -I$(BUILD) -Itests -c $< -o $@
+	$(call quiet,CC)$(CC) $(CFLAGS) $(CFLAGS_trainer) -Itrainer -Icommon -I$(BUILD) -Itests -c $< -o $@
 $(GOLDEN): $(patsubst tests/golden/%.c,$(GOLDEN_OBJECTS)/%.o,$(wildcard tests/golden/*.c)) \
     $(BUILD)/pool/replay_rule.o $(BUILD)/loader/preprocess.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
+	$(call quiet,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
 $(GOLDEN_OBJECTS)/pool.o: CFLAGS_trainer += -Ipool
 -include $(wildcard $(GOLDEN_OBJECTS)/*.d)
 
@@ -144,7 +148,10 @@ programs: $(PLUGINS)
 tests: programs $(TESTS) $(BUILD)/bin/gpu_check $(GOLDEN)
 benches: $(PROGRAMS) $(BENCHES)
 
-.PHONY: programs tests benches fuzz_targets test bench lint format soak fuzz clean deps deps-test
+.PHONY: programs tests benches fuzz_targets help test bench lint format soak fuzz clean deps deps-test \
+    install
+help:
+	@sed -n 's/^#   //p; /^SHELL/q' Makefile
 test:
 	@tools/deps.sh test
 	@$(MAKE) --no-print-directory tests
@@ -165,3 +172,17 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu')
 clean:
 	rm -rf build build-san build-fuzz
+
+# The script finds its programs beside itself, so they are installed as they lie here. Runs then go
+# to runs/ of the folder where the script is called.
+PREFIX ?= /usr/local
+SHARE := $(DESTDIR)$(PREFIX)/share/cyclegan-pipeline
+install: programs
+	install -d $(SHARE)/build/bin $(SHARE)/tools $(SHARE)/presets $(DESTDIR)$(PREFIX)/bin
+	install pipeline $(SHARE)
+	install tools/deps.sh $(SHARE)/tools
+	install -m 644 VERSION LICENSE pipeline.conf $(SHARE)
+	install -m 644 presets/* $(SHARE)/presets
+	install $(PROGRAMS) $(SHARE)/build/bin
+	$(if $(filter %.so,$(PLUGINS)),install -D -t $(SHARE)/build/lib $(filter %.so,$(PLUGINS)))
+	ln -sf ../share/cyclegan-pipeline/pipeline $(DESTDIR)$(PREFIX)/bin/pipeline

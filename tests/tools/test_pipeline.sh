@@ -199,6 +199,23 @@ ok 'the file of all settings is a file of settings' \
           exits 0 ./pipeline check --conf "$WORK/all.conf" --set "dataroot=$WORK/data"'
 ok 'the shipped file is good' exits 0 ./pipeline check --set "dataroot=$WORK/data"
 
+# ---- what the machine has ----
+
+# With a GPU called Toy, and the plugin where a file is named.
+doctor_says() { # text of the line [plugin]
+    local build=$WORK/doctor
+    rm -rf "$build"
+    mkdir -p "$build/bin" "$build/lib"
+    printf '#!/bin/sh\necho Toy\n' >"$build/bin/nvidia-smi"
+    chmod +x "$build/bin/nvidia-smi"
+    [ $# -eq 1 ] || : >"$build/lib/$2"
+    PATH=$build/bin:$PATH BUILD=$(realpath --relative-to=. "$build") ./pipeline doctor >"$WORK/out" 2>&1
+    says "GPU        Toy, $1"
+}
+
+ok 'doctor says that a GPU is used when the plugin is built' doctor_says 'used with' device_cuda.so
+ok 'doctor says that a GPU is not used without the plugin' doctor_says 'not used: the CUDA backend'
+
 # ---- starting and stopping ----
 UP=(./pipeline up --conf "$WORK/good.conf" --runs "$WORK/runs")
 
