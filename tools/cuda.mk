@@ -107,7 +107,7 @@ CUDA_HOST_OBJECTS := $(patsubst %.cu,$(BUILD)/cuda_host/%.o,$(CUDA_KERNELS)) \
         $(wildcard $(CUDA_HOST)/*.c))
 CXX ?= g++
 CXX_HOST_FLAGS := -x c++ -std=c++17 -g -O2 $(filter -fsanitize% -fno-sanitize% -fno-omit%,$(OPT)) \
-    -Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas -ffp-contract=off -fno-math-errno -fPIC -MMD -MP
+    -Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas $(if $(WERROR),-Werror) -ffp-contract=off -fno-math-errno -fPIC -MMD -MP
 
 $(BUILD)/cuda_host/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# deps.sh build|test - installs what is missing of the Debian packages that building (and the demo)
-# or testing needs, saying what and why. deps.sh list build|test - only says it; exit 1 if some are.
+# deps.sh build|test - installs the missing Debian packages that building (and the demo) or testing
+# needs, and prints each with its reason. deps.sh list build|test only prints them; it exits with 1 if
+# some are missing.
 set -u
 
 # package, then why
@@ -9,7 +10,7 @@ gcc                 compiles
 make                builds
 libc6-dev           C library
 libzmq3-dev         messages between processes
-libmsgpack-dev      their encoding
+libmsgpack-dev      encoding of messages
 libsodium-dev       digests
 libturbojpeg0-dev   JPEG
 libjpeg62-turbo-dev JPEG, line by line
@@ -17,14 +18,14 @@ libspng-dev         PNG
 libwebp-dev         WebP
 libexif-dev         orientation of photographs
 zlib1g-dev          compression
-libzip-dev          weights that PyTorch has saved
-libonnx-dev         what an ONNX file consists of
-protobuf-c-compiler makes C of that
-libprotobuf-c-dev   writes it
+libzip-dev          .pth files of PyTorch
+libonnx-dev         the description of ONNX files
+protobuf-c-compiler makes C from it
+libprotobuf-c-dev   writes them
 libsqlite3-dev      database
-sqlite3             its shell
+sqlite3             the database shell
 libmicrohttpd-dev   dashboard
-libjs-dygraphs      its curves
+libjs-dygraphs      curves of the dashboard
 libconfig-dev       settings
 libyajl-dev         JSON
 librandom123-dev    random numbers
@@ -33,15 +34,18 @@ util-linux          setpriv, setsid, flock
 '
 TEST_PACKAGES='
 libcmocka-dev       unit tests
-python3-minimal     judges written in another language
-python3-pil         the judge of resampling
-python3-zmq         a peer written in another language
-python3-msgpack     its encoding
-python3-torch       the judge of imported and exported weights
+python3-minimal     reference checks in Python
+python3-pil         checks resampling
+python3-zmq         a peer in Python
+python3-msgpack     its messages
+python3-torch       checks imported and exported weights
 python3-opencv      runs exported nets
-g++                 the CUDA kernels, compiled for the processor
+g++                 compiles the CUDA kernels for the processor
 protobuf-compiler   reads exported nets
-shellcheck          the scripts
+clang-format        the formatter of make lint
+clang-tidy          static analysis of make lint
+cppcheck            another one
+shellcheck          checks the scripts
 '
 
 wanted() { # build|test

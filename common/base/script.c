@@ -19,8 +19,6 @@
 
 #define CANCEL_CHECK_MS 200
 
-extern char **environ;
-
 // Bytes of one of its outputs until they make a line.
 struct lines {
     int fd; // -1: ended

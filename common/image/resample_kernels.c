@@ -62,7 +62,6 @@ static void down(const uint8_t *middle, const struct kernel_span *span, size_t q
 static const struct kernel plain = {"c", always, spread, across, down};
 
 #if defined(__x86_64__) && defined(__GNUC__)
-extern const struct kernel kernel_avx2, kernel_vnni;
 const struct kernel *const kernels[] = {&plain, &kernel_avx2, &kernel_vnni};
 #else
 const struct kernel *const kernels[] = {&plain};

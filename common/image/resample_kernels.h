@@ -47,5 +47,6 @@ struct kernel {
 // The fastest last; the first is portable C, and the one for taps that are not `small`.
 extern const struct kernel *const kernels[];
 extern const int kernel_count;
+extern const struct kernel kernel_avx2, kernel_vnni; // on x86-64 alone
 
 #endif

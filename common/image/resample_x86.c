@@ -148,7 +148,6 @@ static bool has_avx2(void) {
     return instructions_best() >= INSTRUCTIONS_AVX2;
 }
 
-extern const struct kernel kernel_avx2, kernel_vnni;
 const struct kernel kernel_avx2 = {"avx2", has_avx2, spread, across_avx2, down_avx2};
 
 // ---- AVX-512 VNNI: bytes, four at a time, with weights of three digits ----
