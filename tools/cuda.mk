@@ -156,7 +156,7 @@ endif
 
 GPU_ROOMS := $(addprefix trainer/,backend device graph nets models) tests/trainer/oracle tests/gpu
 GPU_FILES := $(patsubst %,common/base/%.c,err fs program_path rng text_stream util) \
-    trainer/checkpoint/plateau.c trainer/training/schedule.c \
+    common/image/image.c trainer/checkpoint/plateau.c trainer/training/schedule.c \
     $(patsubst %,tests/golden/%.c,check json nets run small training)
 GPU_OBJECTS := $(patsubst %.c,$(BUILD)/gpu/%.o,$(GPU_FILES) $(wildcard $(addsuffix /*.c,$(GPU_ROOMS))))
 $(BUILD)/gpu/%.o: %.c $(BUILD)/flags

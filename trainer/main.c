@@ -16,6 +16,7 @@
 #include "base/instructions.h"
 #include "base/program_path.h"
 #include "base/version_text.h"
+#include "device/device.h"
 #include "link/link.h"
 #include "proc.h"
 #include "threads.h"
@@ -96,8 +97,8 @@ static int run(struct proc *p) {
 }
 
 static int which_device(char **words) {
-    struct setup_device device;
-    int err = setup_try_device(words[0], words[1], atoi(words[2]), &device);
+    struct device_choice device;
+    int err = device_choose(words[0], words[1], atoi(words[2]), &device);
     if (err) {
         fprintf(stderr, "%s\n", err_text());
         return err_exit_code(err);

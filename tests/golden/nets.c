@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "golden/golden.h"
 #include "golden/rig.h"
 #include "nets/init.h"

@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "golden/golden.h"
 #include "nets/optimizer.h"
 #include "training/schedule.h"

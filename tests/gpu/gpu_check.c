@@ -16,10 +16,12 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "cpu/open.h"
+#include "device/device.h"
 #include "gpu/gpu_check.h"
 
 // There is no CPU backend in this program: its library is not needed then.
-int backend_cpu_open(const struct device_options *options, struct device **ret_device) {
+int cpu_open(const struct device_options *options, struct device **ret_device) {
     return err_set(ERR_DEVICE, "this program checks GPUs");
 }
 

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "gpu/gpu_judge.h"
 #include "nets/nets.h"
 #include "nets/optimizer.h"

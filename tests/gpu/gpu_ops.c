@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "gpu/gpu_bench.h"
 
 // tf32 rounds what is multiplied by tensor cores, nothing else.

@@ -1,9 +1,5 @@
 #include "backend/backend.h"
 
-#include <string.h>
-
-#include "device/plugin.h"
-
 static int output_size(const struct conv_shape *s, int size) {
     if (s->transposed)
         return (size - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
@@ -46,15 +42,4 @@ int device_section_end(struct device *d, struct device_section *section, int err
         return d->backend->section_end(section);
     d->backend->section_drop(section);
     return err;
-}
-
-int device_open(const struct device_options *options, struct device **ret_device) {
-    if (strcmp(options->name, "cpu") == 0)
-        return backend_cpu_open(options, ret_device);
-    return plugin_open(options, ret_device);
-}
-
-void device_close(struct device *d) {
-    if (d)
-        d->backend->close(d);
 }

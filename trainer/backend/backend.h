@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 struct device_options {
-    const char *name;     // "cpu", or that of a plugin, see device_open
+    const char *name;     // "cpu", or that of a plugin, see device/device.h
     int threads;          // >= 1; CPU only
     const char *winograd; // "auto", "off", "f2", "f4"; NULL is "auto"; CPU only
     bool weights_change;  // with every step: what a kernel wants them repacked for is made anew for
@@ -492,18 +492,9 @@ int device_section_end(struct device *d, struct device_section *section, int err
 // Height and width of a convolution's output; below 1 if the input is too small.
 void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w);
 
-// Opens the device named: "cpu", or a plugin, ../lib/device_NAME.so beside the folder of the
-// running program. Fails with ERR_DEVICE (the text says what is missing and what to set instead),
-// ERR_CONFIG.
-int device_open(const struct device_options *options, struct device **ret_device);
-void device_close(struct device *d);
-
 // What a plugin exports; it uses the functions of the program that loads it. Program and plugin
 // have to be built from one backend.h: device_interface.h, which make writes.
 extern const char device_plugin_interface[];
 int device_plugin_open(const struct device_options *options, struct device **ret_device);
-
-// For backend.c.
-int backend_cpu_open(const struct device_options *options, struct device **ret_device);
 
 #endif

@@ -10,6 +10,7 @@
 #include "cpu/host.h"
 #include "cpu/loss.h"
 #include "cpu/norm.h"
+#include "cpu/open.h"
 #include "cpu/tangent.h"
 
 static struct cpu_norm cpu_shape(const struct norm_shape *s) {
@@ -387,7 +388,7 @@ static int open_dnnl(struct cpu_device *cpu) {
     return ERR_OK;
 }
 
-int backend_cpu_open(const struct device_options *options, struct device **ret_device) {
+int cpu_open(const struct device_options *options, struct device **ret_device) {
     struct cpu_device *cpu = xcalloc(1, sizeof *cpu);
     int err;
 

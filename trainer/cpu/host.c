@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "backend/memory.h"
+#include "backend/pixels.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "cpu/cpu.h"
-#include "judge/picture.h"
 
 struct device_section {
     struct cpu_device *device;
@@ -51,7 +51,7 @@ static size_t count_of(const struct tensor_shape *s) {
 int cpu_host_image_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
                       const void *pictures, void *ret_tensor) {
     if (type == PIXELS_BYTE)
-        picture_to_floats(pictures, count_of(s), ret_tensor);
+        pixels_to_floats(pictures, count_of(s), ret_tensor);
     else
         memcpy(ret_tensor, pictures, count_of(s) * sizeof(float));
     return ERR_OK;

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/pixels.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/text_stream.h"
 #include "base/util.h"
 #include "image/sheet.h"
-#include "judge/picture.h"
 
 enum { REAL, FAKE, REC, IDT, COLUMNS };
 // With one generator only: real A, fake B and the real B of the same number.
@@ -29,7 +29,7 @@ static void row_init(struct row *r, const struct image *real, int c_other, int g
     r->columns = generators == 1 ? FAKE + 1 : r->c == c_other ? IDT + 1 : REC + 1;
     for (int i = 0; i < r->columns; i++)
         r->x[i] = xaligned(pixels * (size_t)(i == FAKE ? c_other : real->c) * sizeof(float));
-    picture_to_floats(real->pixels, pixels * (size_t)real->c, r->x[REAL]);
+    pixels_to_floats(real->pixels, pixels * (size_t)real->c, r->x[REAL]);
 }
 
 static void row_fini(struct row *r) {
@@ -49,7 +49,7 @@ static int row_compute(struct model *m, struct row *r, int side) {
 static void row_put(const struct row *r, struct sheet *sheet, int y) {
     for (int i = 0; i < r->columns; i++) {
         struct image im;
-        picture_from_floats(r->x[i], r->h, r->w, i == FAKE ? r->c_other : r->c, &im);
+        pixels_to_image(r->x[i], r->h, r->w, i == FAKE ? r->c_other : r->c, &im);
         sheet_put(sheet, i, y, &im);
         image_fini(&im);
     }

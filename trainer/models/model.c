@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "models/recipe.h"
 #include "nets/init.h"
 

@@ -1,48 +1,11 @@
 #include "training/setup.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "backend/backend.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
-
-static int try_device(const char *name, const char *dtype, int gpu, struct setup_device *ret) {
-    struct device_options options = {.name = name, .threads = 1, .dtype = dtype, .gpu = gpu};
-    struct device *device;
-    int err = device_open(&options, &device);
-    if (err)
-        return err;
-    ret->name = name;
-    (void)text_copy(ret->dtype, sizeof ret->dtype, device->dtype); // fits
-    device_close(device);
-    return ERR_OK;
-}
-
-int setup_try_device(const char *name, const char *dtype, int gpu,
-                     struct setup_device *ret_device) {
-    *ret_device = (struct setup_device){0};
-    if (strcmp(name, "auto") != 0)
-        return try_device(name, dtype, gpu, ret_device);
-    int err = try_device("cuda", dtype, gpu, ret_device);
-    if (err != ERR_DEVICE)
-        return err;
-    static const char named[] = "device = \"cuda\": ";
-    const char *why = err_text();
-    if (strncmp(why, named, strlen(named)) == 0) // nobody has asked for it by name
-        why += strlen(named);
-    (void)snprintf(ret_device->why, sizeof ret_device->why, "%.*s", (int)strcspn(why, ";"), why);
-    return try_device("cpu", dtype, gpu, ret_device);
-}
-
-const char *setup_device(const char *name) {
-    struct setup_device device;
-    return strcmp(name, "auto") != 0 || setup_try_device(name, "auto", 0, &device) ? name
-                                                                                   : device.name;
-}
+#include "device/device.h"
 
 static int resolve_from_state(struct config_trainer *t, const struct state *s) {
     if (strcmp(t->device, "auto") != 0 && strcmp(t->device, s->device) != 0)
@@ -60,20 +23,16 @@ static int resolve_from_state(struct config_trainer *t, const struct state *s) {
     return ERR_OK;
 }
 
-int setup_threads(void) {
-    return (int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
-}
-
 int setup_resolve(struct config *c, const struct state *state) {
     struct config_trainer *t = &c->trainer;
     if (state->step)
         return resolve_from_state(t, state);
     if (!t->threads)
-        t->threads = setup_threads();
+        t->threads = device_threads();
     if (strcmp(t->device, "auto") != 0 && strcmp(t->dtype, "auto") != 0)
         return ERR_OK;
-    struct setup_device device;
-    int err = setup_try_device(t->device, t->dtype, (int)t->gpu, &device);
+    struct device_choice device;
+    int err = device_choose(t->device, t->dtype, (int)t->gpu, &device);
     if (err)
         return err;
     if (device.why[0])

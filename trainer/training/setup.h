@@ -13,20 +13,6 @@
 // contradict the checkpoint. ERR_DEVICE.
 int setup_resolve(struct config *c, const struct state *state);
 
-// A device with what "auto" stood for.
-struct setup_device {
-    const char *name;
-    char dtype[8];
-    char why[1024]; // "auto" is the CPU because of that; else ""
-};
-// Opens the device for a moment; "auto" is the GPU if there is one that works. ERR_DEVICE,
-// ERR_CONFIG.
-int setup_try_device(const char *name, const char *dtype, int gpu, struct setup_device *ret_device);
-// What device "auto" stands for on this machine; any other name is returned as it is.
-const char *setup_device(const char *name);
-// One per core.
-int setup_threads(void);
-
 // The texts are lent by the settings. `context` is for between_ops.
 struct model_options setup_model(const struct config *c, void (*between_ops)(void *),
                                  void *context);

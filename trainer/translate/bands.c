@@ -3,10 +3,10 @@
 #include <stdlib.h>
 
 #include "backend/memory.h"
+#include "backend/pixels.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
-#include "judge/picture.h"
 #include "translate/stage.h"
 
 // A band's buffers: more than fits the caches gains nothing, less costs calls and borders.
@@ -183,7 +183,7 @@ static int put_rows(struct work *k, const struct level *l, int first, int end, c
     int err = k->bands.device->backend->tanh_forward(k->bands.device, &shape, z, y);
 
     if (!err)
-        picture_put_rows(y, first, end, l->w, l->layer.conv.k, k->out);
+        pixels_put_rows(y, first, end, l->w, l->layer.conv.k, k->out);
     free(y);
     return err;
 }

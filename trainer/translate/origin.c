@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/sources.h"
+#include "device/device.h"
 #include "training/setup.h"
 #include "weights/recognise.h"
 #include "weights/weights.h"
@@ -84,7 +85,7 @@ static int choose_net(const struct origin_request *r, const struct config *c,
 
 // The device of the settings computes in their dtype, if it is here; any other in its own.
 static void choose_device(const struct origin_request *r, struct config_trainer *c) {
-    struct setup_device found;
+    struct device_choice found;
 
     if (r->gpu >= 0)
         c->gpu = r->gpu;
@@ -93,7 +94,7 @@ static void choose_device(const struct origin_request *r, struct config_trainer 
     if (r->device)
         config_set_text(&c->device, r->device);
     else if (strcmp(c->device, "cuda") == 0 &&
-             setup_try_device(c->device, c->dtype, (int)c->gpu, &found) == ERR_DEVICE) {
+             device_choose(c->device, c->dtype, (int)c->gpu, &found) == ERR_DEVICE) {
         log_line("the run's device is not here: %s; the CPU is used", err_text());
         config_set_text(&c->device, "cpu");
         config_set_text(&c->dtype, r->dtype ? r->dtype : "auto");
@@ -170,10 +171,10 @@ static int open_recognised(const struct origin_request *r, struct weights *w, st
     if (err)
         return err;
     struct net_options net = recognised_options(&found);
-    struct setup_device device;
+    struct device_choice device;
     const char *dtype = r->dtype ? r->dtype : "auto";
     int gpu = r->gpu < 0 ? 0 : r->gpu;
-    err = setup_try_device(r->device ? r->device : "auto", dtype, gpu, &device);
+    err = device_choose(r->device ? r->device : "auto", dtype, gpu, &device);
     if (err)
         return err;
     struct translator_options options = {
@@ -182,7 +183,7 @@ static int open_recognised(const struct origin_request *r, struct weights *w, st
         .dtype = device.dtype,
         .gpu = gpu,
         .winograd = "auto",
-        .threads = r->threads ? r->threads : setup_threads(),
+        .threads = r->threads ? r->threads : device_threads(),
     };
     err = check_channels(&net);
     if (!err)

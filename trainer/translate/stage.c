@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/pixels.h"
 #include "base/err.h"
 #include "base/util.h"
-#include "judge/picture.h"
 
 #define STAGE_CONVS 6 // heights of bands that are kept ready
 
@@ -272,7 +272,8 @@ static int read_output(struct stage *s, int first, int end, float *ret, size_t s
     if (s->level == 0) {
 #pragma omp parallel for
         for (int y = first; y < end; y++)
-            picture_rows(s->bands->picture, y, y + 1, l->in_w, ret + (size_t)(y - first) * stride);
+            pixels_from_rows(s->bands->picture, y, y + 1, l->in_w,
+                             ret + (size_t)(y - first) * stride);
         return ERR_OK;
     }
     if (l[-1].layer.blur)

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 #include "backend/memory.h"
+#include "backend/pixels.h"
 #include "base/err.h"
 #include "base/util.h"
-#include "judge/picture.h"
 #include "translate/bands.h"
 
 #define BATCH_MAX 256
@@ -27,7 +27,7 @@ static void fill(struct translator *t, const struct group *g) {
     float *x = translator_input(t);
 
     for (int i = 0; i < g->n; i++)
-        picture_rows(&g->jobs[i]->in, 0, g->h, g->w, x + floats(i, g->h, g->w, c));
+        pixels_from_rows(&g->jobs[i]->in, 0, g->h, g->w, x + floats(i, g->h, g->w, c));
 }
 
 static void take(struct translator *t, const struct group *g) {
@@ -37,7 +37,7 @@ static void take(struct translator *t, const struct group *g) {
     for (int i = 0; i < g->n; i++) {
         struct conveyor_job *j = g->jobs[i];
         image_init(&j->out, j->in.w, j->in.h, c);
-        picture_put_rows(y + floats(i, g->h, g->w, c), 0, g->h, g->w, c, &j->out);
+        pixels_put_rows(y + floats(i, g->h, g->w, c), 0, g->h, g->w, c, &j->out);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "graph/graph.h"
 #include "nets/optimizer.h"
 

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/util.h"
 #include "check.h"
+#include "device/device.h"
 #include "trainer/oracle/ops.h"
 
 #define TOLERANCE 1e-5

@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "base/fs.h"
+#include "device/device.h"
 
 #define PLANS "cuda_plans.test"
 

@@ -4,6 +4,7 @@
 #include "trainer/cuda/rig.h"
 
 #include "backend/backend.h"
+#include "device/device.h"
 
 static const struct sizes sizes = {2, 32, 32};
 static const char *const dtypes[] = {"fp32", "bf16"};

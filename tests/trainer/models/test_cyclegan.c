@@ -3,6 +3,7 @@
 #include "trainer/models/model_test.h"
 
 #include "base/util.h"
+#include "device/device.h"
 #include "nets/nets.h"
 
 static struct model_options tiny(void) {

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "check.h"
 #include "cpu/tangent.h"
+#include "device/device.h"
 #include "nets/penalty.h"
 #include "trainer/oracle/ops.h"
 

@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/pixels.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
 #include "check.h"
-#include "judge/picture.h"
 #include "nets/init.h"
 #include "translate/band_rows.h"
 #include "translate/bands.h"
@@ -52,10 +52,10 @@ static void whole(struct translator *t, const struct image *im, struct image *re
     int h = translator_padded(t, im->h), w = translator_padded(t, im->w);
     int c = translator_channels_out(t);
     assert_int_equal(translator_shape(t, 1, h, w), ERR_OK);
-    picture_rows(im, 0, h, w, translator_input(t));
+    pixels_from_rows(im, 0, h, w, translator_input(t));
     assert_int_equal(translator_run(t), ERR_OK);
     image_init(ret, im->w, im->h, c);
-    picture_put_rows(translator_output(t), 0, h, w, c, ret);
+    pixels_put_rows(translator_output(t), 0, h, w, c, ret);
 }
 
 // Values that lie on the edge between two bytes may fall to either side; no other difference, and
