@@ -25,7 +25,7 @@
 
 #include "checkpoint/state.h"
 #include "config/config.h"
-#include "models/model.h"
+#include "nets/param.h"
 
 #define CHECKPOINT_PATH 512
 #define CHECKPOINT_PLANS "plans.txt"

@@ -330,12 +330,13 @@ static int send_patches(struct model *m, const struct tape *t, int layer, bool f
             for (int k = call * n; k < (call + 1) * n; k++)
                 p->drawn[k * count + i] = flip ? id + w - 1 - 2 * (id % w) : id;
         }
-    return model_copy_in(m, ids, p->drawn, (size_t)(calls(m) * n * count) * sizeof *ids);
+    return m->device->backend->copy_in(m->device, ids, p->drawn,
+                                       (size_t)(calls(m) * n * count) * sizeof *ids);
 }
 
 static int prepare(struct model *m, struct tape *t) {
     bool flip = draw_flip(m);
-    int err = model_copy_in(m, t->patches->flip, &(int){flip}, sizeof(int));
+    int err = m->device->backend->copy_in(m->device, t->patches->flip, &(int){flip}, sizeof(int));
 
     for (int i = 0; i < m->n_patch_layers && !err; i++) {
         err = send_patches(m, t, i, false, t->patches->ids_x[i]);

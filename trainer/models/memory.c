@@ -19,7 +19,7 @@ struct model_memory model_memory(const struct model *m) {
     struct model_memory all = {
         .translation = m->translation_arena_bytes,
         .parameters = optimizer_bytes(&m->optimizer_g) + optimizer_bytes(&m->optimizer_d) +
-                      model_gather_bytes(m),
+                      model_accumulate_bytes(m),
         .average = optimizer_bytes(&m->average),
     };
 

@@ -96,7 +96,7 @@ int model_new(const struct model_options *options, struct model **ret_model) {
     if (!err)
         err = model_average_new(m);
     if (!err)
-        err = model_gather_new(m);
+        err = model_accumulate_new(m);
     err = model_no_weights(m, err);
     if (err)
         goto fail;
@@ -128,7 +128,7 @@ void model_free(struct model *m) {
     for (int i = 0; i < NETS_MAX; i++)
         net_free(m->nets[i]);
     model_average_fini(m);
-    model_gather_fini(m);
+    model_accumulate_fini(m);
     optimizer_fini(&m->optimizer_g);
     optimizer_fini(&m->optimizer_d);
     if (m->device) {

@@ -30,6 +30,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nets/param.h"
+
 enum model_domain { MODEL_A, MODEL_B };
 
 // Of model "cut".
@@ -74,39 +76,6 @@ struct model_options {
 
 struct model;
 
-enum model_param_kind {
-    PARAM_FILTER, // of rank 4, of a linear layer 2; all others but the fixed are vectors
-    PARAM_BIAS,
-    PARAM_NORM_WEIGHT, // of a batch norm, as those below
-    PARAM_NORM_BIAS,
-    PARAM_RUNNING_MEAN,
-    PARAM_RUNNING_VAR,
-    PARAM_BATCHES, // one integer: the batches that the running statistics have seen
-    PARAM_FIXED,   // a filter that is never changed
-};
-
-// One tensor of a net's state dict. All pointers are owned by the model and stay where they are
-// for its life. `m`, `v` are NULL for what has no optimizer state. `frozen` marks a conv bias in
-// front of an instance norm: it is in the file and has no effect (docs/decisions.md).
-struct model_param {
-    const char *key; // "model.10.conv_block.1.weight"
-    enum model_param_kind kind;
-    int rank;
-    int64_t dims[4];
-    size_t count;
-    float *w, *m, *v; // the host's, see model_pull; w is NULL for PARAM_BATCHES
-    int64_t *batches; // PARAM_BATCHES only
-    bool frozen;
-};
-
-struct model_net {
-    const char *name; // "G_A", "G_B", "D_A", "D_B"; "G_A_ema"
-    int n_params;
-    struct model_param *params; // in state-dict order
-    int64_t *adam_steps; // Adam's t of the optimizer that owns this net (shared by its nets);
-                         // NULL: none does
-};
-
 // Fails with ERR_CONFIG (names the option and what would work), ERR_DEVICE. Weights are zero until
 // model_init or a loader has filled them and model_weights_changed has been called.
 int model_new(const struct model_options *options, struct model **ret_model);
@@ -118,7 +87,6 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
 
 // The recipe's nets and, behind them, the averages of the generators' weights, which have no m, v.
 int model_n_nets(const struct model *m);
-#define MODEL_AVERAGE "_ema"                 // behind the name of the net
 int model_n_averages(const struct model *m); // 0 without options.ema
 // Lets the averages begin anew with the weights as they are; the host's, see model_weights_changed.
 void model_average_start(struct model *m);

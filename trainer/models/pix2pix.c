@@ -119,6 +119,7 @@ const struct recipe recipe_pix2pix = {
     .n_with_g = 1,
     .nets = {"G", "D"},
     .d_first = true,
+    .conditional = true,
     .n_losses = 4,
     .losses = {"G_GAN", "G_L1", "D_real", "D_fake"},
     .logged = {[LOSS_D_REAL] = 2, [LOSS_D_FAKE] = 2}, // without the half

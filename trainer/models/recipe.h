@@ -42,7 +42,7 @@ struct tape {
     struct leaving fakes, recs, idts, elements; // elements: of the fakes
     // Shared memory. A loss is the sum of loss and loss_fake; that is D's second half.
     double *loss, *loss_fake, *penalty; // [LOSSES], [LOSSES], [2]
-    float *share[2];                    // of a gradient penalty: the device's, [n]
+    float *alpha[2];                    // of a gradient penalty: the device's, [n]
 };
 
 struct translation {
@@ -54,18 +54,23 @@ struct translation {
     float *host; // shared memory for y; NULL where the device is not asynchronous
 };
 
-// Number i of the n batches that make one update.
-struct share {
+// Micro-batch i of the n that make one update.
+struct micro_batch {
     int i, n;
 };
 
-// The gradients of the batches of an update; see models/accumulate.c.
-enum gather_section { GATHER_FIRST, GATHER_MORE, GATHER_LAST, GATHER_SECTIONS };
-struct gather {
+// The sum of an update's gradients; see models/accumulate.c.
+enum accumulate_section {
+    ACCUMULATE_FIRST,
+    ACCUMULATE_NEXT,
+    ACCUMULATE_UPDATE,
+    ACCUMULATE_SECTIONS
+};
+struct accumulator {
     struct optimizer *optimizer; // NULL: not used
-    float *sum;
-    int n; // that GATHER_LAST divides by
-    struct device_section *section[GATHER_SECTIONS];
+    float *sum;                  // [optimizer->count], of the device
+    int n;                       // the divisor of ACCUMULATE_UPDATE
+    struct device_section *section[ACCUMULATE_SECTIONS];
 };
 
 // What differs between the recipes. Nets [0, n_with_g) have one optimizer, the others another.
@@ -73,7 +78,8 @@ struct recipe {
     const char *name;
     int n_nets, n_generators, n_with_g;
     const char *nets[NETS_MAX];
-    bool d_first; // the discriminators' update comes before the generators'
+    bool d_first;     // the discriminators' update comes before the generators'
+    bool conditional; // D reads [a; b], the image of A in front of that of B
     int n_losses;
     const char *losses[LOSSES];
     double logged[LOSSES]; // the logged loss is so many times the one that is minimized; 0: 1
@@ -102,8 +108,8 @@ struct model {
     // nothing.
     struct optimizer average;
     struct net *averages[GENERATORS_MAX];
-    struct share share;
-    struct gather gather_g, gather_d;
+    struct micro_batch micro_batch;
+    struct accumulator accumulator_g, accumulator_d;
     bool average_moved; // since what the device derives from it was made
     int n_tapes;
     struct tape **tapes; // options.shapes of them at most
@@ -134,7 +140,8 @@ int model_arena_grow(struct model *m, const struct model_batch *b, const struct 
 // Adds to ERR_LIMIT of what is not an arena what that needs; returns err.
 int model_no_weights(const struct model *m, int err);
 
-// Runs a part of a tape of its own, with Adam and what follows from it if `optimizer` is not NULL.
+// models/section.c. Runs a part of a tape, with Adam and what follows from it if `optimizer` is not
+// NULL.
 struct model_run {
     struct graph *graph;
     void *arena;
@@ -144,15 +151,15 @@ struct model_run {
 int model_run_part(struct model *m, struct model_part *part, struct model_run *run);
 void model_drop_part(struct model *m, struct model_part *part);
 
-// models/accumulate.c: updates by the gradients of several batches, with options.accumulate
-// above 1.
-int model_gather_new(struct model *m);
-void model_gather_fini(struct model *m);
-size_t model_gather_bytes(const struct model *m);
-bool model_gathers(const struct model *m);
-// Behind a tape's part that has left an optimizer's gradients: the update, if it is the last batch.
-int model_gather(struct model *m, struct optimizer *o, double lr);
-// Adam and what follows from it. Ops of the section under way. ERR_DEVICE_LOST.
+// models/accumulate.c: nothing is allocated with options.accumulate of 0 or 1.
+int model_accumulate_new(struct model *m);
+void model_accumulate_fini(struct model *m);
+size_t model_accumulate_bytes(const struct model *m);
+bool model_accumulates(const struct model *m);
+// Follows a tape's part that has left an optimizer's gradients. Updates behind the last
+// micro-batch.
+int model_accumulate(struct model *m, struct optimizer *o, double lr);
+// Adam, and the step of the averages. Ops of the section that is open. ERR_DEVICE_LOST.
 int model_update(struct model *m, struct optimizer *o);
 
 // models/average.c: the averaged generators. Between model_new and model_free; nothing without
@@ -172,12 +179,12 @@ void model_translation_fini(struct model *m, struct translation *t);
 // What of a tape only steps need; takes a half-made one.
 void model_step_fini(struct model *m, struct tape *t);
 
-// Behind the losses and gradients of the discriminator of a domain: the penalty of gan_mode wgangp
-// and its gradient, if that is the mode. Fails with ERR_SHAPE, ERR_DEVICE.
+// models/penalty.c: appends, behind the losses and gradients of a domain's discriminator, the
+// penalty of gan_mode wgangp and its gradient; nothing in another mode. Fails with ERR_SHAPE,
+// ERR_DEVICE.
 int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
                       enum model_domain domain);
-
-// Memory of the device that `from` is copied into.
-int model_copy_in(struct model *m, void *to, const void *from, size_t bytes);
+// Draws this step's alpha of each image, before the tape's part runs. ERR_DEVICE_LOST.
+int model_draw_penalty(struct model *m, enum model_domain domain);
 
 #endif

@@ -2,59 +2,17 @@
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "base/rng.h"
 #include "base/util.h"
 #include "models/recipe.h"
-#include "nets/penalty.h"
-
-int model_copy_in(struct model *m, void *to, const void *from, size_t bytes) {
-    return m->device->backend->copy_in(m->device, to, from, bytes);
-}
-
-// ---- sections ----
-
-void model_drop_part(struct model *m, struct model_part *part) {
-    m->device->backend->section_free(part->section);
-    part->section = NULL;
-}
-
-static int issue(struct model *m, const struct model_part *part, const struct model_run *r) {
-    int err = graph_run(r->graph, r->arena, part->begin, part->end, &m->hook);
-
-    return err || !r->optimizer ? err : model_update(m, r->optimizer);
-}
-
-int model_update(struct model *m, struct optimizer *o) {
-    int err = optimizer_update(o);
-
-    return err || o != &m->optimizer_g ? err : model_average_move(m);
-}
-
-int model_run_part(struct model *m, struct model_part *part, struct model_run *r) {
-    const struct backend *b = m->device->backend;
-    bool wanted = false;
-    int err = part->section ? ERR_OK : b->section_new(m->device, &part->section);
-
-    if (!err && r->optimizer)
-        r->values.t = ++r->optimizer->t;
-    if (!err)
-        err = b->section_begin(part->section, &r->values, &wanted);
-    if (err)
-        return err;
-    graph_count_batches(r->graph, part->begin, part->end);
-    if (wanted)
-        err = issue(m, part, r);
-    return device_section_end(m->device, part->section, err);
-}
 
 static int run(struct model *m, struct model_part *part, struct optimizer *optimizer, double lr) {
     struct model_run r = {.graph = m->tape->graph,
                           .arena = m->arena,
                           .values = {.lr = lr, .seed = m->options.seed, .step = m->step},
-                          .optimizer = model_gathers(m) ? NULL : optimizer};
+                          .optimizer = model_accumulates(m) ? NULL : optimizer};
     int err = model_run_part(m, part, &r);
 
-    return err || r.optimizer || !optimizer ? err : model_gather(m, optimizer, lr);
+    return err || r.optimizer || !optimizer ? err : model_accumulate(m, optimizer, lr);
 }
 
 void model_step_fini(struct model *m, struct tape *t) {
@@ -67,7 +25,7 @@ void model_step_fini(struct model *m, struct tape *t) {
     for (int d = 0; d < 2; d++) {
         for (unsigned i = 0; i < COUNT(all); i++)
             b->shared_free(m->device, all[i]->host[d]);
-        b->memory_free(m->device, t->share[d]);
+        b->memory_free(m->device, t->alpha[d]);
     }
     b->shared_free(m->device, t->loss);
 }
@@ -207,45 +165,6 @@ int model_update_g(struct model *m, double lr) {
     return err ? err : end_update(m, run(m, &m->tape->update_g, &m->optimizer_g, lr));
 }
 
-int model_add_penalty(struct model *m, struct tape *t, const struct net *discriminator,
-                      enum model_domain domain) {
-    int front = m->recipe == &recipe_pix2pix ? t->real[MODEL_A] : -1, ignored;
-    struct graph_size real = graph_size(t->graph, t->real[domain]);
-    struct graph_size fake = graph_size(t->graph, t->pooled[domain]);
-    void *share;
-
-    if (!m->penalized)
-        return ERR_OK;
-    if (real.h != fake.h || real.w != fake.w)
-        return err_set(ERR_SHAPE,
-                       "fakes of %dx%d, real pictures of %dx%d: gan_mode wgangp mixes the two, so "
-                       "they need one size",
-                       fake.w, fake.h, real.w, real.h);
-    int err = m->device->backend->memory_new(m->device, (size_t)real.n * sizeof(float), &share);
-    if (err)
-        return err;
-    t->share[domain] = share;
-    t->mixed[domain] = graph_input(t->graph, real.n, real.h, real.w,
-                                   real.c + (front < 0 ? 0 : graph_size(t->graph, front).c));
-    graph_mix(t->graph, front, t->real[domain], t->pooled[domain], t->share[domain],
-              t->mixed[domain]);
-    return penalty_append(t->graph, discriminator, t->mixed[domain], m->options.lambda_gp,
-                          &t->penalty[domain], &ignored);
-}
-
-// How far each picture that a penalty looks at lies from the fake, by chance.
-static int draw_shares(struct model *m, enum model_domain domain) {
-    int n = m->tape->shape.n;
-    float *shares = xcalloc((size_t)n, sizeof *shares);
-
-    for (int i = 0; i < n; i++)
-        shares[i] = (float)rng_uniform(m->options.seed, RNG_PENALTY, m->step,
-                                       (uint32_t)domain << 16 | (uint32_t)i);
-    int err = model_copy_in(m, m->tape->share[domain], shares, (size_t)n * sizeof *shares);
-    free(shares);
-    return err;
-}
-
 // Gives a discriminator its fakes: the pool's, or those of this step.
 static int take_pooled(struct model *m, enum model_domain d, const float *pooled) {
     const struct tape *t = m->tape;
@@ -264,7 +183,7 @@ static int update_d(struct model *m, double lr) {
 
     for (int d = 0; d < 2 && !err; d++)
         if (m->tape->mixed[d] >= 0)
-            err = draw_shares(m, (enum model_domain)d);
+            err = model_draw_penalty(m, (enum model_domain)d);
     return end_update(m, err ? err : run(m, &m->tape->update_d, &m->optimizer_d, lr));
 }
 

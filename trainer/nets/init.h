@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "models/model.h"
+#include "nets/param.h"
 
 enum init_type { INIT_NORMAL, INIT_XAVIER, INIT_KAIMING, INIT_ORTHOGONAL };
 

@@ -18,8 +18,8 @@
 #include <stddef.h>
 
 #include "graph/graph.h"
-#include "models/model.h"
 #include "nets/optimizer.h"
+#include "nets/param.h"
 
 struct net_options {
     const char *arch;

@@ -14,7 +14,6 @@
 #include <stddef.h>
 
 #include "image/image.h"
-#include "models/model.h"
 #include "nets/nets.h"
 
 struct translator;

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "models/model.h"
+#include "nets/param.h"
 
 #define WEIGHTS_RANK_MAX 4
 
