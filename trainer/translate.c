@@ -343,6 +343,12 @@ static int translate_listing(const struct request *r, const struct listing *list
     struct tally *tally = tally_new(listing->n, r->quiet);
     if (!r->quiet)
         say_lines(tally, origin->text);
+    if (listing->linked) {
+        char text[96];
+        (void)snprintf(text, sizeof text, "warning: %d links to folders were not followed",
+                       listing->linked); // fits
+        tally_say(tally, text);
+    }
     int err = translate(r, listing, origin, tally), failed = tally_failed(tally);
     tally_end(tally, listing->present);
     if (!err && failed)

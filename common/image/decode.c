@@ -8,61 +8,16 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "base/util.h"
+#include "image/format.h"
 #include "image/resample.h"
 
 enum { FILE_MAX_BYTES = 512 << 20 };
-
-// First match wins. A '?' stands for any byte.
-static const struct signature {
-    const char *bytes;
-    int length;
-    enum image_format format;
-    const char *name;
-    const char *prefix; // ImageMagick's word for it; "": another tool converts it
-    const char *tool;
-} signatures[] = {
-    {"\xff\xd8\xff", 3, IMAGE_JPEG, "JPEG", "jpeg", ""},
-    {"\x89PNG\r\n\x1a\n", 8, IMAGE_PNG, "PNG", "png", ""},
-    {"RIFF????WEBP", 12, IMAGE_WEBP, "WebP", "webp", ""},
-    {"BM????\0\0\0\0", 10, IMAGE_BMP, "BMP", "bmp", ""},
-    {"GIF8", 4, IMAGE_GIF, "GIF", "gif", ""},
-    {"II*\0", 4, IMAGE_TIFF, "TIFF", "tiff", ""},
-    {"MM\0*", 4, IMAGE_TIFF, "TIFF", "tiff", ""},
-    {"II+\0", 4, IMAGE_TIFF, "BigTIFF", "tiff64", ""},
-    {"P3", 2, IMAGE_UNKNOWN, "PPM", "ppm", ""},
-    {"P5", 2, IMAGE_UNKNOWN, "PGM", "pgm", ""},
-    {"P6", 2, IMAGE_UNKNOWN, "PPM", "ppm", ""},
-    {"????ftypavif", 12, IMAGE_UNKNOWN, "AVIF", "", "heif-convert"},
-    {"????ftyphei", 11, IMAGE_UNKNOWN, "HEIC", "", "heif-convert"},
-    {"????ftypmif1", 12, IMAGE_UNKNOWN, "HEIF", "", "heif-convert"},
-    {"\0\0\0\fjP  \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG 2000", "jp2", ""},
-    {"\0\0\0\fJXL \r\n\x87\n", 12, IMAGE_UNKNOWN, "JPEG XL", "", "djxl"},
-    {"\xff\n", 2, IMAGE_UNKNOWN, "JPEG XL", "", "djxl"},
-    {"8BPS", 4, IMAGE_UNKNOWN, "Photoshop", "psd", ""},
-    {"%PDF", 4, IMAGE_UNKNOWN, "PDF", "pdf", ""},
-};
 
 static const struct image_codec *const codecs[] = {
     [IMAGE_JPEG] = &image_codec_jpeg,
     [IMAGE_PNG] = &image_codec_png,
     [IMAGE_WEBP] = &image_codec_webp,
 };
-
-static bool matches(const struct signature *s, const struct image_file *file) {
-    if (file->size < (size_t)s->length)
-        return false;
-    for (int i = 0; i < s->length; i++)
-        if (s->bytes[i] != '?' && (uint8_t)s->bytes[i] != file->bytes[i])
-            return false;
-    return true;
-}
-
-static const struct signature *sniff(const struct image_file *file) {
-    for (size_t i = 0; i < COUNT(signatures); i++)
-        if (matches(&signatures[i], file))
-            return &signatures[i];
-    return NULL;
-}
 
 // A file name as one word of the shell.
 static char *quoted(const char *text) {
@@ -84,7 +39,7 @@ static char *converted_name(const char *name) {
 }
 
 // The first picture of several; `convert` is ImageMagick's, told the format since the name may lie.
-static int refuse_format(const struct image_file *file, const struct signature *s) {
+static int refuse_format(const struct image_file *file, const struct image_signature *s) {
     char *to = converted_name(file->name);
     char *from = *s->prefix ? xasprintf("%s:%s[0]", s->prefix, file->name) : xstrdup(file->name);
     char *word_from = quoted(from), *word_to = quoted(to);
@@ -99,7 +54,7 @@ static int refuse_format(const struct image_file *file, const struct signature *
 
 // NULL after err_set with ERR_FORMAT.
 static const struct image_codec *find_codec(const struct image_file *file) {
-    const struct signature *s = file->size ? sniff(file) : NULL;
+    const struct image_signature *s = image_signature_of(file->bytes, file->size);
     if (s && (size_t)s->format < COUNT(codecs) && codecs[s->format])
         return codecs[s->format];
     if (s)

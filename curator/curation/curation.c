@@ -117,14 +117,22 @@ static int locate_folders(struct curation *c) {
 
 // ---- find ----
 
+// Moves the pictures of a list to c's; `aside` says whether they lie in the held_out folder.
+static void take_pictures(struct curation *c, struct pictures *from, bool aside) {
+    for (size_t i = 0; i < from->count; i++) {
+        struct picture *p = pictures_add(&c->walk.found);
+        *p = from->items[i];
+        p->aside = aside;
+    }
+    from->count = 0; // their texts are the other list's now
+}
+
 static int find_aside(struct curation *c) {
     struct walk w = {0};
     int err = walk_folder(c->root, c->aside, *c->folder ? c->folder : NULL, &w);
-    for (size_t i = 0; !err && i < w.found.count; i++) {
-        struct picture *p = pictures_add(&c->walk.found);
-        *p = w.found.items[i];
-        p->aside = true;
-        w.found.items[i].path = NULL; // moved to the other list
+    if (!err) {
+        take_pictures(c, &w.found, true);
+        take_pictures(c, &w.linked, true);
     }
     walk_fini(&w);
     pictures_sort(&c->walk.found);
@@ -141,6 +149,9 @@ static int find_pictures(struct curation *c) {
         err = find_aside(c);
     if (!err && c->curator->sift)
         err = c->curator->sift(c);
+    // Kinds look at files alone, so linked folders come last.
+    take_pictures(c, &c->walk.linked, false);
+    pictures_sort(&c->walk.found);
     return err ? err_prefix(err, "curator.%s", c->domain) : ERR_OK;
 }
 

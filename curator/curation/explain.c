@@ -126,7 +126,7 @@ int explain(const struct curation *c, const char *file, FILE *out) {
     if (!p)
         return err_set(ERR_USAGE,
                        "'%s' was no candidate of domain %s: it is not under '%s', hidden, behind a "
-                       "link to a folder, or not named *.jpg .jpeg .png .webp",
+                       "link to a folder, or no picture by its name or its first bytes",
                        file, c->domain, c->settings->root);
     (void)fprintf(out, "%s/%s\n  verdict   %s (%s)\n", c->root, p->path, verdict_name(p->verdict),
                   p->reason); // the reader may close stdout

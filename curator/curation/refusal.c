@@ -30,10 +30,10 @@ int refusal_no_files(const struct curation *c) {
     char *others = c->walk.others ? xasprintf("; %zu files of other kinds (%s%s)", c->walk.others,
                                               c->walk.example, c->walk.others > 1 ? ", ..." : "")
                                   : xstrdup("");
-    char *links = c->walk.linked_folders ? xasprintf("; %zu links to folders were not followed",
-                                                     c->walk.linked_folders)
-                                         : xstrdup("");
-    (void)err_set(ERR_DATA, "no pictures (.jpg .jpeg .png .webp) under '%s'%s%s", c->settings->root,
+    char *links = c->walk.linked.count
+                      ? xasprintf("; %zu links to folders were not followed", c->walk.linked.count)
+                      : xstrdup("");
+    (void)err_set(ERR_DATA, "no pictures (JPEG, PNG, WebP) under '%s'%s%s", c->settings->root,
                   others, links);
     free(others);
     free(links);

@@ -110,6 +110,38 @@ void report_few(const struct curation *c) {
                      c->domain, kept, CURATION_FEW);
 }
 
+// What a file is, not what is wanted, keeps it from being read.
+static bool is_unread(const char *reason) {
+    static const char *const reasons[] = {"empty",     "unreadable", "not_a_picture", "broken",
+                                          "too_large", "bomb",       "linked_folder"};
+    for (size_t i = 0; i < COUNT(reasons); i++)
+        if (strcmp(reason, reasons[i]) == 0)
+            return true;
+    return false;
+}
+
+void report_unread(const struct curation *c) {
+    size_t n, total = 0;
+    struct reason_count *reasons = report_reasons(c, &n);
+    struct text t = {0};
+    for (size_t i = 0; i < n; i++) {
+        const struct picture *p = reasons[i].example;
+        if (!is_unread(reasons[i].reason))
+            continue;
+        text_add(&t, "%s%zu %s ('%.80s': %.160s)", total ? ", " : "", reasons[i].count,
+                 reasons[i].reason, p->path, p->detail ? p->detail : "");
+        total += reasons[i].count;
+    }
+    if (total)
+        curation_say(c, "warn", "unread", "domain %s: %zu of %zu files cannot be used: %s",
+                     c->domain, total, c->walk.found.count, t.bytes);
+    if (c->walk.others)
+        curation_say(c, "info", "no_pictures", "domain %s: %zu files are no pictures ('%s'%s)",
+                     c->domain, c->walk.others, c->walk.example, c->walk.others > 1 ? ", .." : "");
+    free(t.bytes);
+    free(reasons);
+}
+
 // ---- database ----
 
 static void put_looks(const struct curation *c, const struct picture *p, struct points *points) {

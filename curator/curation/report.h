@@ -34,6 +34,10 @@ void report_verdicts(const struct curation *c, struct points *p);
 void report_params(const struct curation *c, struct points *p);
 void report_few(const struct curation *c);
 
+// Warns of the files that cannot be used for what they are, counted by reason, each with an example
+// and its remedy; reports how many files are no pictures.
+void report_unread(const struct curation *c);
+
 // What the domain's pictures look like together: mean, shares and so on, as params data.A.*.
 void report_domain(const struct curation *c, const struct domain *d, struct points *p);
 

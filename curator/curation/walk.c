@@ -4,33 +4,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/util.h"
-
-static const char *const extensions[] = {
-    ".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".webp", ".WEBP",
-    ".bmp", ".BMP", ".ppm",  ".PPM",  ".tif", ".TIF", ".tiff", ".TIFF",
-};
+#include "image/format.h"
 
 void walk_fini(struct walk *w) {
     pictures_fini(&w->found);
+    pictures_fini(&w->linked);
     *w = (struct walk){0};
 }
 
-static bool is_named_as_picture(const char *name) {
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < COUNT(extensions); i++)
-        if (strcmp(dot, extensions[i]) == 0)
-            return true;
-    return false;
-}
-
-static void add_file(struct walk *w, const char *path, const struct stat *st) {
-    if (!is_named_as_picture(picture_name(path))) {
+static void add_file(DIR *dir, struct walk *w, const char *path, const struct stat *st) {
+    if (!image_is_candidate(dirfd(dir), picture_name(path))) {
         if (!w->others++)
             (void)text_copy(w->example, sizeof w->example, path); // may be cut
         return;
@@ -39,6 +29,13 @@ static void add_file(struct walk *w, const char *path, const struct stat *st) {
     p->path = xstrdup(path);
     p->size = (uint64_t)st->st_size;
     p->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+// A link may lead back to a folder above, or to pictures that are found by their own path too.
+static void add_linked_folder(struct walk *w, const char *path) {
+    struct picture *p = pictures_add(&w->linked);
+    p->path = xstrdup(path);
+    picture_reject(p, "linked_folder", NAN, "a link to a folder is not followed; name the folder");
 }
 
 static int enter_folder(const char *root, const char *folder, const char *skip, struct walk *w);
@@ -56,12 +53,12 @@ static int visit_entry(DIR *dir, const char *root, const char *path, const char 
     struct stat target;
     if (S_ISLNK(st.st_mode) && fstatat(dirfd(dir), name, &target, 0) == 0) {
         if (S_ISDIR(target.st_mode)) {
-            w->linked_folders++;
+            add_linked_folder(w, path);
             return ERR_OK;
         }
         st = target;
     }
-    add_file(w, path, &st); // a broken link too: inspecting rejects it as unreadable
+    add_file(dir, w, path, &st); // a broken link too: inspecting rejects it as unreadable
     return ERR_OK;
 }
 

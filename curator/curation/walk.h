@@ -1,8 +1,8 @@
 // walk - the picture files of a folder.
 //
-// Candidates are files named *.jpg .jpeg .png .webp, and .bmp .ppm .tif .tiff (which are then
-// refused by content, with a way to convert them); small or capital letters, as the reference has
-// it. Hidden files and folders are skipped. Links to files are followed, links to folders are not.
+// Candidates are all files that image_is_candidate names: by the end of their name, or by their
+// first bytes. Inspecting then refuses the formats that are not read, with a way to convert them.
+// Hidden files and folders are skipped. Links to files are followed, links to folders are not.
 #ifndef WALK_H
 #define WALK_H
 
@@ -10,9 +10,9 @@
 
 struct walk {
     struct pictures found;
-    size_t others;         // files of other names
-    char example[256];     // one of them
-    size_t linked_folders; // not followed
+    struct pictures linked; // links to folders, rejected as `linked_folder`
+    size_t others;          // files that are no pictures, neither by name nor by content
+    char example[256];      // one of them
 };
 
 void walk_fini(struct walk *w);

@@ -5,15 +5,16 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "image/format.h"
 #include "kinds/curators.h"
 
 // The whole number between the last '_' and the extension; -1 if there is none.
 static long long year_of(const char *path) {
     const char *name = picture_name(path);
-    const char *digits = strrchr(name, '_'), *dot = strrchr(name, '.');
-    if (!digits || !dot || dot - digits < 2 || dot - digits > 5)
+    const char *digits = strrchr(name, '_'), *end = name + image_stem_length(name);
+    if (!digits || end - digits < 2 || end - digits > 5)
         return -1;
-    for (const char *p = digits + 1; p < dot; p++)
+    for (const char *p = digits + 1; p < end; p++)
         if (!isdigit((unsigned char)*p))
             return -1;
     return atoll(digits + 1);

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "image/format.h"
 #include "kinds/table.h"
 
 #define ROW_FIELDS (1 + LANDMARK_COORDINATES)
@@ -75,13 +76,8 @@ static int read_rows(struct reader *r, struct landmarks *l) {
     return table_check_rows(&r->table, l->count);
 }
 
-static size_t stem_length(const char *name) {
-    const char *dot = strrchr(name, '.');
-    return dot ? (size_t)(dot - name) : strlen(name);
-}
-
 static int compare_stems(const char *a, const char *b) {
-    size_t n = stem_length(a), m = stem_length(b);
+    size_t n = image_stem_length(a), m = image_stem_length(b);
     int order = memcmp(a, b, MIN(n, m));
     return order ? order : (n > m) - (n < m);
 }

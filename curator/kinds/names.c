@@ -5,10 +5,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
-
-static const char *const extensions[] = {
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff",
-};
+#include "image/format.h"
 
 // Cuts a path to what is compared: the name without folders and without a picture's extension.
 static void cut_to_stem(const char **name, size_t *size) {
@@ -17,11 +14,12 @@ static void cut_to_stem(const char **name, size_t *size) {
         *size -= (size_t)(slash + 1 - *name);
         *name = slash + 1;
     }
-    const char *dot = memrchr(*name, '.', *size);
-    size_t rest = dot ? *size - (size_t)(dot - *name) : 0;
-    for (size_t i = 0; rest && rest < *size && i < COUNT(extensions); i++)
-        if (strlen(extensions[i]) == rest && strncasecmp(extensions[i], dot, rest) == 0)
-            *size -= rest;
+    char copy[NAME_MAX_BYTES + 8]; // `name` need not end in a 0
+    if (*size < sizeof copy) {
+        memcpy(copy, *name, *size);
+        copy[*size] = 0;
+        *size = image_stem_length(copy);
+    }
 }
 
 // FNV-1a. Its high bits are mixed into the low ones, which choose the slot.

@@ -9,6 +9,7 @@
 
 #include "base/fs.h"
 #include "base/util.h"
+#include "image/format.h"
 #include "kinds/curators.h"
 
 // ---- where ----
@@ -92,7 +93,7 @@ struct entry {
 static struct entry entry_of(const struct curation *c, struct picture *p) {
     const char *folder = p->aside ? c->aside : c->folder;
     const char *name = p->path + strlen(folder) + (*folder != 0);
-    return (struct entry){p->aside, name, (size_t)(strrchr(name, '.') - name), p};
+    return (struct entry){p->aside, name, image_stem_length(name), p};
 }
 
 static int by_name(const void *a, const void *b) {
@@ -103,13 +104,16 @@ static int by_name(const void *a, const void *b) {
     return order ? order : (p->size > q->size) - (p->size < q->size);
 }
 
-static struct entry *sorted_entries(const struct curation *c) {
-    size_t n = c->walk.found.count;
-    struct entry *e = xcalloc(n, sizeof *e);
-    for (size_t i = 0; i < n; i++)
-        e[i] = entry_of(c, &c->walk.found.items[i]);
+// What is rejected already (a link to a folder) has no partner. malloc'ed.
+static struct entry *sorted_entries(const struct curation *c, const struct entry **ret_end) {
+    struct entry *e = xcalloc(c->walk.found.count, sizeof *e);
+    size_t n = 0;
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        if (c->walk.found.items[i].verdict != VERDICT_REJECT)
+            e[n++] = entry_of(c, &c->walk.found.items[i]);
     if (n)
         qsort(e, n, sizeof *e, by_name);
+    *ret_end = e + n;
     return e;
 }
 
@@ -137,9 +141,9 @@ static void reject_run(struct entry *e, size_t n, size_t n_other, const struct c
 }
 
 static void match_names(struct curation *c) {
-    struct entry *own = sorted_entries(c), *others = sorted_entries(c->partner);
-    const struct entry *own_end = own + c->walk.found.count;
-    const struct entry *others_end = others + c->partner->walk.found.count;
+    const struct entry *own_end, *others_end;
+    struct entry *own = sorted_entries(c, &own_end);
+    struct entry *others = sorted_entries(c->partner, &others_end);
     struct entry *a = own, *b = others;
     while (a < own_end || b < others_end) {
         int order = a == own_end ? 1 : b == others_end ? -1 : by_name(a, b);

@@ -1,6 +1,7 @@
 #include "translate/listing.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "image/format.h"
 
 // A listing under way. `taken` is a tree of the output paths there are.
 struct walk {
@@ -27,14 +29,6 @@ static bool ends_in(const char *name, const char *const *ends, size_t n) {
         if (!strcasecmp(dot + 1, ends[i]))
             return true;
     return false;
-}
-
-// Also what cannot be read: that a picture was left out is told, with the command that converts it.
-static bool is_picture_name(const char *name) {
-    static const char *const ends[] = {"jpg",  "jpeg", "jfif", "png", "webp", "bmp",
-                                       "gif",  "tif",  "tiff", "ppm", "pgm",  "heic",
-                                       "heif", "avif", "jp2",  "jxl"};
-    return ends_in(name, ends, COUNT(ends));
 }
 
 bool listing_is_jpeg(const char *path) {
@@ -69,13 +63,8 @@ static void add(struct walk *w, char *in, char *out) {
         BUG("no memory for a path");
 }
 
-static size_t stem_length(const char *name) {
-    const char *dot = strrchr(name, '.');
-    return dot && dot != name ? (size_t)(dot - name) : strlen(name);
-}
-
 static void add_named(struct walk *w, char *in, const char *name, const char *folder) {
-    char *out = xasprintf("%s/%.*s.%s", folder, (int)stem_length(name), name, w->format);
+    char *out = xasprintf("%s/%.*s.%s", folder, (int)image_stem_length(name), name, w->format);
     if (is_taken(w, out)) {
         free(out);
         out = xasprintf("%s/%s.%s", folder, name, w->format);
@@ -97,7 +86,8 @@ static int list_folder(struct walk *w, const char *in, const char *out);
 static int visit(struct walk *w, char *path, const char *name, const char *out) {
     struct stat st;
     if (lstat(path, &st) || S_ISLNK(st.st_mode) || !S_ISDIR(st.st_mode)) {
-        if (is_picture_name(name) && !fs_is_dir(path))
+        w->listing->linked += w->options->recursive && fs_is_dir(path);
+        if (!fs_is_dir(path) && image_is_candidate(AT_FDCWD, path))
             add_named(w, path, name, out);
         else
             free(path);

@@ -12,6 +12,7 @@ struct listing {
     int n;
     struct listing_item *items; // sorted by `in` within a folder
     int present;                // outputs that were there and are left as they are
+    int linked;                 // folders below IN that are links, which are not followed
 };
 
 enum listing_existing { LISTING_REFUSE, LISTING_REPLACE, LISTING_KEEP };
@@ -24,11 +25,11 @@ struct listing_options {
     enum listing_existing existing;
 };
 
-// Pictures by their names' ends (jpg, jpeg, png, webp, bmp, gif, tif, tiff; those that cannot be
-// read are told of when their turn comes). Hidden ones and linked folders are left out, and so is
-// OUT if it lies under IN. IN/a/b.jpg becomes OUT/a/b.png; if b.png and b.jpg lie side by side,
-// the later becomes b.png.png. A single picture may become a file OUT: one whose name ends in
-// .png, .jpg or .jpeg and is no folder.
+// All files that image_is_candidate names: by the end of their name or by their first bytes.
+// Formats that are not read are reported when their turn comes. Hidden files and linked folders are
+// left out, and so is OUT if it lies under IN. IN/a/b.jpg becomes OUT/a/b.png; if b.png and b.jpg
+// lie side by side, the later becomes b.png.png. A single picture may become a file OUT: one whose
+// name ends in .png, .jpg or .jpeg and is no folder.
 //
 // Folders of outputs are made. ERR_IO: nothing there, no pictures, a folder that cannot be read or
 // made. ERR_USAGE: with LISTING_REFUSE an output exists (says how many); the format of OUT's name

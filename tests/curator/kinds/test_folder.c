@@ -139,6 +139,46 @@ static void a_drawn_picture_stays_when_others_come_or_are_renamed(void **state) 
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+// ---- what is a picture ----
+
+static void content_decides_and_not_the_name(void **state) {
+    static const char *const names[] = {"1.jfif", "2.Jpg", "3.jpe", "no_ending", "5.txt", "6.2019"};
+    char from[64], to[64];
+    for (size_t i = 0; i < COUNT(names); i++) {
+        draw("a.jpg", 16, 16);
+        (void)snprintf(from, sizeof from, "data/%s", "a.jpg");
+        (void)snprintf(to, sizeof to, "data/%s", names[i]);
+        assert_int_equal(rename(in_folder(from), in_folder(to)), 0);
+    }
+    write_text(in_folder("data/notes"), "BM: no picture, but two letters of one\n");
+    assert_int_equal(judged(), ERR_OK);
+    for (size_t i = 0; i < COUNT(names); i++)
+        assert_reason(names[i], "ok");
+    assert_int_equal(curation.walk.found.count, COUNT(names));
+    assert_int_equal(curation.walk.others, 1);
+}
+
+static void what_is_not_read_has_a_row_and_a_warning(void **state) {
+    struct manifest *m = NULL;
+    draw("a.jpg", 16, 16);
+    write_text(in_folder("data/b.GIF"), "GIF89a and so on");
+    write_text(in_folder("data/c.heic"), "1234ftypheic and so on");
+    write_text(in_folder("data/d"), "GIF89a and so on");
+    assert_int_equal(fs_mkdirs(in_folder("far"), 0755), ERR_OK);
+    assert_int_equal(symlink(in_folder("far"), in_folder("data/link")), 0);
+    begin();
+    assert_int_equal(curate(&curation, NULL, &m), ERR_OK);
+    manifest_free(m);
+    assert_reason("a.jpg", "ok");
+    assert_reason("b.GIF", "not_a_picture");
+    assert_non_null(strstr(picture("b.GIF")->detail, "GIF is not read; convert it"));
+    assert_reason("c.heic", "not_a_picture");
+    assert_reason("d", "not_a_picture");
+    assert_reason("link", "linked_folder");
+    assert_non_null(heard_with("warn unread domain A: 4 of 5 files cannot be used: 3 not_a_picture "
+                               "('b.GIF': GIF is not read"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(patterns_choose_by_name_and_by_path),
@@ -148,6 +188,8 @@ int main(void) {
         CASE(folders_below_can_be_left_out),
         CASE(exec_is_asked_about_what_is_left_only),
         CASE(a_limit_by_seed_is_another_part_for_each_seed),
+        CASE(content_decides_and_not_the_name),
+        CASE(what_is_not_read_has_a_row_and_a_warning),
         CASE(a_drawn_picture_stays_when_others_come_or_are_renamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,6 +202,15 @@ static void folders_within_keep_their_names(void **state) {
     SAYS("0 translated, 2 left out, 7 were there already");
 }
 
+static void a_picture_of_any_name_is_translated(void **state) {
+    assert_int_equal(link("in/a.png", "in/bare"), 0);
+    assert_int_equal(symlink("deep", "in/linked"), 0);
+    RUNS(1, "--run run -r in out");
+    SAYS("8 translated, 2 left out");
+    SAYS("1 links to folders were not followed");
+    assert_translated("in/bare", "out/bare.png", 0);
+}
+
 static void outputs_are_not_overwritten_unasked(void **state) {
     fs_remove_tree("in/empty.png");
     fs_remove_tree("in/text.jpg");
@@ -435,6 +444,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(folder_is_translated_and_broken_files_are_named, make_folder),
         cmocka_unit_test_setup(folders_within_keep_their_names, make_folder),
+        cmocka_unit_test_setup(a_picture_of_any_name_is_translated, make_folder),
         cmocka_unit_test_setup(outputs_are_not_overwritten_unasked, make_folder),
         cmocka_unit_test_setup(batches_give_the_same_pictures, make_folder),
         cmocka_unit_test_setup(direction_step_and_checkpoint_choose_the_net, make_folder),
