@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/util.h"
 
@@ -97,6 +98,15 @@ void check_picture(const struct config_curator *settings, const struct config_cu
     c = other ? first_failure(other, p, &p->opposite) : NULL;
     if (c)
         reject_for(c, other, true, p, &p->opposite);
+}
+
+void check_crop(const struct config_loader *reading, struct picture *p) {
+    if (!reading || !reading->preprocess || strcmp(reading->preprocess, "crop") != 0 ||
+        picture_shorter(p) >= reading->crop_size)
+        return;
+    picture_reject(p, "smaller_than_crop", picture_shorter(p),
+                   "%dx%d, loader.preprocess = crop needs loader.crop_size = %lld on both sides",
+                   p->w, p->h, (long long)reading->crop_size);
 }
 
 const struct check *check_nearest(const struct config_curator *settings, const struct picture *p,

@@ -37,6 +37,10 @@ extern const int check_count;
 void check_picture(const struct config_curator *settings, const struct config_curator *other,
                    struct picture *p);
 
+// Rejects a picture as `smaller_than_crop` that has no room for a crop, where the loader does not
+// resize first (preprocess = crop). reading: the loader's settings; NULL: no crop.
+void check_crop(const struct config_loader *reading, struct picture *p);
+
 // The check whose bound the known picture is nearest to, NULL if no bound is set.
 //   ret_margin  |value - bound| / bound
 const struct check *check_nearest(const struct config_curator *settings, const struct picture *p,

@@ -155,6 +155,8 @@ static void *inspect_in_thread(void *argument) {
         }
         if (wanted && p->known)
             check_picture(job->settings, job->half ? job->other : NULL, p);
+        if (wanted && p->verdict == VERDICT_OPEN)
+            check_crop(job->reading, p);
         size_t done = atomic_fetch_add(&s->done, 1) + 1;
         if (job->progress && done % 64 == 0)
             job->progress(job->context, done, job->pictures->count);

@@ -597,6 +597,46 @@ static void a_mutated_cache_is_refused_with_a_reason(void **state) {
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+// The loader would have nothing to crop, or would fill the rest with black.
+static void a_picture_smaller_than_the_crop_is_left_out(void **state) {
+    struct config_loader reading = {.preprocess = "crop", .crop_size = 16};
+    draw("both.jpg", 12, 12);
+    draw("fits.jpg", 16, 17);
+    draw("flat.jpg", 40, 15);
+    begin();
+    curation.reading = &reading;
+    assert_int_equal(curation_find(&curation), ERR_OK);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_OK);
+    assert_reason("both.jpg", "smaller_than_crop");
+    assert_reason("fits.jpg", "ok");
+    assert_reason("flat.jpg", "smaller_than_crop");
+    assert_string_equal(
+        picture("flat.jpg")->detail,
+        "40x15, loader.preprocess = crop needs loader.crop_size = 16 on both sides");
+    char crop16[65], crop17[65], resized[65];
+    curation_state(&curation, crop16);
+    reading.crop_size = 17; // a resumed curation has to look again
+    curation_state(&curation, crop17);
+    assert_string_not_equal(crop16, crop17);
+    reading.preprocess = "resize_and_crop";
+    curation_state(&curation, resized);
+    assert_string_not_equal(crop17, resized);
+
+    begin();
+    curation.reading = &reading; // which is resized first
+    assert_int_equal(curation_find(&curation), ERR_OK);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_OK);
+    assert_reason("both.jpg", "ok");
+
+    reading = (struct config_loader){.preprocess = "crop", .crop_size = 100};
+    begin();
+    curation.reading = &reading;
+    assert_int_equal(curation_find(&curation), ERR_OK);
+    assert_int_equal(curation_decide(&curation, NULL), ERR_DATA);
+    assert_non_null(strstr(err_text(), "3 smaller_than_crop"));
+    assert_non_null(strstr(err_text(), "needs loader.crop_size = 100"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(every_bound_has_its_reason_its_score_and_its_setting),
@@ -618,6 +658,7 @@ int main(void) {
         CASE(what_was_stopped_goes_on_where_it_was),
         CASE(only_what_is_new_or_changed_is_read),
         CASE(a_mutated_cache_is_refused_with_a_reason),
+        CASE(a_picture_smaller_than_the_crop_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
