@@ -48,6 +48,7 @@ static void sum_tap(const struct cpu_filter *s, const struct block *b, int tap_c
     struct range cols = range_of(s, tap_col, s->ws, s->wl);
     struct cpu_outer o = {
         .tiles = MAX(cols.end - cols.begin, 0),
+        .group = s->ws,
         .rows = MIN(BLOCK_SMALL, s->cs - b->small),
         .vectors = MIN(BLOCK_LARGE, s->cl - b->large) / kernels->lanes,
         .out = dw,

@@ -175,6 +175,7 @@ static void sum_block(const struct plan *p, int tap_row, int c, const float *x, 
         size_t row = (size_t)i / s->h * p->h_in + i % s->h + tap_row;
         p->kernels->outer(&(struct cpu_outer){
             .tiles = p->w_in,
+            .group = p->w_in,
             .rows = s->few * s->r,
             .vectors = MIN(BLOCK, s->many - c) / lanes,
             .z = wide + i * wide_floats(p),

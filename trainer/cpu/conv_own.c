@@ -91,7 +91,8 @@ static size_t work_bytes(const struct own_conv *c) {
     size_t floats = 0;
 
     if (c->wino.n)
-        floats = cpu_wino_work_floats(&c->wino, threads);
+        floats = cpu_wino_work_floats(&c->wino, threads, c->weights->device->keeps_packed,
+                                      c->kernels.backward_weights == KERNEL_WINO);
     else if (c->narrow.n)
         floats = cpu_narrow_work_floats(&c->narrow, threads);
     return (floats * sizeof(float) + 63) / 64 * 64;

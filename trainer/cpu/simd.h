@@ -3,10 +3,12 @@
 //
 // Transformed tensors of cpu_wino ("points") hold L = `lanes` channels innermost, one vector:
 //
-//   V, Z, products   [a*a][channels / L][tiles][L]          strides: point, block, L
+//   V, Z, products   [a*a][tiles / R][channels / L][R][L]    strides: point, panel, block, L
 //   U                [a*a][outputs / 2L][inputs][2L]         a panel of two vectors per input
 //
-// channels rounded up to L (to 2L where they are a panel's columns), the excess zero.
+// channels rounded up to L (to 2L where they are a panel's columns), the excess zero. R, at most
+// `rows`, are the tiles that the product takes at once: it reads a panel from its beginning to its
+// end.
 #ifndef CPU_KERNELS_H
 #define CPU_KERNELS_H
 
@@ -48,18 +50,25 @@ struct cpu_product {
     const float *in, *panel;
     float *out;
     ptrdiff_t in_tile, in_block, out_tile, out_block; // floats between rows, between vectors
+    ptrdiff_t in_ahead; // so far behind `in` lies what the next product reads, 0: unknown
+    const float *later; // what is read soon: so many cache lines of it per block
+    int later_lines;
     bool add;
 };
 
 // out [rows][vectors * L] (+)= sum over tiles of z[tile][row] * v[tile][vectors * L]
 // Rows are made in groups: L of them, rounded up, are read from z and written to out. Row i of z
-// lies at (i / L) * z_block + i % L. out is aligned to vectors.
+// lies at (i / L) * z_block + i % L. Of each `group` tiles one follows another by z_tile and
+// v_tile; groups do by z_group and v_group. out is aligned to vectors.
 struct cpu_outer {
-    int tiles, rows, vectors;
+    int tiles, group, rows, vectors;
     const float *z, *v;
     float *out;
-    ptrdiff_t z_tile, z_block, v_tile, v_block, out_row; // floats
+    ptrdiff_t z_tile, z_block, z_group, v_tile, v_block, v_group, out_row; // floats
     bool add;
+    // What is read soon: so many cache lines of each are asked for in the block at hand.
+    const float *later_z, *later_v;
+    int later_lines;
 };
 
 struct cpu_wino_transforms {
@@ -75,7 +84,7 @@ struct cpu_wino_transforms {
 
 struct cpu_kernels {
     const char *name;
-    int lanes;
+    int lanes, rows;                       // rows: tiles that `product` takes at once
     struct cpu_wino_transforms f2, f3, f4; // by m
     void (*product)(const struct cpu_product *p);
     void (*outer)(const struct cpu_outer *p);

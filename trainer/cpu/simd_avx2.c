@@ -10,6 +10,6 @@
 #include "cpu/simd_product.h"
 #include "cpu/simd_wino.h"
 
-const struct cpu_kernels cpu_kernels_avx2 = {"avx2",   LANES,   TABLE(2), TABLE(3),
-                                             TABLE(4), product, outer};
+const struct cpu_kernels cpu_kernels_avx2 = {"avx2",   LANES,    ROWS,    TABLE(2),
+                                             TABLE(3), TABLE(4), product, outer};
 #endif

@@ -11,6 +11,6 @@
 #include "cpu/simd_product.h"
 #include "cpu/simd_wino.h"
 
-const struct cpu_kernels cpu_kernels_avx512 = {"avx512", LANES,   TABLE(2), TABLE(3),
-                                               TABLE(4), product, outer};
+const struct cpu_kernels cpu_kernels_avx512 = {"avx512", LANES,    ROWS,    TABLE(2),
+                                               TABLE(3), TABLE(4), product, outer};
 #endif

@@ -8,5 +8,5 @@
 #include "cpu/simd_product.h"
 #include "cpu/simd_wino.h"
 
-const struct cpu_kernels cpu_kernels_plain = {"plain",  LANES,   TABLE(2), TABLE(3),
-                                              TABLE(4), product, outer};
+const struct cpu_kernels cpu_kernels_plain = {"plain",  LANES,    ROWS,    TABLE(2),
+                                              TABLE(3), TABLE(4), product, outer};

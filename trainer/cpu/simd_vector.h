@@ -33,7 +33,7 @@ typedef int vec_index __attribute__((vector_size(LANES * 4)));
 #endif
 
 #define INLINE TARGET static inline __attribute__((always_inline))
-enum { PANEL = 2 * LANES };
+enum { PANEL = 2 * LANES, LINE = 16 }; // LINE: floats of a cache line
 
 // gcc folds a load into each FMA that uses it, which loads the value several times over.
 #if defined(__x86_64__)

@@ -28,6 +28,8 @@ enum { POINTS_MAX = 36, TAPS_MAX = 16 };
 
 #define X(i) x[(i)*sx]
 #define Y(i) y[(i)*sy]
+// a * x + y with a constant a
+#define MUL_ADD(a, x, y) FMA(BROADCAST((float)(a)), x, y)
 
 INLINE void times_bt(int m, const vec *x, int sx, vec *y, int sy) {
     if (m == 2) {
@@ -37,14 +39,14 @@ INLINE void times_bt(int m, const vec *x, int sx, vec *y, int sy) {
         Y(3) = X(1) - X(3);
         return;
     }
-    vec even = X(4) - Q2 * X(2), odd = (float)P * (X(3) - Q2 * X(1));
-    vec even2 = X(4) - P2 * X(2), odd2 = (float)Q * (X(3) - P2 * X(1));
-    Y(0) = PRODUCT2 * X(0) - BOTH2 * X(2) + X(4);
-    Y(1) = even + odd;
-    Y(2) = even - odd;
-    Y(3) = even2 + odd2;
-    Y(4) = even2 - odd2;
-    Y(5) = PRODUCT2 * X(1) - BOTH2 * X(3) + X(5);
+    vec even = MUL_ADD(-Q2, X(2), X(4)), odd = MUL_ADD(-Q2, X(1), X(3));
+    vec even2 = MUL_ADD(-P2, X(2), X(4)), odd2 = MUL_ADD(-P2, X(1), X(3));
+    Y(0) = MUL_ADD(PRODUCT2, X(0), MUL_ADD(-BOTH2, X(2), X(4)));
+    Y(1) = MUL_ADD(P, odd, even);
+    Y(2) = MUL_ADD(-P, odd, even);
+    Y(3) = MUL_ADD(Q, odd2, even2);
+    Y(4) = MUL_ADD(-Q, odd2, even2);
+    Y(5) = MUL_ADD(PRODUCT2, X(1), MUL_ADD(-BOTH2, X(3), X(5)));
 }
 
 INLINE void times_b(int m, const vec *x, int sx, vec *y, int sy) {
@@ -55,12 +57,12 @@ INLINE void times_b(int m, const vec *x, int sx, vec *y, int sy) {
         Y(3) = -X(3);
         return;
     }
-    vec s = X(1) + X(2), q = (float)P * (X(1) - X(2));
-    vec u = X(3) + X(4), w = (float)Q * (X(3) - X(4));
+    vec s = X(1) + X(2), q = X(1) - X(2);
+    vec u = X(3) + X(4), w = X(3) - X(4);
     Y(0) = PRODUCT2 * X(0);
-    Y(1) = PRODUCT2 * X(5) - Q2 * q - P2 * w;
-    Y(2) = -BOTH2 * X(0) - Q2 * s - P2 * u;
-    Y(3) = q + w - BOTH2 * X(5);
+    Y(1) = MUL_ADD(-P * Q2, q, MUL_ADD(-P2 * Q, w, PRODUCT2 * X(5)));
+    Y(2) = MUL_ADD(-BOTH2, X(0), MUL_ADD(-Q2, s, -P2 * u));
+    Y(3) = MUL_ADD(P, q, MUL_ADD(Q, w, -BOTH2 * X(5)));
     Y(4) = X(0) + s + u;
     Y(5) = X(5);
 }
@@ -74,12 +76,13 @@ INLINE void times_at(int m, const vec *x, int sx, vec *y, int sy) {
     }
     vec u = X(3) + X(4), w = X(3) - X(4);
     Y(0) = X(0) + s + u;
-    Y(1) = (float)P * q + (float)Q * w;
-    Y(2) = P2 * s + Q2 * u;
-    if (m == 3)
-        Y(2) += X(5);
-    else
-        Y(3) = P3 * q + Q3 * w + X(5);
+    Y(1) = MUL_ADD(P, q, (float)Q * w);
+    if (m == 3) {
+        Y(2) = MUL_ADD(P2, s, MUL_ADD(Q2, u, X(5)));
+        return;
+    }
+    Y(2) = MUL_ADD(P2, s, Q2 * u);
+    Y(3) = MUL_ADD(P3, q, MUL_ADD(Q3, w, X(5)));
 }
 
 INLINE void times_a(int m, const vec *x, int sx, vec *y, int sy) {
@@ -90,17 +93,17 @@ INLINE void times_a(int m, const vec *x, int sx, vec *y, int sy) {
         Y(3) = -X(1);
         return;
     }
-    vec even = X(0) + P2 * X(2), odd = (float)P * X(1);
-    vec even2 = X(0) + Q2 * X(2), odd2 = (float)Q * X(1);
+    vec even = MUL_ADD(P2, X(2), X(0)), odd = X(1);
+    vec even2 = MUL_ADD(Q2, X(2), X(0)), odd2 = X(1);
     if (m == 4) {
-        odd += P3 * X(3);
-        odd2 += Q3 * X(3);
+        odd = MUL_ADD(P2, X(3), odd);
+        odd2 = MUL_ADD(Q2, X(3), odd2);
     }
     Y(0) = X(0);
-    Y(1) = even + odd;
-    Y(2) = even - odd;
-    Y(3) = even2 + odd2;
-    Y(4) = even2 - odd2;
+    Y(1) = MUL_ADD(P, odd, even);
+    Y(2) = MUL_ADD(-P, odd, even);
+    Y(3) = MUL_ADD(Q, odd2, even2);
+    Y(4) = MUL_ADD(-Q, odd2, even2);
     Y(5) = X(m - 1);
 }
 
@@ -113,38 +116,39 @@ INLINE void times_g(int m, const vec *x, int sx, vec *y, int sy) {
         Y(3) = X(2);
         return;
     }
-    vec even = (float)NORM_P * (X(0) + P2 * X(2)), even2 = (float)NORM_Q * (X(0) + Q2 * X(2));
-    vec odd = (float)(NORM_P * P) * X(1), odd2 = (float)(NORM_Q * Q) * X(1);
+    vec even = (float)NORM_P * MUL_ADD(P2, X(2), X(0)), odd = X(1);
+    vec even2 = (float)NORM_Q * MUL_ADD(Q2, X(2), X(0)), odd2 = X(1);
     if (m == 3) {
-        odd += (float)(NORM_P * P * P * P) * X(3);
-        odd2 += (float)(NORM_Q * Q * Q * Q) * X(3);
+        odd = MUL_ADD(P2, X(3), odd);
+        odd2 = MUL_ADD(Q2, X(3), odd2);
     }
     Y(0) = (float)NORM_0 * X(0);
-    Y(1) = even + odd;
-    Y(2) = even - odd;
-    Y(3) = even2 + odd2;
-    Y(4) = even2 - odd2;
+    Y(1) = MUL_ADD(NORM_P * P, odd, even);
+    Y(2) = MUL_ADD(-NORM_P * P, odd, even);
+    Y(3) = MUL_ADD(NORM_Q * Q, odd2, even2);
+    Y(4) = MUL_ADD(-NORM_Q * Q, odd2, even2);
     Y(5) = X(m == 3 ? 3 : 2);
 }
 
 INLINE void times_gt(int m, const vec *x, int sx, vec *y, int sy) {
     vec s = X(1) + X(2), q = X(1) - X(2);
     if (m == 2) {
-        Y(0) = X(0) + 0.5f * s;
+        Y(0) = MUL_ADD(0.5f, s, X(0));
         Y(1) = 0.5f * q;
-        Y(2) = 0.5f * s + X(3);
+        Y(2) = MUL_ADD(0.5f, s, X(3));
         return;
     }
     vec u = (float)NORM_Q * (X(3) + X(4)), w = (float)(NORM_Q * Q) * (X(3) - X(4));
     s *= (float)NORM_P;
     q *= (float)(NORM_P * P);
-    Y(0) = (float)NORM_0 * X(0) + s + u;
+    Y(0) = MUL_ADD(NORM_0, X(0), s + u);
     Y(1) = q + w;
-    Y(2) = P2 * s + Q2 * u;
-    if (m == 4)
-        Y(2) += X(5);
-    else
-        Y(3) = P2 * q + Q2 * w + X(5);
+    if (m == 4) {
+        Y(2) = MUL_ADD(P2, s, MUL_ADD(Q2, u, X(5)));
+        return;
+    }
+    Y(2) = MUL_ADD(P2, s, Q2 * u);
+    Y(3) = MUL_ADD(P2, q, MUL_ADD(Q2, w, X(5)));
 }
 
 #undef X
@@ -165,25 +169,34 @@ INLINE void times_gt(int m, const vec *x, int sx, vec *y, int sy) {
 #define FILTER_SIDE(m) ((m) == 3 ? 4 : 3)
 #define TILE_SIDE(m) ((m) == 2 ? 4 : 6)
 
-// Both dimensions: [from][from] to [to][to], columns first.
+// Both dimensions: [from][from] to [to][to], columns first. Unrolled, they would keep more vectors
+// alive than there are registers.
 #define BOTH(times, m, from, to, in, out)                                                          \
     do {                                                                                           \
         vec half_[POINTS_MAX];                                                                     \
-        _Pragma("GCC unroll 6") for (int j_ = 0; j_ < (from); j_++)                                \
+        _Pragma("GCC unroll 1") for (int j_ = 0; j_ < (from); j_++)                                \
             times(m, (in) + j_, from, half_ + j_, from);                                           \
-        _Pragma("GCC unroll 6") for (int i_ = 0; i_ < (to); i_++)                                  \
+        _Pragma("GCC unroll 1") for (int i_ = 0; i_ < (to); i_++)                                  \
             times(m, half_ + i_ * (from), 1, (out) + i_ * (to), 1);                                \
     } while (0)
 
 // Tiles. Channels of a patch beyond c are 0, and so are rows and columns that do not exist.
 
 INLINE void load_patch(int side, const struct cpu_wino_patch *p, int c0, vec *in) {
+    const float *data = p->data + c0;
+
+    if (p->row0 == 0 && p->col0 == 0 && p->rows >= side && p->cols >= side && p->c - c0 >= LANES) {
+#pragma GCC unroll 1
+        for (int r = 0; r < side; r++, data += p->row)
 #pragma GCC unroll 6
-    for (int r = 0; r < side; r++)
-#pragma GCC unroll 6
+            for (int q = 0; q < side; q++)
+                in[r * side + q] = *(const vec_anywhere *)(data + q * p->c);
+        return;
+    }
+    for (int r = 0; r < side; r++, data += p->row)
         for (int q = 0; q < side; q++)
             if (r >= p->row0 && r < p->rows && q >= p->col0 && q < p->cols)
-                load_some(p->data + r * p->row + q * p->c + c0, p->c - c0, in + r * side + q);
+                load_some(data + q * p->c, p->c - c0, in + r * side + q);
             else
                 in[r * side + q] = (vec){0};
 }
@@ -204,6 +217,9 @@ INLINE void store_points(int count, const vec *out, const struct cpu_wino_points
 #pragma GCC unroll 36
     for (int i = 0; i < count; i++)
         *(vec *)(data + i * point) = out[i];
+#pragma GCC unroll 36
+    for (int i = 0; i < count; i++)
+        __builtin_prefetch(data + i * point + p->block, 1);
 }
 
 INLINE void input_tile(int m, const struct cpu_wino_patch *d, const struct cpu_wino_points *v) {
@@ -296,12 +312,18 @@ INLINE void transpose(vec *rows) {
     EXCHANGE_(rows, 1);
 }
 
+#define LANE_OF_(lane, x) (x)[(lane)*output]
+
 // Filters of LANES outputs at one input, tap by tap; the outputs from `count` on are 0.
 INLINE void gather_filters(int taps, const float *w, ptrdiff_t output, int count, vec *in) {
 #pragma GCC unroll 4
     for (int first = 0; first < taps; first += LANES) {
         vec rows[LANES];
         int n = MIN(taps - first, LANES);
+        if (n == 1 && count == LANES) {
+            in[first] = (vec){EACH_LANE(LANE_OF_, w + first)};
+            continue;
+        }
 #pragma GCC unroll 16
         for (int l = 0; l < LANES; l++)
             if (l < count)
@@ -316,30 +338,37 @@ INLINE void gather_filters(int taps, const float *w, ptrdiff_t output, int count
     }
 }
 
-// Of the inputs, whose filters lie far apart for one direction: memory is asked for them so early.
-enum { AHEAD = 8 };
+// So many inputs ahead memory is asked for the filters, which lie far apart for one direction, and
+// for the lines that are written.
+enum { AHEAD = 8, AHEAD_TO = 2 };
+
+INLINE void filter_vector(int m, const struct cpu_wino_panel *p, int input, int first, float *u) {
+    int a = TILE_SIDE(m), side = FILTER_SIDE(m);
+    const float *w = p->w + first * p->output + input * p->input;
+    int count = input < p->inputs ? p->outputs - first : 0;
+    ptrdiff_t point = p->point;
+    vec in[TAPS_MAX], out[POINTS_MAX];
+
+    for (int l = 0; l < LANES; l++)
+        __builtin_prefetch(w + l * p->output + AHEAD * p->input);
+    if (count >= LANES)
+        gather_filters(side * side, w, p->output, LANES, in);
+    else
+        gather_filters(side * side, w, p->output, MAX(count, 0), in);
+    BOTH(times_g, m, side, a, in, out);
+#pragma GCC unroll 36
+    for (int j = 0; j < a * a; j++) {
+        *(vec *)(u + j * point) = out[j];
+        __builtin_prefetch(u + j * point + AHEAD_TO * PANEL, 1);
+    }
+}
 
 INLINE void filter_panel(int m, const struct cpu_wino_panel *p) {
-    int a = TILE_SIDE(m), side = FILTER_SIDE(m), padded = (p->inputs + LANES - 1) / LANES * LANES;
-    ptrdiff_t point = p->point;
+    int padded = (p->inputs + LANES - 1) / LANES * LANES;
 
-    for (int half = 0; half < 2; half++)
-        for (int i = 0; i < padded; i++) {
-            vec in[TAPS_MAX], out[POINTS_MAX];
-            float *to = p->u + (ptrdiff_t)i * PANEL + half * LANES;
-            const float *w = p->w + half * LANES * p->output + i * p->input;
-            int count = i < p->inputs ? p->outputs - half * LANES : 0;
-            for (int l = 0; l < LANES; l++)
-                __builtin_prefetch(w + l * p->output + AHEAD * p->input);
-            if (count >= LANES)
-                gather_filters(side * side, w, p->output, LANES, in);
-            else
-                gather_filters(side * side, w, p->output, MAX(count, 0), in);
-            BOTH(times_g, m, side, a, in, out);
-#pragma GCC unroll 36
-            for (int j = 0; j < a * a; j++)
-                *(vec *)(to + j * point) = out[j];
-        }
+    for (int i = 0; i < padded; i++)
+        for (int half = 0; half < 2; half++)
+            filter_vector(m, p, i, half * LANES, p->u + (ptrdiff_t)i * PANEL + half * LANES);
 }
 
 INLINE void filter_grad(int m, const float *du, ptrdiff_t point, int count, bool add, float *dw) {
@@ -348,6 +377,8 @@ INLINE void filter_grad(int m, const float *du, ptrdiff_t point, int count, bool
     vec in[POINTS_MAX], out[TAPS_MAX];
     const float *lanes = (const float *)out;
 
+    for (int j = 0; j < a * a; j++)
+        __builtin_prefetch(du + j * point + 4 * LANES);
     load_points(a * a, &(struct cpu_wino_points){(float *)du, point, 0}, 0, in);
     BOTH(times_gt, m, a, side, in, out);
     for (int l = 0; l < count; l++)

@@ -6,12 +6,16 @@
 #include "base/util.h"
 #include "cpu/wino_plan.h"
 
-// Tiles held in transformed form at once (whole rows of them, at least one), and the block of
-// filter gradient one thread makes over all points: OUT x IN filters, 295 KB at m = 4, in the
-// second-level cache.
-enum { CHUNK = 256, BLOCK_OUT = 32, BLOCK_IN = 64 };
+// Tiles are held in transformed form a chunk at a time, whole rows of them, at least one: as many
+// as have CHUNK floats at a point, so that a thread's second-level cache of 512 KiB holds them
+// while the filters pass by. For the filter gradient OUT rows of it and TILES tiles are taken
+// together: with three vectors of V they stay in the first-level cache.
+enum { CHUNK = 32768, OUT = 32, TILES = 1024 };
 
-enum { SKEW_BLOCK = 16 }; // see CPU_WINO_SKEW
+// Few tiles, so that they stay in the second-level cache with their products (floats of V and Z):
+// then threads share the filters, not the points, and take filters of OUT x IN for the gradient,
+// which do not leave that cache either.
+enum { FEW = 320000, IN = 64 };
 
 const char *cpu_wino_instructions(void) {
     return cpu_kernels()->name;
@@ -46,49 +50,50 @@ struct cpu_wino_plan cpu_wino_plan_of(const struct cpu_wino *s) {
     p.rows = cpu_wino_ceil(s->h, s->m);
     p.cols = cpu_wino_ceil(s->w, s->m);
     p.tiles = s->n * p.rows * p.cols;
-    p.chunk = MIN(s->n * p.rows, MAX(1, CHUNK / p.cols)) * p.cols;
+    p.chunk = MIN(s->n * p.rows, MAX(1, CHUNK / MAX(s->c, s->k) / p.cols)) * p.cols;
+    // Panels of equal size, at most what the product takes at once.
+    p.panel = cpu_wino_ceil(p.chunk, cpu_wino_ceil(p.chunk, p.kernels->rows));
     p.c_blocks = cpu_wino_ceil(s->c, lanes);
     p.k_blocks = cpu_wino_ceil(s->k, lanes);
-    p.block = (ptrdiff_t)p.chunk * lanes + SKEW_BLOCK;
-    // One block more than there may be: a panel of two vectors writes both.
-    p.v_point = (p.c_blocks + 1) * p.block + CPU_WINO_SKEW;
-    p.z_point = (p.k_blocks + 1) * p.block + CPU_WINO_SKEW;
-    p.blocks_out = cpu_wino_ceil(s->k, BLOCK_OUT);
-    p.blocks_in = cpu_wino_ceil(s->c, BLOCK_IN);
+    p.block = (ptrdiff_t)p.panel * lanes;
+    // One block more if their number is odd: a panel of two vectors writes both.
+    p.v_panel = cpu_wino_ceil(p.c_blocks, 2) * 2 * p.block;
+    p.z_panel = cpu_wino_ceil(p.k_blocks, 2) * 2 * p.block;
+    p.v_point = cpu_wino_ceil(p.chunk, p.panel) * p.v_panel + CPU_WINO_SKEW;
+    p.z_point = cpu_wino_ceil(p.chunk, p.panel) * p.z_panel + CPU_WINO_SKEW;
+    p.few = p.chunk == p.tiles && p.points * (p.v_point + p.z_point) <= FEW;
+    p.du_point =
+        (p.few ? OUT * IN : (ptrdiff_t)p.k_blocks * lanes * p.c_blocks * lanes) + CPU_WINO_SKEW;
+    p.part_point = (ptrdiff_t)128 * 2 * lanes + CPU_WINO_SKEW;
     return p;
 }
 
-// Workspace: V, then Z (or the forward's products), then the filter gradient's blocks, then each
-// thread's part of a panel. The products of the input gradient lie where V comes afterwards.
+// Workspace: V, then Z (or the forward's products), then the filters' gradient and the filters at
+// all points, or each thread's part of both. The products of the input gradient lie where V comes
+// afterwards.
 
-static ptrdiff_t gradient_point(void) {
-    return BLOCK_OUT * BLOCK_IN + SKEW_BLOCK;
+static size_t gradient_floats(const struct cpu_wino_plan *p, int threads) {
+    return (size_t)p->points * p->du_point * (p->few ? threads : 1);
 }
 
-static size_t gradient_blocks(const struct cpu_wino_plan *p, int threads) {
-    return p->chunk == p->tiles ? threads : p->blocks_out * p->blocks_in;
+static size_t filter_floats(const struct cpu_wino_plan *p, int threads) {
+    return p->few ? (size_t)threads * p->points * p->part_point : cpu_wino_filter_floats(p->s);
 }
 
-size_t cpu_wino_work_floats(const struct cpu_wino *s, int threads) {
+size_t cpu_wino_work_floats(const struct cpu_wino *s, int threads, bool filters_kept,
+                            bool gradient) {
     struct cpu_wino_plan p = cpu_wino_plan_of(s);
 
-    return p.points *
-           (p.v_point + p.z_point + gradient_blocks(&p, threads) * (size_t)gradient_point() +
-            (size_t)threads * CPU_WINO_PART_POINT);
+    return p.points * (p.v_point + p.z_point) + (gradient ? gradient_floats(&p, threads) : 0) +
+           (filters_kept ? 0 : filter_floats(&p, threads));
 }
 
 static float *z_of(const struct cpu_wino_plan *p, float *work) {
     return work + p->points * p->v_point;
 }
 
-static float *gradients_of(const struct cpu_wino_plan *p, float *work) {
+static float *gradient_of(const struct cpu_wino_plan *p, float *work) {
     return z_of(p, work) + p->points * p->z_point;
-}
-
-static float *parts_of(const struct cpu_wino_plan *p, float *work) {
-    int threads = omp_get_max_threads();
-
-    return gradients_of(p, work) + gradient_blocks(p, threads) * p->points * gradient_point();
 }
 
 // Tiles. Functions below are called by all threads of a team.
@@ -134,9 +139,14 @@ static struct cpu_wino_patch patch_of(const struct cpu_wino_plan *p, int tile, s
     };
 }
 
-static struct cpu_wino_points slot_of(const struct cpu_wino_plan *p, float *points,
-                                      ptrdiff_t stride, int slot) {
-    return (struct cpu_wino_points){points + slot * p->kernels->lanes, stride, p->block};
+static struct cpu_wino_points slot_of_v(const struct cpu_wino_plan *p, float *v, int tile) {
+    return (struct cpu_wino_points){v + cpu_wino_tile_at(p, p->v_panel, tile), p->v_point,
+                                    p->block};
+}
+
+static struct cpu_wino_points slot_of_z(const struct cpu_wino_plan *p, float *z, int tile) {
+    return (struct cpu_wino_points){z + cpu_wino_tile_at(p, p->z_panel, tile), p->z_point,
+                                    p->block};
 }
 
 static void transform_input(const struct cpu_wino_plan *p, int first, int count, const float *x,
@@ -144,7 +154,7 @@ static void transform_input(const struct cpu_wino_plan *p, int first, int count,
 #pragma omp for
     for (int i = 0; i < count; i++) {
         struct cpu_wino_patch d = patch_of(p, first + i, input_picture(p, x));
-        struct cpu_wino_points slot = slot_of(p, v, p->v_point, i);
+        struct cpu_wino_points slot = slot_of_v(p, v, i);
         p->f->input(&d, &slot);
     }
 }
@@ -154,7 +164,7 @@ static void transform_grad(const struct cpu_wino_plan *p, int first, int count, 
 #pragma omp for
     for (int i = 0; i < count; i++) {
         struct cpu_wino_patch d = patch_of(p, first + i, output_picture(p, dy));
-        struct cpu_wino_points slot = slot_of(p, z, p->z_point, i);
+        struct cpu_wino_points slot = slot_of_z(p, z, i);
         p->f->grad(&d, &slot);
     }
 }
@@ -164,7 +174,7 @@ static void transform_output(const struct cpu_wino_plan *p, int first, int count
 #pragma omp for
     for (int i = 0; i < count; i++) {
         struct cpu_wino_patch y = patch_of(p, first + i, output_picture(p, ret_y));
-        struct cpu_wino_points slot = slot_of(p, products, p->z_point, i);
+        struct cpu_wino_points slot = slot_of_z(p, products, i);
         p->f->output(&slot, &y);
     }
 }
@@ -187,7 +197,7 @@ static void transform_input_grad(const struct cpu_wino_plan *p, int first, int c
                     .below = t.row + 1 < p->rows && odd && row + 1 < rows,
                 };
                 struct cpu_wino_patch dx = patch_of(p, first + i, input_picture(p, ret_dx));
-                struct cpu_wino_points slot = slot_of(p, products, p->v_point, i);
+                struct cpu_wino_points slot = slot_of_v(p, products, i);
                 p->f->input_grad(&slot, written, &dx);
             }
     }
@@ -196,98 +206,167 @@ static void transform_input_grad(const struct cpu_wino_plan *p, int first, int c
 void cpu_wino_forward(const struct cpu_wino *s, const float *x, struct cpu_wino_filters filters,
                       float *work, float *ret_y) {
     struct cpu_wino_plan p = cpu_wino_plan_of(s);
+    struct cpu_wino_panel all = cpu_wino_forward_filters(&p, filters.w);
+    float *made = z_of(&p, work) + p.points * p.z_point;
     struct cpu_wino_matrix product = {.in = work,
-                                      .u = filters.u,
+                                      .u = filters.u ? filters.u
+                                           : p.few   ? NULL
+                                                     : made,
                                       .out = z_of(&p, work),
-                                      .parts = parts_of(&p, work),
+                                      .parts = made,
+                                      .filters = all,
                                       .in_point = p.v_point,
+                                      .in_panel = p.v_panel,
                                       .out_point = p.z_point,
+                                      .out_panel = p.z_panel,
                                       .outputs = s->k,
-                                      .inputs = s->c,
-                                      .filters = cpu_wino_forward_filters(&p, filters.w)};
+                                      .inputs = s->c};
 
 #pragma omp parallel
-    for (int first = 0; first < p.tiles; first += p.chunk) {
-        int count = MIN(p.chunk, p.tiles - first);
-        transform_input(&p, first, count, x, work);
-        cpu_wino_multiply(&p, count, &product);
-        transform_output(&p, first, count, product.out, ret_y);
+    {
+        if (!filters.u && !p.few)
+            cpu_wino_transform_filters(&p, &all, made);
+        for (int first = 0; first < p.tiles; first += p.chunk) {
+            int count = MIN(p.chunk, p.tiles - first);
+            transform_input(&p, first, count, x, work);
+            cpu_wino_multiply(&p, count, &product);
+            transform_output(&p, first, count, product.out, ret_y);
+        }
     }
 }
 
-// Filter gradient, one block of [BLOCK_OUT][BLOCK_IN] filters at all points.
+// Filter gradient: at a point OUT rows of filters, in the order of the tiles.
 
-static void gradient_block(const struct cpu_wino_plan *p, int count, int block, float *work,
-                           bool add, float *du) {
-    int lanes = p->kernels->lanes;
-    int k0 = block / p->blocks_in * BLOCK_OUT, c0 = block % p->blocks_in * BLOCK_IN;
+// Filters from (k0, c0) on, `vectors` of them in a row; `later` of each in `slices` is read next.
+struct sum {
+    int point, k0, c0, vectors, slice, slices;
+    ptrdiff_t row; // floats from row to row of the result
+};
 
-    for (int i = 0; i < p->points; i++)
+static void sum_rows(const struct cpu_wino_plan *p, int count, const struct sum *s,
+                     const float *work, bool add, float *ret_du) {
+    int lanes = p->kernels->lanes, group = MAX(1, TILES / lanes / p->panel);
+    int parts = cpu_wino_ceil(count, group * p->panel);
+    const float *v = work + s->point * p->v_point + s->c0 / lanes * p->block;
+    const float *z =
+        work + p->points * p->v_point + s->point * p->z_point + s->k0 / lanes * p->block;
+    ptrdiff_t slice = MIN(p->v_point, p->z_point) / s->slices / parts;
+    ptrdiff_t later = (s->slice * parts) * slice;
+
+    for (int i = 0; i < parts; i++)
         p->kernels->outer(&(struct cpu_outer){
-            .tiles = count,
-            .rows = MIN(BLOCK_OUT, p->k_blocks * lanes - k0),
-            .vectors = MIN(BLOCK_IN / lanes, p->c_blocks - c0 / lanes),
-            .z = z_of(p, work) + i * p->z_point + k0 / lanes * p->block,
-            .v = work + i * p->v_point + c0 / lanes * p->block,
-            .out = du + i * gradient_point(),
+            .tiles = MIN(group * p->panel, count - i * group * p->panel),
+            .group = p->panel,
+            .rows = MIN(OUT, p->k_blocks * lanes - s->k0),
+            .vectors = s->vectors,
+            .z = z + i * group * p->z_panel,
+            .v = v + i * group * p->v_panel,
+            .out = ret_du,
             .z_tile = lanes,
             .z_block = p->block,
+            .z_group = p->z_panel,
             .v_tile = lanes,
             .v_block = p->block,
-            .out_row = BLOCK_IN,
-            .add = add,
+            .v_group = p->v_panel,
+            .out_row = s->row,
+            .add = add || i > 0,
+            .later_z = z + p->z_point + later + i * slice,
+            .later_v = v + p->v_point + later + i * slice,
+            .later_lines = p->few ? 0 : (int)(slice / (16 * s->vectors)),
         });
 }
 
-static void finish_block(const struct cpu_wino_plan *p, int block, const float *du,
-                         const struct cpu_wino_backward *b) {
-    int lanes = p->kernels->lanes, c = p->s->c;
-    int k0 = block / p->blocks_in * BLOCK_OUT, c0 = block % p->blocks_in * BLOCK_IN;
-
-    for (int k = 0; k < MIN(BLOCK_OUT, p->s->k - k0); k++)
-        for (int i = 0; i < BLOCK_IN && c0 + i < c; i += lanes)
-            p->f->filter_grad(du + k * BLOCK_IN + i, gradient_point(), MIN(lanes, c - c0 - i),
-                              b->add_dw, b->dw + ((size_t)(k0 + k) * c + c0 + i) * p->r * p->r);
-}
-
-static void filter_gradient(const struct cpu_wino_plan *p, int first, int count, float *work,
-                            const struct cpu_wino_backward *b) {
-    bool one_chunk = p->chunk == p->tiles;
+static void sum_gradient(const struct cpu_wino_plan *p, int count, const float *work, bool add,
+                         float *du) {
+    int lanes = p->kernels->lanes, groups = cpu_wino_ceil(p->k_blocks * lanes, OUT);
 
 #pragma omp for
-    for (int i = 0; i < p->blocks_out * p->blocks_in; i++) {
-        int kept = one_chunk ? omp_get_thread_num() : i;
-        float *du = gradients_of(p, work) + kept * p->points * gradient_point();
-        gradient_block(p, count, i, work, first > 0, du);
-        if (first + count == p->tiles)
-            finish_block(p, i, du, b);
+    for (int i = 0; i < p->points * groups; i++) {
+        struct sum s = {.point = i / groups,
+                        .k0 = i % groups * OUT,
+                        .vectors = p->c_blocks,
+                        .slice = i % groups,
+                        .slices = groups,
+                        .row = (ptrdiff_t)p->c_blocks * lanes};
+        sum_rows(p, count, &s, work, add, du + s.point * p->du_point + s.k0 * s.row);
+    }
+}
+
+// Of filter k those of `count` channels from c0 on.
+static void finish_row(const struct cpu_wino_plan *p, int k, int c0, int count, const float *du,
+                       const struct cpu_wino_backward *b) {
+    int lanes = p->kernels->lanes;
+
+    for (int i = 0; i < count; i += lanes)
+        p->f->filter_grad(du + i, p->du_point, MIN(lanes, count - i), b->add_dw,
+                          b->dw + ((size_t)k * p->s->c + c0 + i) * p->r * p->r);
+}
+
+static void finish_gradient(const struct cpu_wino_plan *p, const float *du,
+                            const struct cpu_wino_backward *b) {
+    ptrdiff_t row = (ptrdiff_t)p->c_blocks * p->kernels->lanes;
+
+#pragma omp for
+    for (int k = 0; k < p->s->k; k++)
+        finish_row(p, k, 0, p->s->c, du + k * row, b);
+}
+
+// All of it for few tiles: one block of OUT x IN filters at all points after the other.
+static void gradient_of_few(const struct cpu_wino_plan *p, const float *work, float *gradient,
+                            const struct cpu_wino_backward *b) {
+    int ins = cpu_wino_ceil(p->s->c, IN), outs = cpu_wino_ceil(p->s->k, OUT);
+
+#pragma omp for
+    for (int i = 0; i < outs * ins; i++) {
+        float *du = gradient + omp_get_thread_num() * p->points * p->du_point;
+        struct sum s = {.k0 = i / ins * OUT, .c0 = i % ins * IN, .slices = 1, .row = IN};
+        s.vectors = MIN(IN, p->c_blocks * p->kernels->lanes - s.c0) / p->kernels->lanes;
+        for (; s.point < p->points; s.point++)
+            sum_rows(p, p->tiles, &s, work, false, du + s.point * p->du_point);
+        for (int k = s.k0; k < MIN(s.k0 + OUT, p->s->k); k++)
+            finish_row(p, k, s.c0, MIN(IN, p->s->c - s.c0), du + (k - s.k0) * IN, b);
     }
 }
 
 void cpu_wino_backward(const struct cpu_wino *s, const struct cpu_wino_backward *b, float *work) {
     struct cpu_wino_plan p = cpu_wino_plan_of(s);
-    float *z = z_of(&p, work);
+    struct cpu_wino_panel all = cpu_wino_backward_filters(&p, b->filters.w);
+    float *z = z_of(&p, work), *du = gradient_of(&p, work);
+    float *made = du + (b->dw ? gradient_floats(&p, omp_get_max_threads()) : 0);
     struct cpu_wino_matrix product = {.in = z,
-                                      .u = b->filters.u,
+                                      .u = b->filters.u ? b->filters.u
+                                           : p.few      ? NULL
+                                                        : made,
                                       .out = work,
-                                      .parts = parts_of(&p, work),
+                                      .parts = made,
+                                      .filters = all,
                                       .in_point = p.z_point,
+                                      .in_panel = p.z_panel,
                                       .out_point = p.v_point,
+                                      .out_panel = p.v_panel,
                                       .outputs = s->c,
-                                      .inputs = s->k,
-                                      .filters = cpu_wino_backward_filters(&p, b->filters.w)};
+                                      .inputs = s->k};
 
 #pragma omp parallel
-    for (int first = 0; first < p.tiles; first += p.chunk) {
-        int count = MIN(p.chunk, p.tiles - first);
-        transform_grad(&p, first, count, b->dy, z);
-        if (b->dx) {
-            cpu_wino_multiply(&p, count, &product);
-            transform_input_grad(&p, first, count, product.out, b->dx);
+    {
+        if (b->dx && !b->filters.u && !p.few)
+            cpu_wino_transform_filters(&p, &all, made);
+        for (int first = 0; first < p.tiles; first += p.chunk) {
+            int count = MIN(p.chunk, p.tiles - first);
+            transform_grad(&p, first, count, b->dy, z);
+            if (b->dx) {
+                cpu_wino_multiply(&p, count, &product);
+                transform_input_grad(&p, first, count, product.out, b->dx);
+            }
+            if (b->dw) {
+                transform_input(&p, first, count, b->x, work);
+                if (p.few)
+                    gradient_of_few(&p, work, du, b);
+                else
+                    sum_gradient(&p, count, work, first > 0, du);
+            }
         }
-        if (b->dw) {
-            transform_input(&p, first, count, b->x, work);
-            filter_gradient(&p, first, count, work, b);
-        }
+        if (b->dw && !p.few)
+            finish_gradient(&p, du, b);
     }
 }

@@ -33,8 +33,8 @@ struct cpu_wino {
     int pad;           // zeros around x, less than r
 };
 
-// Filters as a pass wants them. Without `u` it transforms them as it goes, a part at a time: that
-// costs some percent of the pass, and with it the bits are the same.
+// Filters as a pass wants them. Without `u` it transforms them first: that costs some percent of
+// the pass, and with it the bits are the same.
 struct cpu_wino_filters {
     const float *w; // [K,C,r,r]; not read if there is `u`
     const float *u; // of cpu_wino_filters_forward or _backward, or NULL
@@ -48,8 +48,9 @@ void cpu_wino_filters_forward(const struct cpu_wino *s, const float *w, float *r
 void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *ret_u);
 
 // Floats of scratch for any pass with up to `threads` OpenMP threads; contents mean nothing between
-// calls.
-size_t cpu_wino_work_floats(const struct cpu_wino *s, int threads);
+// calls. filters_kept: all passes have `u`. gradient: there is one that has dw.
+size_t cpu_wino_work_floats(const struct cpu_wino *s, int threads, bool filters_kept,
+                            bool gradient);
 
 //   ret_y  [N,H,W,K]
 void cpu_wino_forward(const struct cpu_wino *s, const float *x, struct cpu_wino_filters filters,

@@ -4,6 +4,13 @@
 #include "base/util.h"
 #include "cpu/wino_plan.h"
 
+enum { LINE = 16 }; // floats of a cache line
+
+// Panels of tiles.
+struct range {
+    int first, end;
+};
+
 // Filters: panels of two vectors of outputs, each for all inputs.
 
 static ptrdiff_t panel_floats(const struct cpu_wino_plan *p, int inputs) {
@@ -57,12 +64,20 @@ static int panels_of(const struct cpu_wino_plan *p, int outputs) {
     return cpu_wino_ceil(outputs, 2 * p->kernels->lanes);
 }
 
-static void transform_filters(const struct cpu_wino_plan *p, const struct cpu_wino_panel *all,
-                              float *ret_u) {
-#pragma omp parallel for
-    for (int i = 0; i < panels_of(p, all->outputs); i++) {
-        struct cpu_wino_panel panel = panel_of(p, all, i);
-        panel.u = ret_u + i * panel_floats(p, all->inputs);
+// In parts of a panel, so that many threads have something to do.
+void cpu_wino_transform_filters(const struct cpu_wino_plan *p, const struct cpu_wino_panel *all,
+                                float *ret_u) {
+    enum { INPUTS = 64 }; // a multiple of the lanes
+    int parts = cpu_wino_ceil(all->inputs, INPUTS);
+
+#pragma omp for
+    for (int i = 0; i < panels_of(p, all->outputs) * parts; i++) {
+        int from = i % parts * INPUTS;
+        struct cpu_wino_panel panel = panel_of(p, all, i / parts);
+        panel.w += from * all->input;
+        panel.inputs = MIN(INPUTS, all->inputs - from);
+        panel.u = ret_u + i / parts * panel_floats(p, all->inputs) +
+                  (ptrdiff_t)from * 2 * p->kernels->lanes;
         panel.point = filter_point(p, all->outputs, all->inputs);
         p->f->filter(&panel);
     }
@@ -72,17 +87,23 @@ void cpu_wino_filters_forward(const struct cpu_wino *s, const float *w, float *r
     struct cpu_wino_plan p = cpu_wino_plan_of(s);
     struct cpu_wino_panel all = cpu_wino_forward_filters(&p, w);
 
-    transform_filters(&p, &all, ret_u);
+#pragma omp parallel
+    cpu_wino_transform_filters(&p, &all, ret_u);
 }
 
 void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *ret_u) {
     struct cpu_wino_plan p = cpu_wino_plan_of(s);
     struct cpu_wino_panel all = cpu_wino_backward_filters(&p, w);
 
-    transform_filters(&p, &all, ret_u);
+#pragma omp parallel
+    cpu_wino_transform_filters(&p, &all, ret_u);
 }
 
 // Products
+
+// Inputs that are taken together: a panel of so many, two vectors wide, stays in the first-level
+// cache while all tiles pass by, and at all points in the second-level one.
+enum { PART = 128 };
 
 static struct cpu_product product_of(const struct cpu_wino_plan *p, const struct cpu_wino_matrix *x,
                                      int point, int panel) {
@@ -91,53 +112,69 @@ static struct cpu_product product_of(const struct cpu_wino_plan *p, const struct
         .out = x->out + point * x->out_point + 2 * panel * p->block,
         .in_tile = p->kernels->lanes,
         .in_block = p->block,
+        .in_ahead = x->in_panel,
         .out_tile = p->kernels->lanes,
         .out_block = p->block,
     };
 }
 
-static void multiply_kept(const struct cpu_wino_plan *p, int count,
-                          const struct cpu_wino_matrix *x) {
-    int panels = panels_of(p, x->outputs);
-    ptrdiff_t u_point = filter_point(p, x->outputs, x->inputs);
+// Tiles of panels [first, end) by `inputs` inputs from number `from` on; `filters` has these.
+static void multiply_part(const struct cpu_wino_plan *p, const struct cpu_wino_matrix *x, int count,
+                          struct range tiles, int from, int inputs, struct cpu_product product) {
+    int lanes = p->kernels->lanes;
+    const float *in = product.in + from / lanes * p->block;
+    float *out = product.out;
 
-#pragma omp for
-    for (int i = 0; i < p->points * panels; i++) {
-        int point = i / panels, panel = i % panels;
-        struct cpu_product product = product_of(p, x, point, panel);
-        product.tiles = count;
-        product.blocks = cpu_wino_ceil(x->inputs, p->kernels->lanes);
-        product.panel = x->u + point * u_point + panel * panel_floats(p, x->inputs);
+    product.blocks = cpu_wino_ceil(inputs, lanes);
+    product.add = from > 0;
+    for (int i = tiles.first; i < tiles.end; i++) {
+        product.tiles = MIN(p->panel, count - i * p->panel);
+        product.in = in + i * x->in_panel;
+        product.out = out + i * x->out_panel;
         p->kernels->product(&product);
+        product.later += product.later_lines * product.blocks * LINE;
     }
 }
 
-// Tiles [first, end) by one panel, of which as many inputs at a time are transformed as have room.
+static void multiply_all(const struct cpu_wino_plan *p, int count,
+                         const struct cpu_wino_matrix *x) {
+    int lanes = p->kernels->lanes, panels = panels_of(p, x->outputs);
+    ptrdiff_t u_point = filter_point(p, x->outputs, x->inputs);
+    struct range tiles = {0, cpu_wino_ceil(count, p->panel)};
+
+#pragma omp for
+    for (int i = 0; i < p->points * panels; i++)
+        for (int from = 0; from < x->inputs; from += PART) {
+            struct cpu_product product = product_of(p, x, i / panels, i % panels);
+            ptrdiff_t floats = (ptrdiff_t)MIN(PART, x->inputs - from) * 2 * lanes;
+            product.panel = x->u + i / panels * u_point + i % panels * panel_floats(p, x->inputs) +
+                            (ptrdiff_t)from * 2 * lanes;
+            product.later = product.panel + floats;
+            product.later_lines = cpu_wino_ceil(2 * lanes * lanes / LINE, tiles.end);
+            multiply_part(p, x, count, tiles, from, MIN(PART, x->inputs - from), product);
+        }
+}
+
+// One panel, of which a part at a time is transformed.
 static void multiply_panel(const struct cpu_wino_plan *p, const struct cpu_wino_matrix *x,
-                           int panel, int first, int end) {
-    int lanes = p->kernels->lanes, room = CPU_WINO_PART / (2 * lanes);
+                           int count, int panel, struct range tiles) {
     struct cpu_wino_panel filters = panel_of(p, &x->filters, panel);
 
-    filters.u = x->parts + omp_get_thread_num() * p->points * CPU_WINO_PART_POINT;
-    filters.point = CPU_WINO_PART_POINT;
-    for (int from = 0; from < x->inputs; from += room) {
-        filters.w = panel_of(p, &x->filters, panel).w + from * filters.input;
-        filters.inputs = MIN(room, x->inputs - from);
+    filters.u = x->parts + omp_get_thread_num() * p->points * p->part_point;
+    filters.point = p->part_point;
+    for (int from = 0; from < x->inputs; from += PART, filters.w += PART * filters.input) {
+        filters.inputs = MIN(PART, x->inputs - from);
         p->f->filter(&filters);
         for (int point = 0; point < p->points; point++) {
             struct cpu_product product = product_of(p, x, point, panel);
-            product.tiles = end - first;
-            product.blocks = cpu_wino_ceil(filters.inputs, lanes);
-            product.in += from / lanes * p->block + first * lanes;
-            product.out += first * lanes;
             product.panel = filters.u + point * filters.point;
-            product.add = from > 0;
-            p->kernels->product(&product);
+            product.later = product.panel;
+            multiply_part(p, x, count, tiles, from, filters.inputs, product);
         }
     }
 }
 
-// As many parts of the tiles as give every thread as much to do as another.
+// As many shares of the tiles as give every thread as much to do as another.
 static int shares_of(int panels, int threads) {
     int shares = 1;
 
@@ -146,20 +183,22 @@ static int shares_of(int panels, int threads) {
     return shares;
 }
 
-static void multiply_anew(const struct cpu_wino_plan *p, int count,
-                          const struct cpu_wino_matrix *x) {
-    int panels = panels_of(p, x->outputs), shares = shares_of(panels, omp_get_num_threads());
+static void multiply_few(const struct cpu_wino_plan *p, int count,
+                         const struct cpu_wino_matrix *x) {
+    int panels = panels_of(p, x->outputs), tiles = cpu_wino_ceil(count, p->panel);
+    int shares = MIN(shares_of(panels, omp_get_num_threads()), tiles);
 
 #pragma omp for
     for (int i = 0; i < panels * shares; i++) {
         int share = i % shares;
-        multiply_panel(p, x, i / shares, count * share / shares, count * (share + 1) / shares);
+        multiply_panel(p, x, count, i / shares,
+                       (struct range){tiles * share / shares, tiles * (share + 1) / shares});
     }
 }
 
 void cpu_wino_multiply(const struct cpu_wino_plan *p, int count, const struct cpu_wino_matrix *x) {
     if (x->u)
-        multiply_kept(p, count, x);
+        multiply_all(p, count, x);
     else
-        multiply_anew(p, count, x);
+        multiply_few(p, count, x);
 }

@@ -252,7 +252,8 @@ static void bench_wino(struct cpu_wino s, int rounds) {
                      .run = run_wino,
                      .shape.wino = s};
 
-    tensors_new(&o, cpu_wino_filter_floats(&s), cpu_wino_work_floats(&s, omp_get_max_threads()));
+    tensors_new(&o, cpu_wino_filter_floats(&s),
+                cpu_wino_work_floats(&s, omp_get_max_threads(), false, true));
     for (o.pass = FORWARD; o.pass < PASSES; o.pass++)
         bench(&o, rounds);
     bench_filters(&s, &o, rounds);

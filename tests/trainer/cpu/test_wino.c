@@ -30,7 +30,7 @@ static struct problem problem_new(struct cpu_wino s, uint64_t seed) {
     p.dw = poison(p.n_w);
     p.u = poison(cpu_wino_filter_floats(&s));
     p.ub = poison(cpu_wino_filter_floats(&s));
-    p.work = poison(cpu_wino_work_floats(&s, omp_get_max_threads()));
+    p.work = poison(cpu_wino_work_floats(&s, omp_get_max_threads(), false, true));
     return p;
 }
 
@@ -244,7 +244,7 @@ static void check_kept_or_not(struct cpu_wino s, int threads) {
 
     run(&p);
     omp_set_num_threads(threads);
-    float *work = poison(cpu_wino_work_floats(&s, threads));
+    float *work = poison(cpu_wino_work_floats(&s, threads, false, true));
     cpu_wino_forward(&s, p.x, b.filters, work, y);
     cpu_wino_backward(&s, &b, work);
     assert_memory_equal(y, p.y, p.n_y * sizeof *y);
