@@ -18,7 +18,6 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/sources.h"
 #include "config/config.h"
-#include "config/key.h"
 #include "weights/recognise.h"
 #include "weights/to_safetensors.h"
 

@@ -1,5 +1,5 @@
 // What no key can be judged by alone: folders, sizes that have to fit together, memory.
-#include "config/key.h"
+#include "config/draft.h"
 
 #include <limits.h>
 #include <stdlib.h>

@@ -60,7 +60,9 @@ int config_resolve(const char *file, const char *presets, const char *const *set
 // Reads what config_write wrote. ERR_CONFIG, ERR_IO.
 int config_load_effective(const char *path, struct config **ret_config);
 
-void config_free(struct config *c);
+// All defaults, without a recipe.
+struct config *config_new(void);
+void config_free(struct config *c); // accepts NULL
 
 // The texts of a LIST one after the other: sets *ret_text (lent, *ret_size bytes, no 0 behind) and
 // moves *at, which begins as the setting's value; false at the end.

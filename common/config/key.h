@@ -1,5 +1,5 @@
-// key - the list of settings as a table, and values on their way into struct config. For
-// config/ only.
+// key - the list of settings (config.def) as a table. Outside config/ a setting is a field of
+// struct config, or is asked for by name (config_get_text).
 #ifndef CONFIG_KEY_H
 #define CONFIG_KEY_H
 
@@ -61,80 +61,5 @@ bool config_key_is_math(const struct config_key *key);
 bool config_key_is_text(const struct config_key *key);
 // For an unknown name in a section (or CONFIG_SECTIONS: any): ", did you mean ...?" or "".
 void config_key_suggest(enum config_section_id section, const char *name, char *ret, size_t n);
-
-// A value as libconfig or --set gave it, not yet checked.
-struct config_value {
-    enum {
-        VALUE_INT,
-        VALUE_REAL,
-        VALUE_BOOL,
-        VALUE_TEXT,
-        VALUE_LIST,
-        VALUE_TEXTS,
-        VALUE_OTHER
-    } type;
-    int64_t integer; // VALUE_INT, VALUE_BOOL
-    double real;     // VALUE_REAL
-    const char *text;
-    int count;       // VALUE_LIST: of integers, all of them
-    int64_t list[2]; // the first two
-    char *texts;     // VALUE_TEXTS: as a LIST has them; owned, freed by config_value_fini
-};
-
-void config_value_fini(struct config_value *value);
-
-// Reads the text of a --set as the key's kind wants it.
-void config_value_parse(const struct config_key *key, const char *text, struct config_value *ret);
-// Checks kind and range and stores. False: `ret_problem` (n bytes) says what is wrong.
-bool config_value_store(struct config *c, const struct config_key *key, int domain,
-                        const struct config_value *value, char *ret_problem, size_t n);
-// The value as --set would spell it; strings bare.
-void config_value_text(const struct config *c, const struct config_key *key, int domain, char *ret,
-                       size_t n);
-// The value as the file spells it; strings quoted. Caller frees.
-char *config_value_literal(const struct config *c, const struct config_key *key, int domain);
-// A text as the file spells it, in quotes. Caller frees.
-char *config_quote(const char *text);
-// config_list: a list from --set, as "[night, dawn/dusk]", with or without brackets and quotes (a
-// comma within quotes is a letter); as --set spells it; as the file spells it, to be freed.
-void config_list_parse(const char *text, struct config_value *ret);
-void config_list_text(const char *list, char *ret, size_t n);
-char *config_list_literal(const char *list);
-
-struct config *config_new(void); // all defaults
-
-// ---- a configuration being put together ----
-
-// Where each value came from, to blame it.
-struct config_origin {
-    int layer; // 0 default, 1 preset, 2 file, 3 --set
-    char *where;
-};
-struct config_draft {
-    struct config *config;
-    struct config_origin *origins; // [config_key_count][2]
-    struct config_problems *problems;
-    bool misread; // something was not understood: what is not set may have been meant by it
-};
-
-struct config_origin *config_origin(const struct config_draft *d, const struct config_key *key,
-                                    int domain);
-void config_blame(struct config_draft *d, const char *where, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-// config_read: lays a file's settings over the draft. Problems are collected, never returned.
-void config_read_layer(struct config_draft *d, const char *path, int layer);
-// Lays one "section.key=value" over it.
-void config_read_set(struct config_draft *d, const char *set);
-// config_recipe: defaults of a model that differ from the general ones; ends with a NULL model.
-struct config_recipe {
-    const char *model, *path, *value;
-};
-extern const struct config_recipe config_recipes[];
-// Sets them where no layer has set anything.
-void config_take_recipe(struct config_draft *d);
-// config_check: derives what dataroot says, makes paths absolute, then the cross-conditions. Where
-// reading has found problems it is silent about what may only follow from them.
-void config_check(struct config_draft *d);
 
 #endif

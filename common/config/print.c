@@ -6,7 +6,8 @@
 
 #include "base/err.h"
 #include "base/util.h"
-#include "config/key.h"
+#include "config/draft.h"
+#include "config/value.h"
 
 static void write_section(const struct config *c, FILE *out, enum config_section_id section,
                           int domain, const char *indent) {

@@ -1,5 +1,6 @@
 // Reading a layer: a libconfig file, or one --set.
-#include "config/key.h"
+#include "config/draft.h"
+#include "config/value.h"
 
 #include <ctype.h>
 #include <errno.h>

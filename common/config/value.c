@@ -1,5 +1,5 @@
 // Values: from text, into struct config after a check, and back to text.
-#include "config/key.h"
+#include "config/value.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,14 +8,132 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "base/util.h"
+
+// ---- the struct ----
+
+struct config *config_new(void) {
+    struct config *c = xcalloc(1, sizeof *c);
+    for (int i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        for (int domain = 0; domain < config_domains(key); domain++) {
+            void *at = config_value_at(c, key, domain);
+            int64_t *numbers = at;
+            if (key->kind == CONFIG_REAL)
+                *(double *)at = key->real;
+            else if (key->kind == CONFIG_BOOL)
+                *(bool *)at = key->low != 0;
+            else if (config_key_is_text(key))
+                *(char **)at = xstrdup(key->text);
+            else if (key->kind == CONFIG_SIZE && !parse_size(key->text, at))
+                BUG("default of %s", key->name);
+            else if (key->kind == CONFIG_INT || key->kind == CONFIG_RANGE)
+                numbers[0] = key->low;
+            if (key->kind == CONFIG_RANGE)
+                numbers[1] = key->high;
+        }
+    }
+    return c;
+}
+
+void config_free(struct config *c) {
+    if (!c)
+        return;
+    for (int i = 0; i < config_key_count; i++)
+        for (int domain = 0; domain < config_domains(&config_keys[i]); domain++)
+            if (config_key_is_text(&config_keys[i]))
+                free(*(char **)config_value_at(c, &config_keys[i], domain));
+    free(c);
+}
 
 void config_set_text(char **field, const char *text) {
     char *copy = xstrdup(text);
     free(*field);
     *field = copy;
 }
+
+// ---- lists of texts ----
+
+bool config_list_next(const char **at, const char **ret_text, size_t *ret_size) {
+    const char *end = strchr(*at, '\n');
+    if (!end)
+        return false;
+    *ret_text = *at;
+    *ret_size = (size_t)(end - *at);
+    *at = end + 1;
+    return true;
+}
+
+bool config_list_has(const char *list, const char *text) {
+    const char *item;
+    size_t size;
+    while (config_list_next(&list, &item, &size))
+        if (size == strlen(text) && memcmp(item, text, size) == 0)
+            return true;
+    return false;
+}
+
+// A list from --set, as "[night, dawn/dusk]", with or without brackets and quotes. A comma within
+// quotes is a letter.
+static void parse_texts(const char *text, struct config_value *ret) {
+    struct text texts = {0};
+    const char *end = text + strlen(text);
+    bool brackets = *text == '[' && end[-1] == ']';
+    text_add(&texts, "%s", "");
+    text += brackets;
+    end -= brackets;
+    while (text < end) {
+        text += strspn(text, " ");
+        bool quoted = *text == '"' && memchr(text + 1, '"', (size_t)(end - text - 1));
+        const char *stop = quoted ? strchr(text + 1, '"') : memchr(text, ',', (size_t)(end - text));
+        const char *from = text + quoted, *to = stop ? stop : end;
+        text = stop ? stop + 1 : end;
+        while (!quoted && to > from && to[-1] == ' ')
+            to--;
+        if (to > from)
+            text_add(&texts, "%.*s\n", (int)(to - from), from);
+        if (quoted)
+            text += strspn(text, " ,");
+    }
+    ret->type = strchr(ret->text, '\n') ? VALUE_OTHER : VALUE_TEXTS;
+    ret->texts = texts.bytes;
+}
+
+// The list as --set spells it.
+static void print_texts(const char *list, char *ret, size_t n) {
+    struct text t = {0};
+    const char *item;
+    size_t size;
+    text_add(&t, "[");
+    while (config_list_next(&list, &item, &size)) {
+        const char *mark = memchr(item, ',', size) || *item == ' ' ? "\"" : "";
+        text_add(&t, "%s%s%.*s%s", t.size > 1 ? ", " : "", mark, (int)size, item, mark);
+    }
+    text_add(&t, "]");
+    (void)text_copy(ret, n, t.bytes); // as a long text is
+    free(t.bytes);
+}
+
+// The list as the file spells it; the caller frees it.
+static char *texts_literal(const char *list) {
+    struct text t = {0};
+    const char *item;
+    size_t size;
+    text_add(&t, "[");
+    while (config_list_next(&list, &item, &size)) {
+        char *copy = xasprintf("%.*s", (int)size, item), *quoted = config_quote(copy);
+        text_add(&t, "%s%s", t.size > 1 ? ", " : "", quoted);
+        free(copy);
+        free(quoted);
+    }
+    text_add(&t, "]");
+    return t.bytes;
+}
+
+// ---- from text ----
 
 static bool parse_integer(const char *text, char **ret_end, int64_t *ret) {
     errno = 0;
@@ -62,7 +180,7 @@ void config_value_parse(const struct config_key *key, const char *text, struct c
             ret->type = VALUE_LIST;
         break;
     case CONFIG_LIST:
-        config_list_parse(text, ret);
+        parse_texts(text, ret);
         break;
     case CONFIG_STR:
     case CONFIG_CHOICE:
@@ -70,6 +188,8 @@ void config_value_parse(const struct config_key *key, const char *text, struct c
         break;
     }
 }
+
+// ---- into the struct ----
 
 static bool refuse(char *ret, size_t n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -190,6 +310,8 @@ bool config_value_store(struct config *c, const struct config_key *key, int doma
     return store_text(at, key, value, ret_problem, n);
 }
 
+// ---- back to text ----
+
 // The shortest of 15 to 17 digits that reads back as the same number, always with a point.
 static void real_text(double value, char *ret, size_t n) {
     char digits[40];
@@ -226,7 +348,7 @@ void config_value_text(const struct config *c, const struct config_key *key, int
         parse_print_size(*numbers, ret, n);
         break;
     case CONFIG_LIST:
-        config_list_text(*(char *const *)at, ret, n);
+        print_texts(*(char *const *)at, ret, n);
         break;
     case CONFIG_RANGE:
         snprintf(ret, n, "[%lld, %lld]", (long long)numbers[0], (long long)numbers[1]);
@@ -256,7 +378,7 @@ char *config_value_literal(const struct config *c, const struct config_key *key,
     if (key->kind == CONFIG_STR || key->kind == CONFIG_CHOICE)
         return config_quote(*(char *const *)config_value_at(c, key, domain));
     if (key->kind == CONFIG_LIST)
-        return config_list_literal(*(char *const *)config_value_at(c, key, domain));
+        return texts_literal(*(char *const *)config_value_at(c, key, domain));
     config_value_text(c, key, domain, text, sizeof text);
     return key->kind == CONFIG_SIZE ? config_quote(text) : xstrdup(text);
 }
