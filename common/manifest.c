@@ -18,6 +18,14 @@
 #define LINE_MAX_BYTES (128 + 3 * PATH_MAX) // every byte of a path may need %XX
 #define SIDE_MAX 1000000000
 
+bool manifest_same_data(const struct manifest_summary a[2], const struct manifest_summary b[2]) {
+    for (int i = 0; i < 2; i++)
+        if (strcmp(a[i].digest, b[i].digest) != 0 || a[i].count != b[i].count ||
+            a[i].held_out != b[i].held_out)
+            return false;
+    return true;
+}
+
 void manifest_free(struct manifest *m) {
     if (!m)
         return;

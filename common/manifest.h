@@ -15,6 +15,7 @@
 #ifndef MANIFEST_H
 #define MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,15 @@ struct manifest {
     struct manifest_record *records;
     char digest[65]; // hex
 };
+
+// What tells two data sets apart, without their records.
+struct manifest_summary {
+    char digest[65];
+    uint64_t count, held_out;
+};
+
+// Whether the domains A and B of both have the same images, and the same of them held out.
+bool manifest_same_data(const struct manifest_summary a[2], const struct manifest_summary b[2]);
 
 void manifest_free(struct manifest *m);
 

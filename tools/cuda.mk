@@ -55,7 +55,7 @@ CUDA_SOURCES := $(wildcard trainer/cuda/*.c)
 CUDA_CUDNN := trainer/cuda/conv.c trainer/cuda/engine.c trainer/cuda/tune.c
 # What the plugin uses of the program that loads it; what a program lacks of these it gets from
 # here. (Of backend/backend.c it uses the program's own.)
-CUDA_SHARED := $(patsubst %,common/base/%.c,err fs rng util text_stream)
+CUDA_SHARED := $(patsubst %,common/base/%.c,err fs rng util text)
 
 # What program and plugin have to agree on: a plugin that another build has left is refused.
 INTERFACE := trainer/backend/backend.h common/base/err.h common/base/err.def
@@ -155,7 +155,7 @@ endif
 # ---- gpu-check: needs gcc, nvcc, cuDNN and gpu-pack/ alone ----
 
 GPU_ROOMS := $(addprefix trainer/,backend device graph nets models) tests/trainer/oracle tests/gpu
-GPU_FILES := $(patsubst %,common/base/%.c,err fs program_path rng text_stream util) \
+GPU_FILES := $(patsubst %,common/base/%.c,err fs program_path rng text util) \
     common/image/image.c trainer/checkpoint/plateau.c trainer/training/schedule.c \
     $(patsubst %,tests/golden/%.c,check json nets run small training)
 GPU_OBJECTS := $(patsubst %.c,$(BUILD)/gpu/%.o,$(GPU_FILES) $(wildcard $(addsuffix /*.c,$(GPU_ROOMS))))

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/log.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "base/version_text.h"
 #include "checkpoint/checkpoint.h"

@@ -23,7 +23,6 @@
 #include "training/setup.h"
 #include "training/training.h"
 
-#define BATCH_BYTES_MAX ((size_t)1 << 31) // of one domain
 #define HWM 1024
 
 static const char intro[] = "trainer - trains the nets of a run\n"

@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,4 +35,16 @@ void text_add_bytes(struct text *t, const void *bytes, size_t size) {
     memcpy(t->bytes + t->size, bytes, size);
     t->size += size;
     t->bytes[t->size] = 0;
+}
+
+FILE *text_open(char **ret_text, size_t *ret_size) {
+    FILE *out = open_memstream(ret_text, ret_size);
+    if (!out)
+        BUG("open_memstream: %s", strerror(errno));
+    return out;
+}
+
+void text_close(FILE *out) {
+    if (fclose(out))
+        BUG("open_memstream: %s", strerror(errno));
 }

@@ -1,5 +1,6 @@
 #include "base/util.h"
 
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,4 +66,9 @@ _Bool text_copy(char *ret, size_t size, const char *text) {
     memcpy(ret, text, n);
     ret[n] = 0;
     return text[n] == 0;
+}
+
+int core_count(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : MAX(1, CPU_COUNT(&set));
 }

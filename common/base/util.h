@@ -26,6 +26,9 @@ int64_t now_us(void);
 // Microseconds since 1970: only for what a person reads.
 int64_t wall_us(void);
 
+// Processor cores that this process may run on (its affinity mask, not the machine), at least 1.
+int core_count(void);
+
 // Copies at most size - 1 bytes and ends with 0; false if the text was cut.
 _Bool text_copy(char *ret, size_t size, const char *text);
 

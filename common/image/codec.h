@@ -37,10 +37,6 @@ struct image_codec {
     int (*orientation)(const struct image_file *file);
 };
 
-// `n` pixels of RGBA onto white: Pillow's paste with a mask, (a * v + (255 - a) * 255) / 255
-// rounded.
-void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb);
-
 extern const struct image_codec image_codec_jpeg, image_codec_png, image_codec_webp;
 
 #endif

@@ -101,14 +101,6 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
     return probe(&(struct image_file){name, bytes, size}, limits, &codec, ret_info);
 }
 
-void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb) {
-    for (size_t i = 0; i < n; i++, rgba += 4)
-        for (int k = 0; k < 3; k++) {
-            int sum = rgba[3] * rgba[k] + (255 - rgba[3]) * 255 + 128;
-            *ret_rgb++ = (uint8_t)(((sum >> 8) + sum) >> 8);
-        }
-}
-
 // The picture in the channels and the orientation wanted; takes `im`.
 static void deliver(struct image im, int channels, int orientation, struct image *ret_image) {
     struct image next = {0};

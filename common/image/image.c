@@ -49,6 +49,14 @@ void image_rgb(const struct image *im, struct image *ret_image) {
     *ret_image = rgb;
 }
 
+void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb) {
+    for (size_t i = 0; i < n; i++, rgba += 4)
+        for (int k = 0; k < 3; k++) {
+            int sum = rgba[3] * rgba[k] + (255 - rgba[3]) * 255 + 128;
+            *ret_rgb++ = (uint8_t)(((sum >> 8) + sum) >> 8);
+        }
+}
+
 void image_crop(const struct image *im, int x, int y, int w, int h, struct image *ret_image) {
     struct image out;
     image_init(&out, w, h, im->c);

@@ -120,6 +120,10 @@ void image_gray(const struct image *im, struct image *ret_image);
 // Gray to RGB by replication.
 void image_rgb(const struct image *im, struct image *ret_image);
 
+// `n` pixels of RGBA onto white: Pillow's paste with a mask, (a * v + (255 - a) * 255) / 255
+// rounded.
+void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb);
+
 // The box [x, x+w) x [y, y+h); what lies outside the picture is 0.
 void image_crop(const struct image *im, int x, int y, int w, int h, struct image *ret_image);
 

@@ -12,7 +12,9 @@
 #include <stdint.h>
 
 #define PROTOCOL_VERSION 2
-#define MSG_MAX 65536       // bytes of an envelope
+#define MSG_MAX 65536 // bytes of an envelope
+// The largest raw frame with pixels: a batch of one domain.
+#define BATCH_BYTES_MAX ((uint64_t)1 << 31)
 #define MANIFEST_CHUNK 256  // records of a manifest in one message
 #define FRAMES_COUNTED (-1) // in msg.def: as many raw frames as the field `count` says
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "link/msg.h"
 #include "points/ring.h"
 #include "points/spill.h"
 

@@ -15,20 +15,7 @@
 #include <stdint.h>
 
 #include "link/msg.h"
-
-enum process_state { STATE_STARTING, STATE_RUNNING, STATE_WAITING, STATE_STOPPING, STATE_ENDED };
-
-struct points_page {
-    uint64_t magic, version;
-    uint64_t pid, instance, incarnation;
-    uint64_t state; // enum process_state
-    uint64_t step;
-    int64_t beat_us;     // CLOCK_MONOTONIC of the last sign of life of the main loop
-    uint64_t head, tail; // sequence numbers: next to be written, next to be acknowledged
-    uint64_t lost;
-    char process[32];
-    char line[512]; // progress for a person, NUL-terminated
-};
+#include "points/ring.h"
 
 struct points_options {
     void *zmq;            // NULL: records go into the ring only (sent by who comes later)

@@ -31,14 +31,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "points/points.h"
-
 #define RING_MAGIC 0x31474e4952474343u // "CCGRING1" in the file
 #define RING_VERSION 1
 #define RING_HEADER 16
 #define RING_WRAP 0xffffffffu
 #define RING_JUMP 0xfffffffeu
 #define RING_BODY_MAX 4096 // bytes of a body
+
+enum process_state { STATE_STARTING, STATE_RUNNING, STATE_WAITING, STATE_STOPPING, STATE_ENDED };
+
+struct points_page {
+    uint64_t magic, version;
+    uint64_t pid, instance, incarnation;
+    uint64_t state; // enum process_state
+    uint64_t step;
+    int64_t beat_us;     // CLOCK_MONOTONIC of the last sign of life of the main loop
+    uint64_t head, tail; // sequence numbers: next to be written, next to be acknowledged
+    uint64_t lost;
+    char process[32];
+    char line[512]; // progress for a person, NUL-terminated
+};
 
 // Bytes that a body of this length takes.
 #define RING_SIZE(length) (RING_HEADER + ((size_t)(length) + 7) / 8 * 8)

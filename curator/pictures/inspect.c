@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,10 +164,9 @@ static void *inspect_in_thread(void *argument) {
 }
 
 static int thread_count(const struct inspect_job *job) {
-    cpu_set_t cores;
     long long n = job->settings->threads;
     if (n == 0)
-        n = sched_getaffinity(0, sizeof cores, &cores) ? 1 : CPU_COUNT(&cores);
+        n = core_count();
     return (int)MIN(n,
                     (long long)(job->pictures->count + 63) / 64); // one thread for each 64 pictures
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 
 static const char magic[8] = "json-1\n";

@@ -1,6 +1,5 @@
 #include <dirent.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -90,16 +89,11 @@ static bool has_checkpoint(const char *dir) {
     return found;
 }
 
-static int cores(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : MAX(1, CPU_COUNT(&set));
-}
-
 // What "auto" means is decided when a run starts and kept.
 static int settle(struct config *c, const struct config *saved, const char *dir) {
     struct config_trainer *t = &c->trainer;
     if (t->threads == 0)
-        t->threads = saved ? saved->trainer.threads : cores();
+        t->threads = saved ? saved->trainer.threads : core_count();
     if (!saved)
         return device_settle(t, dir);
     if (strcmp(t->device, "auto") == 0)

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "checkpoint/parts.h"
 

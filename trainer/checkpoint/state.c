@@ -10,18 +10,10 @@
 
 #include "base/err.h"
 #include "base/fs.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 
 #define STATE_BYTES_MAX 65536
-
-bool state_same_data(const struct state_manifest a[2], const struct state_manifest b[2]) {
-    for (int i = 0; i < 2; i++)
-        if (strcmp(a[i].digest, b[i].digest) != 0 || a[i].count != b[i].count ||
-            a[i].held_out != b[i].held_out)
-            return false;
-    return true;
-}
 
 void state_add_file(struct state *s, const char *name, const char *digest) {
     struct state_file *f = &s->files[s->n_files];
@@ -41,7 +33,7 @@ const char *state_digest(const struct state *s, const char *name) {
     return NULL;
 }
 
-static void write_manifest(FILE *out, const char *domain, const struct state_manifest *m) {
+static void write_manifest(FILE *out, const char *domain, const struct manifest_summary *m) {
     fprintf(out, "    \"%s\": {\"digest\": \"%s\", \"count\": %llu, \"held_out\": %llu}", domain,
             m->digest, (unsigned long long)m->count, (unsigned long long)m->held_out);
 }
@@ -131,7 +123,7 @@ static bool is_digest(const char *t) {
     return strlen(t) == 64 && strspn(t, "0123456789abcdef") == 64;
 }
 
-static void read_manifest(struct reader *r, const char *domain, struct state_manifest *ret) {
+static void read_manifest(struct reader *r, const char *domain, struct manifest_summary *ret) {
     text(r, find(r, "manifests", domain, "digest"), "manifests", ret->digest, sizeof ret->digest);
     ret->count = number(r, "manifests", domain, "count");
     ret->held_out = number(r, "manifests", domain, "held_out");

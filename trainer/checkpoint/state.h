@@ -17,13 +17,9 @@
 
 #include "checkpoint/best.h"
 #include "checkpoint/plateau.h"
+#include "manifest.h"
 
 #define STATE_FILES_MAX 16
-
-struct state_manifest {
-    char digest[65];
-    uint64_t count, held_out;
-};
 
 struct state_file {
     char name[64];
@@ -48,13 +44,11 @@ struct state {
     struct best best;       // likewise, until there is a best checkpoint
     int n_init; // nets that began with weights from elsewhere; not in the file if there are none
     struct state_init init[STATE_INIT_MAX];
-    struct state_manifest manifest[2];
+    struct manifest_summary manifest[2];
     int n_files;
     struct state_file files[STATE_FILES_MAX];
 };
 
-// Of A and B: the same pictures, the same of them held out.
-bool state_same_data(const struct state_manifest a[2], const struct state_manifest b[2]);
 // Adds a file; BUG beyond STATE_FILES_MAX.
 void state_add_file(struct state *s, const char *name, const char *digest);
 // The digest of a file; NULL if there is none of that name.

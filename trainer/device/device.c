@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -48,8 +47,4 @@ int device_choose(const char *name, const char *dtype, int gpu, struct device_ch
         why += strlen(prefix);
     (void)snprintf(ret_choice->why, sizeof ret_choice->why, "%.*s", (int)strcspn(why, ";"), why);
     return try_device("cpu", dtype, gpu, ret_choice);
-}
-
-int device_threads(void) {
-    return (int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
 }

@@ -21,7 +21,4 @@ struct device_choice {
 // with ERR_DEVICE or ERR_CONFIG, as device_open does.
 int device_choose(const char *name, const char *dtype, int gpu, struct device_choice *ret_choice);
 
-// The number of threads that `threads = 0` stands for: one for each core. At least 1.
-int device_threads(void);
-
 #endif

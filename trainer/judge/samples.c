@@ -9,7 +9,7 @@
 #include "backend/pixels.h"
 #include "base/err.h"
 #include "base/fs.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "image/sheet.h"
 

@@ -8,7 +8,6 @@
 #include "base/util.h"
 
 #define CLIENTS_MAX 256
-#define PIXELS_MAX ((uint64_t)1 << 31) // bytes of a batch of one domain
 
 enum slot_state { SLOT_FREE, SLOT_WANTED, SLOT_ISSUED, SLOT_READY };
 
@@ -30,7 +29,7 @@ struct feed {
     struct feed_options options;
     struct hub *hub;
     bool ready, expected;
-    struct state_manifest manifests[2];
+    struct manifest_summary manifests[2];
     struct client clients[CLIENTS_MAX];
     struct slot slots[FEED_AHEAD_MAX];
     uint64_t order;
@@ -60,7 +59,7 @@ void feed_close(struct feed *f) {
     free(f);
 }
 
-void feed_expect(struct feed *f, const struct state_manifest manifests[2]) {
+void feed_expect(struct feed *f, const struct manifest_summary manifests[2]) {
     memcpy(f->manifests, manifests, sizeof f->manifests);
     f->expected = true;
 }
@@ -69,7 +68,7 @@ bool feed_ready(const struct feed *f) {
     return f->ready;
 }
 
-const struct state_manifest *feed_manifests(const struct feed *f) {
+const struct manifest_summary *feed_manifests(const struct feed *f) {
     return f->manifests;
 }
 
@@ -289,7 +288,7 @@ static int refuse(struct feed *f, int client, int why, const char *text) {
     return err == ERR_AGAIN ? ERR_OK : err;
 }
 
-static int other_data(struct feed *f, int client, const struct state_manifest got[2]) {
+static int other_data(struct feed *f, int client, const struct manifest_summary got[2]) {
     int i = !strcmp(got[0].digest, f->manifests[0].digest);
     if (!f->ready) // what differs is the checkpoint's, not another loader's
         return err_set(ERR_MISMATCH,
@@ -301,14 +300,14 @@ static int other_data(struct feed *f, int client, const struct state_manifest go
 }
 
 static int take_ready(struct feed *f, int client, const struct msg_loader_ready *r) {
-    struct state_manifest got[2] = {{.count = r->count_a, .held_out = r->held_a},
-                                    {.count = r->count_b, .held_out = r->held_b}};
+    struct manifest_summary got[2] = {{.count = r->count_a, .held_out = r->held_a},
+                                      {.count = r->count_b, .held_out = r->held_b}};
     (void)text_copy(got[0].digest, sizeof got[0].digest, r->digest_a); // fits
     (void)text_copy(got[1].digest, sizeof got[1].digest, r->digest_b); // fits
     if (!r->credits || !r->count_a || !r->count_b || r->count_a > INT32_MAX ||
         r->count_b > INT32_MAX)
         return refuse(f, client, ERR_PEER, "loader_ready without credits or pictures");
-    if ((f->ready || f->expected) && !state_same_data(got, f->manifests))
+    if ((f->ready || f->expected) && !manifest_same_data(got, f->manifests))
         return other_data(f, client, got);
     memcpy(f->manifests, got, sizeof got);
     f->ready = true;
@@ -331,7 +330,7 @@ static const char *wrong_batch(const struct feed *f, const struct msg_ticket *t,
         if (hwc[2] != (uint64_t)f->options.channels[i])
             return "another number of channels";
         uint64_t bytes = t->count * hwc[0] * hwc[1] * hwc[2]; // below 2^10 2^32 2^6
-        if (bytes > PIXELS_MAX || zmq_msg_size(&in->frames[i]) != bytes)
+        if (bytes > BATCH_BYTES_MAX || zmq_msg_size(&in->frames[i]) != bytes)
             return "more or fewer pixels than its shape says";
     }
     return NULL;

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "checkpoint/state.h"
 #include "link/link.h"
+#include "manifest.h"
 #include "points/points.h"
 
 #define FEED_AHEAD_MAX 256
@@ -44,7 +44,7 @@ int feed_open(const struct feed_options *options, struct feed **ret_feed);
 void feed_close(struct feed *f);
 
 // The data a checkpoint was made with: any other then fails feed_poll with ERR_MISMATCH.
-void feed_expect(struct feed *f, const struct state_manifest manifests[2]);
+void feed_expect(struct feed *f, const struct manifest_summary manifests[2]);
 
 // Takes what has come and hands out tickets. ERR_IO, ERR_MISMATCH; a misbehaving loader is refused
 // with an event and is not an error.
@@ -52,7 +52,7 @@ int feed_poll(struct feed *f);
 
 // Whether a loader has told what data there is; then feed_manifests and feed_epoch_batches hold.
 bool feed_ready(const struct feed *f);
-const struct state_manifest *feed_manifests(const struct feed *f); // of A and B
+const struct manifest_summary *feed_manifests(const struct feed *f); // of A and B
 // ceil(max(nA, nB) / batch_size)
 uint64_t feed_epoch_batches(const struct feed *f);
 

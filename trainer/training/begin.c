@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/log.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "checkpoint/kernel_list.h"
 #include "judge/judge.h"

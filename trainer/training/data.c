@@ -92,7 +92,7 @@ static int begin_pool(struct training *t) {
 static void begin_fork(struct training *t) {
     if (!t->forked)
         return;
-    t->changed |= !state_same_data(feed_manifests(t->wait->feed), t->state.manifest);
+    t->changed |= !manifest_same_data(feed_manifests(t->wait->feed), t->state.manifest);
     if (!t->changed)
         return;
     t->state.epoch += t->state.batch > 0;
@@ -109,7 +109,7 @@ static void begin_held_out(struct training *t) {
     const struct config_trainer *c = &t->config->trainer;
     uint64_t available[2];
     for (int i = 0; i < 2; i++) {
-        const struct state_manifest *m = &t->state.manifest[i];
+        const struct manifest_summary *m = &t->state.manifest[i];
         available[i] =
             m->held_out ? m->held_out : m->count; // else the loader sends training images
     }

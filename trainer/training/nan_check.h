@@ -10,8 +10,8 @@
 struct nan_check {
     uint64_t step, saved_step; // the step checked; that of the newest checkpoint
     const struct feed_batch *batch;
-    const struct state_manifest *manifests; // of the sides 0 and 1
-    const char *domains;                    // of the sides: "AB", or "BA"
+    const struct manifest_summary *manifests; // of the sides 0 and 1
+    const char *domains;                      // of the sides: "AB", or "BA"
 };
 
 // After a step: ERR_NOT_FINITE if a loss or a gradient is not finite. The text names the loss, the

@@ -5,7 +5,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "checkpoint/kernel_list.h"
 #include "training/nan_check.h"

@@ -28,7 +28,7 @@ int setup_resolve(struct config *c, const struct state *state) {
     if (state->step)
         return resolve_from_state(t, state);
     if (!t->threads)
-        t->threads = device_threads();
+        t->threads = core_count();
     if (strcmp(t->device, "auto") != 0 && strcmp(t->dtype, "auto") != 0)
         return ERR_OK;
     struct device_choice device;

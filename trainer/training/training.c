@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "training/nan_check.h"
 #include "training/parts.h"

@@ -183,7 +183,7 @@ static int open_recognised(const struct origin_request *r, struct weights *w, st
         .dtype = device.dtype,
         .gpu = gpu,
         .winograd = "auto",
-        .threads = r->threads ? r->threads : device_threads(),
+        .threads = r->threads ? r->threads : core_count(),
     };
     err = check_channels(&net);
     if (!err)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 
 #define NAMES_SHOWN 20

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 
 #define CHANNELS_MAX 65536 // beyond, no net of ours is made to compare

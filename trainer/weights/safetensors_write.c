@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
-#include "base/text_stream.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "weights/safetensors_header.h"
 

@@ -308,7 +308,7 @@ static void a_loader_of_other_data_is_refused(void **state) {
 }
 
 static void other_data_than_the_checkpoints_end_the_training(void **state) {
-    const struct state_manifest known[2] = {{"d", 10, 3}, {"x", 7, 2}};
+    const struct manifest_summary known[2] = {{"d", 10, 3}, {"x", 7, 2}};
     int64_t until_us = now_us() + DEADLINE_US;
     int err = ERR_OK;
     open_feed(2, DEADLINE_US);
