@@ -1,4 +1,9 @@
-// Streams: which op has to wait for which.
+// Order: which ops have to wait for which ops of other streams.
+//
+// Two ops of a section conflict if they touch the same memory and one of them writes. A conflicting
+// pair runs in the order of the tape. Ops of one stream do so anyway; across streams the later op
+// waits for an event behind the earlier one. A vector clock per op tells which waits follow from
+// others; those are left out.
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -7,88 +12,29 @@
 
 // ---- what an op touches ----
 
-struct spans {
-    const struct graph *graph;
-    struct graph_span *items;
-    int count;
-};
-
-static void add(struct spans *s, struct graph_span span) {
-    if (s->count == GRAPH_SPANS)
-        BUG("an op touches more than %d places", GRAPH_SPANS);
-    s->items[s->count++] = span;
-}
-
-static void add_tensor(struct spans *s, int tensor, bool write) {
-    const struct graph *g = s->graph;
-
+static int add_tensor(const struct graph *g, int tensor, bool write, struct graph_span *ret) {
     if (tensor < 0)
-        return;
+        return 0;
     uintptr_t begin = (uintptr_t)graph_data(g, NULL, tensor); // in an arena that begins at 0
-    size_t bytes = graph_bytes(g, tensor);
-    add(s, (struct graph_span){true, write, begin, begin + bytes});
-}
-
-// A parameter's gradient and the like are touched as a whole: their first byte stands for them.
-static void add_address(struct spans *s, const void *address, bool write) {
-    if (address)
-        add(s, (struct graph_span){false, write, (uintptr_t)address, (uintptr_t)address + 1});
-}
-
-static bool writes_y(enum op_kind kind) {
-    switch (kind) {
-    case OP_CONV:
-    case OP_NORM:
-    case OP_TANH:
-    case OP_CONCAT:
-    case OP_RESAMPLE:
-    case OP_SAMPLE:
-    case OP_FLIP:
-    case OP_TANGENT:
-    case OP_MIX:
-    case OP_PENALTY:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void add_tensors(struct spans *s, const struct op *op) {
-    add_tensor(s, op->x, false);
-    add_tensor(s, op->skip, false);
-    add_tensor(s, op->y, writes_y(op->kind));
-    add_tensor(s, op->stats, op->kind == OP_NORM);
-    add_tensor(s, op->y_tangent, op->kind == OP_TANGENT);
-    add_tensor(s, op->dy, false);
-    add_tensor(s, op->dx, true);
-    add_tensor(s, op->dskip, true);
-    for (int i = 0; i < op->n_parts; i++)
-        add_tensor(s, op->part[i].data, false);
-}
-
-static void add_parameters(struct spans *s, const struct op *op) {
-    if (op->kind == OP_CONV_BACKWARD && op->train) {
-        add_address(s, op->weights->dw, true);
-        add_address(s, op->weights->dbias, true);
-    }
-    if (!op->affine)
-        return;
-    if (op->kind == OP_NORM) {
-        add_address(s, op->affine->values.running_mean, op->norm.norm == NORM_BATCH);
-        add_address(s, op->affine->values.running_var, op->norm.norm == NORM_BATCH);
-    } else if (op->train) {
-        add_address(s, op->affine->dweight, true);
-        add_address(s, op->affine->dbias, true);
-    }
+    *ret = (struct graph_span){true, write, begin, begin + graph_bytes(g, tensor)};
+    return 1;
 }
 
 int graph_spans(const struct graph *g, const struct op *op, struct graph_span ret[GRAPH_SPANS]) {
-    struct spans s = {.graph = g, .items = ret};
+    int n = 0;
 
-    add_tensors(&s, op);
-    add_parameters(&s, op);
-    add_address(&s, op->loss, true);
-    return s.count;
+    for (int i = 0; i < OP_INPUTS; i++)
+        n += add_tensor(g, op->in[i], false, &ret[n]);
+    for (int i = 0; i < OP_OUTPUTS; i++)
+        n += add_tensor(g, op->out[i], true, &ret[n]);
+    for (int i = 0; i < op->n_parts; i++)
+        n += add_tensor(g, op->part[i].data, false, &ret[n]);
+    // Parameters and statistics are touched as a whole: their first byte stands for them.
+    for (int i = 0; i < op->n_addresses; i++) {
+        uintptr_t at = (uintptr_t)op->addresses[i].address;
+        ret[n++] = (struct graph_span){false, op->addresses[i].write, at, at + 1};
+    }
+    return n;
 }
 
 bool graph_spans_conflict(const struct graph_span *a, const struct graph_span *b) {
@@ -96,14 +42,14 @@ bool graph_spans_conflict(const struct graph_span *a, const struct graph_span *b
            b->begin < a->end;
 }
 
-// ---- who waits ----
+// ---- which op waits ----
 
 struct touched {
     int count;
     struct graph_span spans[GRAPH_SPANS];
 };
 
-// For each stream the last op that has ended; -1: none of this section.
+// For each stream its last op that has ended; -1: none of this section.
 struct clock {
     int ended[DEVICE_STREAMS];
 };
@@ -111,10 +57,10 @@ struct clock {
 struct order {
     struct graph *graph;
     struct touched *touched; // by op
-    struct clock *after;     // when an op has ended
+    struct clock *after;     // by op: the clock when it has ended
 };
 
-static bool conflict(const struct touched *a, const struct touched *b) {
+static bool ops_conflict(const struct touched *a, const struct touched *b) {
     for (int i = 0; i < a->count; i++)
         for (int k = 0; k < b->count; k++)
             if (graph_spans_conflict(&a->spans[i], &b->spans[k]))
@@ -122,12 +68,13 @@ static bool conflict(const struct touched *a, const struct touched *b) {
     return false;
 }
 
-static void merge(struct clock *c, const struct clock *other) {
-    for (int l = 0; l < DEVICE_STREAMS; l++)
-        c->ended[l] = MAX(c->ended[l], other->ended[l]);
+static void merge_clocks(struct clock *c, const struct clock *other) {
+    for (int s = 0; s < DEVICE_STREAMS; s++)
+        c->ended[s] = MAX(c->ended[s], other->ended[s]);
 }
 
-// The clock of a stream when its next op, i, may begin: its op before i in this section has ended.
+// The clock when op i may begin as far as its own stream goes: that stream's op before it has
+// ended.
 static struct clock clock_before(const struct order *o, int i) {
     const struct op *ops = o->graph->ops;
 
@@ -135,17 +82,17 @@ static struct clock clock_before(const struct order *o, int i) {
         if (ops[k].stream == ops[i].stream)
             return o->after[k];
     struct clock none;
-    for (int l = 0; l < DEVICE_STREAMS; l++)
-        none.ended[l] = -1;
+    for (int s = 0; s < DEVICE_STREAMS; s++)
+        none.ended[s] = -1;
     return none;
 }
 
-// The last op of `stream` before i that i conflicts with and that may not have ended; -1: none.
+// The last op of `stream` before i that conflicts with i and comes behind `ended`; -1: none.
 static int last_conflict(const struct order *o, int i, int stream, int ended) {
     const struct op *ops = o->graph->ops;
 
     for (int k = i - 1; k > ended && ops[k].section == ops[i].section; k--)
-        if (ops[k].stream == stream && conflict(&o->touched[k], &o->touched[i]))
+        if (ops[k].stream == stream && ops_conflict(&o->touched[k], &o->touched[i]))
             return k;
     return -1;
 }
@@ -155,21 +102,24 @@ static void add_waits(struct order *o, int i) {
     struct clock clock = clock_before(o, i);
     int last[DEVICE_STREAMS];
 
-    for (int l = 0; l < DEVICE_STREAMS; l++)
-        last[l] = l == op->stream ? -1 : last_conflict(o, i, l, clock.ended[l]);
+    for (int s = 0; s < DEVICE_STREAMS; s++)
+        last[s] = s == op->stream ? -1 : last_conflict(o, i, s, clock.ended[s]);
     op->n_waits = 0;
-    for (int l = 0; l < DEVICE_STREAMS; l++) {
-        bool redundant = last[l] < 0;
+    for (int s = 0; s < DEVICE_STREAMS; s++) {
+        // One of the other ops that i waits for may itself have waited for this one.
+        bool redundant = last[s] < 0;
         for (int k = 0; k < DEVICE_STREAMS && !redundant; k++)
-            redundant = k != l && last[k] >= 0 && o->after[last[k]].ended[l] >= last[l];
+            redundant = k != s && last[k] >= 0 && o->after[last[k]].ended[s] >= last[s];
         if (redundant)
             continue;
-        op->waits[op->n_waits++] = last[l];
-        merge(&clock, &o->after[last[l]]);
+        op->waits[op->n_waits++] = last[s];
+        merge_clocks(&clock, &o->after[last[s]]);
     }
     clock.ended[op->stream] = i;
     o->after[i] = clock;
 }
+
+// ---- events ----
 
 static bool is_last_of_stream(const struct graph *g, int i) {
     for (int k = i + 1; k < g->n_ops && g->ops[k].section == g->ops[i].section; k++)
@@ -178,6 +128,8 @@ static bool is_last_of_stream(const struct graph *g, int i) {
     return true;
 }
 
+// Numbers the ops that others wait for, from 0 in each section. The last op of each other stream
+// has an event too: stream 0 waits for it at the section's end.
 static void add_events(struct graph *g) {
     int next = 0;
 

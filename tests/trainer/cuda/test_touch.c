@@ -70,7 +70,7 @@ static void run(const struct trial *t, const struct op *op) {
 
 // Running statistics take part in what they become: with a second run they would be others.
 static bool runs_twice(const struct op *op) {
-    return op->kind != OP_NORM || op->norm.norm != NORM_BATCH;
+    return strcmp(op->kind->name, "norm") != 0 || op->norm.shape.norm != NORM_BATCH;
 }
 
 static void assert_only_these_are_written(const struct trial *t, const struct op *op, int number) {
@@ -78,7 +78,7 @@ static void assert_only_these_are_written(const struct trial *t, const struct op
 
     for (size_t k = 0; k < t->bytes; k++)
         if (now[k] != t->before[k] && !(t->touched[k] & WRITTEN))
-            fail_msg("op %d of kind %d writes byte %zu, which it does not say", number, op->kind,
+            fail_msg("op %d, %s, writes byte %zu, which it does not say", number, op->kind->name,
                      k);
 }
 
@@ -90,8 +90,8 @@ static void assert_only_these_are_read(const struct trial *t, const struct op *o
     run(t, op);
     for (size_t k = 0; k < t->graph->workspace_offset; k++)
         if (arena[k] != (t->touched[k] ? t->behind[k] : POISON))
-            fail_msg("op %d of kind %d: byte %zu depends on memory that it does not say it reads",
-                     number, op->kind, k);
+            fail_msg("op %d, %s: byte %zu depends on memory that it does not say it reads", number,
+                     op->kind->name, k);
 }
 
 static void look_at(struct trial *t, int number) {

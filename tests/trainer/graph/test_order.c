@@ -224,7 +224,7 @@ static void ops_that_touch_the_same_memory_are_ordered(void **state) {
     }
 }
 
-static void what_is_waited_for_has_a_mark_of_its_own(void **state) {
+static void an_op_that_is_waited_for_has_an_event_of_its_own(void **state) {
     for (int c = 0; c < CASES; c++) {
         struct model_options o = case_of(c);
         struct model *m = open_with_streams(&o);
@@ -306,7 +306,7 @@ int main(void) {
         cmocka_unit_test(every_order_that_the_waits_allow_has_the_bits_of_the_tape),
         cmocka_unit_test(without_waits_the_bits_are_others),
         cmocka_unit_test(ops_that_touch_the_same_memory_are_ordered),
-        cmocka_unit_test(what_is_waited_for_has_a_mark_of_its_own),
+        cmocka_unit_test(an_op_that_is_waited_for_has_an_event_of_its_own),
         cmocka_unit_test(a_stream_waits_for_events_that_were_recorded_before),
     };
 
