@@ -17,6 +17,10 @@ int device_channels(const struct device *d, int c) {
     return (c + d->channel_step - 1) / d->channel_step * d->channel_step;
 }
 
+size_t tensor_count(const struct tensor_shape *s) {
+    return (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
+}
+
 size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s, int pad) {
     return (size_t)s->n * (size_t)(s->h + 2 * pad) * (size_t)(s->w + 2 * pad) *
            (size_t)device_channels(d, s->c) * d->element_bytes;
@@ -28,7 +32,7 @@ size_t device_image_bytes(const struct device *d, const struct tensor_shape *s,
                     : type == PIXELS_BYTE ? 1
                                           : d->element_bytes;
 
-    return (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c * number;
+    return tensor_count(s) * number;
 }
 
 int device_wait(struct device *d) {

@@ -107,9 +107,12 @@ struct conv_gradients {
 // NORM_BATCH: by the batch's statistics. NORM_RUNNING: the same layer by its running ones.
 enum norm_kind { NORM_NONE, NORM_INSTANCE, NORM_BATCH, NORM_RUNNING };
 enum activation { ACT_NONE, ACT_RELU, ACT_LEAKY };
-#define LEAKY_SLOPE 0.2f // for x <= 0
-#define NORM_EPS 1e-5f
+// In double; code that computes in float rounds them first.
+#define LEAKY_SLOPE 0.2   // for x <= 0
+#define NORM_EPS 1e-5     // added to a variance
 #define NORM_MOMENTUM 0.1 // of running statistics
+#define PENALTY_EPS 1e-16 // added to each component of a gradient
+#define ADAM_EPS 1e-8
 
 struct norm_shape {
     int n, h, w, c;
@@ -425,7 +428,7 @@ struct backend {
                            const struct tangent_tensors *t);
     int (*tangent_backward)(struct device *d, const struct norm_shape *s,
                             const struct tangent_gradients *t);
-    // loss = scale mean over n of (|g_n + 1e-16| - 1)^2, g [n,h,w,c]; u its gradient by g.
+    // loss = scale mean over n of (|g_n + PENALTY_EPS| - 1)^2, g [n,h,w,c]; u its gradient by g.
     // Source: Gulrajani et al. 2017 (arXiv:1704.00028).
     int (*penalty)(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
                    double *ret_loss);
@@ -463,7 +466,7 @@ struct backend {
     // ---- parameters ----
 
     // m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
-    // p -= lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + 1e-8). Kingma and Ba 2014 (arXiv:1412.6980).
+    // p -= lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + ADAM_EPS). Kingma and Ba 2014 (arXiv:1412.6980).
     // lr and t are those of the section's values.
     int (*adam)(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
                 float *v);
@@ -475,6 +478,8 @@ struct backend {
 
 // Channels that are stored of c.
 int device_channels(const struct device *d, int c);
+// Numbers of a tensor without border, surplus channels left out.
+size_t tensor_count(const struct tensor_shape *s);
 // Bytes of a tensor; of [n, h+2 pad, w+2 pad, c] with `pad`.
 size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s, int pad);
 

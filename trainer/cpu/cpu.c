@@ -1,297 +1,136 @@
-// The CPU backend: oneDNN's convolutions (cpu/conv.c) and our own loops for the rest.
+// The CPU backend: its table, its options, and memory and order as the host has them. Convolutions
+// are in cpu/conv.c, the other ops in a file for each family.
 #include "cpu/cpu.h"
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/memory.h"
+#include "backend/pixels.h"
 #include "base/err.h"
 #include "base/util.h"
-#include "cpu/host.h"
+#include "cpu/concat.h"
 #include "cpu/loss.h"
+#include "cpu/nce.h"
 #include "cpu/norm.h"
 #include "cpu/open.h"
+#include "cpu/parameters.h"
+#include "cpu/resample.h"
 #include "cpu/tangent.h"
 
-static struct cpu_norm cpu_shape(const struct norm_shape *s) {
-    static const enum cpu_norm_kind kinds[] = {
-        [NORM_NONE] = CPU_NORM_NONE,
-        [NORM_INSTANCE] = CPU_NORM_INSTANCE,
-        [NORM_BATCH] = CPU_NORM_BATCH,
-        [NORM_RUNNING] = CPU_NORM_RUNNING,
-    };
+// ---- memory, order, images ----
+//
+// All memory is the host's, and an op has ended when its call returns. So copies are memcpy, and
+// fences, events and prefetches have nothing to do. A section only carries its values to the ops.
 
-    return (struct cpu_norm){
-        .n = s->n,
-        .h = s->h,
-        .w = s->w,
-        .c = s->c,
-        .kind = kinds[s->norm],
-        .act = s->act == ACT_RELU    ? CPU_ACT_RELU
-               : s->act == ACT_LEAKY ? CPU_ACT_LEAKY
-                                     : CPU_ACT_NONE,
-        .pad = s->pad,
-    };
+struct device_section {
+    struct cpu_device *device;
+};
+
+static void describe_host(struct device *d, char *ret_text, size_t size) {
+    (void)text_copy(ret_text, size, "the host's processor"); // may be cut
 }
 
-static size_t norm_workspace_bytes(struct device *d, const struct norm_shape *s) {
-    struct cpu_norm shape = cpu_shape(s);
+// Smaller requests are not checked. Linux overcommits: malloc succeeds, and the OOM killer strikes
+// on first use.
+#define CHECKED_FROM ((size_t)1 << 20)
 
-    return cpu_norm_work_doubles(&shape) * sizeof(double);
-}
+static int memory_new(struct device *d, size_t bytes, void **ret_memory) {
+    size_t available = bytes < CHECKED_FROM ? 0 : memory_available();
+    char text[16];
 
-static struct cpu_norm_saved cpu_saved(const struct norm_shape *s, const void *x, float *stats,
-                                       const struct norm_affine *affine) {
-    struct cpu_norm_saved saved = {.x = x, .mean = stats};
-
-    if (s->norm != NORM_NONE)
-        saved.rstd = stats + (size_t)(affine ? 1 : s->n) * (size_t)s->c;
-    if (affine) {
-        saved.weight = affine->weight;
-        saved.bias = affine->bias;
-        saved.running_mean = affine->running_mean;
-        saved.running_var = affine->running_var;
-    }
-    return saved;
-}
-
-static struct cpu_dropout cpu_draws(const struct device *d, const struct norm_dropout *dropout) {
-    const struct device_values *values = &((const struct cpu_device *)d)->values;
-
-    return (struct cpu_dropout){values->seed, values->step << 24 | dropout->op};
-}
-
-static int norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
-                        void *workspace) {
-    struct cpu_norm shape = cpu_shape(s);
-    struct cpu_norm_saved saved = cpu_saved(s, t->x, t->ret_stats, t->affine);
-    struct cpu_dropout dropout;
-
-    if (t->dropout) {
-        dropout = cpu_draws(d, t->dropout);
-        saved.dropout = &dropout;
-    }
-    cpu_norm_forward(&shape, &saved, (struct cpu_padded){t->skip, s->skip_pad}, workspace,
-                     t->ret_y);
+    if (available && bytes > available)
+        return err_set(ERR_LIMIT, "%s are free", memory_text(available, text));
+    *ret_memory = xaligned(bytes);
     return ERR_OK;
 }
 
-// The parts that cover picture `first`, from that picture on, and in *ret_n for how many pictures
-// this set of parts stays the same.
-static struct cpu_norm_grads parts_from(const struct norm_shape *s, const struct grad_sum *dy,
-                                        int first, int *ret_n) {
-    struct cpu_norm_grads grads = {0};
-    int end = s->n;
-
-    for (int i = 0; i < dy->count; i++) {
-        const struct grad_part *p = &dy->part[i];
-        size_t picture = (size_t)(s->h + 2 * p->pad) * (size_t)(s->w + 2 * p->pad) * (size_t)s->c;
-        if (first < p->first) {
-            end = MIN(end, p->first);
-        } else if (first < p->first + p->n) {
-            end = MIN(end, p->first + p->n);
-            grads.grad[grads.count++] = (struct cpu_padded){
-                (const float *)p->data + (size_t)(first - p->first) * picture, p->pad};
-        }
-    }
-    *ret_n = end - first;
-    return grads;
+static void memory_free(struct device *d, void *memory) {
+    free(memory);
 }
 
-static int norm_backward(struct device *d, const struct norm_shape *s,
-                         const struct norm_gradients *t, void *workspace) {
-    struct cpu_norm shape = cpu_shape(s);
-    // The statistics are only read.
-    struct cpu_norm_saved saved = cpu_saved(s, t->x, (float *)t->stats, t->affine);
-    struct cpu_norm_result result = {.dx = t->ret_dx,
-                                     .dskip = t->ret_dskip,
-                                     .dweight = t->ret_dweight,
-                                     .dbias = t->ret_dbias,
-                                     .add = t->accumulate};
-    struct cpu_norm_grads grads = parts_from(s, &t->dy, 0, &shape.n);
-    struct cpu_dropout dropout;
+static size_t memory_peak_none(struct device *d) {
+    return 0;
+}
 
-    if (t->dropout) {
-        dropout = cpu_draws(d, t->dropout);
-        saved.dropout = &dropout;
-    }
-    if (shape.n != s->n)
-        BUG("a norm's gradient has parts for %d of %d pictures", shape.n, s->n);
-    cpu_norm_backward(&shape, &saved, &grads, workspace, &result);
+static int copy_bytes(struct device *d, void *to, const void *from, size_t bytes) {
+    memcpy(to, from, bytes);
     return ERR_OK;
 }
 
-static int tanh_forward(struct device *d, const struct norm_shape *s, const void *x, void *ret_y) {
-    cpu_tanh((size_t)s->n * (size_t)s->h * (size_t)s->w, s->c, x, NULL, ret_y);
+static int image_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                    const void *images, void *ret_tensor) {
+    if (type == PIXELS_BYTE)
+        pixels_to_floats(images, tensor_count(s), ret_tensor);
+    else
+        memcpy(ret_tensor, images, tensor_count(s) * sizeof(float));
     return ERR_OK;
 }
 
-static int tanh_backward(struct device *d, const struct norm_shape *s, const void *y,
-                         const struct grad_sum *dy, void *ret_dx, void *workspace) {
-    struct cpu_norm shape = cpu_shape(s);
-    const float *of = y;
-    size_t picture = (size_t)s->h * (size_t)s->w * (size_t)s->c;
-
-    for (int first = 0; first < s->n; first += shape.n) {
-        struct cpu_norm_grads grads = parts_from(s, dy, first, &shape.n);
-        struct cpu_norm_result result = {.dx = (float *)ret_dx + (size_t)first * picture};
-        if (grads.count == 0)
-            memset(result.dx, 0, (size_t)shape.n * picture * sizeof(float));
-        else
-            cpu_tanh_backward(&shape, of + (size_t)first * picture, &grads, workspace, &result);
-    }
+static int images_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                     const void *const *images, void *ret_tensor) {
+    struct tensor_shape one = {1, s->h, s->w, s->c};
+    for (int i = 0; i < s->n; i++)
+        (void)image_in(d, &one, type, images[i], // cannot fail
+                       (float *)ret_tensor + (size_t)i * tensor_count(&one));
     return ERR_OK;
 }
 
-static int concat_forward(struct device *d, const struct concat_shape *s, const void *a,
-                          const void *b, void *ret_y) {
-    const float *from_a = a, *from_b = b;
-    float *y = ret_y;
-    int c = s->c_a + s->c_b;
-
-#pragma omp parallel for schedule(static)
-    for (size_t p = 0; p < s->pixels; p++)
-        for (int k = 0; k < c; k++) {
-            float x = k < s->c_a ? from_a[p * (size_t)s->c_a + (size_t)k]
-                                 : from_b[p * (size_t)s->c_b + (size_t)(k - s->c_a)];
-            y[p * (size_t)c + (size_t)k] = x > 0 || s->act == ACT_NONE ? x : 0;
-        }
+static int image_prefetch(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                          const void *images, int *ret_slot) {
+    *ret_slot = -1;
     return ERR_OK;
 }
 
-static int concat_backward(struct device *d, const struct concat_shape *s,
-                           const struct concat_gradients *t) {
-    const float *y = t->y, *dy = t->dy;
-    float *da = t->ret_da, *db = t->ret_db;
-    int c = s->c_a + s->c_b;
+static int image_arrive(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                        int slot, void *ret_tensor) {
+    BUG("no images are prefetched on the CPU");
+}
 
-#pragma omp parallel for schedule(static)
-    for (size_t p = 0; p < s->pixels; p++)
-        for (int k = 0; k < c; k++) {
-            size_t i = p * (size_t)c + (size_t)k;
-            float g = y[i] > 0 || s->act == ACT_NONE ? dy[i] : 0;
-            if (k < s->c_a && da)
-                da[p * (size_t)s->c_a + (size_t)k] = g;
-            else if (k >= s->c_a && db)
-                db[p * (size_t)s->c_b + (size_t)(k - s->c_a)] = g;
-        }
+static int image_out(struct device *d, const struct tensor_shape *s, enum pixel_type type,
+                     const void *tensor, void *ret_shared) {
+    memcpy(ret_shared, tensor, tensor_count(s) * sizeof(float));
     return ERR_OK;
 }
 
-static size_t count_of(const struct tensor_shape *s) {
-    return (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
-}
-
-static int keep_loss(double loss, double *ret_loss) {
-    if (ret_loss)
-        *ret_loss = loss;
+static int pass_fence(struct device *d, enum device_fence fence) {
     return ERR_OK;
 }
 
-static int l1(struct device *d, const struct l1_args *args, const void *a, const void *b,
-              void *ret_grad, double *ret_loss) {
-    return keep_loss(cpu_l1(count_of(&args->shape), a, b, args->scale, ret_grad), ret_loss);
-}
-
-static int gan(struct device *d, const struct gan_args *args, const void *x, void *ret_grad,
-               double *ret_loss) {
-    static const enum cpu_gan modes[] = {
-        [GAN_LSGAN] = CPU_GAN_LSGAN,
-        [GAN_VANILLA] = CPU_GAN_VANILLA,
-        [GAN_WGANGP] = CPU_GAN_WGANGP,
-        [GAN_NONSATURATING] = CPU_GAN_NONSATURATING,
-    };
-    struct cpu_gan_loss loss = {
-        .mode = modes[args->mode],
-        .target = args->target_real ? CPU_GAN_REAL : CPU_GAN_FAKE,
-        .weight = args->scale,
-    };
-
-    return keep_loss(cpu_gan_loss(&loss, count_of(&args->shape), x, ret_grad), ret_loss);
-}
-
-static int tangent_forward(struct device *d, const struct norm_shape *s,
-                           const struct tangent_tensors *t) {
-    struct cpu_norm shape = cpu_shape(s);
-
-    struct cpu_tangent_forward dual = {
-        .x = t->x, .dx = t->dx, .ret_y = t->ret_y, .ret_dy = t->ret_dy};
-
-    if (t->affine) {
-        dual.weight = t->affine->weight;
-        dual.bias = t->affine->bias;
-    }
-    cpu_tangent_forward(&shape, &dual);
+static int section_new(struct device *d, struct device_section **ret_section) {
+    *ret_section = xcalloc(1, sizeof **ret_section);
+    (*ret_section)->device = (struct cpu_device *)d;
     return ERR_OK;
 }
 
-static int tangent_backward(struct device *d, const struct norm_shape *s,
-                            const struct tangent_gradients *t) {
-    struct cpu_norm shape = cpu_shape(s);
+static void section_free(struct device_section *section) {
+    free(section);
+}
 
-    struct cpu_tangent_backward dual = {.x = t->x,
-                                        .dx = t->dx,
-                                        .g_y = t->g_y,
-                                        .g_dy = t->g_dy,
-                                        .ret_gx = t->ret_gx,
-                                        .ret_gdx = t->ret_gdx,
-                                        .ret_dweight = t->ret_dweight,
-                                        .ret_dbias = t->ret_dbias,
-                                        .accumulate = t->accumulate};
-
-    if (t->affine) {
-        dual.weight = t->affine->weight;
-        dual.bias = t->affine->bias;
-    }
-    cpu_tangent_backward(&shape, &dual);
+static int section_begin(struct device_section *section, const struct device_values *values,
+                         bool *ret_issue) {
+    section->device->values = *values;
+    *ret_issue = true;
     return ERR_OK;
 }
 
-static int penalty(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
-                   double *ret_loss) {
-    const struct tensor_shape *s = &args->shape;
-    size_t picture = count_of(s) / (size_t)s->n;
-
-    return keep_loss(cpu_penalty(s->n, picture, args->scale, g, ret_u), ret_loss);
-}
-
-static int mix(struct device *d, const struct mix_shape *s, const struct mix_tensors *t) {
-    size_t c = (size_t)s->c, front = (size_t)s->c_front, pixels = (size_t)s->h * (size_t)s->w;
-    const float *a = t->front, *real = t->real, *fake = t->fake;
-    float *to = t->ret_y;
-
-    for (size_t p = 0; p < (size_t)s->n * pixels; p++) {
-        float share = t->alpha[p / pixels];
-        if (front)
-            memcpy(to + p * (front + c), a + p * front, front * sizeof *to);
-        for (size_t i = 0; i < c; i++)
-            to[p * (front + c) + front + i] =
-                share * real[p * c + i] + (1 - share) * fake[p * c + i];
-    }
+static int section_end(struct device_section *section) {
     return ERR_OK;
 }
 
-static int adam(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
-                float *v) {
-    const struct device_values *values = &((struct cpu_device *)d)->values;
-    struct cpu_adam a = {
-        .lr = values->lr, .beta1 = args->beta1, .beta2 = args->beta2, .eps = 1e-8, .t = values->t};
+static void section_drop(struct device_section *section) {
+}
 
-    if (args->ret_bad && !cpu_all_finite(args->count, g))
-        *args->ret_bad = 1;
-    cpu_adam(&a, args->count, g, p, m, v);
+static void stream_choose(struct device *d, int stream) {
+}
+
+static int pass_event(struct device *d, int event) {
     return ERR_OK;
 }
 
-static int blend(struct device *d, size_t count, double a, const float *x, double b, float *y) {
-    cpu_blend(count, (float)a, x, (float)b, y);
-    return ERR_OK;
-}
-
-static int all_finite(struct device *d, size_t count, const float *x, int *ret_bad) {
-    if (!cpu_all_finite(count, x))
-        *ret_bad = 1;
-    return ERR_OK;
+static int plans_save(struct device *d, const char *path) {
+    BUG("the CPU has no plans");
 }
 
 static void cpu_close(struct device *d) {
@@ -305,30 +144,30 @@ static void cpu_close(struct device *d) {
 static const struct backend backend = {
     .name = "cpu",
     .close = cpu_close,
-    .describe = cpu_host_describe,
-    .memory_new = cpu_host_memory_new,
-    .memory_free = cpu_host_memory_free,
-    .shared_new = cpu_host_memory_new,
-    .shared_free = cpu_host_memory_free,
-    .memory_peak = cpu_host_memory_peak,
-    .copy_in = cpu_host_copy,
-    .copy_out = cpu_host_copy,
-    .copy = cpu_host_copy,
-    .image_in = cpu_host_image_in,
-    .images_in = cpu_host_images_in,
-    .image_prefetch = cpu_host_image_prefetch,
-    .image_arrive = cpu_host_image_arrive,
-    .image_out = cpu_host_image_out,
-    .fence_set = cpu_host_fence,
-    .fence_wait = cpu_host_fence,
-    .section_new = cpu_host_section_new,
-    .section_free = cpu_host_section_free,
-    .section_begin = cpu_host_section_begin,
-    .section_end = cpu_host_section_end,
-    .section_drop = cpu_host_section_drop,
-    .stream_choose = cpu_host_stream_choose,
-    .event_record = cpu_host_event_record,
-    .event_wait = cpu_host_event_record,
+    .describe = describe_host,
+    .memory_new = memory_new,
+    .memory_free = memory_free,
+    .shared_new = memory_new,
+    .shared_free = memory_free,
+    .memory_peak = memory_peak_none,
+    .copy_in = copy_bytes,
+    .copy_out = copy_bytes,
+    .copy = copy_bytes,
+    .image_in = image_in,
+    .images_in = images_in,
+    .image_prefetch = image_prefetch,
+    .image_arrive = image_arrive,
+    .image_out = image_out,
+    .fence_set = pass_fence,
+    .fence_wait = pass_fence,
+    .section_new = section_new,
+    .section_free = section_free,
+    .section_begin = section_begin,
+    .section_end = section_end,
+    .section_drop = section_drop,
+    .stream_choose = stream_choose,
+    .event_record = pass_event,
+    .event_wait = pass_event,
     .weights_new = cpu_weights_new,
     .weights_free = cpu_weights_free,
     .weights_refresh = cpu_weights_refresh,
@@ -336,33 +175,35 @@ static const struct backend backend = {
     .conv_new = cpu_conv_new,
     .conv_free = cpu_conv_free,
     .conv_workspace_bytes = cpu_conv_workspace_bytes,
-    .plans_save = cpu_host_plans_save,
+    .plans_save = plans_save,
     .conv_describe = cpu_conv_describe,
     .conv_forward = cpu_conv_forward,
     .conv_backward = cpu_conv_backward,
-    .norm_workspace_bytes = norm_workspace_bytes,
-    .norm_forward = norm_forward,
-    .norm_backward = norm_backward,
-    .tanh_forward = tanh_forward,
-    .tanh_backward = tanh_backward,
-    .concat_forward = concat_forward,
-    .concat_backward = concat_backward,
-    .l1 = l1,
-    .gan = gan,
-    .tangent_forward = tangent_forward,
-    .tangent_backward = tangent_backward,
-    .penalty = penalty,
-    .mix = mix,
-    .resample = cpu_entry_resample,
-    .flip = cpu_entry_flip,
-    .sample_forward = cpu_entry_sample_forward,
-    .sample_backward = cpu_entry_sample_backward,
-    .nce_workspace_bytes = cpu_entry_nce_workspace_bytes,
-    .nce = cpu_entry_nce,
-    .adam = adam,
-    .blend = blend,
-    .finite = all_finite,
+    .norm_workspace_bytes = cpu_norm_workspace_bytes,
+    .norm_forward = cpu_norm_forward,
+    .norm_backward = cpu_norm_backward,
+    .tanh_forward = cpu_tanh_forward,
+    .tanh_backward = cpu_tanh_backward,
+    .concat_forward = cpu_concat_forward,
+    .concat_backward = cpu_concat_backward,
+    .l1 = cpu_l1,
+    .gan = cpu_gan,
+    .tangent_forward = cpu_tangent_forward,
+    .tangent_backward = cpu_tangent_backward,
+    .penalty = cpu_penalty,
+    .mix = cpu_mix,
+    .resample = cpu_resample,
+    .flip = cpu_flip,
+    .sample_forward = cpu_sample_forward,
+    .sample_backward = cpu_sample_backward,
+    .nce_workspace_bytes = cpu_nce_workspace_bytes,
+    .nce = cpu_nce,
+    .adam = cpu_adam,
+    .blend = cpu_blend,
+    .finite = cpu_finite,
 };
+
+// ---- options ----
 
 static int parse_winograd(const char *text, struct cpu_device *cpu) {
     text = text ? text : "auto";

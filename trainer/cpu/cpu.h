@@ -18,7 +18,7 @@ struct cpu_device {
     bool keeps_packed;           // copies of weights; else each use makes its own
     bool winograd;               // may be chosen
     int tile;                    // 2 or 4: F(2x2) or F(4x4) wherever possible; 0: what is faster
-    struct device_values values; // of the section under way
+    struct device_values values; // of the section that is open
 };
 
 // Returns `err` from the calling function if oneDNN fails.
@@ -141,18 +141,5 @@ void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
 int cpu_conv_forward(struct device_conv *c, const void *x, const float *bias, void *ret_y,
                      void *workspace);
 int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace);
-
-// Resampling, patches and their loss, see struct backend.
-int cpu_entry_resample(struct device *d, const struct resample_shape *s, const void *x,
-                       void *ret_y);
-int cpu_entry_flip(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
-                   void *ret_y);
-int cpu_entry_sample_forward(struct device *d, const struct sample_shape *s, const void *x,
-                             void *ret_y);
-int cpu_entry_sample_backward(struct device *d, const struct sample_shape *s, const void *dy,
-                              bool accumulate, void *ret_dx);
-size_t cpu_entry_nce_workspace_bytes(struct device *d, const struct nce_args *args);
-int cpu_entry_nce(struct device *d, const struct nce_args *args, const void *q, const void *k,
-                  void *ret_dq, float *ret_each, double *ret_loss, void *workspace);
 
 #endif

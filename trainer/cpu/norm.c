@@ -7,6 +7,40 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "cpu/cpu.h"
+
+// A tensor with a border of `pad` pixels on each side.
+struct padded {
+    const float *data; // NULL: absent
+    int pad;
+};
+
+// What forward and backward both read. The forward writes mean and rstd, [n,c] or [c].
+struct layer {
+    const float *x;
+    float *mean, *rstd;               // NULL without a norm
+    const struct norm_affine *affine; // NULL: none
+    bool drops;
+    uint64_t seed, index; // of dropout's random numbers
+};
+
+static struct layer layer_of(const struct device *d, const struct norm_shape *s, const void *x,
+                             const float *stats, const struct norm_affine *affine,
+                             const struct norm_dropout *dropout) {
+    struct layer l = {.x = x, .mean = (float *)stats, .affine = affine};
+
+    if (s->norm != NORM_NONE)
+        l.rstd = l.mean + (size_t)(affine ? 1 : s->n) * (size_t)s->c;
+    if (dropout) {
+        const struct device_values *values = &((const struct cpu_device *)d)->values;
+        l.drops = true;
+        l.seed = values->seed;
+        l.index = values->step << 24 | dropout->op;
+    }
+    return l;
+}
+
+// ---- bands ----
 
 // Sums over pixels are taken per band of rows, then over the bands: enough bands for many threads,
 // and their number depends on the height alone.
@@ -17,54 +51,55 @@ struct band {
     double *sum; // [2][C]
 };
 
-static int n_bands(const struct cpu_norm *s) {
+static int n_bands(const struct norm_shape *s) {
     return MIN(s->h, BANDS_MAX);
 }
 
-size_t cpu_norm_work_doubles(const struct cpu_norm *s) {
-    return (size_t)s->n * n_bands(s) * 2 * s->c;
+size_t cpu_norm_workspace_bytes(struct device *d, const struct norm_shape *s) {
+    return (size_t)s->n * n_bands(s) * 2 * s->c * sizeof(double);
 }
 
 // Statistics are taken over a group of pictures: one, or the batch.
-static int n_groups(const struct cpu_norm *s) {
-    return s->kind == CPU_NORM_BATCH ? 1 : s->n;
+static int n_groups(const struct norm_shape *s) {
+    return s->norm == NORM_BATCH ? 1 : s->n;
 }
 
-static int bands_in_group(const struct cpu_norm *s) {
+static int bands_in_group(const struct norm_shape *s) {
     return s->n / n_groups(s) * n_bands(s);
 }
 
-static double pixels_in_group(const struct cpu_norm *s) {
+static double pixels_in_group(const struct norm_shape *s) {
     int pictures = s->n / n_groups(s);
 
     return (double)s->h * s->w * pictures;
 }
 
-static size_t group_of(const struct cpu_norm *s, int image) {
-    return s->kind == CPU_NORM_INSTANCE ? image : 0;
+static size_t group_of(const struct norm_shape *s, int image) {
+    return s->norm == NORM_INSTANCE ? image : 0;
 }
 
-static struct band band_of(const struct cpu_norm *s, int i, double *work) {
+static struct band band_of(const struct norm_shape *s, int i, double *work) {
     int bands = n_bands(s), b = i % bands;
 
     return (struct band){i / bands, s->h * b / bands, s->h * (b + 1) / bands,
                          work + (size_t)i * 2 * s->c};
 }
 
-static void check(const struct cpu_norm *s, int pad) {
+static void check_border(const struct norm_shape *s, int pad) {
     if (pad < 0 || pad > CPU_PAD_MAX || (pad > 0 && (pad >= s->h || pad >= s->w)))
         BUG("reflection of %d on %dx%d", pad, s->h, s->w);
 }
 
-static const float *row_of(const struct cpu_norm *s, struct cpu_padded t, int image, int row) {
+static const float *row_of(const struct norm_shape *s, struct padded t, int image, int row) {
     size_t width = s->w + 2 * t.pad, height = s->h + 2 * t.pad;
 
     return t.data + ((image * height + row) * width) * s->c;
 }
 
-// Statistics
+// ---- statistics ----
 
-// sum[c] += over w pixels of (x - mean[c])^power; four pixels in float before each double addition.
+// sum[c] += x[c], and sum[c] += (x[c] - mean[c])^2, over w pixels: four pixels in float before each
+// addition in double, which is slow.
 CPU_CLONED(void, add_values, (int w, int c, const float *x, double *restrict sum), (w, c, x, sum)) {
     int p = 0;
 
@@ -93,7 +128,7 @@ CPU_CLONED(void, add_squares,
 }
 
 // Adds the bands of a group for `which` of the two sums into that of its first band.
-CPU_CLONED(double *, merge_bands, (const struct cpu_norm *s, int group, int which, double *work),
+CPU_CLONED(double *, merge_bands, (const struct norm_shape *s, int group, int which, double *work),
            (s, group, which, work)) {
     int bands = bands_in_group(s), c = s->c;
     double *total = work + ((size_t)group * bands * 2 + which) * c;
@@ -106,7 +141,7 @@ CPU_CLONED(double *, merge_bands, (const struct cpu_norm *s, int group, int whic
     return total;
 }
 
-static void statistics(const struct cpu_norm *s, const struct cpu_norm_saved *saved, double *work) {
+static void measure(const struct norm_shape *s, const struct layer *l, double *work) {
     int c = s->c, bands = s->n * n_bands(s), groups = n_groups(s);
     double pixels = pixels_in_group(s);
 
@@ -117,64 +152,71 @@ static void statistics(const struct cpu_norm *s, const struct cpu_norm_saved *sa
             struct band b = band_of(s, i, work);
             memset(b.sum, 0, sizeof(double) * 2 * c);
             add_values((b.rows_end - b.row) * s->w, c,
-                       row_of(s, (struct cpu_padded){saved->x, 0}, b.image, b.row), b.sum);
+                       row_of(s, (struct padded){l->x, 0}, b.image, b.row), b.sum);
         }
 #pragma omp for
         for (int n = 0; n < groups; n++) {
             const double *sum = merge_bands(s, n, 0, work);
             for (int i = 0; i < c; i++)
-                saved->mean[n * c + i] = (float)(sum[i] / pixels);
+                l->mean[n * c + i] = (float)(sum[i] / pixels);
         }
 #pragma omp for
         for (int i = 0; i < bands; i++) {
             struct band b = band_of(s, i, work);
             add_squares((b.rows_end - b.row) * s->w, c,
-                        row_of(s, (struct cpu_padded){saved->x, 0}, b.image, b.row),
-                        saved->mean + group_of(s, b.image) * c, b.sum + c);
+                        row_of(s, (struct padded){l->x, 0}, b.image, b.row),
+                        l->mean + group_of(s, b.image) * c, b.sum + c);
         }
 #pragma omp for
         for (int n = 0; n < groups; n++) {
             const double *sum = merge_bands(s, n, 1, work);
             for (int i = 0; i < c; i++)
-                saved->rstd[n * c + i] = (float)(1 / sqrt(sum[i] / pixels + 1e-5));
+                l->rstd[n * c + i] = (float)(1 / sqrt(sum[i] / pixels + NORM_EPS));
         }
     }
 }
 
-// After statistics, whose squares are in the first band of `work`.
-static void move_running(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
-                         const double *work) {
+// After measure, which leaves the sums of squares in the first band of `work`. The running variance
+// takes the unbiased one.
+static void move_running(const struct norm_shape *s, const struct layer *l, const double *work) {
     const double *squares = work + s->c;
     double pixels = pixels_in_group(s);
+    float *mean = l->affine->running_mean, *var = l->affine->running_var;
 
     for (int i = 0; i < s->c; i++) {
-        double var = squares[i] / (pixels - 1);
-        saved->running_mean[i] = (float)(0.9 * saved->running_mean[i] + 0.1 * saved->mean[i]);
-        saved->running_var[i] = (float)(0.9 * saved->running_var[i] + 0.1 * var);
+        double unbiased = squares[i] / (pixels - 1);
+        mean[i] = (float)((1 - NORM_MOMENTUM) * mean[i] + NORM_MOMENTUM * l->mean[i]);
+        var[i] = (float)((1 - NORM_MOMENTUM) * var[i] + NORM_MOMENTUM * unbiased);
     }
 }
 
-static void take_running(const struct cpu_norm *s, const struct cpu_norm_saved *saved) {
+static void copy_running(const struct norm_shape *s, const struct layer *l) {
     for (int i = 0; i < s->c; i++) {
-        saved->mean[i] = saved->running_mean[i];
-        saved->rstd[i] = (float)(1 / sqrt(saved->running_var[i] + 1e-5));
+        l->mean[i] = l->affine->running_mean[i];
+        l->rstd[i] = (float)(1 / sqrt(l->affine->running_var[i] + NORM_EPS));
     }
 }
 
-// The value before the activation: (x - mean) * rstd, times weight plus bias if there is a weight;
-// without a norm (scale NULL) x + bias; without a bias (shift NULL) x. Written the same way in
-// forward and backward, so that signs agree.
+// ---- rows ----
 
+// The value before the activation: (x - mean) * rstd, times weight plus bias with an affine part;
+// x without a norm. Forward and backward write it the same way, so that its signs agree.
 struct affine {
     const float *shift, *scale, *weight, *bias;
 };
 
-static struct affine affine_of(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
-                               int image) {
-    if (s->kind == CPU_NORM_NONE)
-        return (struct affine){.shift = saved->bias};
-    size_t row = group_of(s, image) * s->c;
-    return (struct affine){saved->mean + row, saved->rstd + row, saved->weight, saved->bias};
+static struct affine affine_of(const struct norm_shape *s, const struct layer *l, int image) {
+    struct affine a = {0};
+
+    if (s->norm == NORM_NONE)
+        return a;
+    a.shift = l->mean + group_of(s, image) * s->c;
+    a.scale = l->rstd + group_of(s, image) * s->c;
+    if (l->affine) {
+        a.weight = l->affine->weight;
+        a.bias = l->affine->bias;
+    }
+    return a;
 }
 
 CPU_CLONED(void, row_affine,
@@ -187,20 +229,17 @@ CPU_CLONED(void, row_affine,
         else if (a.scale)
             for (int i = 0; i < c; i++)
                 z[i] = (x[i] - a.shift[i]) * a.scale[i];
-        else if (a.shift)
-            for (int i = 0; i < c; i++)
-                z[i] = x[i] + a.shift[i];
         else
             memcpy(z, x, sizeof(float) * c);
 }
 
-CPU_CLONED(void, row_act, (int count, enum cpu_act act, float *z), (count, act, z)) {
-    if (act == CPU_ACT_RELU)
+CPU_CLONED(void, row_act, (int count, enum activation act, float *z), (count, act, z)) {
+    if (act == ACT_RELU)
         for (int i = 0; i < count; i++)
             z[i] = z[i] > 0 ? z[i] : 0;
-    else if (act == CPU_ACT_LEAKY)
+    else if (act == ACT_LEAKY)
         for (int i = 0; i < count; i++)
-            z[i] = z[i] > 0 ? z[i] : 0.2f * z[i];
+            z[i] = z[i] > 0 ? z[i] : (float)LEAKY_SLOPE * z[i];
 }
 
 CPU_CLONED(void, row_add, (int count, const float *restrict x, float *restrict y), (count, x, y)) {
@@ -208,103 +247,113 @@ CPU_CLONED(void, row_add, (int count, const float *restrict x, float *restrict y
         y[i] += x[i];
 }
 
-// Elements [first, first + count) of the whole tensor.
-static void row_dropout(const struct cpu_dropout *d, size_t first, size_t count, float *x) {
+// Elements [first, first + count) of the whole tensor. Each block of random bits serves 128 of
+// them.
+static void row_dropout(const struct layer *l, size_t first, size_t count, float *x) {
     struct rng_block block = {{0}};
 
     for (size_t i = 0; i < count; i++) {
         size_t e = first + i;
         if (i == 0 || e % 128 == 0)
-            block = rng_block(d->seed, RNG_DROPOUT, d->index, (uint32_t)(e / 128));
+            block = rng_block(l->seed, RNG_DROPOUT, l->index, (uint32_t)(e / 128));
         x[i] = block.v[e % 128 / 32] >> e % 32 & 1 ? 2 * x[i] : 0;
     }
 }
 
-// Forward
+// ---- forward ----
 
-// Writes the mirrored columns of one padded row whose interior is there.
-static void mirror_columns(int w, int c, int pad, float *row) {
+// Writes the reflected columns of one padded row whose inside is there.
+static void reflect_columns(int w, int c, int pad, float *row) {
     for (int i = 1; i <= pad; i++) {
         memcpy(row + (pad - i) * c, row + (pad + i) * c, sizeof(float) * c);
         memcpy(row + (pad + w - 1 + i) * c, row + (pad + w - 1 - i) * c, sizeof(float) * c);
     }
 }
 
-static void forward_row(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
-                        struct cpu_padded skip, int image, int y, float *out) {
+// Row y of the inside and the rows of the border that repeat it.
+static void forward_row(const struct norm_shape *s, const struct layer *l, struct padded skip,
+                        int image, int y, float *out) {
     size_t width = (size_t)(s->w + 2 * s->pad) * s->c;
     float *image_out = out + image * (s->h + 2 * s->pad) * width;
     float *row = image_out + (y + s->pad) * width, *inside = row + s->pad * s->c;
-    struct cpu_padded x = {saved->x, 0};
+    struct padded x = {l->x, 0};
 
-    row_affine(s->w, s->c, row_of(s, x, image, y), affine_of(s, saved, image), inside);
+    row_affine(s->w, s->c, row_of(s, x, image, y), affine_of(s, l, image), inside);
     row_act(s->w * s->c, s->act, inside);
-    if (saved->dropout)
-        row_dropout(saved->dropout, ((size_t)image * s->h + y) * s->w * s->c, (size_t)s->w * s->c,
-                    inside);
+    if (l->drops)
+        row_dropout(l, ((size_t)image * s->h + y) * s->w * s->c, (size_t)s->w * s->c, inside);
     if (skip.data)
         row_add(s->w * s->c, row_of(s, skip, image, y + skip.pad) + skip.pad * s->c, inside);
-    mirror_columns(s->w, s->c, s->pad, row);
+    reflect_columns(s->w, s->c, s->pad, row);
     if (y >= 1 && y <= s->pad)
         memcpy(image_out + (s->pad - y) * width, row, sizeof(float) * width);
     if (s->h - 1 - y >= 1 && s->h - 1 - y <= s->pad)
         memcpy(image_out + (s->pad + 2 * (s->h - 1) - y) * width, row, sizeof(float) * width);
 }
 
-void cpu_norm_forward(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
-                      struct cpu_padded skip, double *work, float *ret_y) {
-    check(s, s->pad);
-    if (s->kind == CPU_NORM_INSTANCE || s->kind == CPU_NORM_BATCH)
-        statistics(s, saved, work);
-    if (s->kind == CPU_NORM_BATCH && saved->running_mean)
-        move_running(s, saved, work);
-    if (s->kind == CPU_NORM_RUNNING)
-        take_running(s, saved);
+int cpu_norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
+                     void *workspace) {
+    struct layer l = layer_of(d, s, t->x, t->ret_stats, t->affine, t->dropout);
+    struct padded skip = {t->skip, s->skip_pad};
+
+    check_border(s, s->pad);
+    if (s->norm == NORM_INSTANCE || s->norm == NORM_BATCH)
+        measure(s, &l, workspace);
+    if (s->norm == NORM_BATCH && t->affine->running_mean)
+        move_running(s, &l, workspace);
+    if (s->norm == NORM_RUNNING)
+        copy_running(s, &l);
 #pragma omp parallel for
     for (int i = 0; i < s->n * s->h; i++)
-        forward_row(s, saved, skip, i / s->h, i % s->h, ret_y);
+        forward_row(s, &l, skip, i / s->h, i % s->h, t->ret_y);
+    return ERR_OK;
 }
 
-// Backward
+// ---- backward ----
 
-// dst (+)= one padded row with its mirrored columns folded in.
+// dst (+)= one padded row with its reflected columns folded in.
 static void fold_row(int w, int c, const float *row, int pad, bool add, float *dst) {
     const float *inside = row + pad * c;
 
     if (add)
         row_add(w * c, inside, dst);
     else
-        memmove(dst, inside, sizeof(float) * w * c);
+        memcpy(dst, inside, sizeof(float) * w * c);
     for (int i = 1; i <= pad; i++) {
         row_add(c, inside - i * c, dst + i * c);
         row_add(c, inside + (w - 1 + i) * c, dst + (w - 1 - i) * c);
     }
 }
 
-// The gradient of y's interior row: every padded row that was copied from it, every contribution.
-static void gather_row(const struct cpu_norm *s, const struct cpu_norm_grads *grads, int image,
-                       int y, float *g) {
-    // dst may be a contribution with pad 0, so that one must be read before anything is written.
-    int own = 0;
-    for (int k = 1; k < grads->count; k++)
-        if (grads->grad[k].pad == 0 && row_of(s, grads->grad[k], image, y) == g)
-            own = k;
-    for (int j = 0; j < grads->count; j++) {
-        struct cpu_padded t = grads->grad[j == 0 ? own : j == own ? 0 : j];
-        int low = s->h - 1 - y;
-        fold_row(s->w, s->c, row_of(s, t, image, y + t.pad), t.pad, j > 0, g);
+// The gradient of row y of the inside: of every part that has the image, the row and those rows of
+// the border that repeat it. Zero where no part has it.
+static void gather_row(const struct norm_shape *s, const struct grad_sum *dy, int image, int y,
+                       float *g) {
+    int low = s->h - 1 - y;
+    bool add = false;
+
+    for (int k = 0; k < dy->count; k++) {
+        const struct grad_part *part = &dy->part[k];
+        struct padded t = {part->data, part->pad};
+        int i = image - part->first;
+        if (i < 0 || i >= part->n)
+            continue;
+        fold_row(s->w, s->c, row_of(s, t, i, y + t.pad), t.pad, add, g);
         if (y >= 1 && y <= t.pad)
-            fold_row(s->w, s->c, row_of(s, t, image, t.pad - y), t.pad, true, g);
+            fold_row(s->w, s->c, row_of(s, t, i, t.pad - y), t.pad, true, g);
         if (low >= 1 && low <= t.pad)
-            fold_row(s->w, s->c, row_of(s, t, image, t.pad + s->h - 1 + low), t.pad, true, g);
+            fold_row(s->w, s->c, row_of(s, t, i, t.pad + s->h - 1 + low), t.pad, true, g);
+        add = true;
     }
+    if (!add)
+        memset(g, 0, sizeof(float) * s->w * s->c);
 }
 
 CPU_CLONED(void, row_act_backward,
-           (int w, int c, enum cpu_act act, const float *restrict x, struct affine a,
+           (int w, int c, enum activation act, const float *restrict x, struct affine a,
             float *restrict g),
            (w, c, act, x, a, g)) {
-    float below = act == CPU_ACT_LEAKY ? 0.2f : 0;
+    float below = act == ACT_LEAKY ? (float)LEAKY_SLOPE : 0;
 
     for (int p = 0; p < w; p++, x += c, g += c)
         if (a.weight)
@@ -315,9 +364,6 @@ CPU_CLONED(void, row_act_backward,
         else if (a.scale)
             for (int i = 0; i < c; i++)
                 g[i] = (x[i] - a.shift[i]) * a.scale[i] > 0 ? g[i] : below * g[i];
-        else if (a.shift)
-            for (int i = 0; i < c; i++)
-                g[i] = x[i] + a.shift[i] > 0 ? g[i] : below * g[i];
         else
             for (int i = 0; i < c; i++)
                 g[i] = x[i] > 0 ? g[i] : below * g[i];
@@ -339,7 +385,7 @@ CPU_CLONED(void, add_products,
 }
 
 // dx = rstd * (g' - mean(g') - xhat * mean(g' * xhat)), in place of g'; times weight if there is
-// one.
+// one. Blocks of channels keep the means in registers or the first cache.
 CPU_CLONED(void, row_norm_backward,
            (int w, int c, const float *restrict x, struct affine a, const double *sum,
             double pixels, float *restrict g),
@@ -365,89 +411,105 @@ CPU_CLONED(void, row_norm_backward,
     }
 }
 
-static void backward_band(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
-                          const struct cpu_norm_grads *grads, const struct band *b,
-                          const struct cpu_norm_result *ret) {
-    struct affine a = affine_of(s, saved, b->image);
-    struct cpu_padded x = {saved->x, 0};
+// The first pass: dx of the band becomes g', and the band gets the sums of g' and g' xhat.
+static void backward_band(const struct norm_shape *s, const struct layer *l,
+                          const struct norm_gradients *t, const struct band *b) {
+    struct affine a = affine_of(s, l, b->image);
+    struct padded x = {l->x, 0};
+    float *dx = t->ret_dx, *dskip = t->ret_dskip;
 
     memset(b->sum, 0, sizeof(double) * 2 * s->c);
     for (int y = b->row; y < b->rows_end; y++) {
         size_t at = ((size_t)b->image * s->h + y) * s->w * s->c;
         const float *x_row = row_of(s, x, b->image, y);
-        float *g = ret->dx + at;
+        float *g = dx + at;
 
-        gather_row(s, grads, b->image, y, g);
-        if (ret->dskip)
-            memcpy(ret->dskip + at, g, sizeof(float) * s->w * s->c);
-        if (saved->dropout)
-            row_dropout(saved->dropout, at, (size_t)s->w * s->c, g);
-        if (s->act != CPU_ACT_NONE)
+        gather_row(s, &t->dy, b->image, y, g);
+        if (dskip)
+            memcpy(dskip + at, g, sizeof(float) * s->w * s->c);
+        if (l->drops)
+            row_dropout(l, at, (size_t)s->w * s->c, g);
+        if (s->act != ACT_NONE)
             row_act_backward(s->w, s->c, s->act, x_row, a, g);
-        if (s->kind != CPU_NORM_NONE || ret->dbias)
-            add_values(s->w, s->c, g, b->sum);
-        if (s->kind != CPU_NORM_NONE)
-            add_products(s->w, s->c, x_row, a, g, b->sum + s->c);
+        if (s->norm == NORM_NONE)
+            continue;
+        add_values(s->w, s->c, g, b->sum);
+        add_products(s->w, s->c, x_row, a, g, b->sum + s->c);
     }
 }
 
-static void put_sum(int c, const double *sum, bool add, float *ret) {
+static void store_sum(int c, const double *sum, bool accumulate, float *ret) {
     for (int i = 0; ret && i < c; i++)
-        ret[i] = (float)sum[i] + (add ? ret[i] : 0);
+        ret[i] = (float)sum[i] + (accumulate ? ret[i] : 0);
 }
 
-static void bias_gradient(const struct cpu_norm *s, double *work,
-                          const struct cpu_norm_result *ret) {
-    for (int n = 0; n < s->n; n++) {
-        const double *sum = merge_bands(s, n, 0, work);
-        if (n > 0)
-            for (int i = 0; i < s->c; i++)
-                work[i] += sum[i];
-    }
-    put_sum(s->c, work, ret->add, ret->dbias);
-}
-
-void cpu_norm_backward(const struct cpu_norm *s, const struct cpu_norm_saved *saved,
-                       const struct cpu_norm_grads *grads, double *work,
-                       const struct cpu_norm_result *ret) {
+int cpu_norm_backward(struct device *d, const struct norm_shape *s, const struct norm_gradients *t,
+                      void *workspace) {
+    struct layer l = layer_of(d, s, t->x, t->stats, t->affine, t->dropout);
     int bands = s->n * n_bands(s);
-    struct cpu_padded x = {saved->x, 0};
+    struct padded x = {t->x, 0};
+    float *dx = t->ret_dx;
+    double *work = workspace;
 
-    if (grads->count < 1 || grads->count > CPU_NORM_GRADS_MAX)
-        BUG("%d gradient contributions", grads->count);
-    if (s->kind == CPU_NORM_RUNNING)
+    if (s->norm == NORM_RUNNING)
         BUG("no gradient through running statistics");
-    for (int i = 0; i < grads->count; i++)
-        check(s, grads->grad[i].pad);
+    for (int i = 0; i < t->dy.count; i++)
+        check_border(s, t->dy.part[i].pad);
 #pragma omp parallel for
     for (int i = 0; i < bands; i++) {
         struct band b = band_of(s, i, work);
-        backward_band(s, saved, grads, &b, ret);
+        backward_band(s, &l, t, &b);
     }
-    if (s->kind == CPU_NORM_NONE) {
-        if (ret->dbias)
-            bias_gradient(s, work, ret);
-        return;
-    }
+    if (s->norm == NORM_NONE)
+        return ERR_OK;
     for (int n = 0; n < n_groups(s); n++) {
         (void)merge_bands(s, n, 0, work); // the totals stay in the group's first band
         (void)merge_bands(s, n, 1, work);
     }
-    if (s->kind == CPU_NORM_BATCH) {
-        put_sum(s->c, work, ret->add, ret->dbias);
-        put_sum(s->c, work + s->c, ret->add, ret->dweight);
+    if (s->norm == NORM_BATCH) {
+        store_sum(s->c, work, t->accumulate, t->ret_dbias);
+        store_sum(s->c, work + s->c, t->accumulate, t->ret_dweight);
     }
+    // The second pass needs the sums of the whole group.
 #pragma omp parallel for
     for (int i = 0; i < s->n * s->h; i++) {
         int image = i / s->h;
-        row_norm_backward(s->w, s->c, row_of(s, x, image, i % s->h), affine_of(s, saved, image),
+        row_norm_backward(s->w, s->c, row_of(s, x, image, i % s->h), affine_of(s, &l, image),
                           band_of(s, (int)group_of(s, image) * n_bands(s), work).sum,
-                          pixels_in_group(s), ret->dx + (size_t)i * s->w * s->c);
+                          pixels_in_group(s), dx + (size_t)i * s->w * s->c);
     }
+    return ERR_OK;
 }
 
-void cpu_fold(const struct cpu_norm *s, const struct cpu_norm_grads *grads, float *ret_g) {
+// ---- tanh ----
+
+int cpu_tanh_forward(struct device *d, const struct norm_shape *s, const void *x, void *ret_y) {
+    size_t count = (size_t)s->n * s->h * s->w * s->c;
+    const float *from = x;
+    float *y = ret_y;
+
 #pragma omp parallel for
-    for (int i = 0; i < s->n * s->h; i++)
-        gather_row(s, grads, i / s->h, i % s->h, ret_g + (size_t)i * s->w * s->c);
+    for (size_t i = 0; i < count; i++)
+        y[i] = tanhf(from[i]);
+    return ERR_OK;
+}
+
+CPU_CLONED(void, tanh_gradient, (size_t count, const float *restrict y, float *restrict g),
+           (count, y, g)) {
+    for (size_t i = 0; i < count; i++)
+        g[i] = g[i] * (1 - y[i] * y[i]);
+}
+
+int cpu_tanh_backward(struct device *d, const struct norm_shape *s, const void *y,
+                      const struct grad_sum *dy, void *ret_dx, void *workspace) {
+    size_t row = (size_t)s->w * s->c;
+    const float *from = y;
+    float *dx = ret_dx;
+
+#pragma omp parallel for
+    for (int i = 0; i < s->n * s->h; i++) {
+        gather_row(s, dy, i / s->h, i % s->h, dx + i * row);
+        tanh_gradient(row, from + i * row, dx + i * row);
+    }
+    return ERR_OK;
 }

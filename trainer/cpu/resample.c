@@ -1,18 +1,19 @@
 #include "cpu/resample.h"
 
-#include <stddef.h>
+#include <string.h>
 
 #include "backend/clones.h"
+#include "base/err.h"
 #include "base/util.h"
 
-// What one output row (or column) sums up.
+// The input rows (or columns) that one output row sums up.
 enum { TAPS_MAX = 4 };
 struct taps {
     int count, at[TAPS_MAX];
     float weight[TAPS_MAX];
 };
 
-static void add(struct taps *t, int size, int at, float weight) {
+static void add_tap(struct taps *t, int size, int at, float weight) {
     if (at < 0 || at >= size)
         return;
     t->at[t->count] = at;
@@ -20,35 +21,35 @@ static void add(struct taps *t, int size, int at, float weight) {
 }
 
 static void add_clamped(struct taps *t, int size, int at, float weight) {
-    add(t, size, MIN(MAX(at, 0), size - 1), weight);
+    add_tap(t, size, MIN(MAX(at, 0), size - 1), weight);
 }
 
 // Of output `to`; the input has `size` rows, the output `to_size`.
-static struct taps taps_of(enum cpu_resample_kind kind, int to, int size, int to_size) {
+static struct taps taps_of(enum resample_kind kind, int to, int size, int to_size) {
     struct taps t = {0};
 
     switch (kind) {
-    case CPU_BLUR:
+    case RESAMPLE_BLUR:
         for (int i = 0; i < 3; i++)
-            add(&t, size, 2 * to + i, i == 1 ? 0.5f : 0.25f);
+            add_tap(&t, size, 2 * to + i, i == 1 ? 0.5f : 0.25f);
         break;
-    case CPU_BLUR_ADJOINT:
+    case RESAMPLE_BLUR_ADJOINT:
         if (to % 2) {
-            add(&t, size, to / 2, 0.5f);
+            add_tap(&t, size, to / 2, 0.5f);
         } else {
-            add(&t, size, to / 2 - 1, 0.25f);
-            add(&t, size, to / 2, 0.25f);
+            add_tap(&t, size, to / 2 - 1, 0.25f);
+            add_tap(&t, size, to / 2, 0.25f);
         }
         break;
-    case CPU_UP:
-        add(&t, size, to / 2, 0.75f);
+    case RESAMPLE_UP:
+        add_tap(&t, size, to / 2, 0.75f);
         add_clamped(&t, size, to % 2 ? to / 2 + 1 : to / 2 - 1, 0.25f);
         break;
-    case CPU_UP_ADJOINT: // at the edges the clamped quarter is the pixel's own
-        add(&t, size, 2 * to, to == 0 ? 1 : 0.75f);
-        add(&t, size, 2 * to + 1, to == to_size - 1 ? 1 : 0.75f);
-        add(&t, size, 2 * to - 1, 0.25f);
-        add(&t, size, 2 * to + 2, 0.25f);
+    case RESAMPLE_UP_ADJOINT: // at the edges the clamped quarter is the pixel's own
+        add_tap(&t, size, 2 * to, to == 0 ? 1 : 0.75f);
+        add_tap(&t, size, 2 * to + 1, to == to_size - 1 ? 1 : 0.75f);
+        add_tap(&t, size, 2 * to - 1, 0.25f);
+        add_tap(&t, size, 2 * to + 2, 0.25f);
         break;
     }
     return t;
@@ -66,20 +67,22 @@ CPU_CLONED(void, add_scaled, (int c, float weight, const float *restrict x, floa
         y[i] += weight * x[i];
 }
 
-void cpu_resample(const struct cpu_resample *s, const float *x, float *ret_y) {
+int cpu_resample(struct device *d, const struct resample_shape *s, const void *x, void *ret_y) {
     size_t c = (size_t)s->c;
+    const float *from = x;
+    float *to = ret_y;
 
 #pragma omp parallel for
     for (int line = 0; line < s->n * s->to_h; line++) {
         struct taps rows = taps_of(s->kind, line % s->to_h, s->h, s->to_h);
-        const float *picture = x + (size_t)(line / s->to_h) * (size_t)(s->h * s->w) * c;
+        const float *image = from + (size_t)(line / s->to_h) * (size_t)(s->h * s->w) * c;
         for (int j = 0; j < s->to_w; j++) {
             struct taps columns = taps_of(s->kind, j, s->w, s->to_w);
-            float *y = ret_y + ((size_t)line * (size_t)s->to_w + (size_t)j) * c;
+            float *y = to + ((size_t)line * (size_t)s->to_w + (size_t)j) * c;
             for (int t = 0; t < rows.count * columns.count; t++) {
                 int a = t / columns.count, b = t % columns.count;
                 (t ? add_scaled : scaled)(s->c, rows.weight[a] * columns.weight[b],
-                                          picture + (size_t)(rows.at[a] * s->w + columns.at[b]) * c,
+                                          image + (size_t)(rows.at[a] * s->w + columns.at[b]) * c,
                                           y);
             }
             if (rows.count * columns.count == 0) // a border that nothing has read
@@ -87,4 +90,18 @@ void cpu_resample(const struct cpu_resample *s, const float *x, float *ret_y) {
                     y[i] = 0;
         }
     }
+    return ERR_OK;
+}
+
+int cpu_flip(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
+             void *ret_y) {
+    const float *from = x;
+    float *to = ret_y;
+
+    for (int row = 0; row < s->n * s->h; row++)
+        for (int i = 0; i < s->w; i++)
+            memcpy(to + (size_t)(row * s->w + i) * (size_t)s->c,
+                   from + (size_t)(row * s->w + (*flip ? s->w - 1 - i : i)) * (size_t)s->c,
+                   (size_t)s->c * sizeof *to);
+    return ERR_OK;
 }

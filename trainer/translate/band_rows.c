@@ -66,7 +66,7 @@ void moments_add(struct moments *m, int n, int w, const float *x) {
 void moments_to_norm(const struct moments *m, float *ret_mean, float *ret_rstd) {
     for (int i = 0; i < m->c; i++) {
         ret_mean[i] = (float)m->mean[i];
-        ret_rstd[i] = (float)(1 / sqrt(m->squares[i] / m->pixels + 1e-5));
+        ret_rstd[i] = (float)(1 / sqrt(m->squares[i] / m->pixels + NORM_EPS));
     }
 }
 
@@ -90,7 +90,7 @@ CPU_CLONED(void, row_act, (size_t count, enum activation act, float *y), (count,
             y[i] = y[i] > 0 ? y[i] : 0;
     else if (act == ACT_LEAKY)
         for (size_t i = 0; i < count; i++)
-            y[i] = y[i] > 0 ? y[i] : LEAKY_SLOPE * y[i];
+            y[i] = y[i] > 0 ? y[i] : (float)LEAKY_SLOPE * y[i];
 }
 
 CPU_CLONED(void, row_add, (size_t count, const float *restrict x, float *restrict y),

@@ -299,26 +299,27 @@ static void bench_filter(struct layer l, int rounds) {
 }
 
 static void bench_norm(int channels, int side, int rounds) {
-    struct cpu_norm s = {.n = 1,
-                         .h = side,
-                         .w = side,
-                         .c = channels,
-                         .kind = CPU_NORM_INSTANCE,
-                         .act = CPU_ACT_RELU,
-                         .pad = 1};
+    struct norm_shape s = {.n = 1,
+                           .h = side,
+                           .w = side,
+                           .c = channels,
+                           .norm = NORM_INSTANCE,
+                           .act = ACT_RELU,
+                           .pad = 1};
     size_t pixels = (size_t)side * side * channels;
     size_t padded = (size_t)(side + 2) * (side + 2) * channels;
     float *x = filled(pixels), *y = filled(padded), *dx = filled(pixels);
-    float *mean = filled(channels), *rstd = filled(channels);
-    double *work = xcalloc(cpu_norm_work_doubles(&s), sizeof *work), best[2] = {1e9, 1e9};
-    struct cpu_norm_saved saved = {.x = x, .mean = mean, .rstd = rstd};
-    struct cpu_norm_grads grads = {1, {{y, 1}}};
+    float *stats = filled(2 * (size_t)channels);
+    double *work = xaligned(cpu_norm_workspace_bytes(NULL, &s)), best[2] = {1e9, 1e9};
+    struct norm_tensors forward = {.x = x, .ret_y = y, .ret_stats = stats};
+    struct norm_gradients backward = {
+        .x = x, .stats = stats, .dy = {1, {{y, 1, 0, 1}}}, .ret_dx = dx};
 
     for (int i = 0; i < rounds; i++) {
         int64_t t0 = now_us(), t1;
-        cpu_norm_forward(&s, &saved, (struct cpu_padded){NULL, 0}, work, y);
+        (void)cpu_norm_forward(NULL, &s, &forward, work); // cannot fail
         t1 = now_us();
-        cpu_norm_backward(&s, &saved, &grads, work, &(struct cpu_norm_result){.dx = dx});
+        (void)cpu_norm_backward(NULL, &s, &backward, work); // cannot fail
         best[0] = MIN(best[0], (double)(t1 - t0) / 1e3);
         best[1] = MIN(best[1], (double)(now_us() - t1) / 1e3);
     }
@@ -328,8 +329,7 @@ static void bench_norm(int channels, int side, int rounds) {
     free(x);
     free(y);
     free(dx);
-    free(mean);
-    free(rstd);
+    free(stats);
     free(work);
 }
 

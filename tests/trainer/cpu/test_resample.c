@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
 #include "check.h"
@@ -52,9 +53,9 @@ static void halving_is_the_blur_at_every_second_pixel(void **state) {
     for (unsigned i = 0; i < COUNT(sizes); i++) {
         const int *s = sizes[i];
         int h = s[1] + 2, w = s[2] + 2, c = s[3], ho = (s[1] + 1) / 2, wo = (s[2] + 1) / 2;
-        struct cpu_resample r = {CPU_BLUR, s[0], h, w, ho, wo, c};
+        struct resample_shape r = {RESAMPLE_BLUR, s[0], h, w, ho, wo, c};
         float *x = numbers(floats(s, h, w)), *y = poison(floats(s, ho, wo));
-        cpu_resample(&r, x, y);
+        cpu_resample(NULL, &r, x, y);
         for (int p = 0; p < s[0] * ho * wo * c; p++) {
             int k = p % c, b = p / c % wo, a = p / c / wo % ho, n = p / c / wo / ho;
             double want = 0;
@@ -76,7 +77,7 @@ static void doubling_is_the_transposed_filter_with_its_edges_dropped(void **stat
     for (unsigned i = 0; i < COUNT(sizes); i++) {
         const int *s = sizes[i];
         int h = s[1], w = s[2], c = s[3];
-        struct cpu_resample r = {CPU_UP, s[0], h, w, 2 * h, 2 * w, c};
+        struct resample_shape r = {RESAMPLE_UP, s[0], h, w, 2 * h, 2 * w, c};
         float *x = numbers(floats(s, h, w)), *y = poison(floats(s, 2 * h, 2 * w));
         double *want = xcalloc(floats(s, 2 * h, 2 * w), sizeof *want);
         for (int p = 0; p < s[0] * (h + 2) * (w + 2) * 16 * c; p++) {
@@ -89,7 +90,7 @@ static void doubling_is_the_transposed_filter_with_its_edges_dropped(void **stat
                     line[t / 4] * line[t % 4] / 16 *
                     x[((n * h + from_row) * w + from_column) * c + k];
         }
-        cpu_resample(&r, x, y);
+        cpu_resample(NULL, &r, x, y);
         for (size_t p = 0; p < floats(s, 2 * h, 2 * w); p++)
             assert_true(fabs(y[p] - want[p]) < 1e-6);
         free(x);
@@ -105,13 +106,13 @@ static void adjoints_are_adjoint(void **state) {
         bool up = i & 1;
         int h = s[1] + (up ? 0 : 2), w = s[2] + (up ? 0 : 2);
         int ho = up ? 2 * h : (h - 1) / 2, wo = up ? 2 * w : (w - 1) / 2;
-        struct cpu_resample there = {up ? CPU_UP : CPU_BLUR, s[0], h, w, ho, wo, s[3]};
-        struct cpu_resample back = {
-            up ? CPU_UP_ADJOINT : CPU_BLUR_ADJOINT, s[0], ho, wo, h, w, s[3]};
+        struct resample_shape there = {up ? RESAMPLE_UP : RESAMPLE_BLUR, s[0], h, w, ho, wo, s[3]};
+        struct resample_shape back = {
+            up ? RESAMPLE_UP_ADJOINT : RESAMPLE_BLUR_ADJOINT, s[0], ho, wo, h, w, s[3]};
         size_t nx = floats(s, h, w), ny = floats(s, ho, wo);
         float *x = numbers(nx), *y = numbers(ny), *ax = poison(ny), *ay = poison(nx);
-        cpu_resample(&there, x, ax);
-        cpu_resample(&back, y, ay);
+        cpu_resample(NULL, &there, x, ax);
+        cpu_resample(NULL, &back, y, ay);
         assert_true(fabs(dot(ny, ax, y) - dot(nx, x, ay)) < 1e-4);
         free(x);
         free(y);
@@ -127,9 +128,9 @@ static void samples_are_the_pixels_named(void **state) {
         int whole[6];
         for (int i = 0; i < 6; i++)
             whole[i] = border ? (ids[i] / 4 + 1) * 6 + ids[i] % 4 + 1 : ids[i];
-        struct cpu_sample s = {2, 3, 4, 5, 1, 3, border, whole};
+        struct sample_shape s = {2, 3, 4, 5, 1, 3, border, whole};
         float *x = numbers(2 * 5 * 6 * 5), y[2 * 3 * 5];
-        cpu_sample(&s, x, y);
+        cpu_sample_forward(NULL, &s, x, y);
         for (int p = 0; p < 2 * 3 * 5; p++) {
             int n = p / 15, id = ids[p / 5], row = id / 4 + 1, column = id % 4 + 1;
             assert_true(y[p] == x[((n * 5 + row) * 6 + column) * 5 + p % 5]);
@@ -140,14 +141,14 @@ static void samples_are_the_pixels_named(void **state) {
 
 static void gradients_of_samples_go_where_they_came_from(void **state) {
     static const int ids[2 * 3] = {0, 11, 5, 3, 3, 8}; // one twice
-    struct cpu_sample s = {2, 3, 4, 5, 1, 3, false, ids};
+    struct sample_shape s = {2, 3, 4, 5, 1, 3, false, ids};
     size_t count = 2 * 5 * 6 * 5;
     float *x = numbers(count), *dy = numbers(30), *dx = poison(count), y[30];
 
-    cpu_sample(&s, x, y);
-    cpu_sample_backward(&s, dy, false, dx);
+    cpu_sample_forward(NULL, &s, x, y);
+    cpu_sample_backward(NULL, &s, dy, false, dx);
     assert_true(fabs(dot(30, y, dy) - dot(count, x, dx)) < 1e-5);
-    cpu_sample_backward(&s, dy, true, dx);
+    cpu_sample_backward(NULL, &s, dy, true, dx);
     assert_true(fabs(2 * dot(30, y, dy) - dot(count, x, dx)) < 1e-5);
     free(x);
     free(dy);
@@ -165,7 +166,7 @@ static double unit(int dim, const double *row, int k) {
     return row[k] / (sqrt(squares) + 1e-7);
 }
 
-static double logit(const struct cpu_nce *s, const double *q, const double *k) {
+static double logit(const struct nce_args *s, const double *q, const double *k) {
     double sum = 0;
 
     for (int i = 0; i < s->dim; i++)
@@ -174,7 +175,7 @@ static double logit(const struct cpu_nce *s, const double *q, const double *k) {
 }
 
 // The definition, in double.
-static double reference_nce(const struct cpu_nce *s, const double *q, const double *k) {
+static double reference_nce(const struct nce_args *s, const double *q, const double *k) {
     int total = s->n * s->patches, group = s->all ? total : s->patches;
     double loss = 0;
 
@@ -191,18 +192,18 @@ static double reference_nce(const struct cpu_nce *s, const double *q, const doub
 
 static void contrastive_loss_and_its_gradient_are_the_definition(void **state) {
     for (int all = 0; all < 2; all++) {
-        struct cpu_nce s = {2, 5, 6, 0.07, 3, all};
+        struct nce_args s = {2, 5, 6, 0.07, 3, all, false};
         size_t count = (size_t)(s.n * s.patches * s.dim);
         float *q = numbers(count), *k = numbers(count), *dq = poison(count), each[10];
-        float *work = poison(cpu_nce_work_floats(&s));
+        void *work = xaligned(cpu_nce_workspace_bytes(NULL, &s));
         double *dq_want = xcalloc(count, sizeof(double)), *qd = xcalloc(count, sizeof(double));
         double *kd = xcalloc(count, sizeof(double)), sum = 0;
         for (size_t i = 0; i < count; i++) {
             qd[i] = q[i];
             kd[i] = k[i];
         }
-        double loss = cpu_nce(&s, q, k, work, dq, each);
-        double want = reference_nce(&s, qd, kd);
+        double loss, want = reference_nce(&s, qd, kd);
+        assert_int_equal(cpu_nce(NULL, &s, q, k, dq, each, &loss, work), ERR_OK);
         // Float logits up to 14 are good to 1e-6, and so is the loss.
         assert_true(fabs(loss - want) <= 1e-5 * want);
         for (int i = 0; i < 10; i++)
@@ -226,10 +227,13 @@ static void contrastive_loss_and_its_gradient_are_the_definition(void **state) {
 }
 
 static void patches_that_are_zero_have_a_finite_gradient(void **state) {
-    struct cpu_nce s = {1, 3, 4, 0.07, 1, false};
-    float q[12] = {0}, *k = numbers(12), dq[12], *work = poison(cpu_nce_work_floats(&s));
+    struct nce_args s = {1, 3, 4, 0.07, 1, false, false};
+    float q[12] = {0}, *k = numbers(12), dq[12];
+    void *work = xaligned(cpu_nce_workspace_bytes(NULL, &s));
+    double loss;
 
-    assert_true(isfinite(cpu_nce(&s, q, k, work, dq, NULL)));
+    assert_int_equal(cpu_nce(NULL, &s, q, k, dq, NULL, &loss, work), ERR_OK);
+    assert_true(isfinite(loss));
     for (int i = 0; i < 12; i++)
         assert_true(isfinite(dq[i]));
     free(k);

@@ -3,8 +3,10 @@
 
 #include "trainer/cpu/each_instructions.h"
 
+#include "cpu/cpu.h"
 #include "cpu/loss.h"
 #include "cpu/norm.h"
+#include "cpu/parameters.h"
 #include "cpu/resample.h"
 
 // Sizes that no vector divides; several rows, so that each row begins at another address.
@@ -24,30 +26,34 @@ static float *result(struct results *r, size_t count) {
     return r->of[r->n++];
 }
 
-static void norms(enum cpu_norm_kind kind, const float *x, const float *g, struct results *r) {
-    struct cpu_norm s = {N, H, W, C, kind, CPU_ACT_LEAKY, 1};
+static void norms(enum norm_kind kind, const float *x, const float *g, struct results *r) {
+    struct norm_shape s = {N, H, W, C, 1, 0, kind, ACT_LEAKY};
     float *weight = random_floats(C, 7), *bias = random_floats(C, 8);
-    float *mean = poison(N * C), *rstd = poison(N * C);
-    double *work = xcalloc(cpu_norm_work_doubles(&s), sizeof(double));
-    bool is_batch = kind == CPU_NORM_BATCH;
-    struct cpu_norm_saved saved = {.x = x, .mean = mean, .rstd = rstd};
-    struct cpu_norm_grads grads = {.count = 1, .grad = {{g, 0}}};
+    float *stats = poison(2 * N * C);
+    double *work = xaligned(cpu_norm_workspace_bytes(NULL, &s));
+    struct norm_affine affine = {.weight = weight, .bias = bias};
+    struct norm_tensors forward = {.x = x,
+                                   .skip = g,
+                                   .ret_y = result(r, (size_t)N * (H + 2) * (W + 2) * C),
+                                   .ret_stats = stats,
+                                   .affine = kind == NORM_BATCH ? &affine : NULL};
+    struct norm_gradients backward = {.x = x,
+                                      .stats = stats,
+                                      .dy = {1, {{g, 0, 0, N}}},
+                                      .ret_dx = result(r, COUNT_ALL),
+                                      .affine = forward.affine};
 
-    if (is_batch)
-        saved.weight = weight, saved.bias = bias;
-    cpu_norm_forward(&s, &saved, (struct cpu_padded){g, 0}, work,
-                     result(r, (size_t)N * (H + 2) * (W + 2) * C));
-    struct cpu_norm_result to = {.dx = result(r, COUNT_ALL)};
-    cpu_norm_backward(&s, &saved, &grads, work, &to);
+    assert_int_equal(cpu_norm_forward(NULL, &s, &forward, work), ERR_OK);
+    assert_int_equal(cpu_norm_backward(NULL, &s, &backward, work), ERR_OK);
     free(weight);
     free(bias);
-    free(mean);
-    free(rstd);
+    free(stats);
     free(work);
 }
 
 static void adam(const float *g, struct results *r) {
-    struct cpu_adam a = {2e-4, 0.5, 0.999, 1e-8, 3};
+    struct cpu_device d = {.values = {.lr = 2e-4, .t = 3}};
+    struct adam_args args = {.count = COUNT_ALL, .beta1 = 0.5, .beta2 = 0.999};
     float *w = result(r, COUNT_ALL), *m = random_floats(COUNT_ALL, 4);
     float *v = random_floats(COUNT_ALL, 5);
 
@@ -55,7 +61,7 @@ static void adam(const float *g, struct results *r) {
         w[i] = g[COUNT_ALL - 1 - i];
         v[i] = v[i] * v[i];
     }
-    cpu_adam(&a, COUNT_ALL, g, w, m, v);
+    assert_int_equal(cpu_adam(&d.base, &args, g, w, m, v), ERR_OK);
     free(m);
     free(v);
 }
@@ -63,17 +69,20 @@ static void adam(const float *g, struct results *r) {
 static struct results all(void) {
     struct results r = {.n = 0};
     float *x = random_floats(COUNT_ALL, 1), *g = random_floats(COUNT_ALL, 2);
-    struct cpu_resample up = {CPU_UP, N, H, W, 2 * H, 2 * W, C};
+    struct resample_shape up = {RESAMPLE_UP, N, H, W, 2 * H, 2 * W, C};
+    struct l1_args l1_args = {{N, H, W, C}, 3};
+    double loss;
 
-    norms(CPU_NORM_INSTANCE, x, g, &r);
-    norms(CPU_NORM_BATCH, x, g, &r);
+    norms(NORM_INSTANCE, x, g, &r);
+    norms(NORM_BATCH, x, g, &r);
     adam(g, &r);
     float *blended = result(&r, COUNT_ALL);
     memcpy(blended, g, sizeof *g * COUNT_ALL);
-    cpu_blend(COUNT_ALL, 0.25f, x, 0.75f, blended);
-    cpu_resample(&up, x, result(&r, (size_t)4 * COUNT_ALL));
+    assert_int_equal(cpu_blend(NULL, COUNT_ALL, 0.25, x, 0.75, blended), ERR_OK);
+    assert_int_equal(cpu_resample(NULL, &up, x, result(&r, (size_t)4 * COUNT_ALL)), ERR_OK);
     float *l1 = result(&r, COUNT_ALL + 1);
-    l1[COUNT_ALL] = (float)cpu_l1(COUNT_ALL, x, g, 3, l1);
+    assert_int_equal(cpu_l1(NULL, &l1_args, x, g, l1, &loss), ERR_OK);
+    l1[COUNT_ALL] = (float)loss;
     free(x);
     free(g);
     return r;

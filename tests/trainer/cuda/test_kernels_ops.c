@@ -3,6 +3,9 @@
 // in double and are judged by tests of their own.
 #include "trainer/cuda/kernel_test.h"
 
+#include "base/err.h"
+
+#include "cpu/loss.h"
 #include "cpu/nce.h"
 #include "cpu/resample.h"
 #include "cpu/tangent.h"
@@ -353,7 +356,8 @@ static void check_penalty(enum cuda_element element) {
         o.out = out(&o, o.a->pixels, 6);
         run_in_all_orders(&o.rig, run_penalty, NULL, &o);
         float *g = floats(o.a), *u = floats(o.out);
-        want = cpu_penalty(3, o.a->pixels / 3 * 6, 10, g, u);
+        struct penalty_args args = {{3, 1, (int)(o.a->pixels / 3), 6}, 10};
+        assert_int_equal(cpu_penalty(NULL, &args, g, u, &want), ERR_OK);
         free(g);
         take_floats(o.out, u);
         assert_loss(&o, want, 1e-5);
@@ -388,9 +392,6 @@ static void check_resample(enum cuda_element element) {
                                    shrinks ? small_h : big_h,
                                    shrinks ? small_w : big_w,
                                    c};
-        static const enum cpu_resample_kind kinds[] = {CPU_BLUR, CPU_BLUR_ADJOINT, CPU_UP,
-                                                       CPU_UP_ADJOINT};
-        struct cpu_resample judge = {kinds[kind], s.n, s.h, s.w, s.to_h, s.to_w, c};
         struct ops o;
         open_ops(&o, element);
         o.resample = s;
@@ -398,7 +399,7 @@ static void check_resample(enum cuda_element element) {
         o.out = out(&o, (size_t)(2 * s.to_h * s.to_w), c);
         run_in_all_orders(&o.rig, run_resample, NULL, &o);
         float *x = floats(o.a), *y = floats(o.out);
-        cpu_resample(&judge, x, y);
+        assert_int_equal(cpu_resample(NULL, &s, x, y), ERR_OK);
         free(x);
         take_floats(o.out, y);
         tensor_check(o.out, bound_of(&o.rig, false), "resampled");
@@ -519,10 +520,10 @@ static void check_nce(enum cuda_element element) {
         o.out2 = tensor_out(&o.rig, FLOATS, (size_t)rows, 1);
         rig_workspace(&o.rig, cuda_nce_workspace_bytes(&o.rig.launch, &o.nce));
         run_in_all_orders(&o.rig, run_nce, NULL, &o);
-        struct cpu_nce judge = {2, patches, dim, 0.07, 1.5, i & 2};
+        struct nce_args judge = {2, patches, dim, 0.07, 1.5, i & 2, false};
         float *q = floats(o.a), *k = floats(o.b), *dq = floats(o.out), *each = floats(o.out2);
-        float *work = xcalloc(cpu_nce_work_floats(&judge), sizeof *work);
-        want = cpu_nce(&judge, q, k, work, dq, each);
+        void *work = xaligned(cpu_nce_workspace_bytes(NULL, &judge));
+        assert_int_equal(cpu_nce(NULL, &judge, q, k, dq, each, &want, work), ERR_OK);
         take_floats(o.out, dq);
         take_floats(o.out2, each);
         assert_loss(&o, want + (i == 3 ? 3 : 0), 1e-5);
@@ -593,23 +594,19 @@ static void tangent_case_open(struct tangent_case *c, const struct norm_shape *s
 }
 
 static void judge_tangent(struct tangent_case *c) {
-    static const enum cpu_norm_kind kinds[] = {CPU_NORM_NONE, CPU_NORM_INSTANCE, CPU_NORM_BATCH};
-    static const enum cpu_act acts[] = {CPU_ACT_NONE, CPU_ACT_RELU, CPU_ACT_LEAKY};
     const struct norm_shape *s = &c->ops.norm;
-    struct cpu_norm shape = {
-        .n = s->n, .h = s->h, .w = s->w, .c = s->c, .kind = kinds[s->norm], .act = acts[s->act]};
     float *x = floats(c->x), *dx = floats(c->dx), *g_dy = floats(c->g_dy);
     float *g_y = c->g_y ? floats(c->g_y) : NULL, *y = floats(c->y), *dy = floats(c->dy);
     float *gx = floats(c->gdx), *gdx = floats(c->gdx);
     float *weight = c->weight ? floats(c->weight) : NULL, *bias = c->bias ? floats(c->bias) : NULL;
     float *dweight = c->weight ? floats(c->dweight) : NULL;
     float *dbias = c->weight ? floats(c->dbias) : NULL;
-    struct cpu_tangent_forward f = {x, dx, weight, bias, y, dy};
-    struct cpu_tangent_backward b = {x,  dx,  g_y,     g_dy,  weight, bias,
-                                     gx, gdx, dweight, dbias, false};
+    struct norm_affine affine = {.weight = weight, .bias = bias};
+    struct tangent_tensors f = {x, dx, y, dy, weight ? &affine : NULL};
+    struct tangent_gradients b = {x, dx, g_y, g_dy, gx, gdx, f.affine, dweight, dbias, false};
 
-    cpu_tangent_forward(&shape, &f);
-    cpu_tangent_backward(&shape, &b);
+    assert_int_equal(cpu_tangent_forward(NULL, s, &f), ERR_OK);
+    assert_int_equal(cpu_tangent_backward(NULL, s, &b), ERR_OK);
     take_floats(c->y, y);
     take_floats(c->dy, dy);
     take_floats(c->gdx, gdx);

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/util.h"
 #include "check.h"
+#include "cpu/loss.h"
 #include "cpu/tangent.h"
 #include "device/device.h"
 #include "nets/penalty.h"
@@ -109,23 +110,8 @@ static double difference(const struct tangent_rig *r, double *at) {
 static const struct {
     enum norm_kind norm;
     enum activation act;
-} duals[] = {{NORM_NONE, ACT_LEAKY},    {NORM_INSTANCE, ACT_LEAKY}, {NORM_INSTANCE, ACT_NONE},
+} cases[] = {{NORM_NONE, ACT_LEAKY},    {NORM_INSTANCE, ACT_LEAKY}, {NORM_INSTANCE, ACT_NONE},
              {NORM_INSTANCE, ACT_RELU}, {NORM_BATCH, ACT_LEAKY},    {NORM_BATCH, ACT_NONE}};
-
-static struct cpu_norm cpu_shape(const struct norm_shape *s) {
-    return (struct cpu_norm){
-        .n = s->n,
-        .h = s->h,
-        .w = s->w,
-        .c = s->c,
-        .kind = s->norm == NORM_NONE    ? CPU_NORM_NONE
-                : s->norm == NORM_BATCH ? CPU_NORM_BATCH
-                                        : CPU_NORM_INSTANCE,
-        .act = s->act == ACT_LEAKY  ? CPU_ACT_LEAKY
-               : s->act == ACT_RELU ? CPU_ACT_RELU
-                                    : CPU_ACT_NONE,
-    };
-}
 
 static void assert_near(size_t count, const float *got, const double *want, double tolerance) {
     double error = 0, size = 0;
@@ -140,21 +126,17 @@ static void assert_near(size_t count, const float *got, const double *want, doub
 
 // Differences of step 1e-4 are good to 1e-6; a term of the formula left out is 1e-1.
 static void derivative_along_a_direction_is_a_difference(void **state) {
-    for (unsigned i = 0; i < COUNT(duals); i++) {
+    for (unsigned i = 0; i < COUNT(cases); i++) {
         struct tangent_rig r;
-        tangent_rig_open(&r, duals[i].norm, duals[i].act);
-        struct cpu_norm s = cpu_shape(&r.shape);
+        tangent_rig_open(&r, cases[i].norm, cases[i].act);
         float *x = as_floats(r.count, r.x), *dx = as_floats(r.count, r.dx);
         float *y = as_floats(r.count, r.x), *dy = as_floats(r.count, r.x);
         double *want = xcalloc(2 * r.count, sizeof *want);
         float *weight = as_floats(19, r.weight), *bias = as_floats(19, r.bias);
         bool batch = r.shape.norm == NORM_BATCH;
-        cpu_tangent_forward(&s, &(struct cpu_tangent_forward){.x = x,
-                                                              .dx = dx,
-                                                              .weight = batch ? weight : NULL,
-                                                              .bias = batch ? bias : NULL,
-                                                              .ret_y = y,
-                                                              .ret_dy = dy});
+        struct norm_affine affine = {.weight = weight, .bias = bias};
+        struct tangent_tensors t = {x, dx, y, dy, batch ? &affine : NULL};
+        assert_int_equal(cpu_tangent_forward(NULL, &r.shape, &t), ERR_OK);
         value_at(&r, 0, want);
         (void)loss_of(&r, want + r.count); // only for the derivative
         assert_near(r.count, y, want, 1e-6);
@@ -167,10 +149,9 @@ static void derivative_along_a_direction_is_a_difference(void **state) {
 }
 
 static void gradients_of_that_derivative_are_differences(void **state) {
-    for (unsigned i = 0; i < COUNT(duals); i++) {
+    for (unsigned i = 0; i < COUNT(cases); i++) {
         struct tangent_rig r;
-        tangent_rig_open(&r, duals[i].norm, duals[i].act);
-        struct cpu_norm s = cpu_shape(&r.shape);
+        tangent_rig_open(&r, cases[i].norm, cases[i].act);
         float *x = as_floats(r.count, r.x), *dx = as_floats(r.count, r.dx);
         float *a = as_floats(r.count, r.a), *b = as_floats(r.count, r.b);
         float *gx = as_floats(r.count, r.x), *gdx = as_floats(r.count, r.x);
@@ -178,19 +159,19 @@ static void gradients_of_that_derivative_are_differences(void **state) {
         float *weight = as_floats(19, r.weight), *bias = as_floats(19, r.bias);
         float line[2][19] = {{0}};
         bool batch = r.shape.norm == NORM_BATCH;
+        struct norm_affine affine = {.weight = weight, .bias = bias};
         line[1][3] = 5; // is added to
-        cpu_tangent_backward(&s,
-                             &(struct cpu_tangent_backward){.x = x,
-                                                            .dx = dx,
-                                                            .g_y = a,
-                                                            .g_dy = b,
-                                                            .weight = batch ? weight : NULL,
-                                                            .bias = batch ? bias : NULL,
-                                                            .ret_gx = gx,
-                                                            .ret_gdx = gdx,
-                                                            .ret_dweight = batch ? line[0] : NULL,
-                                                            .ret_dbias = batch ? line[1] : NULL,
-                                                            .accumulate = true});
+        struct tangent_gradients t = {.x = x,
+                                      .dx = dx,
+                                      .g_y = a,
+                                      .g_dy = b,
+                                      .ret_gx = gx,
+                                      .ret_gdx = gdx,
+                                      .affine = batch ? &affine : NULL,
+                                      .ret_dweight = batch ? line[0] : NULL,
+                                      .ret_dbias = batch ? line[1] : NULL,
+                                      .accumulate = true};
+        assert_int_equal(cpu_tangent_backward(NULL, &r.shape, &t), ERR_OK);
         line[1][3] -= 5;
         for (size_t k = 0; k < r.count; k++) {
             want[k] = difference(&r, &r.x[k]);
@@ -215,10 +196,13 @@ static void gradients_of_that_derivative_are_differences(void **state) {
 
 static void penalty_is_the_definition(void **state) {
     static const float g[2][2] = {{3, 4}, {0, 0.5f}};
+    struct penalty_args args = {{2, 1, 1, 2}, 10};
     float u[2][2];
+    double loss;
 
+    assert_int_equal(cpu_penalty(NULL, &args, g, u, &loss), ERR_OK);
     // 10 / 2 ((5 - 1)^2 + (1/2 - 1)^2), and 10 (|g| - 1) g / |g|
-    assert_true(fabs(cpu_penalty(2, 2, 10, g[0], u[0]) - 81.25) < 1e-9);
+    assert_true(fabs(loss - 81.25) < 1e-9);
     assert_true(fabsf(u[0][0] - 24) < 1e-5f && fabsf(u[0][1] - 32) < 1e-5f);
     assert_true(fabsf(u[1][0]) < 1e-5f && fabsf(u[1][1] + 5) < 1e-5f);
 }

@@ -172,7 +172,7 @@ static double xhat(const struct line *l, int e) {
 static double slope_at(const struct line *l, int e) {
     if (l->s->act == ACT_NONE || xhat(l, e) * l->weight + l->bias > 0)
         return 1;
-    return l->s->act == ACT_LEAKY ? (double)LEAKY_SLOPE : 0;
+    return l->s->act == ACT_LEAKY ? LEAKY_SLOPE : 0;
 }
 
 static struct line line_of(const struct norm_shape *s, const struct ref_tangent *t, int n, int c) {

@@ -65,13 +65,13 @@ INLINE float norm_z(const struct norm_line *line, int i, float x) {
 INLINE float activate(enum activation act, float z) {
     if (act == ACT_NONE || z > 0)
         return z;
-    return act == ACT_LEAKY ? LEAKY_SLOPE * z : 0;
+    return act == ACT_LEAKY ? (float)LEAKY_SLOPE * z : 0;
 }
 
 INLINE float slope(enum activation act, float z) {
     if (act == ACT_NONE || z > 0)
         return 1;
-    return act == ACT_LEAKY ? LEAKY_SLOPE : 0;
+    return act == ACT_LEAKY ? (float)LEAKY_SLOPE : 0;
 }
 
 // Word `word` of rng_block(seed, RNG_DROPOUT, index, sub); Philox4x32-10, see rng.h.

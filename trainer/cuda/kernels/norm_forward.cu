@@ -98,7 +98,7 @@ INLINE void resident(const struct forward_args &a, const bool bf16) {
         return;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-        line.rstd[i] = 1 / sqrtf(sum[i] / (float)pixels + NORM_EPS);
+        line.rstd[i] = 1 / sqrtf(sum[i] / (float)pixels + (float)NORM_EPS);
         if (lane == 0 && group * 8 + i < s->c) {
             a.ret_mean[n * s->c + group * 8 + i] = line.mean[i];
             a.ret_rstd[n * s->c + group * 8 + i] = line.rstd[i];
@@ -214,7 +214,7 @@ INLINE void merge_moments(const struct moments_args &a) {
         own_sum = i == t ? sum[i] : own_sum;
     }
     a.mean[at] = own_mean;
-    a.rstd[at] = 1 / sqrtf(own_sum / count + NORM_EPS);
+    a.rstd[at] = 1 / sqrtf(own_sum / count + (float)NORM_EPS);
     if (a.running_mean) {
         double variance = (double)own_sum / ((double)count - 1);
         a.running_mean[channel] =
@@ -232,7 +232,7 @@ INLINE void take_running(const struct moments_args &a) {
     if (i >= a.c)
         return;
     a.mean[i] = a.running_mean[i];
-    a.rstd[i] = 1 / sqrtf(a.running_var[i] + NORM_EPS);
+    a.rstd[i] = 1 / sqrtf(a.running_var[i] + (float)NORM_EPS);
 }
 KERNEL_PLAIN(take_running, NORM_THREADS, moments_args)
 

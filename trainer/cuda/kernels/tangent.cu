@@ -74,7 +74,7 @@ INLINE void tangent_line_of(const struct tangent_args *a, float *scratch, bool b
     means(scratch, a->pixels, l->dx_xhat);
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-        l->rstd[i] = 1 / sqrtf(squares[i] + NORM_EPS);
+        l->rstd[i] = 1 / sqrtf(squares[i] + (float)NORM_EPS);
         l->dx_xhat[i] *= l->rstd[i];
     }
 }

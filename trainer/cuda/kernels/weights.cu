@@ -36,7 +36,7 @@ INLINE void adam_one(const struct adam_kernel_args *a, float step, float root, f
                      float *m, float *v) {
     *m = a->beta1 * *m + a->one_minus_beta1 * g;
     *v = a->beta2 * *v + a->one_minus_beta2 * g * g;
-    *p = *p - step * *m / (sqrtf(*v) / root + 1e-8f);
+    *p = *p - step * *m / (sqrtf(*v) / root + (float)ADAM_EPS);
 }
 
 // One thread updates 4 parameters at a time. All who find a bad gradient write the same.

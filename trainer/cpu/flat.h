@@ -1,0 +1,16 @@
+// flat - arrays in a fixed number of parts, so that sums do not depend on the number of threads.
+#ifndef CPU_FLAT_H
+#define CPU_FLAT_H
+
+#include <stddef.h>
+
+#include "base/util.h"
+
+enum { CPU_PARTS = 256 };
+
+// Where a part begins; part CPU_PARTS is the end.
+static inline size_t cpu_part_begin(size_t count, int part) {
+    return count / CPU_PARTS * part + MIN((size_t)part, count % CPU_PARTS);
+}
+
+#endif
