@@ -15,7 +15,8 @@
 // `accumulate` says otherwise. Nothing aliases. Sums run in an order that the shape (on the CPU:
 // and the number of threads) fixes: same inputs, same bits.
 //
-// Every op returns ERR_OK or ERR_DEVICE_LOST. On a device that works beside the host
+// Every op returns ERR_OK or ERR_DEVICE_LOST; ERR_LIMIT where the device has no memory left for its
+// own needs or does not take the shape. On a device that works beside the host
 // (device.asynchronous) an op has only been issued when its call returns: what it writes may be
 // read by later ops, and by the host after a fence. A device that is lost says so at one of the
 // next calls, and from then on.
@@ -47,6 +48,7 @@ struct device {
     int streams;          // 1, or DEVICE_STREAMS
     bool asynchronous;    // computes beside the host, in memory that the host cannot address
     bool has_plans;       // plans_save has something to say
+    size_t reserve_bytes; // of its memory that its driver takes in the first steps; 0: none
 };
 
 // On a device with streams, ops of one stream run in the order in which they were issued, ops of

@@ -12,6 +12,9 @@
 // Oldest GPUs there is code for: bfloat16 and TF32 began with them.
 #define OLDEST_MAJOR 8
 #define OLDEST_TEXT "8.0 (RTX 30 series, A100)"
+// What the driver takes in the first steps: kernels' code, cuDNN's handles, graphs. A guess.
+#define RESERVE_BYTES ((size_t)256 << 20)
+#define RESERVE_PART 32 // of a small GPU's memory
 
 static void close_device(struct device *device) {
     struct cuda_device *d = cuda_of(device);
@@ -67,6 +70,22 @@ static int count_devices(int *ret_count, int *ret_driver) {
     return ERR_OK;
 }
 
+// A plugin that was built for other GPUs says so now, not in the first step.
+static int check_code(int gpu, const struct cudaDeviceProp *p) {
+    cudaError_t code = cuda_kernels_check();
+
+    if (!cuda_error_is_no_code(code)) {
+        CUDA(ERR_DEVICE, code);
+        return ERR_OK;
+    }
+    (void)cudaGetLastError(); // it is told here
+    return err_set(ERR_DEVICE,
+                   "the CUDA plugin has no code for GPU %d, %s, compute capability %d.%d: %s (%s); "
+                   "build it with make CUDA_ARCHS=%d%d, or set device = \"cpu\"",
+                   gpu, p->name, p->major, p->minor, cudaGetErrorString(code),
+                   cudaGetErrorName(code), p->major, p->minor);
+}
+
 static int choose_device(struct cuda_device *d, const struct device_options *o) {
     struct cudaDeviceProp p;
     int count, err = count_devices(&count, &d->driver);
@@ -90,7 +109,8 @@ static int choose_device(struct cuda_device *d, const struct device_options *o) 
     if (getenv("CUDA_TWO_PASSES")) // docs/cuda.md: for tests
         d->limits.shared_bytes = 0;
     d->total_bytes = p.totalGlobalMem;
-    return ERR_OK;
+    d->base.reserve_bytes = MIN(RESERVE_BYTES, p.totalGlobalMem / RESERVE_PART);
+    return check_code(o->gpu, &p);
 }
 
 static int open_convs(struct cuda_device *d, const struct device_options *o) {

@@ -75,7 +75,7 @@ static int take(struct model *m, size_t bytes, void **ret_memory) {
 static bool fits(struct model *m, double bytes) {
     void *memory;
 
-    if (take(m, (size_t)bytes + BESIDES((size_t)bytes), &memory))
+    if (take(m, (size_t)bytes + BESIDES((size_t)bytes) + m->device->reserve_bytes, &memory))
         return false;
     m->device->backend->memory_free(m->device, memory);
     return true;

@@ -66,6 +66,11 @@ struct cuda_dropout {
     uint64_t draw;
 };
 
+// Whether this build has code for the current device: cudaErrorNoKernelImageForDevice or the like
+// if not. cudaErrorInvalidValue: a kernel that takes all shared memory for its pictures has some of
+// its own, and would be refused.
+cudaError_t cuda_kernels_check(void);
+
 // norm_forward, norm_backward; t->dropout is not read, `dropout` (host memory, NULL: none) is.
 //   workspace  cuda_norm_workspace_bytes, aligned to 16; for both directions
 // Weights, biases, running statistics and the gradients of the first two are float [c].

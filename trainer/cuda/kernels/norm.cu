@@ -1,6 +1,26 @@
 // Geometry that the norms' kernels share.
 #include "cuda/kernels/norm.h"
 
+cudaError_t norm_resident_check(const void *f32, const void *bf16) {
+    const void *kernels[] = {f32, bf16};
+
+    for (int i = 0; i < 2; i++) {
+        struct cudaFuncAttributes a;
+        cudaError_t error = cudaFuncGetAttributes(&a, kernels[i]);
+        if (error)
+            return error;
+        if (a.sharedSizeBytes)
+            return cudaErrorInvalidValue;
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cuda_kernels_check(void) {
+    cudaError_t error = norm_forward_check();
+
+    return error ? error : norm_backward_check();
+}
+
 struct norm_parts norm_parts_of(const struct grad_sum *dy) {
     struct norm_parts p;
 

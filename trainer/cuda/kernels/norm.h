@@ -191,6 +191,10 @@ struct norm_resident {
 };
 struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct norm_shape *s,
                                       int slabs);
+// What cuda_kernels_check looks at: the kernels of these, in both elements.
+cudaError_t norm_resident_check(const void *f32, const void *bf16);
+cudaError_t norm_forward_check(void);
+cudaError_t norm_backward_check(void);
 struct norm_layer norm_layer_of(const struct norm_shape *s, const struct norm_affine *affine,
                                 const float *stats, const struct cuda_dropout *dropout);
 

@@ -214,6 +214,11 @@ INLINE void resident_backward(const struct backward_args &a, const bool bf16) {
 }
 KERNEL(resident_backward, NORM_RESIDENT_THREADS, backward_args)
 
+cudaError_t norm_backward_check(void) {
+    return norm_resident_check((const void *)resident_backward_f32,
+                               (const void *)resident_backward_bf16);
+}
+
 static cudaError_t launch_apply(const struct cuda_launch *l, const struct norm_shape *s,
                                 struct backward_args *a) {
     enum { PIXELS_A_THREAD = 4 };

@@ -323,6 +323,14 @@ cudaError_t cudaDeviceGetAttribute(int *ret, enum cudaDeviceAttr attribute, int 
     return cuda_host_failed(cudaErrorInvalidValue);
 }
 
+// The host's compiler knows no registers; memory that kernels share is not told from kernel to
+// kernel.
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *ret, const void *kernel) {
+    ENTER();
+    *ret = (struct cudaFuncAttributes){.maxThreadsPerBlock = 1024};
+    return cudaSuccess;
+}
+
 cudaError_t cudaDeviceGetStreamPriorityRange(int *ret_least, int *ret_greatest) {
     ENTER();
     *ret_least = 0;
