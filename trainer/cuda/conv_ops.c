@@ -20,8 +20,12 @@ int cuda_entry_conv_new(struct device_weights *w, const struct conv_shape *shape
                         struct device_conv **ret_conv) {
     struct cuda_device *d = w->device;
     struct conv_shape stored = *shape;
-    struct device_conv *c = xcalloc(1, sizeof *c);
+    struct device_conv *c;
 
+    if (w->r > CUDA_R_MAX)
+        return err_set(ERR_DEVICE, "filters of %dx%d: the CUDA backend has none above %dx%d", w->r,
+                       w->r, CUDA_R_MAX, CUDA_R_MAX);
+    c = xcalloc(1, sizeof *c);
     stored.c = cuda_channels(shape->c);
     stored.k = cuda_channels(shape->k);
     *c = (struct device_conv){.weights = w, .shape = *shape};

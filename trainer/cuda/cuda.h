@@ -40,7 +40,7 @@ struct cuda_note {
 
 // The tables of one optimizer's weights, for weights_refresh.
 struct cuda_refresh_table {
-    struct device_weights *first;
+    struct device_weights **all; // [count]
     int count;
     unsigned blocks;
     struct cuda_weight *weights; // in the device's memory

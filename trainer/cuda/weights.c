@@ -1,6 +1,7 @@
 // The CUDA backend's weights: each master has a copy as cuDNN reads it, all copies of an optimizer
 // are made by one kernel.
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -18,12 +19,26 @@ struct device_weights *cuda_entry_weights_new(struct device *device, const float
     return w;
 }
 
-// Forgets the tables that these weights are in: they are made again when they are needed.
-static void drop_tables(struct cuda_device *d) {
-    while (d->tables) {
-        struct cuda_refresh_table *t = d->tables;
-        d->tables = t->next;
+static bool has(const struct cuda_refresh_table *t, const struct device_weights *w) {
+    for (int i = 0; i < t->count; i++)
+        if (t->all[i] == w)
+            return true;
+    return false;
+}
+
+// Forgets the tables that these weights are in. Others stay: recorded sections read them.
+static void drop_tables(struct cuda_device *d, const struct device_weights *w) {
+    struct cuda_refresh_table **at = &d->tables;
+
+    while (*at) {
+        struct cuda_refresh_table *t = *at;
+        if (!has(t, w)) {
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
         cuda_entry_memory_free(&d->base, t->weights);
+        free(t->all);
         free(t);
     }
 }
@@ -31,7 +46,7 @@ static void drop_tables(struct cuda_device *d) {
 void cuda_entry_weights_free(struct device_weights *w) {
     if (!w)
         return;
-    drop_tables(w->device);
+    drop_tables(w->device, w);
     cuda_entry_memory_free(&w->device->base, w->derived);
     free(w);
 }
@@ -44,7 +59,7 @@ static const struct cuda_refresh_table *find(const struct cuda_device *d,
                                              const struct device_weights *first, int count) {
     const struct cuda_refresh_table *t = d->tables;
 
-    while (t && (t->first != first || t->count != count))
+    while (t && (t->all[0] != first || t->count != count))
         t = t->next;
     return t;
 }
@@ -63,16 +78,18 @@ static int make(struct cuda_device *d, struct device_weights *const *weights, in
                                        .a = weights[i]->a,
                                        .b = weights[i]->b,
                                        .r = weights[i]->r};
-    *t = (struct cuda_refresh_table){.first = weights[0],
+    *t = (struct cuda_refresh_table){.all = xmalloc((size_t)count * sizeof *t->all),
                                      .count = count,
                                      .blocks = cuda_refresh_plan(count, rows),
                                      .weights = memory,
                                      .next = d->tables};
+    memcpy(t->all, weights, (size_t)count * sizeof *t->all);
     if (!err)
         err = cuda_entry_copy_in(&d->base, memory, rows, bytes);
     free(rows);
     if (err) {
         cuda_entry_memory_free(&d->base, memory);
+        free(t->all);
         free(t);
         return err;
     }

@@ -697,6 +697,81 @@ static void pictures_go_in_and_out(void **state) {
     CHECK(check_picture);
 }
 
+// ---- shapes that are refused ----
+
+// The least that is refused and the most that is not: groups of a tensor, pictures.
+static const struct tensor_shape taken[] = {{1, 65535, 32767, 8}, {65535, 181, 181, 5}},
+                                 refused[] = {{1, 65536, 32768, 8}, {65536, 1, 1, 8},
+                                              {2, 65535, 32767, 9}, {1, 65536, 65536, 1},
+                                              {0, 4, 4, 8},         {1, 0, 4, 8}};
+
+#define WANT(want, call)                                                                           \
+    do {                                                                                           \
+        cudaError_t got_ = (call);                                                                 \
+        if (got_ != (want))                                                                        \
+            fail_msg("%s [%d,%d,%d,%d]: %s", #call, s->n, s->h, s->w, s->c,                        \
+                     cudaGetErrorString(got_));                                                    \
+    } while (0)
+
+// Kernels are only counted: no memory is touched.
+static void all_say(const struct cuda_launch *l, const struct tensor_shape *s, cudaError_t want) {
+    size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
+    struct norm_shape norm = {.n = s->n, .h = s->h, .w = s->w, .c = s->c};
+    struct resample_shape same = {RESAMPLE_BLUR, s->n, s->h, s->w, (s->h + 1) / 2, s->w, s->c};
+    struct sample_shape sample = {.n = s->n, .h = s->h, .w = s->w, .c = s->c, .count = 4};
+    struct mix_shape mix = {.n = s->n, .h = s->h, .w = s->w, .c = s->c};
+    struct gan_args gan = {.shape = *s};
+    struct grad_sum none = {0};
+
+    WANT(want, cuda_norm_forward(l, &norm, &(struct norm_tensors){0}, NULL, NULL));
+    WANT(want, cuda_norm_backward(l, &norm, &(struct norm_gradients){0}, NULL, NULL));
+    WANT(want, cuda_tanh_forward(l, &norm, NULL, NULL));
+    WANT(want, cuda_tanh_backward(l, &norm, NULL, &none, NULL));
+    WANT(want, cuda_dual_forward(l, &norm, &(struct dual_tensors){0}));
+    WANT(want, cuda_dual_backward(l, &norm, &(struct dual_gradients){0}));
+    WANT(want, cuda_mix(l, &mix, &(struct mix_tensors){0}));
+    WANT(want, cuda_gan(l, &gan, NULL, NULL, NULL));
+    WANT(want, cuda_mirror(l, s, NULL, NULL, NULL));
+    WANT(want, cuda_resample(l, &same, NULL, NULL));
+    WANT(want, cuda_sample_forward(l, &sample, NULL, NULL));
+    WANT(want, cuda_sample_backward(l, &sample, NULL, true, NULL));
+    if (s->n == 65536 || s->w == 0)
+        return; // pixels know no pictures
+    WANT(want, cuda_bias(l, pixels, s->c, ACT_NONE, NULL, NULL, NULL));
+    WANT(want, cuda_bias_gradient(l, pixels, s->c, false, NULL, NULL, NULL));
+    WANT(want,
+         cuda_join_forward(l, &(struct join_shape){pixels, s->c, 0, ACT_NONE}, NULL, NULL, NULL));
+    WANT(want, cuda_join_backward(l, &(struct join_shape){pixels, s->c, 0, ACT_NONE},
+                                  &(struct join_gradients){0}));
+    WANT(want, cuda_l1(l, pixels, s->c, 1, NULL, NULL, NULL, NULL));
+    WANT(want, cuda_picture_in(l, pixels, s->c, NULL, NULL));
+    WANT(want, cuda_picture_in_u8(l, pixels, s->c, NULL, NULL));
+    WANT(want, cuda_picture_out(l, pixels, s->c, NULL, NULL));
+    WANT(want, cuda_picture_scatter(l, pixels, s->c, NULL, NULL));
+    WANT(want, cuda_picture_gather(l, pixels, s->c, NULL, NULL));
+}
+
+static void penalty_says(const struct cuda_launch *l, int n, cudaError_t want) {
+    struct tensor_shape shape = {n, 1, 9, 3}, *s = &shape;
+
+    WANT(want, cuda_penalty(l, n, 9, 3, 1, NULL, NULL, NULL));
+}
+
+static void shapes_beyond_the_limits_are_refused(void **state) {
+    struct rig rig;
+
+    rig_init(&rig, CUDA_F32, &LIMITS[0]);
+    cuda_host_machine("idle");
+    for (unsigned i = 0; i < COUNT(taken); i++)
+        all_say(&rig.launch, &taken[i], cudaSuccess);
+    for (unsigned i = 0; i < COUNT(refused); i++)
+        all_say(&rig.launch, &refused[i], cudaErrorInvalidValue);
+    penalty_says(&rig.launch, 1024, cudaSuccess);
+    penalty_says(&rig.launch, 1025, cudaErrorInvalidValue);
+    cuda_host_machine(NULL);
+    rig_fini(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tanh_is_the_definition),
@@ -712,6 +787,7 @@ int main(void) {
         cmocka_unit_test(nce_is_the_definition),
         cmocka_unit_test(tangent_norms_are_the_definition),
         cmocka_unit_test(pictures_go_in_and_out),
+        cmocka_unit_test(shapes_beyond_the_limits_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

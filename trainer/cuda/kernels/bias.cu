@@ -88,6 +88,8 @@ cudaError_t cuda_bias_gradient(const struct cuda_launch *l, size_t pixels, int c
     struct bias_args a = args_of(pixels, c);
     cudaError_t error;
 
+    if (!takes_pixels(pixels, c))
+        return cudaErrorInvalidValue;
     a.dy = dy;
     a.partial = (float *)workspace;
     a.dbias = ret_dbias;

@@ -60,7 +60,7 @@ cudaError_t cuda_tanh_forward(const struct cuda_launch *l, const struct norm_sha
                               const void *x, void *ret_y) {
     struct map_args a = map_of((size_t)s->n * s->h * s->w, s->c, x, ret_y);
 
-    if (a.count > GROUPS_MAX)
+    if (!takes(s->n, s->h, s->w, 0, s->c))
         return cudaErrorInvalidValue;
     return LAUNCH(l, tanh_map, blocks_for(a.count, THREADS), THREADS, 0, a);
 }
@@ -69,7 +69,7 @@ cudaError_t cuda_bias(const struct cuda_launch *l, size_t pixels, int c, enum ac
                       const float *bias, const void *x, void *ret_y) {
     struct map_args a = map_of(pixels, c, x, ret_y);
 
-    if (a.count > GROUPS_MAX)
+    if (!takes_pixels(pixels, c))
         return cudaErrorInvalidValue;
     a.bias = bias;
     a.act = act;
@@ -105,7 +105,7 @@ cudaError_t cuda_tanh_backward(const struct cuda_launch *l, const struct norm_sh
                                const void *y, const struct grad_sum *dy, void *ret_dx) {
     struct tanh_args a;
 
-    if (s->n < 1 || s->n > 65535)
+    if (!takes(s->n, s->h, s->w, 0, s->c))
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
     a.h = s->h;
@@ -206,7 +206,7 @@ cudaError_t cuda_concat_forward(const struct cuda_launch *l, const struct concat
                                 const void *a, const void *b, void *ret_y) {
     struct concat_args args = concat_of(s);
 
-    if (s->pixels * args.groups > GROUPS_MAX)
+    if (!takes_pixels(s->pixels, s->c_a + s->c_b))
         return cudaErrorInvalidValue;
     args.a = a;
     args.b = b;
@@ -218,7 +218,7 @@ cudaError_t cuda_concat_backward(const struct cuda_launch *l, const struct conca
                                  const struct concat_gradients *t) {
     struct concat_args args = concat_of(s);
 
-    if (s->pixels * (args.groups_a + args.groups_b) > GROUPS_MAX)
+    if (!takes_pixels(s->pixels, 8 * (int)(args.groups_a + args.groups_b)))
         return cudaErrorInvalidValue;
     args.y = t->y;
     args.dy = t->dy;
@@ -266,7 +266,7 @@ cudaError_t cuda_mix(const struct cuda_launch *l, const struct mix_shape *s,
                      const struct mix_tensors *t) {
     struct mix_args a;
 
-    if (s->n < 1 || s->n > 65535)
+    if (!takes(s->n, s->h, s->w, 0, s->c_front + s->c))
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
     a.pixels = (size_t)s->h * s->w;

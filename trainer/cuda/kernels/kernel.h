@@ -58,8 +58,22 @@ static inline cudaError_t launch_kernel(const struct cuda_launch *l, const void 
 #define LAUNCH_PLAIN(l, name, grid, block, shared, args)                                           \
     LAUNCH_ONE(l, name##_plain, grid, block, shared, args)
 
-// The most groups of a tensor that kernels count in 32 bits (32 GiB of bfloat16).
-#define GROUPS_MAX ((size_t)1 << 31)
+// The most groups of a tensor: kernels count them in 31 bits (32 GiB of bfloat16).
+#define GROUPS_MAX (((size_t)1 << 31) - 1)
+#define PICTURES_MAX 65535 // a grid's y and z
+
+// Whether kernels take so many pixels of c channels, and n pictures of h x w pixels with a border.
+static inline bool takes_pixels(size_t pixels, int c) {
+    return pixels > 0 && pixels <= GROUPS_MAX &&
+           pixels * (size_t)(cuda_channels(c) / 8) <= GROUPS_MAX;
+}
+
+static inline bool takes(int n, int h, int w, int pad, int c) {
+    if (n < 1 || n > PICTURES_MAX || h < 1 || w < 1)
+        return false;
+    return (size_t)(h + 2 * pad) * (size_t)(w + 2 * pad) <= GROUPS_MAX &&
+           takes_pixels((size_t)n * (size_t)(h + 2 * pad) * (size_t)(w + 2 * pad), c);
+}
 
 // Blocks of `threads` for `count` things.
 static inline unsigned blocks_for(size_t count, unsigned threads) {

@@ -13,11 +13,12 @@
 // surplus channels. Losses are double; they, flags and ids may lie in pinned host memory.
 //
 // Arithmetic is float whatever the element; sums are taken in an order that the shape fixes: same
-// inputs, same bits, on every device and in every run with the same `limits`.
+// inputs, same bits, in every run of one build on devices of one kind with the same `limits`. (The
+// compiler may fuse products and sums differently for another kind.)
 //
-// All return cudaErrorInvalidValue for a shape they do not take (more than 65535
-// pictures, more than 2^34 numbers) and what
-// the launch returned otherwise. Pointers are to device memory unless they say otherwise; nothing
+// All return cudaErrorInvalidValue for a shape they do not take (no pixels, more than 65535
+// pictures, 2^34 stored numbers or more; see the penalty and weights for theirs) and what the
+// launch returned otherwise. Pointers are to device memory unless they say otherwise; nothing
 // aliases unless an op says so.
 #ifndef CUDA_KERNELS_H
 #define CUDA_KERNELS_H
@@ -33,6 +34,7 @@ extern "C" {
 enum cuda_element { CUDA_F32, CUDA_BF16 };
 enum {
     CUDA_CHANNELS = 8,         // C is a multiple of this
+    CUDA_R_MAX = 16,           // largest side of a filter
     CUDA_SCRATCH_BYTES = 65536 // see struct cuda_launch
 };
 
@@ -157,7 +159,7 @@ cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *
 // Weights. A master [a,b,r,r] in the state dict's layout (of a plain convolution [k,c,r,r], of a
 // transposed one [c,k,r,r]) has one derived copy, elements [A,r,r,B] with A, B = cuda_channels(a,
 // b) and zeros in the surplus: cuDNN's filter KRSC of the plain convolution, or of the plain
-// convolution whose data gradient the transposed one is. r <= 16.
+// convolution whose data gradient the transposed one is. r <= CUDA_R_MAX.
 struct cuda_weight {
     const float *master;
     void *derived;

@@ -132,7 +132,7 @@ cudaError_t cuda_l1(const struct cuda_launch *l, size_t pixels, int c, double sc
                     const void *b, void *ret_grad, double *ret_loss) {
     struct loss_args args = args_of(l, pixels, c, scale);
 
-    if (args.groups > GROUPS_MAX)
+    if (!takes_pixels(pixels, c))
         return cudaErrorInvalidValue;
     args.a = a;
     args.b = b;
@@ -146,7 +146,7 @@ cudaError_t cuda_gan(const struct cuda_launch *l, const struct gan_args *args, c
     const struct tensor_shape *s = &args->shape;
     struct loss_args a = args_of(l, (size_t)s->n * s->h * s->w, s->c, args->scale);
 
-    if (a.groups > GROUPS_MAX)
+    if (!takes(s->n, s->h, s->w, 0, s->c))
         return cudaErrorInvalidValue;
     a.mode = args->mode;
     a.target = args->target_real ? 1 : 0;
@@ -204,7 +204,7 @@ cudaError_t cuda_penalty(const struct cuda_launch *l, int n, size_t pixels, int 
                          const void *g, void *ret_u, double *ret_loss) {
     struct penalty_kernel_args a;
 
-    if (n < 1 || n > BLOCKS_MAX || pixels * cuda_channels(c) > GROUPS_MAX)
+    if (n < 1 || n > BLOCKS_MAX || !takes_pixels((size_t)n * pixels, c))
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
     a.n = n;

@@ -221,6 +221,8 @@ cudaError_t cuda_nce(const struct cuda_launch *l, const struct nce_args *args, c
     struct product_args d = {a.count, a.channels, a.count, false, 0, 0, 0, a.logits, a.unit_k, a.d};
     cudaError_t error;
 
+    if (!takes_pixels(2 * (size_t)a.rows, a.channels) || a.groups > 65535) // the grid's z
+        return cudaErrorInvalidValue;
     a.q = q;
     a.k = k;
     a.dq = ret_dq;

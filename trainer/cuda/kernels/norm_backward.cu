@@ -286,7 +286,11 @@ cudaError_t cuda_norm_backward(const struct cuda_launch *l, const struct norm_sh
     struct backward_args a;
     cudaError_t error;
 
-    if (s->n < 1 || s->n > 65535 || s->norm == NORM_RUNNING)
+    int pad = 0;
+
+    for (int i = 0; i < t->dy.count; i++)
+        pad = HOST_MAX(pad, t->dy.part[i].pad);
+    if (!takes(s->n, s->h, s->w, pad, s->c) || s->norm == NORM_RUNNING)
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
     a.layer = norm_layer_of(s, t->affine, (const float *)t->stats, dropout);

@@ -288,7 +288,7 @@ cudaError_t cuda_norm_forward(const struct cuda_launch *l, const struct norm_sha
     struct forward_args a;
     cudaError_t error;
 
-    if (s->n < 1 || s->n > 65535)
+    if (!takes(s->n, s->h, s->w, HOST_MAX(s->pad, s->skip_pad), s->c))
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
     a.layer = norm_layer_of(s, t->affine, (const float *)t->ret_stats, dropout);

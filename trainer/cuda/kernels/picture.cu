@@ -124,6 +124,8 @@ cudaError_t cuda_image_in(const struct cuda_launch *l, size_t pixels, int c, con
                           void *ret_tensor) {
     struct picture_args a = args_of(pixels, c, picture, ret_tensor);
 
+    if (!takes_pixels(pixels, c))
+        return cudaErrorInvalidValue;
     return LAUNCH(l, picture_floats, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
@@ -131,6 +133,8 @@ cudaError_t cuda_image_in_u8(const struct cuda_launch *l, size_t pixels, int c,
                              const uint8_t *picture, void *ret_tensor) {
     struct picture_args a = args_of(pixels, c, picture, ret_tensor);
 
+    if (!takes_pixels(pixels, c))
+        return cudaErrorInvalidValue;
     return LAUNCH(l, picture_bytes, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
@@ -138,6 +142,8 @@ cudaError_t cuda_image_out(const struct cuda_launch *l, size_t pixels, int c, co
                            float *ret_picture) {
     struct picture_args a = args_of(pixels, c, tensor, ret_picture);
 
+    if (!takes_pixels(pixels, c))
+        return cudaErrorInvalidValue;
     return LAUNCH(l, picture_to_floats, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
@@ -145,6 +151,8 @@ cudaError_t cuda_picture_scatter(const struct cuda_launch *l, size_t pixels, int
                                  const void *picture, void *ret_tensor) {
     struct picture_args a = args_of(pixels, c, picture, ret_tensor);
 
+    if (!takes_pixels(pixels, c))
+        return cudaErrorInvalidValue;
     return LAUNCH(l, picture_scatter, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
@@ -152,6 +160,8 @@ cudaError_t cuda_picture_gather(const struct cuda_launch *l, size_t pixels, int 
                                 const void *tensor, void *ret_picture) {
     struct picture_args a = args_of(pixels, c, tensor, ret_picture);
 
+    if (!takes_pixels(pixels, c))
+        return cudaErrorInvalidValue;
     return LAUNCH(l, picture_gather, blocks_for(pixels * a.groups, THREADS), THREADS, 0, a);
 }
 
@@ -181,6 +191,8 @@ cudaError_t cuda_flip(const struct cuda_launch *l, const struct tensor_shape *s,
                       const void *x, void *ret_y) {
     struct flip_args a;
 
+    if (!takes(s->n, s->h, s->w, 0, s->c))
+        return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
     a.lines = s->n * s->h;
     a.w = s->w;

@@ -78,7 +78,8 @@ cudaError_t cuda_resample(const struct cuda_launch *l, const struct resample_sha
                           const void *x, void *ret_y) {
     struct resample_args a;
 
-    if (s->n < 1 || s->n > 65535 || s->to_h > 65535)
+    if (!takes(s->n, s->h, s->w, 0, s->c) || !takes(s->n, s->to_h, s->to_w, 0, s->c) ||
+        s->to_h > 65535) // the grid's y
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
     a.shape = *s;
@@ -162,10 +163,17 @@ static struct sample_args sample_of(const struct sample_shape *s, const void *x,
     return a;
 }
 
+static bool takes_sample(const struct sample_shape *s) {
+    return s->count > 0 && takes(s->n, s->h, s->w, s->pad, s->c) &&
+           takes_pixels((size_t)s->n * (size_t)s->count, s->c);
+}
+
 cudaError_t cuda_sample_forward(const struct cuda_launch *l, const struct sample_shape *s,
                                 const void *x, void *ret_y) {
     struct sample_args a = sample_of(s, x, ret_y);
 
+    if (!takes_sample(s))
+        return cudaErrorInvalidValue;
     return LAUNCH(l, sample, blocks_for((size_t)s->n * s->count * a.groups, THREADS), THREADS, 0,
                   a);
 }
@@ -177,6 +185,8 @@ cudaError_t cuda_sample_backward(const struct cuda_launch *l, const struct sampl
                    cuda_element_bytes(l->element);
     cudaError_t error;
 
+    if (!takes_sample(s))
+        return cudaErrorInvalidValue;
     a.accumulate = accumulate;
     if (!accumulate) {
         error = cudaMemsetAsync(ret_dx, 0, bytes, l->stream);

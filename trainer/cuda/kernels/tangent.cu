@@ -20,6 +20,11 @@ struct tangent_line {
     float dx[8], dx_xhat[8]; // means of dx and of dx xhat
 };
 
+// Before the activation. As in norm_z: forward and backward have to agree on its sign.
+INLINE float dual_z(const dual_line *l, int i, float xhat) {
+    return __fmaf_rn(l->weight[i], xhat, l->bias[i]);
+}
+
 INLINE void means(float *scratch, int pixels, float v[8]) {
     block_sum8(scratch, 1, THREADS, 0, v);
 #pragma unroll
@@ -91,7 +96,7 @@ INLINE void tangent_forward(const struct tangent_args &a, const bool bf16) {
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             float xhat = (x[i] - l.mean[i]) * l.rstd[i];
-            float z = l.weight[i] * xhat + l.bias[i], s = slope(a.layer.act, z);
+            float z = dual_z(&l, i, xhat), s = slope(a.layer.act, z);
             x[i] = s * z;
             dx[i] = s * l.weight[i] * l.rstd[i] * (dx[i] - l.dx[i] - xhat * l.dx_xhat[i]);
         }
@@ -119,7 +124,7 @@ INLINE void tangent_point_at(const struct tangent_args *a, const tangent_line *l
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         q->xhat[i] = (q->xhat[i] - l->mean[i]) * l->rstd[i];
-        float s = slope(a->layer.act, l->weight[i] * q->xhat[i] + l->bias[i]);
+        float s = slope(a->layer.act, dual_z(l, i, q->xhat[i]));
         q->u[i] *= s;
         q->v[i] *= s;
     }
@@ -214,6 +219,8 @@ cudaError_t cuda_tangent_forward(const struct cuda_launch *l, const struct norm_
                                  const struct tangent_tensors *t) {
     struct tangent_args a = args_of(s, t->affine);
 
+    if (!takes(s->n, s->h, s->w, 0, s->c))
+        return cudaErrorInvalidValue;
     a.x = t->x;
     a.dx = t->dx;
     a.y = t->ret_y;
@@ -225,6 +232,8 @@ cudaError_t cuda_tangent_backward(const struct cuda_launch *l, const struct norm
                                   const struct tangent_gradients *t) {
     struct tangent_args a = args_of(s, t->affine);
 
+    if (!takes(s->n, s->h, s->w, 0, s->c))
+        return cudaErrorInvalidValue;
     a.x = t->x;
     a.dx = t->dx;
     a.g_y = t->g_y;

@@ -73,9 +73,15 @@ INLINE void adam(const struct adam_kernel_args &a) {
 }
 KERNEL_PLAIN(adam, THREADS, adam_kernel_args)
 
-// Blocks that go over `count` numbers, 4 a thread, as many as run at the same time.
-static unsigned flat_blocks(const struct cuda_launch *l, size_t count) {
-    unsigned all = blocks_for(count, 4 * THREADS), most = 8 * (unsigned)l->limits->processors;
+// Blocks that a processor holds at the same time: adam's 46 registers allow 5 (sm_90: 48 for each
+// thread, 65,536 in all), and 8.6 and 8.9 hold 6 of any kernel (1,536 threads). More would be a
+// second wave.
+enum { ADAM_BLOCKS = 5, FLAT_BLOCKS = 6 };
+
+// Blocks that go over `count` numbers, 4 a thread.
+static unsigned flat_blocks(const struct cuda_launch *l, size_t count, unsigned a_processor) {
+    unsigned all = blocks_for(count, 4 * THREADS);
+    unsigned most = a_processor * (unsigned)l->limits->processors;
 
     return HOST_MAX(1u, HOST_MIN(all, most));
 }
@@ -99,7 +105,7 @@ cudaError_t cuda_adam(const struct cuda_launch *l, const struct cuda_adam *a, co
     args.m = m;
     args.v = v;
     args.bad = a->ret_bad;
-    return LAUNCH_PLAIN(l, adam, flat_blocks(l, a->count), THREADS, 0, args);
+    return LAUNCH_PLAIN(l, adam, flat_blocks(l, a->count, ADAM_BLOCKS), THREADS, 0, args);
 }
 
 struct blend_args {
@@ -122,7 +128,7 @@ cudaError_t cuda_blend(const struct cuda_launch *l, size_t count, float a, const
                        float *y) {
     struct blend_args args = {count, a, b, x, y};
 
-    return LAUNCH_PLAIN(l, blend, flat_blocks(l, count), THREADS, 0, args);
+    return LAUNCH_PLAIN(l, blend, flat_blocks(l, count, FLAT_BLOCKS), THREADS, 0, args);
 }
 
 struct finite_args {
@@ -152,13 +158,13 @@ KERNEL_PLAIN(finite_flag, THREADS, finite_args)
 cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *x, int *ret_bad) {
     struct finite_args a = {count, x, ret_bad};
 
-    return LAUNCH_PLAIN(l, finite_flag, flat_blocks(l, count), THREADS, 0, a);
+    return LAUNCH_PLAIN(l, finite_flag, flat_blocks(l, count, FLAT_BLOCKS), THREADS, 0, a);
 }
 
 // Weights [a,b,r,r] <-> [A,r,r,B]: a block turns r r times `width` of the b of one a over in shared
 // memory, so that both sides are read and written in runs. There element (b, tap) is one further
 // for every 8 b: threads that take 8 b each find them in different banks.
-enum { TURN_FLOATS = 2304, TURN_WIDTH_MAX = 512, TURN_R_MAX = 16 };
+enum { TURN_FLOATS = 2304, TURN_WIDTH_MAX = 512 };
 #define TURN_AT(b, tap, taps) ((b) * (taps) + (tap) + (b) / 8)
 
 // b that a block takes: all, or as many as fit, a multiple of 8.
@@ -291,7 +297,7 @@ cudaError_t cuda_add_dw(const struct cuda_launch *l, int a, int b, int r, bool a
                         const void *derived, float *ret_dw) {
     struct add_dw_args args = {a, b, r, accumulate, derived, ret_dw};
 
-    if (r < 1 || r > TURN_R_MAX)
+    if (r < 1 || r > CUDA_R_MAX)
         return cudaErrorInvalidValue;
     return LAUNCH(l, add_dw, (unsigned)a * (unsigned)turn_chunks(b, r * r), THREADS, 0, args);
 }
