@@ -419,6 +419,72 @@ static void it_says_what_it_is(void **state) {
     device_close(d);
 }
 
+static void succeed(int err) {
+    if (err)
+        fail_msg("%s", err_text());
+}
+
+static struct device_weights *weights(struct device *d, void **ret_master) {
+    static const int64_t dims[4] = {8, 8, 3, 3};
+
+    succeed(d->backend->memory_new(d, 8 * 8 * 9 * sizeof(float), ret_master));
+    return d->backend->weights_new(d, *ret_master, dims);
+}
+
+static void refresh_in(struct device *d, struct device_section *section, struct device_weights *w) {
+    struct device_values values = {0};
+    bool issue;
+
+    succeed(d->backend->section_begin(section, &values, &issue));
+    if (issue)
+        succeed(d->backend->weights_refresh(d, &w, 1));
+    succeed(d->backend->section_end(section));
+    succeed(device_wait(d));
+}
+
+// A recorded section reads the table of its weights: it stays when other weights go. (The emulation
+// ends the process where freed memory is read.)
+static void weights_that_go_take_no_others_along(void **state) {
+    struct device_options o = {.name = "cuda-host", .threads = 1};
+    struct device_section *section;
+    struct device *d;
+    void *stays, *goes;
+
+    succeed(device_open(&o, &d));
+    struct device_weights *a = weights(d, &stays), *b = weights(d, &goes);
+    succeed(d->backend->weights_refresh(d, &a, 1));
+    succeed(d->backend->weights_refresh(d, &b, 1));
+    succeed(d->backend->section_new(d, &section));
+    for (int i = 0; i < 3; i++) // issued, recorded, repeated
+        refresh_in(d, section, a);
+    d->backend->weights_free(b);
+    refresh_in(d, section, a);
+    d->backend->section_free(section);
+    d->backend->weights_free(a);
+    d->backend->memory_free(d, stays);
+    d->backend->memory_free(d, goes);
+    device_close(d);
+    assert_int_equal(objects_left(), 0);
+}
+
+static void a_filter_too_large_is_refused(void **state) {
+    static const int64_t dims[4] = {8, 8, 17, 17};
+    struct device_options o = {.name = "cuda-host", .threads = 1};
+    struct conv_shape s = {.n = 1, .c = 8, .h = 32, .w = 32, .k = 8, .r = 17, .stride = 1};
+    struct device_conv *conv;
+    struct device *d;
+    void *master;
+
+    succeed(device_open(&o, &d));
+    succeed(d->backend->memory_new(d, 8 * 8 * 17 * 17 * sizeof(float), &master));
+    struct device_weights *w = d->backend->weights_new(d, master, dims);
+    assert_int_equal(d->backend->conv_new(w, &s, true, &conv), ERR_DEVICE);
+    assert_non_null(strstr(err_text(), "17x17"));
+    d->backend->weights_free(w);
+    d->backend->memory_free(d, master);
+    device_close(d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_says_what_it_is),
@@ -431,6 +497,8 @@ int main(void) {
         cmocka_unit_test(nothing_is_allocated_after_the_first_step),
         cmocka_unit_test(the_step_is_as_few_launches_as_said),
         cmocka_unit_test(no_order_that_the_lanes_allow_changes_a_bit),
+        cmocka_unit_test(weights_that_go_take_no_others_along),
+        cmocka_unit_test(a_filter_too_large_is_refused),
         cmocka_unit_test(what_cannot_work_is_refused_by_name),
         cmocka_unit_test(an_old_gpu_is_refused_by_name),
         cmocka_unit_test(a_machine_without_a_gpu_says_so),
