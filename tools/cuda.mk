@@ -52,7 +52,7 @@ CUDA_OWN := -Itrainer -Icommon -I$(BUILD) \
 CUDA_KERNELS := $(wildcard trainer/cuda/kernels/*.cu)
 CUDA_SOURCES := $(wildcard trainer/cuda/*.c)
 # Where cuDNN has a stand-in.
-CUDA_CUDNN := trainer/cuda/conv.c trainer/cuda/engine.c trainer/cuda/tune.c
+CUDA_CUDNN := trainer/cuda/conv.c trainer/cuda/dnn.c trainer/cuda/engine.c trainer/cuda/tune.c
 # What the plugin uses of the program that loads it; what a program lacks of these it gets from
 # here. (Of backend/backend.c it uses the program's own.)
 CUDA_SHARED := $(patsubst %,common/base/%.c,err fs rng util text)
@@ -142,11 +142,11 @@ $(patsubst %.c,$(BUILD)/%,$(wildcard tests/trainer/cuda/test_kernels_*.c)): \
 $(BUILD)/tests/trainer/cuda/test_plans: $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,layer plans problem)
 CUDA_DESCRIBED := $(BUILD)/tests/trainer/cuda/test_described
 $(CUDA_DESCRIBED): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,layer problem \
-    $(if $(filter 1,$(CUDA)),conv engine error plans trial tune))
+    $(if $(filter 1,$(CUDA)),conv dnn engine error plans trial tune))
 CUDA_TUNE := $(BUILD)/tests/trainer/cuda/test_tune
 $(CUDA_TUNE): LIBS_trainer += -Wl,--wrap=now_us
 $(CUDA_TUNE): $(patsubst %,$(BUILD)/cuda/trainer/cuda/%.o,problem \
-    $(if $(filter 1,$(CUDA)),error trial tune))
+    $(if $(filter 1,$(CUDA)),dnn error trial tune))
 ifeq ($(CUDA),1)
 $(CUDA_DESCRIBED).o $(CUDA_TUNE).o: CFLAGS_trainer += -DWITH_CUDNN $(CUDA_INCLUDE)
 $(CUDA_DESCRIBED): LIBS_trainer += $(CUDA_LINK)

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "cuda/dnn.h"
 #include "cuda/engine.h"
 #include "cuda/error.h"
 #include "cuda/tune.h"
@@ -21,7 +22,8 @@ struct engine {
     struct cuda_plan plan;
     size_t workspace_bytes;
     bool tensor_core;
-    float ms; // 0: not measured
+    float ms;     // 0: not measured
+    int left_out; // engines that could not be run or recorded
     // One for each lane, made when the lane first wants it: a plan belongs to its handle.
     cudnn_object built[DEVICE_STREAMS];
 };
@@ -82,10 +84,23 @@ static int open_targets(struct cuda_convs *c, const struct cuda_convs_options *o
         if (c->described)
             continue;
         c->streams[i] = o->streams[i];
-        if (cudnnSetStream(c->targets[i].handle, o->streams[i]) != CUDNN_STATUS_SUCCESS)
-            return err_set(ERR_DEVICE, "cuDNN takes no stream");
+        cudnnStatus_t status = cudnnSetStream(c->targets[i].handle, o->streams[i]);
+        if (status != CUDNN_STATUS_SUCCESS)
+            return cuda_dnn_error(ERR_DEVICE, "taking a stream", status, c->targets[i].handle);
     }
     return ERR_OK;
+}
+
+// The library that is found when the plugin is loaded may be another than that of the build.
+static int check_version(void) {
+    size_t v = cudnnGetVersion();
+
+    if (v / 10000 == CUDNN_MAJOR && v / 100 >= CUDNN_VERSION / 100)
+        return ERR_OK;
+    return err_set(ERR_DEVICE,
+                   "libcudnn.so is of cuDNN %zu.%zu, the CUDA plugin was built with %d.%d; does "
+                   "LD_LIBRARY_PATH name another one?",
+                   v / 10000, v / 100 % 100, CUDNN_MAJOR, CUDNN_MINOR);
 }
 
 static int open_plans(struct cuda_convs *c, const char *path) {
@@ -119,6 +134,8 @@ int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_
         described_name(o->described, c->name);
     else
         err = current_name(c->name);
+    if (!err)
+        err = check_version();
     if (!err)
         err = open_targets(c, o);
     if (!err)
@@ -166,7 +183,10 @@ int cuda_convs_save(const struct cuda_convs *c, const char *path) {
 void cuda_convs_version(const struct cuda_convs *c, char *ret_text, size_t size) {
     size_t v = cudnnGetVersion();
 
-    (void)snprintf(ret_text, size, "cuDNN %zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
+    const char *tf32 = getenv("NVIDIA_TF32_OVERRIDE"); // cuDNN's: 0 computes fp32 in its place
+
+    (void)snprintf(ret_text, size, "cuDNN %zu.%zu.%zu%s%s", v / 10000, v / 100 % 100, v % 100,
+                   tf32 ? ", NVIDIA_TF32_OVERRIDE=" : "", tf32 ? tf32 : "");
 }
 
 size_t cuda_convs_count(const struct cuda_convs *c) {
@@ -186,14 +206,15 @@ static struct engine *find(const struct cuda_convs *c, const struct cuda_site *s
 
 // Takes over the plan.
 static void keep(struct cuda_convs *c, const struct cuda_site *site, const struct cuda_built *built,
-                 float ms, struct engine **ret) {
+                 const struct cuda_tuned *tuned, struct engine **ret) {
     struct engine *e = xcalloc(1, sizeof *e);
 
     *e = (struct engine){.site = *site,
                          .plan = built->plan,
                          .workspace_bytes = built->workspace_bytes,
                          .tensor_core = built->tensor_core,
-                         .ms = ms,
+                         .ms = tuned->ms,
+                         .left_out = tuned->left_out,
                          .built = {built->object}};
     if (c->n_engines == c->capacity) {
         c->capacity = MAX(64, 2 * c->capacity);
@@ -250,6 +271,8 @@ static int choose(struct cuda_convs *c, const struct cuda_problem *p, bool tune,
 
     if (!count) {
         cuda_site_print(&p->site, text);
+        if (cuda_dnn_lost(c->targets[0].handle, text, cuda_engine_complaint()))
+            return ERR_DEVICE_LOST;
         return err_set(ERR_DEVICE, "cuDNN has no deterministic engine for %s on this GPU: %s", text,
                        cuda_engine_complaint());
     }
@@ -262,7 +285,7 @@ static int choose(struct cuda_convs *c, const struct cuda_problem *p, bool tune,
             cuda_built_fini(&candidates[i]);
     if (err)
         return err;
-    keep(c, &p->site, &candidates[tuned.best], tuned.ms, ret);
+    keep(c, &p->site, &candidates[tuned.best], &tuned, ret);
     return ERR_OK;
 }
 
@@ -279,7 +302,7 @@ static int engine_new(struct cuda_convs *c, const struct cuda_site *site, bool t
     if (plan) {
         err = cuda_plan_build(&p, &c->targets[0], plan, &built);
         if (!err)
-            keep(c, site, &built, 0, ret);
+            keep(c, site, &built, &(struct cuda_tuned){0}, ret);
     } else {
         err = choose(c, &p, tune, ret);
     }
@@ -327,9 +350,13 @@ void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size) 
     const struct engine *e = c->engine;
     int64_t number = e->plan.engine;
 
+    char left_out[32] = "";
+
+    if (e->left_out)
+        (void)snprintf(left_out, sizeof left_out, ", %d left out", e->left_out); // fits
     if (e->ms > 0)
-        (void)snprintf(ret_text, size, "engine %lld (%.4f ms, %.0f TFLOP/s)", (long long)number,
-                       e->ms, cuda_site_flop(&e->site) / e->ms * 1e-9);
+        (void)snprintf(ret_text, size, "engine %lld (%.4f ms, %.0f TFLOP/s%s)", (long long)number,
+                       e->ms, cuda_site_flop(&e->site) / e->ms * 1e-9, left_out);
     else
         (void)snprintf(ret_text, size, "engine %lld", (long long)number);
 }
@@ -357,47 +384,35 @@ static int built_of(const struct cuda_conv *c, int lane, cudnn_object *ret) {
 }
 
 // Tells cuDNN of the buffers, if they are not those of the last call.
-static int bind(struct cuda_conv *c, const struct cuda_operands *o, void *workspace) {
-    int64_t ids[3] = {1, 2, 3};
-    void *pointers[3] = {o->x, o->filter, o->y};
+static cudnnStatus_t bind(struct cuda_conv *c, const struct cuda_operands *o, void *workspace) {
+    void *const pointers[3] = {o->x, o->filter, o->y};
 
     if (c->pack && o->x == c->operands.x && o->filter == c->operands.filter &&
         o->y == c->operands.y && workspace == c->workspace)
-        return ERR_OK;
+        return CUDNN_STATUS_SUCCESS;
     drop(&c->pack);
-    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &c->pack) ||
-        cudnnBackendSetAttribute(c->pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3,
-                                 ids) ||
-        cudnnBackendSetAttribute(c->pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
-                                 CUDNN_TYPE_VOID_PTR, 3, pointers) ||
-        cudnnBackendSetAttribute(c->pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
-                                 &workspace) ||
-        cudnnBackendFinalize(c->pack)) {
-        drop(&c->pack);
-        return err_set(ERR_DEVICE_LOST, "cuDNN does not take the buffers of a convolution");
-    }
     c->operands = *o;
     c->workspace = workspace;
-    return ERR_OK;
+    return cuda_dnn_pack(pointers, workspace, &c->pack);
 }
 
+// A first execution loads the engine's code: it may find no memory.
 int cuda_conv_run(struct cuda_conv *c, int lane, const struct cuda_operands *operands,
                   void *workspace) {
     char text[CUDA_SITE_TEXT];
+    cudnnHandle_t handle = c->convs->targets[lane].handle;
     cudnn_object built;
-    int err;
 
     if (c->convs->described)
         BUG("a device that is only described runs nothing");
-    err = built_of(c, lane, &built);
-    if (!err)
-        err = bind(c, operands, workspace);
+    int err = built_of(c, lane, &built);
     if (err)
         return err;
-    cudnnStatus_t status = cudnnBackendExecute(c->convs->targets[lane].handle, built, c->pack);
+    cudnnStatus_t status = bind(c, operands, workspace);
+    if (status == CUDNN_STATUS_SUCCESS)
+        status = cudnnBackendExecute(handle, built, c->pack);
     if (status == CUDNN_STATUS_SUCCESS)
         return ERR_OK;
     cuda_site_print(&c->engine->site, text);
-    return err_set(ERR_DEVICE_LOST, "the GPU failed at the convolution %s: %s, %s", text,
-                   cudnnGetErrorString(status), cudaGetErrorName(cudaGetLastError()));
+    return cuda_dnn_error(ERR_DEVICE_LOST, text, status, handle);
 }

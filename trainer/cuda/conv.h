@@ -24,13 +24,13 @@ struct cuda_convs_options {
     const cudaStream_t *streams; // [lanes]; NULL if described
 };
 
-// Fails with ERR_DEVICE, ERR_IO, ERR_FORMAT (the plan file), ERR_MISMATCH (it is of another cuDNN
-// or device).
+// Fails with ERR_DEVICE (also: a cuDNN older than that of the build), ERR_IO, ERR_FORMAT (the plan
+// file), ERR_MISMATCH (it is of another cuDNN or device).
 int cuda_convs_open(const struct cuda_convs_options *options, struct cuda_convs **ret_convs);
 void cuda_convs_close(struct cuda_convs *c);
 // Writes the plans of all tuned convolutions. Fails with ERR_IO, ERR_SPACE.
 int cuda_convs_save(const struct cuda_convs *c, const char *path);
-// "cuDNN 9.19.0"
+// "cuDNN 9.19.0", with what the environment makes of TF32
 void cuda_convs_version(const struct cuda_convs *c, char *ret_text, size_t size);
 size_t cuda_convs_count(const struct cuda_convs *c); // distinct sites
 // Bytes of memory that the last cuda_conv_new held while it tried engines; 0: it tried none.
@@ -46,11 +46,11 @@ void cuda_conv_free(struct cuda_conv *c);
 size_t cuda_conv_workspace_bytes(const struct cuda_conv *c);
 bool cuda_conv_uses_tensor_cores(const struct cuda_conv *c);
 const struct cuda_site *cuda_conv_site(const struct cuda_conv *c);
-// "engine 62", with the time if it was measured
+// "engine 62", with the time if it was measured, and how many could not be run or recorded
 void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size);
 
 // Issues it on the lane's stream. x, filter, y as in cuda/problem.h, aligned to 16 bytes; which of
-// them is written is the site's pass. Fails with ERR_DEVICE_LOST.
+// them is written is the site's pass. Fails with ERR_DEVICE_LOST, ERR_LIMIT (no memory).
 struct cuda_operands {
     void *x, *filter, *y;
 };

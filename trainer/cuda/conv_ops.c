@@ -78,7 +78,7 @@ int cuda_entry_plans_save(struct device *device, const char *path) {
 
 void cuda_entry_conv_describe(const struct device_conv *c, char *ret_text, size_t size) {
     const struct conv_shape *s = &c->shape;
-    char passes[3][80];
+    char passes[3][100];
 
     for (int i = 0; i < 3; i++) {
         (void)text_copy(passes[i], sizeof passes[i], "-");

@@ -29,7 +29,7 @@ static void close_device(struct device *device) {
 
 static void describe(struct device *device, char *ret_text, size_t size) {
     const struct cuda_device *d = cuda_of(device);
-    char cudnn[40];
+    char cudnn[80];
 
     cuda_convs_version(d->convs, cudnn, sizeof cudnn);
     (void)snprintf(ret_text, size, "%s, driver for CUDA %d.%d, %s", d->name, d->driver / 1000,

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "cuda/dnn.h"
 
 // An id for each tensor of a problem.
 enum { ID_X = 1 };
@@ -19,10 +20,7 @@ const char *cuda_engine_complaint(void) {
 static bool ok(cudnnStatus_t status) {
     if (status == CUDNN_STATUS_SUCCESS)
         return true;
-    complaint[0] = 0;
-    cudnnGetLastErrorString(complaint, sizeof complaint);
-    if (!complaint[0])
-        (void)text_copy(complaint, sizeof complaint, cudnnGetErrorString(status));
+    cuda_dnn_text(status, complaint, sizeof complaint);
     return false;
 }
 
@@ -184,6 +182,8 @@ int cuda_problem_init(struct cuda_problem *p, const struct cuda_site *site,
         return ERR_OK;
     cuda_problem_fini(p);
     cuda_site_print(site, text);
+    if (cuda_dnn_lost(target->handle, text, complaint))
+        return ERR_DEVICE_LOST;
     return err_set(ERR_DEVICE, "cuDNN does not take the convolution %s: %s", text, complaint);
 }
 
@@ -364,6 +364,8 @@ int cuda_plan_build(const struct cuda_problem *p, const struct cuda_target *targ
     if (build_plan(p, target, plan, ret_built))
         return ERR_OK;
     cuda_site_print(&p->site, text);
+    if (cuda_dnn_lost(target->handle, text, complaint))
+        return ERR_DEVICE_LOST;
     return err_set(ERR_DEVICE, "cuDNN's engine %lld cannot compute %s as it is set: %s",
                    (long long)plan->engine, text,
                    complaint[0] ? complaint : "it may not be used here");

@@ -16,6 +16,7 @@ typedef cudnnBackendDescriptor_t cudnn_object; // cuDNN's own type is a typedef 
 struct cuda_target {
     cudnnHandle_t handle; // of the current device; NULL: a described one
     cudnn_object device;  // the described one's properties; NULL with a handle
+    bool warm;            // engines have been tried until the device ran at its speed
 };
 
 // Of the current device, or of `json`. Fails with ERR_DEVICE.
@@ -28,7 +29,7 @@ struct cuda_problem {
     cudnn_object convolution, operation, graph;
 };
 
-// Fails with ERR_DEVICE (says what cuDNN says). A problem is only read afterwards.
+// Fails with ERR_DEVICE (says what cuDNN says), ERR_DEVICE_LOST. A problem is only read afterwards.
 int cuda_problem_init(struct cuda_problem *p, const struct cuda_site *site,
                       const struct cuda_target *target);
 void cuda_problem_fini(struct cuda_problem *p);
@@ -42,7 +43,7 @@ struct cuda_built {
 };
 void cuda_built_fini(struct cuda_built *b);
 
-// The plan that an engine and its knobs make. Fails with ERR_DEVICE.
+// The plan that an engine and its knobs make. Fails with ERR_DEVICE, ERR_DEVICE_LOST.
 int cuda_plan_build(const struct cuda_problem *p, const struct cuda_target *target,
                     const struct cuda_plan *plan, struct cuda_built *ret_built);
 

@@ -1,29 +1,35 @@
 #include "cuda/tune.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "cuda/dnn.h"
 #include "cuda/error.h"
 #include "cuda/trial.h"
 
-#define INNER 5                   // executions a repetition
-#define REPETITIONS 9             // of which the median counts
-#define FIRST 2                   // that are made of every plan
-#define HOPELESS 1.5f             // first repetitions that much slower end the trial
-#define WARM_US 10000             // of work before anything is measured
+#define INNER 5              // executions a repetition
+#define REPETITIONS 9        // of which the median counts
+#define FIRST 2              // that are made of every plan
+#define HOPELESS 1.5f        // first repetitions that much slower end the trial
+#define WARM_US 10000        // of work before anything is measured
+#define FIRST_WARM_US 300000 // before the first site's: the clocks rise from idle
+#define SMALL_WORKSPACE ((size_t)64 << 20)
 #define PATTERN ((size_t)1 << 18) // bytes of random numbers, repeated over the tensors
 
 // The buffers of a trial, and a stream to try on.
 struct trial {
-    const struct cuda_target *target;
+    struct cuda_target *target;
     cudaStream_t stream;
     struct cuda_trial room;
     cudnn_object pack;
     cudaEvent_t between[REPETITIONS + 1]; // repetitions
+    int left_out;                         // engines that cannot be run or recorded
+    char why[400];                        // the last of them was
 };
 
 // Numbers in [-1,1) of the element's type.
@@ -62,21 +68,6 @@ static int fill(const struct trial *t, enum cuda_math math, size_t bytes) {
     return code == cudaSuccess ? ERR_OK : cuda_error(ERR_DEVICE, "filling a trial's memory", code);
 }
 
-static int bind(struct trial *t, void *const operands[3], void *workspace) {
-    int64_t ids[3] = {1, 2, 3};
-
-    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &t->pack) ||
-        cudnnBackendSetAttribute(t->pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3,
-                                 ids) ||
-        cudnnBackendSetAttribute(t->pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
-                                 CUDNN_TYPE_VOID_PTR, 3, operands) ||
-        cudnnBackendSetAttribute(t->pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
-                                 &workspace) ||
-        cudnnBackendFinalize(t->pack))
-        return err_set(ERR_DEVICE, "cuDNN takes no buffers for a trial");
-    return ERR_OK;
-}
-
 static int trial_init(struct trial *t, const struct cuda_problem *p, size_t workspace_bytes) {
     int err = cuda_trial_init(&t->room, &p->site, workspace_bytes);
 
@@ -86,7 +77,11 @@ static int trial_init(struct trial *t, const struct cuda_problem *p, size_t work
         return err;
     for (int i = 0; i <= REPETITIONS; i++)
         CUDA(ERR_DEVICE, cudaEventCreate(&t->between[i]));
-    return bind(t, (void *const *)t->room.operands, t->room.workspace);
+    cudnnStatus_t status =
+        cuda_dnn_pack((void *const *)t->room.operands, t->room.workspace, &t->pack);
+    if (status != CUDNN_STATUS_SUCCESS)
+        return cuda_dnn_error(ERR_DEVICE, "a trial's buffers", status, t->target->handle);
+    return ERR_OK;
 }
 
 // The results of these were looked at where they matter: what is left fails no more.
@@ -99,53 +94,71 @@ static void trial_fini(struct trial *t) {
     cuda_trial_fini(&t->room);
 }
 
-// A graph of INNER executions; NULL if the engine cannot be run or captured.
-static int record(const struct trial *t, const struct cuda_built *plan, cudaGraphExec_t *ret) {
-    cudaGraph_t graph = NULL;
-    bool good;
+// Another engine will do, unless the device is lost. `what` failed with `status`, or with what CUDA
+// says.
+static int leave_out(struct trial *t, const char *what, cudnnStatus_t status, cudaError_t code) {
+    char text[300];
 
-    *ret = NULL;
-    // Once outside: modules are loaded at their first use.
-    if (cudnnBackendExecute(t->target->handle, plan->object, t->pack) != CUDNN_STATUS_SUCCESS) {
-        (void)cudaGetLastError(); // another engine will do, unless the device is lost
-        CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
-        return ERR_OK;
-    }
-    CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
-    CUDA(ERR_DEVICE, cudaStreamBeginCapture(t->stream, cudaStreamCaptureModeThreadLocal));
-    good = true;
-    for (int i = 0; i < INNER && good; i++)
-        good =
-            cudnnBackendExecute(t->target->handle, plan->object, t->pack) == CUDNN_STATUS_SUCCESS;
-    good = cudaStreamEndCapture(t->stream, &graph) == cudaSuccess && good;
-    good = good && cudaGraphInstantiate(ret, graph, 0) == cudaSuccess;
-    if (graph)
-        (void)cudaGraphDestroy(graph); // the copy that is launched stays
-    if (good)
-        return ERR_OK;
-    (void)cudaGetLastError(); // another engine will do, unless the device is lost
+    if (status != CUDNN_STATUS_SUCCESS)
+        cuda_dnn_text(status, text, sizeof text);
+    else
+        (void)text_copy(text, sizeof text, cudaGetErrorString(code)); // fits
+    (void)snprintf(t->why, sizeof t->why, "%s: %s", what, text);      // fits
+    t->left_out++;
+    (void)cudaGetLastError(); // it is told here
     CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
     return ERR_OK;
 }
 
-// A device that had nothing to do runs slowly at first.
+static cudnnStatus_t execute(const struct trial *t, const struct cuda_built *plan, int count) {
+    cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
+
+    for (int i = 0; i < count && status == CUDNN_STATUS_SUCCESS; i++)
+        status = cudnnBackendExecute(t->target->handle, plan->object, t->pack);
+    return status;
+}
+
+// A graph of INNER executions; NULL if the engine cannot be run or recorded.
+static int record(struct trial *t, const struct cuda_built *plan, cudaGraphExec_t *ret) {
+    cudaGraph_t graph = NULL;
+
+    *ret = NULL;
+    // Once outside: modules are loaded at their first use.
+    cudnnStatus_t status = execute(t, plan, 1);
+    if (status != CUDNN_STATUS_SUCCESS)
+        return leave_out(t, "running", status, cudaSuccess);
+    CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
+    CUDA(ERR_DEVICE, cudaStreamBeginCapture(t->stream, cudaStreamCaptureModeThreadLocal));
+    status = execute(t, plan, INNER);
+    cudaError_t code = cudaStreamEndCapture(t->stream, &graph);
+    if (status == CUDNN_STATUS_SUCCESS && code == cudaSuccess)
+        code = cudaGraphInstantiate(ret, graph, 0);
+    if (graph)
+        (void)cudaGraphDestroy(graph); // the copy that is launched stays
+    if (status == CUDNN_STATUS_SUCCESS && code == cudaSuccess)
+        return ERR_OK;
+    return leave_out(t, "recording", status, code);
+}
+
+// A device that had nothing to do runs slowly at first, slowest before its very first work.
 static int warm(const struct trial *t, cudaGraphExec_t graph) {
-    int64_t end_us = now_us() + WARM_US;
+    int64_t end_us = now_us() + (t->target->warm ? WARM_US : FIRST_WARM_US);
 
     while (now_us() < end_us) {
-        CUDA(ERR_DEVICE, cudaGraphLaunch(graph, t->stream));
+        CUDA(ERR_DEVICE_LOST, cudaGraphLaunch(graph, t->stream));
         CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
     }
+    t->target->warm = true;
     return ERR_OK;
 }
 
 // `count` repetitions, behind one that does not count: a graph's first launch carries it to the
 // device, and while that one runs the others are issued, so that none waits for the host.
 static int repeat(const struct trial *t, cudaGraphExec_t graph, int count, float *ret_ms) {
-    CUDA(ERR_DEVICE, cudaGraphLaunch(graph, t->stream));
+    CUDA(ERR_DEVICE_LOST, cudaGraphLaunch(graph, t->stream));
     CUDA(ERR_DEVICE, cudaEventRecord(t->between[0], t->stream));
     for (int i = 0; i < count; i++) {
-        CUDA(ERR_DEVICE, cudaGraphLaunch(graph, t->stream));
+        CUDA(ERR_DEVICE_LOST, cudaGraphLaunch(graph, t->stream));
         CUDA(ERR_DEVICE, cudaEventRecord(t->between[i + 1], t->stream));
     }
     CUDA(ERR_DEVICE, cudaEventSynchronize(t->between[count]));
@@ -168,8 +181,7 @@ static float median(int count, float *ms) {
 }
 
 // INFINITY for what is left out; trials that are slower than `best` may end early.
-static int measure(const struct trial *t, const struct cuda_built *plan, float best,
-                   float *ret_ms) {
+static int measure(struct trial *t, const struct cuda_built *plan, float best, float *ret_ms) {
     float ms[REPETITIONS] = {0};
     cudaGraphExec_t graph;
     int err = record(t, plan, &graph);
@@ -190,19 +202,19 @@ static int measure(const struct trial *t, const struct cuda_built *plan, float b
     return err;
 }
 
-// The workspace that all plans worth trying have in common.
-static size_t workspace_of(int count, const struct cuda_built *plans) {
+// The workspace that all plans worth trying, which want at most `limit`, have in common.
+static size_t workspace_of(int count, const struct cuda_built *plans, size_t limit) {
     size_t least = SIZE_MAX, most = 0;
 
     for (int i = 0; i < count; i++) {
         least = MIN(least, plans[i].workspace_bytes);
-        if (plans[i].workspace_bytes <= CUDA_TUNE_WORKSPACE)
+        if (plans[i].workspace_bytes <= limit)
             most = MAX(most, plans[i].workspace_bytes);
     }
     return MAX(least, most);
 }
 
-static int fastest(const struct trial *t, int count, const struct cuda_built *plans,
+static int fastest(struct trial *t, int count, const struct cuda_built *plans,
                    size_t workspace_bytes, int *ret_best, float *ret_ms) {
     float best = INFINITY;
 
@@ -219,19 +231,38 @@ static int fastest(const struct trial *t, int count, const struct cuda_built *pl
         }
     }
     *ret_ms = best;
-    return isinf(best) ? err_set(ERR_DEVICE, "none of cuDNN's engines can be run") : ERR_OK;
+    if (!isinf(best))
+        return ERR_OK;
+    return err_set(ERR_DEVICE, "none of cuDNN's engines can be run; the last: %s", t->why);
 }
 
-int cuda_tune(const struct cuda_problem *p, const struct cuda_target *target, cudaStream_t stream,
+// Where memory is short, once more with those plans that want little.
+static int open_trial(struct trial *t, const struct cuda_problem *p, int count,
+                      const struct cuda_built *plans, size_t *ret_workspace_bytes) {
+    size_t most = workspace_of(count, plans, CUDA_TUNE_WORKSPACE);
+    size_t least = workspace_of(count, plans, SMALL_WORKSPACE);
+    int err = trial_init(t, p, most);
+
+    *ret_workspace_bytes = most;
+    if (err != ERR_LIMIT || least >= most)
+        return err;
+    trial_fini(t);
+    *t = (struct trial){.target = t->target, .stream = t->stream};
+    *ret_workspace_bytes = least;
+    return trial_init(t, p, least);
+}
+
+int cuda_tune(const struct cuda_problem *p, struct cuda_target *target, cudaStream_t stream,
               int count, const struct cuda_built *plans, struct cuda_tuned *ret_tuned) {
     struct trial t = {.target = target, .stream = stream};
-    size_t workspace_bytes = workspace_of(count, plans);
     struct cuda_tuned tuned = {0};
-    int err = trial_init(&t, p, workspace_bytes);
+    size_t workspace_bytes;
+    int err = open_trial(&t, p, count, plans, &workspace_bytes);
 
     tuned.bytes = t.room.bytes;
     if (!err)
         err = fastest(&t, count, plans, workspace_bytes, &tuned.best, &tuned.ms);
+    tuned.left_out = t.left_out;
     if (!err)
         *ret_tuned = tuned;
     trial_fini(&t);

@@ -1,5 +1,6 @@
-// Which engine is chosen, on a GPU that is played: its functions are here, its time is counted. A
-// graph's first launch takes the host long, as on a real one. Without cuDNN's headers: skipped.
+// Which engine is chosen, and what is said when cuDNN fails, on a GPU that is played: its functions
+// are here, its time is counted. A graph's first launch takes the host long, as on a real one.
+// Without cuDNN's headers: skipped.
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +10,13 @@
 #include "check.h"
 
 #ifdef WITH_CUDNN
+#include "cuda/dnn.h"
 #include "cuda/tune.h"
 
 #define PLANS 12
 #define UPLOAD_US 300 // the host's, of a graph's first launch
 #define LAUNCH_US 6
-#define COLD_US 5000 // of work until the device runs at its speed
+#define COLD_US 100000 // of work until the device runs at its speed
 
 // Both clocks in microseconds; what each plan takes; what is held.
 static struct {
@@ -22,7 +24,11 @@ static struct {
     double takes[PLANS];
     int refused, recorded, objects, launches;
     double captured; // what the plan takes that is recorded
-    bool captures;
+    bool captures, refuses_all;
+    cudaError_t lost;    // what a wait for the device says
+    size_t unused, most; // free memory; the largest allocation that succeeds, 0: any
+    int waits;
+    const char *complaint; // cuDNN's
 } gpu;
 
 struct fake_graph {
@@ -62,12 +68,25 @@ int64_t __wrap_now_us(void) {
 }
 
 cudaError_t cudaMalloc(void **ret, size_t bytes) {
+    if (gpu.most && bytes > gpu.most)
+        return cudaErrorMemoryAllocation;
     *ret = take(bytes);
     return cudaSuccess;
 }
 
 cudaError_t cudaMemGetInfo(size_t *ret_free, size_t *ret_total) {
-    *ret_free = *ret_total = 0;
+    *ret_free = gpu.unused;
+    *ret_total = (size_t)12 << 30;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize(void) {
+    gpu.waits++;
+    return gpu.lost;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *ret) {
+    *ret = gpu.captures ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
     return cudaSuccess;
 }
 
@@ -163,6 +182,19 @@ const char *cudaGetErrorName(cudaError_t error) {
     return "cudaErrorOfTheTest";
 }
 
+const char *cudnnGetErrorString(cudnnStatus_t status) {
+    return "CUDNN_STATUS_OF_THE_TEST";
+}
+
+void cudnnGetLastErrorString(char *ret, size_t size) {
+    (void)text_copy(ret, size, gpu.complaint ? gpu.complaint : ""); // fits
+}
+
+cudnnStatus_t cudnnGetStream(cudnnHandle_t handle, cudaStream_t *ret) {
+    *ret = NULL;
+    return CUDNN_STATUS_SUCCESS;
+}
+
 cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
                                            cudnnBackendDescriptor_t *ret) {
     *ret = take(1);
@@ -189,7 +221,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
                                   cudnnBackendDescriptor_t pack) {
     const double *us = plan;
 
-    if (us == &gpu.takes[gpu.refused])
+    if (us == &gpu.takes[gpu.refused] || gpu.refuses_all)
         return CUDNN_STATUS_NOT_SUPPORTED;
     if (gpu.captures) {
         gpu.recorded++;
@@ -202,8 +234,22 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
 
 // ---- the choice ----
 
+static const struct cuda_problem problem = {
+    .site = {PASS_FORWARD, MATH_BF16, 1, 64, 34, 34, 64, 3, 1, 0}};
+#define WORKSPACE(i) ((size_t)(i) << 24) // of plan i: 16 MiB times its number
+
+// A plan is the place of what it takes.
+static void offer(struct cuda_built plans[PLANS]) {
+    memset(plans, 0, PLANS * sizeof *plans);
+    for (int i = 0; i < PLANS; i++) {
+        gpu.takes[i] = 100 - i;
+        plans[i].object = &gpu.takes[i];
+        plans[i].workspace_bytes = WORKSPACE(i);
+    }
+}
+
 static int chosen(const double takes[PLANS], int refused, int too_large, float *ret_ms) {
-    struct cuda_problem p = {.site = {PASS_FORWARD, MATH_BF16, 1, 64, 34, 34, 64, 3, 1, 0}};
+    struct cuda_problem p = problem;
     struct cuda_built plans[PLANS] = {0};
     struct cuda_target target = {0};
     struct cuda_tuned tuned;
@@ -217,6 +263,7 @@ static int chosen(const double takes[PLANS], int refused, int too_large, float *
     }
     assert_int_equal(cuda_tune(&p, &target, NULL, PLANS, plans, &tuned), ERR_OK);
     assert_int_equal(gpu.objects, 0);
+    assert_int_equal(tuned.left_out, 1);
     assert_true(tuned.bytes > 2 * 64 * 3 * 3 * 64);
     *ret_ms = tuned.ms;
     return tuned.best;
@@ -253,7 +300,99 @@ static void hopeless_ones_end_early(void **state) {
     float ms;
 
     assert_int_equal(chosen(takes, PLANS - 1, PLANS, &ms), 0);
-    assert_true(gpu.launches < 100);
+    assert_true(gpu.launches - 300000 / (100 * 5) < 100); // but for the first warming
+}
+
+// The clocks rise once: later sites are warmed for a short time.
+static void only_the_first_site_is_warmed_for_long(void **state) {
+    struct cuda_target target = {0};
+    struct cuda_built plans[PLANS];
+    struct cuda_tuned tuned;
+    double before;
+
+    memset(&gpu, 0, sizeof gpu);
+    gpu.refused = PLANS - 1;
+    offer(plans);
+    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_OK);
+    assert_true(gpu.host > 300000);
+    before = gpu.host;
+    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_OK);
+    assert_true(gpu.host - before < 150000);
+}
+
+static void none_that_can_be_run_says_why(void **state) {
+    struct cuda_target target = {0};
+    struct cuda_built plans[PLANS];
+    struct cuda_tuned tuned;
+
+    memset(&gpu, 0, sizeof gpu);
+    gpu.refuses_all = true;
+    gpu.complaint = "no kernel of mine";
+    offer(plans);
+    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_DEVICE);
+    assert_non_null(strstr(err_text(), "running: no kernel of mine"));
+    assert_int_equal(gpu.objects, 0);
+}
+
+// Where not all fit, those with at most 64 MiB are tried; where none fits, that is told.
+static void plans_that_want_little_are_tried_where_memory_is_short(void **state) {
+    struct cuda_target target = {0};
+    struct cuda_built plans[PLANS];
+    struct cuda_tuned tuned;
+
+    memset(&gpu, 0, sizeof gpu);
+    gpu.refused = PLANS - 1;
+    gpu.most = (size_t)70 << 20;
+    offer(plans);
+    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_OK);
+    assert_int_equal(tuned.best, 4); // the fastest of those with 0 to 64 MiB
+    assert_int_equal(gpu.objects, 0);
+    gpu.most = (size_t)50 << 20;
+    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_LIMIT);
+    assert_int_equal(gpu.objects, 0);
+}
+
+// ---- failures ----
+
+static int dnn_error(cudnnStatus_t status) {
+    static int handle;
+
+    gpu.waits = 0;
+    return cuda_dnn_error(ERR_DEVICE, "an op", status, (cudnnHandle_t)(void *)&handle);
+}
+
+static void a_failure_of_cudnn_is_told_with_its_own_words(void **state) {
+    memset(&gpu, 0, sizeof gpu);
+    gpu.unused = (size_t)1 << 30;
+    gpu.complaint = "mma kernel went wrong";
+    assert_int_equal(dnn_error(CUDNN_STATUS_EXECUTION_FAILED), ERR_DEVICE);
+    assert_non_null(strstr(err_text(), "an op: mma kernel went wrong (CUDNN_STATUS_OF_THE_TEST)"));
+    gpu.complaint = NULL;
+    assert_int_equal(dnn_error(CUDNN_STATUS_BAD_PARAM), ERR_DEVICE);
+    assert_non_null(strstr(err_text(), "CUDNN_STATUS_OF_THE_TEST"));
+}
+
+static void no_memory_in_cudnn_is_no_lost_device(void **state) {
+    memset(&gpu, 0, sizeof gpu);
+    gpu.unused = (size_t)1 << 30;
+    assert_int_equal(dnn_error(CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED), ERR_LIMIT);
+    assert_int_equal(dnn_error(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED), ERR_LIMIT);
+    assert_non_null(strstr(err_text(), "1024 of its 12288 MiB are free"));
+    gpu.unused = (size_t)20 << 20;
+    assert_int_equal(dnn_error(CUDNN_STATUS_EXECUTION_FAILED_CUDART), ERR_LIMIT);
+    assert_int_equal(dnn_error(CUDNN_STATUS_NOT_SUPPORTED), ERR_DEVICE);
+}
+
+static void a_lost_device_is_told_with_cudas_error(void **state) {
+    memset(&gpu, 0, sizeof gpu);
+    gpu.lost = cudaErrorIllegalAddress;
+    gpu.complaint = "mma kernel went wrong";
+    assert_int_equal(dnn_error(CUDNN_STATUS_EXECUTION_FAILED), ERR_DEVICE_LOST);
+    assert_non_null(strstr(err_text(), "mma kernel went wrong; an error (cudaErrorOfTheTest)"));
+    gpu.captures = true; // a wait would end the capture
+    gpu.unused = (size_t)1 << 30;
+    assert_int_equal(dnn_error(CUDNN_STATUS_EXECUTION_FAILED), ERR_DEVICE);
+    assert_int_equal(gpu.waits, 0);
 }
 
 #else
@@ -272,6 +411,12 @@ int main(void) {
         cmocka_unit_test(what_cannot_run_and_what_wants_too_much_is_left_out),
         cmocka_unit_test(the_first_is_not_measured_cold),
         cmocka_unit_test(hopeless_ones_end_early),
+        cmocka_unit_test(only_the_first_site_is_warmed_for_long),
+        cmocka_unit_test(none_that_can_be_run_says_why),
+        cmocka_unit_test(plans_that_want_little_are_tried_where_memory_is_short),
+        cmocka_unit_test(a_failure_of_cudnn_is_told_with_its_own_words),
+        cmocka_unit_test(no_memory_in_cudnn_is_no_lost_device),
+        cmocka_unit_test(a_lost_device_is_told_with_cudas_error),
 #else
         cmocka_unit_test(cudnn_is_here),
 #endif
