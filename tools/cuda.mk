@@ -35,14 +35,17 @@ endif
 # gcc finds its own folders without being told, and in the right order only then.
 CUDA_INCLUDE = $(patsubst %,-isystem %,$(filter-out /usr/include /usr/local/include, \
     $(CUDNN_INCLUDE) $(CUDA_HOME)/include))
-# cuDNN's parts lie beside it, where it looks for them. A wheel has no libcudnn.so.
-CUDA_LINK = -L$(CUDNN_LIB) -L$(CUDA_LIB) -Wl,-rpath,$(CUDNN_LIB) -Wl,-rpath,$(CUDA_LIB) \
-    -l:libcudnn.so.9 -lcudart
+# cuDNN's parts lie beside it, where it looks for them. A wheel has no libcudnn.so. An RPATH, not a
+# RUNPATH: LD_LIBRARY_PATH, which containers set, would name other libraries than those built with.
+CUDA_LINK = -L$(CUDNN_LIB) -L$(CUDA_LIB) -Wl,--disable-new-dtags -Wl,-rpath,$(CUDNN_LIB) \
+    -Wl,-rpath,$(CUDA_LIB) -l:libcudnn.so.9 -lcudart
 # The sanitizers know nothing of a GPU's memory.
 CUDA ?= $(if $(SAN),0,$(if $(NVCC),$(if $(CUDA_LIB),$(if $(CUDNN_LIB),1,0),0),0))
-# On the machine that runs it, code for its own GPU suffices.
-CUDA_LOCAL := $(if $(filter gpu-check gpu-peers gpu-plugin,$(MAKECMDGOALS)),$(filter-out 1_% 2_% 3_% 5_% 6_% 7_%, \
-    $(sort $(subst .,_,$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null)))))
+# On the machine that runs it, code for its own GPU suffices. nvidia-smi prints its failures where
+# its answers go: those of the form 9.0 are taken alone.
+CUDA_LOCAL := $(if $(filter gpu-check gpu-sanitize gpu-peers gpu-plugin,$(MAKECMDGOALS)), \
+    $(filter-out 1_% 2_% 3_% 5_% 6_% 7_%,$(sort $(subst .,_,$(shell \
+    nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -x '[0-9]*\.[0-9]*')))))
 CUDA_ARCHS ?= $(or $(subst _,,$(CUDA_LOCAL)),80 86 89 90)
 
 # What `make gpu-pack` has put aside for a machine without Debian's packages.

@@ -21,7 +21,8 @@ for program in "${PROGRAMS[@]}"; do
     cat >"$STAGE/build/bin/$program" <<'SH'
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
-LD_LIBRARY_PATH=$here/../needs exec "$here/../exec/${0##*/}" "$@"
+# Behind them what the machine names: a container's driver may be found there alone.
+LD_LIBRARY_PATH=$here/../needs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec "$here/../exec/${0##*/}" "$@"
 SH
     chmod +x "$STAGE/build/bin/$program"
 done

@@ -3,7 +3,7 @@
 # pack holds all that the pipeline needs, the comparisons with PyTorch and with the bare step say
 # what they should. (What they measure means nothing here.)
 # shellcheck source-path=SCRIPTDIR source=../pipeline/lib.sh
-# shellcheck disable=SC2317 # functions are called through ok
+# shellcheck disable=SC2016,SC2317 # functions are called through ok, text is for another shell
 source "$(dirname "$0")/../pipeline/lib.sh"
 
 if [ ! -x "$BUILD/bin/gpu_check" ] || [ ! -e "$BUILD/lib/device_cuda-host.so" ]; then
@@ -89,6 +89,24 @@ needs_nothing_else() {
         grep -Ev 'lib(c|m|dl|rt|pthread|resolv|stdc\+\+|gcc_s)\.so'
 }
 
+# Libraries of this machine that LD_LIBRARY_PATH names are found behind the pack's own.
+keeps_the_path() {
+    printf '#!/bin/sh\necho "$LD_LIBRARY_PATH"\n' >"$WORK/there/build/exec/curator"
+    LD_LIBRARY_PATH=/driver "$WORK/there/build/bin/curator" >"$WORK/out" &&
+        says '/needs:/driver$' && LD_LIBRARY_PATH='' "$WORK/there/build/bin/curator" >"$WORK/out" &&
+        says '/needs$'
+}
+
+# Architectures that make takes from an nvidia-smi that fails for one GPU and has two others.
+architectures() {
+    mkdir -p "$WORK/smi"
+    printf '#!/bin/sh\necho "Failed to initialize NVML: 9.0"\necho 9.0\necho 7.5\n' >"$WORK/smi/nvidia-smi"
+    chmod +x "$WORK/smi/nvidia-smi"
+    PATH=$WORK/smi:$PATH make -n gpu-plugin CUDA=1 "BUILD=$WORK/none" 2>/dev/null |
+        grep -o 'code=sm_[^ ]*' | sort -u >"$WORK/out"
+    [ "$(cat "$WORK/out")" = code=sm_90 ]
+}
+
 SMALL=(NETG=resnet_6blocks NGF=4 WARM=1 BENCH_STEPS=2 DTYPES=bf16 PACKED=1 "PACK=$WORK/pack"
     "PLUGIN=$PLUGIN" "STAGE=$WORK/stage" "WORK=$WORK/whole")
 
@@ -113,6 +131,8 @@ ends() { # CODES command...: with one of these codes
 ok "pictures are drawn" draw_data
 ok "the pipeline is packed and unpacked" unpacked
 ok "the pack has every library that its programs need" needs_nothing_else
+ok "the machine's own library path is kept" keeps_the_path
+ok "what nvidia-smi complains about is no architecture" architectures
 ok "a call that has no time says so" ends 75 whole_without_time
 ok "the packed pipeline trains and is measured" ends '0 1' whole pipeline.sh '' 6 32
 ok "five steps of it" says '^bf16 +5 .* (ok|FAIL)'

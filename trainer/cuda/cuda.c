@@ -12,6 +12,8 @@
 // Oldest GPUs there is code for: bfloat16 and TF32 began with them.
 #define OLDEST_MAJOR 8
 #define OLDEST_TEXT "8.0 (RTX 30 series, A100)"
+// CUDA 13's release notes, table of driver versions.
+#define DRIVER_TEXT "CUDA 13 needs 580 or later; for a data-centre GPU cuda-compat-13-0 will do"
 // What the driver takes in the first steps: kernels' code, cuDNN's handles, graphs. A guess.
 #define RESERVE_BYTES ((size_t)256 << 20)
 #define RESERVE_PART 32 // of a small GPU's memory
@@ -57,8 +59,8 @@ static int count_devices(int *ret_count, int *ret_driver) {
     if (code == cudaErrorInsufficientDriver)
         return err_set(ERR_DEVICE,
                        "device = \"cuda\": the NVIDIA driver is too old: it knows CUDA %d.%d, this "
-                       "program needs CUDA %d.%d; install a newer driver, or set device = \"cpu\" "
-                       "or \"auto\"",
+                       "program needs CUDA %d.%d; install a newer driver (" DRIVER_TEXT
+                       "), or set device = \"cpu\" or \"auto\"",
                        *ret_driver / 1000, *ret_driver % 1000 / 10, runtime / 1000,
                        runtime % 1000 / 10);
     if (code == cudaErrorNoDevice || (code == cudaSuccess && !*ret_count))

@@ -380,9 +380,11 @@ static void what_cannot_work_is_refused_by_name(void **state) {
     assert_int_equal(remove(PLANS), 0);
 }
 
-static void an_old_gpu_is_refused_by_name(void **state) {
+static void an_old_gpu_and_an_old_driver_are_refused_by_name(void **state) {
     struct device_options o = {.name = "cuda-host", .threads = 1};
 
+    machine("driver 12040\ngpu 9.0 16384 a new one");
+    assert_refused(&o, ERR_DEVICE, "needs 580 or later");
     machine("gpu 7.5 8192 an old one");
     assert_refused(&o, ERR_DEVICE, "compute capability 7.5; needed is at least 8.0");
     machine(NULL);
@@ -500,7 +502,7 @@ int main(void) {
         cmocka_unit_test(weights_that_go_take_no_others_along),
         cmocka_unit_test(a_filter_too_large_is_refused),
         cmocka_unit_test(what_cannot_work_is_refused_by_name),
-        cmocka_unit_test(an_old_gpu_is_refused_by_name),
+        cmocka_unit_test(an_old_gpu_and_an_old_driver_are_refused_by_name),
         cmocka_unit_test(a_machine_without_a_gpu_says_so),
     };
 
