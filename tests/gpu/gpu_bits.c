@@ -25,6 +25,7 @@ struct same {
     int size, steps;
     double lr;
     char plans[40];
+    struct model *fresh; // drawn once, for all others
 };
 
 static struct same same_of(struct gpu_check *g, const struct same_case *c, const char *dtype) {
@@ -75,11 +76,33 @@ static int train(const struct same *s, struct model *m, int first, int end) {
     return err ? err : model_pull(m);
 }
 
+// What a checkpoint keeps of the nets.
+static void copy_state(struct model *from, struct model *to) {
+    for (int i = 0; i < model_n_nets(from); i++) {
+        struct model_net *p = model_net(from, i), *q = model_net(to, i);
+        *q->adam_steps = *p->adam_steps;
+        for (int k = 0; k < p->n_params; k++) {
+            size_t bytes = p->params[k].count * sizeof(float);
+            if (p->params[k].batches)
+                *q->params[k].batches = *p->params[k].batches;
+            if (p->params[k].w)
+                memcpy(q->params[k].w, p->params[k].w, bytes);
+            if (p->params[k].m) {
+                memcpy(q->params[k].m, p->params[k].m, bytes);
+                memcpy(q->params[k].v, p->params[k].v, bytes);
+            }
+        }
+    }
+}
+
+// Drawing the weights takes the host longer than the steps take the device.
 static int open_model(const struct same *s, struct model **ret) {
     int err = model_new(&s->o, ret);
 
-    if (!err)
-        err = model_init(*ret, "normal", 0.02, s->g->seed);
+    if (!err) {
+        copy_state(s->fresh, *ret);
+        err = model_weights_changed(*ret);
+    }
     return err ? err : model_shape(*ret, 2, s->size, s->size, s->size, s->size);
 }
 
@@ -121,25 +144,6 @@ static void value(struct gpu_check *g, const char *label, struct model *a, struc
     if (!b)
         printf("%s: %s\n", label, err_text());
     gpu_value(g, label, differences(a, b), 0);
-}
-
-// What a checkpoint keeps of the nets.
-static void copy_state(struct model *from, struct model *to) {
-    for (int i = 0; i < model_n_nets(from); i++) {
-        struct model_net *p = model_net(from, i), *q = model_net(to, i);
-        *q->adam_steps = *p->adam_steps;
-        for (int k = 0; k < p->n_params; k++) {
-            size_t bytes = p->params[k].count * sizeof(float);
-            if (p->params[k].batches)
-                *q->params[k].batches = *p->params[k].batches;
-            if (p->params[k].w)
-                memcpy(q->params[k].w, p->params[k].w, bytes);
-            if (p->params[k].m) {
-                memcpy(q->params[k].m, p->params[k].m, bytes);
-                memcpy(q->params[k].v, p->params[k].v, bytes);
-            }
-        }
-    }
 }
 
 // Half of the steps, and the others by another model.
@@ -218,8 +222,8 @@ static void check_gathered(struct same *s) {
     model_free(other);
 }
 
-static void check_same(struct gpu_check *g, const struct same_case *c, const char *dtype) {
-    struct same s = same_of(g, c, dtype);
+static void check_fresh(struct gpu_check *g, struct same s, const struct same_case *c,
+                        const char *dtype) {
     struct model *first = trained(&s, s.steps), *other;
 
     gpu_row(g, dtype, "%s %s%s, %d steps", c->model, s.o.netG, c->dropout ? ", dropout" : "",
@@ -243,6 +247,19 @@ static void check_same(struct gpu_check *g, const struct same_case *c, const cha
     gpu_row_end(g);
     model_free(first);
     (void)remove(s.plans); // made here
+}
+
+static void check_same(struct gpu_check *g, const struct same_case *c, const char *dtype) {
+    struct same s = same_of(g, c, dtype);
+    int err = model_new(&s.o, &s.fresh);
+
+    if (!err)
+        err = model_init(s.fresh, "normal", 0.02, g->seed);
+    if (err)
+        gpu_expect(g, false, "%s %s: %s", dtype, c->model, err_text());
+    else
+        check_fresh(g, s, c, dtype);
+    model_free(s.fresh);
 }
 
 // Engines are measured for the first recipe only: that takes longer than the steps.

@@ -19,17 +19,28 @@ int init_type_parse(const char *text, enum init_type *ret_type) {
     return err_set(ERR_CONFIG, "init_type \"%s\": normal, xavier, kaiming or orthogonal", text);
 }
 
-// Standard normal number of element i: one block makes the pair (i even, i + 1).
+// Standard normal numbers of elements i, even, and i + 1: one block makes the pair.
+static void pair_of(const struct init_args *args, int64_t i, double ret_pair[2]) {
+    rng_normal2(args->seed, RNG_INIT, (uint64_t)i, args->sub, ret_pair);
+}
+
 static double element(const struct init_args *args, int64_t i) {
     double pair[2];
 
-    rng_normal2(args->seed, RNG_INIT, (uint64_t)(i & ~INT64_C(1)), args->sub, pair);
+    pair_of(args, i & ~INT64_C(1), pair);
     return pair[i & 1];
 }
 
+// By pairs: element by element each would be made twice.
 static void normal(const struct init_args *args, double std, int64_t count, float *ret_w) {
-    for (int64_t i = 0; i < count; i++)
-        ret_w[i] = (float)(std * element(args, i));
+    double pair[2];
+
+    for (int64_t i = 0; i < count; i += 2) {
+        pair_of(args, i, pair);
+        ret_w[i] = (float)(std * pair[0]);
+        if (i + 1 < count)
+            ret_w[i + 1] = (float)(std * pair[1]);
+    }
 }
 
 static double dot(const double *a, const double *b, int64_t length) {

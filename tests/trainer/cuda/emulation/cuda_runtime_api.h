@@ -40,7 +40,8 @@ void cuda_host_device(int major, int minor);
 //   others 512                     MiB of the gpu's memory that others hold
 //   fail cudaGraphLaunch 3 719 stays   the third call of that function returns 719; `stays`: and
 //                                  all calls after it, as with a context that is lost. "any": any
-//                                  function; "kernel": the third kernel that runs, heard of later
+//                                  function; "kernel": the third kernel that runs, heard of later;
+//                                  "kernel:adam_plain": the third of that name
 //   idle                           kernels compute nothing: for tests of calls alone
 //   then FILE                      when that has happened, FILE takes the place of the text's file
 void cuda_host_machine(const char *text);

@@ -34,11 +34,13 @@ uint64_t cuda_host_launches(void) {
 // ---- work ----
 
 // Like CUDA, a kernel that fails is heard of at a later call.
-static bool kernel_fails(void) {
+static bool kernel_fails(const char *name) {
     cudaError_t error;
     bool stays; // a kernel's error always does
+    char own[80];
 
-    if (!cuda_host_is_due("kernel", &error, &stays))
+    (void)snprintf(own, sizeof own, "kernel:%s", name); // fits
+    if (!cuda_host_is_due("kernel", &error, &stays) && !cuda_host_is_due(own, &error, &stays))
         return false;
     cuda_host_break(error);
     return true;
@@ -52,7 +54,7 @@ static void compute(const struct cuda_host_node *n) {
                                   .block = n->block,
                                   .shared_bytes = n->shared_bytes};
 
-    if (kernel_fails() || cuda_host_is_idle())
+    if (kernel_fails(n->name) || cuda_host_is_idle())
         return;
     if (n->kind == WORK_CALL) {
         n->run(n->args);
