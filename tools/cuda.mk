@@ -172,7 +172,7 @@ $(BUILD)/bin/gpu_check: $(GPU_OBJECTS)
 
 DEVICE ?= cuda
 SHAPE ?= resnet_9blocks,128,1
-.PHONY: gpu-pack gpu-check gpu-peers gpu-plugin
+.PHONY: gpu-pack gpu-check gpu-sanitize gpu-peers gpu-plugin
 gpu-pack: $(GOLDEN) $(PROGRAMS)
 	@mkdir -p $(GPU_PACK)/include
 	@cp -r /usr/include/Random123 $(GPU_PACK)/include/
@@ -192,6 +192,8 @@ gpu-tools-missing:
 	@exit 77
 gpu-plugin: $(lastword $(GPU_READY)) # for the scripts in tests/gpu/
 gpu-check: $(GPU_READY)
-	@tests/gpu/check $(BUILD) $(DEVICE) $(GPU_PACK)/golden.bin
+	@tests/gpu/check $(BUILD) $(DEVICE) $(GPU_PACK)/golden.bin $(PARTS)
+gpu-sanitize: $(GPU_READY)
+	@tests/gpu/sanitize.sh $(BUILD) $(DEVICE) $(TOOLS)
 gpu-peers: $(GPU_READY)
 	@PYTHON=$(PYTHON) tests/peers/gpu.sh $(BUILD) $(DEVICE) '$(SHAPE)'
