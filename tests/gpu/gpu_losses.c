@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/util.h"
 #include "gpu/gpu_bench.h"
 #include "trainer/oracle/heads.h"
@@ -68,6 +69,21 @@ static void check_penalty(struct bench *b, struct tensor_shape s) {
     gpu_value(b->g, "u", operand_error(b, &u), b->mode->op);
     gpu_row_end(b->g);
     drop_all(b, 2, (struct operand *[]){&g, &u});
+}
+
+// As many pictures as the kernel has places for, and one more: a refusal, the device goes on.
+static void check_large_batch(struct bench *b) {
+    struct tensor_shape s = {1025, 3, 2, 6};
+    struct penalty_args args = {s, 10};
+    struct operand g = operand_in(b, s, 0), u = operand_out(b, s, 0);
+    int err = b->d->backend->penalty(b->d, &args, g.memory, u.memory, NULL);
+
+    gpu_row(b->g, b->mode->dtype, "gradient penalty of %d pictures", s.n);
+    gpu_value(b->g, "refused", err == ERR_LIMIT ? 0 : NAN, 0);
+    gpu_row_end(b->g);
+    drop_all(b, 2, (struct operand *[]){&g, &u});
+    s.n = 1024;
+    check_penalty(b, s);
 }
 
 // With `zero` one patch has no length; its gradient is 1e7 times the others'. At temperature 0.07,
@@ -212,6 +228,7 @@ void gpu_losses(struct bench *b) {
         check_gan(b, (enum gan_mode)(i / 2), i % 2,
                   (struct tensor_shape){3, 13, 10, i < 4 ? 1 : 11});
     check_penalty(b, (struct tensor_shape){3, 31, 33, 6});
+    check_large_batch(b);
     check_nce(b, 0.07, 9, 100, false, false);
     check_nce(b, 0.07, 70, 36, true, false);
     check_nce(b, 5, 9, 100, false, false);
@@ -231,4 +248,6 @@ void gpu_losses(struct bench *b) {
     check_gan(b, GAN_LSGAN, true, (struct tensor_shape){16, 30, 30, 1});
     check_nce(b, 0.07, 256, 256, false, false);
     check_tangent(b, &(struct norm_shape){2, 31, 31, 256, 0, 0, NORM_INSTANCE, ACT_LEAKY}, true);
+    check_tangent(b, &(struct norm_shape){2, 128, 128, 64, 0, 0, NORM_NONE, ACT_LEAKY}, true);
+    check_tangent(b, &(struct norm_shape){1024, 7, 7, 128, 0, 0, NORM_INSTANCE, ACT_LEAKY}, true);
 }

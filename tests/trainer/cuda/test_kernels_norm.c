@@ -292,11 +292,47 @@ static void small_variance_about_a_large_mean_is_exact(void **state) {
     }
 }
 
+static void check_one(const struct norm_shape *s, enum cuda_element element,
+                      const struct cuda_limits *limits, bool one_pass) {
+    struct norm_case c;
+
+    case_open(&c, s, element, limits, 1, false);
+    assert_int_equal(cuda_norm_workspace_bytes(&c.rig.launch, s) == 0, one_pass);
+    check_forward(&c);
+    check_backward(&c);
+    case_close(&c);
+}
+
+// Two blocks a processor with few threads each; one that has a processor for itself with many.
+static void large_pictures_are_taken_by_two_blocks_or_one(void **state) {
+    static const struct cuda_limits few = {4, 101376}, many = {132, 101376};
+    struct norm_shape s = {
+        .n = 8, .h = 24, .w = 25, .c = 32, .pad = 1, .norm = NORM_INSTANCE, .act = ACT_RELU};
+
+    check_one(&s, CUDA_BF16, &few, true);
+    check_one(&s, CUDA_BF16, &many, true);
+}
+
+// As docs/cuda.md says for compute capability 9.0.
+static void the_largest_picture_of_one_pass_fills_shared_memory(void **state) {
+    struct norm_shape s = {.n = 1, .h = 115, .w = 115, .c = 8, .norm = NORM_INSTANCE};
+
+    check_one(&s, CUDA_BF16, &LIMITS[0], true);
+    s.h = s.w = 116;
+    check_one(&s, CUDA_BF16, &LIMITS[0], false);
+    s.h = s.w = 81;
+    check_one(&s, CUDA_F32, &LIMITS[0], true);
+    s.h = s.w = 82;
+    check_one(&s, CUDA_F32, &LIMITS[0], false);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_in_float_are_the_definition),
         cmocka_unit_test(norms_in_bfloat16_are_the_definition),
         cmocka_unit_test(second_contribution_to_a_batch_norm_is_added),
+        cmocka_unit_test(large_pictures_are_taken_by_two_blocks_or_one),
+        cmocka_unit_test(the_largest_picture_of_one_pass_fills_shared_memory),
         cmocka_unit_test(constant_picture_normalizes_to_zero),
         cmocka_unit_test(small_variance_about_a_large_mean_is_exact),
     };

@@ -48,10 +48,14 @@ struct norm_tiles norm_tiles_of(const struct norm_shape *s) {
 }
 
 // Groups side by side make accesses longer, fewer make more blocks: as many as leave two blocks for
-// each processor, which both fit its shared memory, but enough to fill a read, unless that leaves
-// half of the processors without a block: so few pictures lie in the cache.
+// each processor, which both fit it, but enough to fill a read, unless that leaves half of the
+// processors without a block: so few pictures lie in the cache.
+// Two blocks overlap: one loads while the other sums. Registers (97 to 110 a thread) allow two of
+// NORM_THREADS, one of NORM_RESIDENT_THREADS: that is for the block that a processor has for
+// itself.
 struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct norm_shape *s,
                                       int slabs) {
+    enum { RESERVED = 1024 }; // bytes of shared memory that CUDA takes for each block
     size_t pixels = (size_t)s->h * (size_t)s->w, limit = l->limits->shared_bytes;
     size_t group = pixels * 8 * cuda_element_bytes(l->element) * (size_t)slabs;
     int groups = cuda_channels(s->c) / 8, least = NORM_GROUPS_LEAST(l->element);
@@ -60,12 +64,14 @@ struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct 
     memset(&r, 0, sizeof r);
     for (int side = 8; side >= 1; side /= 2) {
         struct tiling t = tiling_of(groups, side, NORM_THREADS);
-        bool large = pixels * (size_t)t.groups > 8 * NORM_THREADS;
-        int threads = large ? NORM_RESIDENT_THREADS : NORM_THREADS;
-        size_t bytes = (size_t)t.groups * group + SUM_FLOATS(threads) * sizeof(float);
         long blocks = (long)s->n * t.chunks;
-        bool fills = blocks >= 2L * l->limits->processors && 2 * bytes <= limit;
+        size_t held = (size_t)t.groups * group;
+        bool two = 2 * (held + SUM_FLOATS(NORM_THREADS) * sizeof(float)) + RESERVED <= limit;
+        bool fills = two && blocks >= 2L * l->limits->processors;
         bool idles = 2 * blocks <= l->limits->processors;
+        bool large = pixels * (size_t)t.groups > 8 * NORM_THREADS;
+        int threads = large && !fills ? NORM_RESIDENT_THREADS : NORM_THREADS;
+        size_t bytes = held + SUM_FLOATS(threads) * sizeof(float);
         if (bytes > limit || (!fills && side > least) || (idles && side > 1))
             continue;
         r.tiling = tiling_of(groups, side, threads);

@@ -1,5 +1,6 @@
 // A norm and an activation with their derivative along a direction; the formulas are in
-// cpu/tangent.h. A block takes 8 channels of a picture, with batch norm of all pictures.
+// cpu/tangent.h. A block takes 8 channels of a picture, with batch norm of all pictures; without
+// sums, a part of the pixels (the grid's z).
 #include "cuda/kernels/norm.h"
 
 enum { THREADS = 256 };
@@ -21,7 +22,7 @@ struct tangent_line {
 };
 
 // Before the activation. As in norm_z: forward and backward have to agree on its sign.
-INLINE float dual_z(const dual_line *l, int i, float xhat) {
+INLINE float tangent_z(const tangent_line *l, int i, float xhat) {
     return __fmaf_rn(l->weight[i], xhat, l->bias[i]);
 }
 
@@ -84,19 +85,28 @@ INLINE void tangent_line_of(const struct tangent_args *a, float *scratch, bool b
     }
 }
 
+// The pixels of a thread.
+INLINE int tangent_first(void) {
+    return (int)(blockIdx.z * THREADS + threadIdx.x);
+}
+
+INLINE int tangent_step(void) {
+    return (int)gridDim.z * THREADS;
+}
+
 INLINE void tangent_forward(const struct tangent_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
     tangent_line l;
     float x[8], dx[8];
 
     tangent_line_of(&a, scratch, bf16, &l);
-    for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
+    for (int p = tangent_first(); p < a.pixels; p += tangent_step()) {
         fetch8(a.x, tangent_at(&a, p), bf16, x);
         fetch8(a.dx, tangent_at(&a, p), bf16, dx);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             float xhat = (x[i] - l.mean[i]) * l.rstd[i];
-            float z = dual_z(&l, i, xhat), s = slope(a.layer.act, z);
+            float z = tangent_z(&l, i, xhat), s = slope(a.layer.act, z);
             x[i] = s * z;
             dx[i] = s * l.weight[i] * l.rstd[i] * (dx[i] - l.dx[i] - xhat * l.dx_xhat[i]);
         }
@@ -124,7 +134,7 @@ INLINE void tangent_point_at(const struct tangent_args *a, const tangent_line *l
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         q->xhat[i] = (q->xhat[i] - l->mean[i]) * l->rstd[i];
-        float s = slope(a->layer.act, dual_z(l, i, q->xhat[i]));
+        float s = slope(a->layer.act, tangent_z(l, i, q->xhat[i]));
         q->u[i] *= s;
         q->v[i] *= s;
     }
@@ -174,7 +184,7 @@ INLINE void tangent_backward(const struct tangent_args &a, const bool bf16) {
     }
     zero8(weight);
     zero8(bias);
-    for (int p = (int)threadIdx.x; p < a.pixels; p += THREADS) {
+    for (int p = tangent_first(); p < a.pixels; p += tangent_step()) {
         tangent_point_at(&a, &l, p, bf16, &q);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
@@ -211,8 +221,13 @@ static struct tangent_args args_of(const struct norm_shape *s, const struct norm
     return a;
 }
 
-static dim3 grid_of(const struct norm_shape *s) {
-    return dim3(cuda_channels(s->c) / 8, s->norm == NORM_BATCH ? 1 : s->n);
+static dim3 grid_of(const struct tangent_args *a, const struct norm_shape *s) {
+    enum { PIXELS_A_THREAD = 4, PARTS_MAX = 256 };
+    bool sums = a->norm != NORM_NONE || a->dweight;
+    unsigned parts = sums ? 1 : blocks_for(a->pixels, PIXELS_A_THREAD * THREADS);
+
+    return dim3(a->layer.groups, s->norm == NORM_BATCH ? 1 : s->n,
+                HOST_MIN(parts, (unsigned)PARTS_MAX));
 }
 
 cudaError_t cuda_tangent_forward(const struct cuda_launch *l, const struct norm_shape *s,
@@ -225,7 +240,7 @@ cudaError_t cuda_tangent_forward(const struct cuda_launch *l, const struct norm_
     a.dx = t->dx;
     a.y = t->ret_y;
     a.dy = t->ret_dy;
-    return LAUNCH(l, tangent_forward, grid_of(s), THREADS, 0, a);
+    return LAUNCH(l, tangent_forward, grid_of(&a, s), THREADS, 0, a);
 }
 
 cudaError_t cuda_tangent_backward(const struct cuda_launch *l, const struct norm_shape *s,
@@ -243,5 +258,5 @@ cudaError_t cuda_tangent_backward(const struct cuda_launch *l, const struct norm
     a.dweight = (float *)t->ret_dweight;
     a.dbias = (float *)t->ret_dbias;
     a.accumulate = t->accumulate;
-    return LAUNCH(l, tangent_backward, grid_of(s), THREADS, 0, a);
+    return LAUNCH(l, tangent_backward, grid_of(&a, s), THREADS, 0, a);
 }
