@@ -2,7 +2,7 @@
 // it; it needs gcc, nvcc, cuDNN and what `make gpu-pack` put into gpu-pack/.
 //
 //   gpu_check [--device cuda] [--golden FILE] [--small]
-//            [--only ops|nets|golden|bits|speed|profile|none]
+//            [--only ops|nets|golden|bits|large|speed|profile|none]
 //            [--seed N] [--dtype fp32|tf32|bf16] [--shape ARCH,SIZE,BATCH] [--json FILE]
 //   gpu_check --shapes      which shapes are timed
 //
@@ -117,6 +117,7 @@ static const struct {
     {"nets", "whole nets, a step's gradients and losses", gpu_nets},
     {"golden", "golden cases in fp32", gpu_golden},
     {"bits", "the same bits again", gpu_bits},
+    {"large", "what shows at a size alone", gpu_large},
     {"speed", "steps: time, memory, rate", gpu_speed},
     {"profile", "where a step's time goes", gpu_profile},
 };
@@ -141,7 +142,7 @@ static int usage(void) {
     (void)fprintf(
         stderr,
         "gpu_check [--device cuda] [--golden FILE] [--small] [--seed N] [--dtype fp32|tf32|bf16] "
-        "[--only ops|nets|golden|bits|speed|profile|none] "
+        "[--only ops|nets|golden|bits|large|speed|profile|none] "
         "[--shape ARCH,SIZE,BATCH] [--json FILE] | --shapes\n");
     return 2;
 }

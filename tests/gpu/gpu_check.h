@@ -70,6 +70,8 @@ void gpu_nets(struct gpu_check *g);
 void gpu_golden(struct gpu_check *g);
 // Two runs, recorded and issued steps, 10 + 10 and 20 steps are bit-equal, in every recipe.
 void gpu_bits(struct gpu_check *g);
+// A picture of 24 megapixels, a GPU whose memory others hold, engines measured twice.
+void gpu_large(struct gpu_check *g);
 // Step time, memory and rate, the goals beside them.
 void gpu_speed(struct gpu_check *g);
 // Prints the shapes that it times. Returns 0.

@@ -32,6 +32,14 @@ ok "nets and steps are right" check --only nets --dtype fp32
 ok "steps have the same bits again" check --only bits --dtype bf16
 ok "in every recipe" eval 'says "cycle_gan .*in halves 0" && says "pix2pix .*dropout" && says "cut "'
 
+small_gpu() {
+    printf 'gpu 9.0 200 a small one\n' >"$WORK/machine"
+    CUDA_HOST_MACHINE=$WORK/machine check --only large
+}
+ok "a large picture is the same all over, a GPU that others fill is no lost one" small_gpu
+ok "the picture's repetitions are compared" says '^ok   bf16 .*160x96 in one piece.* the last repetition'
+ok "memory is found at last" says '^ok   bf16, memory held by others: [1-9][0-9]* tries with no memory'
+
 rows() { # file
     check --only ops --dtype fp32 --seed 5 && grep '^ok ' "$WORK/out" >"$1"
 }
