@@ -90,7 +90,7 @@ static int check_code(int gpu, const struct cudaDeviceProp *p) {
 
 static int choose_device(struct cuda_device *d, const struct device_options *o) {
     struct cudaDeviceProp p;
-    int count, err = count_devices(&count, &d->driver);
+    int count = 0, err = count_devices(&count, &d->driver);
 
     if (err)
         return err;

@@ -243,6 +243,34 @@ static void an_rtx_4090_has_plans(void **state) {
     (void)look_at_all("rtx4090", MATH_FP32);
 }
 
+// Of a translation of 4000x6000 in one piece, by resnet_9blocks: maps of 1.5e9 numbers, whose bytes
+// do not fit 31 bits.
+static void a_picture_of_24_megapixels_has_plans(void **state) {
+    static const struct conv_shape layers[] = {
+        {1, 8, 4006, 6006, 64, 7, 1, 0, 0, false, true},
+        {1, 64, 4000, 6000, 128, 3, 2, 1, 0, false, true},
+        {1, 128, 2000, 3000, 256, 3, 2, 1, 0, false, true},
+        {1, 256, 1002, 1502, 256, 3, 1, 0, 0, false, true},
+        {1, 256, 1000, 1500, 128, 3, 2, 1, 1, true, true},
+        {1, 128, 2000, 3000, 64, 3, 2, 1, 1, true, true},
+        {1, 64, 4006, 6006, 8, 7, 1, 0, 0, false, true},
+    };
+
+    for (enum cuda_math math = MATH_BF16; math <= MATH_FP32; math++) {
+        struct cuda_convs *convs = open_described("h200", math);
+        struct tally t = {0};
+        for (size_t i = 0; i < COUNT(layers); i++) {
+            struct cuda_site site = cuda_site_of(&layers[i], PASS_FORWARD, math);
+            look_at(convs, &site, &t);
+        }
+        print_message(
+            "24 megapixels, %s: %d sites, %d with tensor cores, largest workspace %.1f MiB\n",
+            cuda_math_name(math), t.sites, t.tensor_core, (double)t.largest_workspace / 1048576);
+        assert_int_equal(t.sites, COUNT(layers));
+        cuda_convs_close(convs);
+    }
+}
+
 // cuDNN's own description of an execution plan. Caller frees.
 static char *json_of(const struct cuda_built *b) {
     enum { SIZE = 1 << 16 };
@@ -323,6 +351,7 @@ int main(void) {
         cmocka_unit_test(an_h200_has_deterministic_plans_in_fp32),
         cmocka_unit_test(an_rtx_3060_has_plans),
         cmocka_unit_test(an_rtx_4090_has_plans),
+        cmocka_unit_test(a_picture_of_24_megapixels_has_plans),
         cmocka_unit_test(every_candidate_is_made_again_from_its_engine_and_knobs),
 #else
         cmocka_unit_test(cudnn_is_here),
