@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "gpu/gpu_judge.h"
 #include "gpu/gpu_steps.h"
 

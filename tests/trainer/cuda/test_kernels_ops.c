@@ -727,11 +727,11 @@ static void all_say(const struct cuda_launch *l, const struct tensor_shape *s, c
     WANT(want, cuda_norm_backward(l, &norm, &(struct norm_gradients){0}, NULL, NULL));
     WANT(want, cuda_tanh_forward(l, &norm, NULL, NULL));
     WANT(want, cuda_tanh_backward(l, &norm, NULL, &none, NULL));
-    WANT(want, cuda_dual_forward(l, &norm, &(struct dual_tensors){0}));
-    WANT(want, cuda_dual_backward(l, &norm, &(struct dual_gradients){0}));
+    WANT(want, cuda_tangent_forward(l, &norm, &(struct tangent_tensors){0}));
+    WANT(want, cuda_tangent_backward(l, &norm, &(struct tangent_gradients){0}));
     WANT(want, cuda_mix(l, &mix, &(struct mix_tensors){0}));
     WANT(want, cuda_gan(l, &gan, NULL, NULL, NULL));
-    WANT(want, cuda_mirror(l, s, NULL, NULL, NULL));
+    WANT(want, cuda_flip(l, s, NULL, NULL, NULL));
     WANT(want, cuda_resample(l, &same, NULL, NULL));
     WANT(want, cuda_sample_forward(l, &sample, NULL, NULL));
     WANT(want, cuda_sample_backward(l, &sample, NULL, true, NULL));
@@ -739,14 +739,14 @@ static void all_say(const struct cuda_launch *l, const struct tensor_shape *s, c
         return; // pixels know no pictures
     WANT(want, cuda_bias(l, pixels, s->c, ACT_NONE, NULL, NULL, NULL));
     WANT(want, cuda_bias_gradient(l, pixels, s->c, false, NULL, NULL, NULL));
-    WANT(want,
-         cuda_join_forward(l, &(struct join_shape){pixels, s->c, 0, ACT_NONE}, NULL, NULL, NULL));
-    WANT(want, cuda_join_backward(l, &(struct join_shape){pixels, s->c, 0, ACT_NONE},
-                                  &(struct join_gradients){0}));
+    WANT(want, cuda_concat_forward(l, &(struct concat_shape){pixels, s->c, 0, ACT_NONE}, NULL, NULL,
+                                   NULL));
+    WANT(want, cuda_concat_backward(l, &(struct concat_shape){pixels, s->c, 0, ACT_NONE},
+                                    &(struct concat_gradients){0}));
     WANT(want, cuda_l1(l, pixels, s->c, 1, NULL, NULL, NULL, NULL));
-    WANT(want, cuda_picture_in(l, pixels, s->c, NULL, NULL));
-    WANT(want, cuda_picture_in_u8(l, pixels, s->c, NULL, NULL));
-    WANT(want, cuda_picture_out(l, pixels, s->c, NULL, NULL));
+    WANT(want, cuda_image_in(l, pixels, s->c, NULL, NULL));
+    WANT(want, cuda_image_in_u8(l, pixels, s->c, NULL, NULL));
+    WANT(want, cuda_image_out(l, pixels, s->c, NULL, NULL));
     WANT(want, cuda_picture_scatter(l, pixels, s->c, NULL, NULL));
     WANT(want, cuda_picture_gather(l, pixels, s->c, NULL, NULL));
 }
