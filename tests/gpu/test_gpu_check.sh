@@ -55,7 +55,7 @@ parts() { # PARTS...: on the emulation
 
 # One op of one type is broken: its kernel fails as with an illegal address, and the GPU with it.
 broken_op() {
-    printf 'fail kernel:dual_forward_bf16 1 700 stays\n' >"$WORK/machine"
+    printf 'fail kernel:tangent_forward_bf16 1 700 stays\n' >"$WORK/machine"
     CUDA_HOST_MACHINE=$WORK/machine parts ops-bf16 ops-fp32 golden speed profile
 }
 broken_op
