@@ -115,6 +115,7 @@ static void report_result(const struct curation *c, const struct manifest *m,
     curation_say(c, "info", "curated", "%s", c->summary);
     curation_say(c, "info", "data", "%s: %s", c->domain, looks);
     report_few(c);
+    report_flat(c);
     report_unread(c);
     report_verdicts(c, points);
     report_params(c, points);

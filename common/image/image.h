@@ -62,9 +62,8 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
                 const struct image_limits *limits, struct image_info *ret_info);
 
 // Decodes to RGB (channels = 3) or L (channels = 1) as Pillow's convert("RGB")/("L") would: gray
-// replicated, palette expanded, alpha dropped, CMYK converted, EXIF orientation ignored. 16 bit
-// colour is cut to the high byte; 16 bit gray without alpha saturates at 255, as Pillow up to 10
-// does. Of an animated PNG, the first picture. JPEG: slow integer DCT, fancy upsampling.
+// replicated, palette expanded, alpha dropped, CMYK converted, EXIF orientation ignored. 16 bits
+// are cut to the high byte (of gray too, as Pillow does it from 11 on). Of an animated PNG, the first picture. JPEG: slow integer DCT, fancy upsampling.
 // A damaged picture fails with ERR_FORMAT: also a truncated one, and one that libjpeg only warns
 // of. (Odd bytes, an unknown JFIF version or Adobe code in the header damage no pixel and pass.)
 // So does a progressive JPEG whose scans ask for work out of proportion to the file.

@@ -122,12 +122,12 @@ struct plan {
     void (*convert)(const uint8_t *in, size_t n, uint8_t *ret); // NULL: as they are
 };
 
-// Deep gray: Pillow keeps the 16 bits and saturates only when converting.
-static void saturate_gray16(const uint8_t *in, size_t n, uint8_t *ret) {
+// Deep gray keeps its high byte, as deep colour does. libspng itself reduces colour only.
+static void high_byte_of_gray16(const uint8_t *in, size_t n, uint8_t *ret) {
     for (size_t i = 0; i < n; i++) {
         uint16_t v;
         memcpy(&v, in + 2 * i, 2); // libspng has put it into the host's order
-        ret[i] = (uint8_t)MIN(v, 255);
+        ret[i] = (uint8_t)(v >> 8);
     }
 }
 
@@ -135,7 +135,7 @@ static struct plan plan_of(spng_ctx *png, const struct image_how *how,
                            const struct image_info *info) {
     struct spng_trns trns;
     if (info->channels == 1 && info->bits == 16)
-        return (struct plan){SPNG_FMT_PNG, 0, 2, 1, saturate_gray16};
+        return (struct plan){SPNG_FMT_PNG, 0, 2, 1, high_byte_of_gray16};
     if (how->alpha_on_white && (info->channels == 4 || spng_get_trns(png, &trns) == 0))
         return (struct plan){SPNG_FMT_RGBA8, SPNG_DECODE_TRNS, 4, 3, image_rgb_on_white};
     if (info->channels == 1)

@@ -18,7 +18,7 @@
 #include "pictures/inspect.h"
 
 // Changes with what pictures/inspect.c measures: older caches are ignored.
-#define INSPECT_VERSION 3
+#define INSPECT_VERSION 4
 #define CACHE_EVERY_US (60 * 1000000LL)
 
 void curation_init(struct curation *c, const struct curator *kind) {

@@ -93,6 +93,7 @@ struct curator {
 };
 
 #define CURATION_FEW 500 // pictures; below, a warning
+#define CURATION_FLAT 1  // levels of 255, deviation of all pixels; below, a warning
 
 // c is zeroed but for what its caller gives: domain, seed, settings, say, context and, if wanted,
 // progress and cancel. The settings are lent until curation_fini.

@@ -101,6 +101,25 @@ char *report_looks(const struct curation *c) {
     return text;
 }
 
+// Mean and deviation of luma over all pixels of the kept pictures.
+static void luma_of_all(const struct curation *c, double *ret_mean, double *ret_deviation) {
+    struct image_stats mean, spread;
+    sum_looks(c, &mean, &spread);
+    *ret_mean = mean.luma;
+    *ret_deviation = sqrt(mean.contrast * mean.contrast + spread.contrast * spread.contrast +
+                          spread.luma * spread.luma);
+}
+
+void report_flat(const struct curation *c) {
+    double mean, deviation;
+    luma_of_all(c, &mean, &deviation);
+    if (deviation < CURATION_FLAT)
+        curation_say(c, "warn", "no_variance",
+                     "domain %s: nearly all pixels of its pictures have one brightness (mean %.1f, "
+                     "deviation %.2f of 255): there is nothing to learn; look at the files",
+                     c->domain, mean, deviation);
+}
+
 void report_few(const struct curation *c) {
     size_t kept = count_verdict(c, VERDICT_KEEP);
     if (kept < CURATION_FEW)

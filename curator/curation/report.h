@@ -34,6 +34,9 @@ void report_verdicts(const struct curation *c, struct points *p);
 void report_params(const struct curation *c, struct points *p);
 void report_few(const struct curation *c);
 
+// Warns of a domain whose pixels deviate by less than CURATION_FLAT from one brightness.
+void report_flat(const struct curation *c);
+
 // Warns of the files that cannot be used for what they are, counted by reason, each with an example
 // and its remedy; reports how many files are no pictures.
 void report_unread(const struct curation *c);

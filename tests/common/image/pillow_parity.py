@@ -28,6 +28,13 @@ MODES = ["resize_and_crop", "resize", "crop", "scale_width", "scale_width_and_cr
 SIZES = [(286, 256), (143, 128), (64, 64), (300, 50)]
 
 
+def rgb_of(im):
+    """convert("RGB"), but for deep gray, which Pillow saturates up to 10: its high byte, as from 11 on."""
+    if im.mode in ("I", "I;16"):
+        im = Image.frombytes("L", im.size, im.convert("I").tobytes()[1::4])
+    return im.convert("RGB")
+
+
 def scaled(im, mode, load, crop):
     w, h = im.size
     if mode in ("resize_and_crop", "resize"):
@@ -67,7 +74,7 @@ class Program:
 def pillow_rgb(path):
     try:
         with Image.open(path) as im:
-            return im.convert("RGB"), None
+            return rgb_of(im), None
     except Exception as e:  # whatever Pillow raises is its verdict
         return None, e
 
@@ -148,13 +155,13 @@ def on_white(im):
         rgba = im.convert("RGBA")
         white.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
         return white
-    return im.convert("RGB")
+    return rgb_of(im)
 
 
 def check_choices(program, path, stats, log):
     """Orientation, transparency and reduced decoding against Pillow's own."""
     with Image.open(path) as im:
-        wants = {"": im.convert("RGB"), "e": ImageOps.exif_transpose(im).convert("RGB"),
+        wants = {"": rgb_of(im), "e": rgb_of(ImageOps.exif_transpose(im)),
                  "w": on_white(im)}
     for how, want in wants.items():
         size, got = program.ask(path, "crop", 1, 1 << 20, 0, 0, 0, how)
@@ -173,7 +180,7 @@ def check_draft(program, path, stats, log):
             continue
         with Image.open(path) as im:
             im.draft("RGB", (w // part, h // part))
-            want = im.convert("RGB")
+            want = rgb_of(im)
         size, got = program.ask(path, "resize", w // part, 1, 0, 0, 0, "d")
         stats["compared"] += 1
         stats["drafts"] += 1

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <spng.h>
 #include <zlib.h>
 
 #include "base/err.h"
@@ -500,6 +501,38 @@ static int serve(void) {
     return 0;
 }
 
+// The bytes of a PNG of one row of deep gray, malloc'ed.
+static uint8_t *encode_gray16(const uint16_t *values, uint32_t n, size_t *ret_size) {
+    struct spng_ihdr header = {.width = n, .height = 1, .bit_depth = 16};
+    spng_ctx *png = spng_ctx_new(SPNG_CTX_ENCODER);
+    int code = 0;
+    assert_int_equal(spng_set_option(png, SPNG_ENCODE_TO_BUFFER, 1), 0);
+    assert_int_equal(spng_set_ihdr(png, &header), 0);
+    assert_int_equal(spng_encode_image(png, values, 2 * n, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE), 0);
+    uint8_t *bytes = spng_get_png_buffer(png, ret_size, &code);
+    assert_int_equal(code, 0);
+    spng_ctx_free(png);
+    return bytes;
+}
+
+// As 16 bit colour, and as Pillow from 11 on: not saturated, which would make nearly all white.
+static void gray_of_16_bits_is_scaled_by_its_depth(void **state) {
+    const uint16_t values[] = {0, 255, 256, 0x7fff, 0x8000, 0xff00, 0xffff};
+    const uint8_t wanted[] = {0, 0, 1, 127, 128, 255, 255};
+    size_t size;
+    uint8_t *bytes = encode_gray16(values, COUNT(values), &size);
+    struct image im;
+    assert_int_equal(image_decode("deep.png", bytes, size, &image_default_limits, 1, &im), ERR_OK);
+    assert_int_equal(im.w, COUNT(values));
+    assert_memory_equal(im.pixels, wanted, sizeof wanted);
+    image_fini(&im);
+    assert_int_equal(image_decode("deep.png", bytes, size, &image_default_limits, 3, &im), ERR_OK);
+    for (size_t i = 0; i < sizeof wanted; i++)
+        assert_int_equal(im.pixels[3 * i + 1], wanted[i]);
+    image_fini(&im);
+    free(bytes);
+}
+
 int main(int argc, char **argv) {
     program = argv[0];
     if (argc == 2 && strcmp(argv[1], "--serve") == 0)
@@ -526,6 +559,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_is_not_a_regular_file_fails_with_its_path),
         cmocka_unit_test(a_saved_picture_is_whole_or_not_there),
         cmocka_unit_test(real_and_made_pictures_equal_pillow),
+        cmocka_unit_test(gray_of_16_bits_is_scaled_by_its_depth),
     };
     return cmocka_run_group_tests_name("image", tests, NULL, NULL);
 }

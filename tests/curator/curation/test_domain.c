@@ -206,6 +206,15 @@ static void held_out_and_rejected_pictures_do_not_count(void **state) {
     assert_true(d.shares[0][2] > 0.99);
 }
 
+static void a_domain_of_one_brightness_is_warned_of(void **state) {
+    make_two(255, 100);
+    even("b/3.png", 140);
+    assert_int_equal(curate_domain("A", "a"), ERR_OK);
+    assert_non_null(heard_with("warn no_variance domain A: nearly all pixels"));
+    assert_int_equal(curate_domain("B", "b"), ERR_OK);
+    assert_null(heard_with("no_variance"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -218,6 +227,7 @@ int main(void) {
         CASE(the_second_curator_says_how_far_apart_they_are),
         CASE(one_that_changes_is_compared_again),
         CASE(held_out_and_rejected_pictures_do_not_count),
+        CASE(a_domain_of_one_brightness_is_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

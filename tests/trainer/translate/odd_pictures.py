@@ -71,11 +71,11 @@ def main(folder):
         exif = Image.Exif()
         exif[0x0112] = how
         put(colour, f"exif_{how}.jpg", ImageOps.exif_transpose, exif=exif, quality=95)
-    gray, rgb, rgba = noise(1, 600, np.uint16), noise(3, 65536, np.uint16), noise(4, 65536, np.uint16)
+    gray, rgb, rgba = noise(1, 65536, np.uint16), noise(3, 65536, np.uint16), noise(4, 65536, np.uint16)
     rgba[:, :, 3] = np.where(rgba[:, :, 3] < 32768, 0, 65535)
     for name, values in (("gray16.png", gray), ("rgb16.png", rgb), ("rgba16.png", rgba)):
         png16(f"{folder}/odd/{name}", values)
-    tell("gray16.png", Image.fromarray(np.minimum(gray, 255).astype(np.uint8)[:, :, 0]))
+    tell("gray16.png", Image.fromarray((gray >> 8).astype(np.uint8)[:, :, 0]))
     high = (rgba >> 8).astype(np.uint8)
     tell("rgb16.png", Image.fromarray((rgb >> 8).astype(np.uint8)))
     tell("rgba16.png", Image.fromarray(high[:, :, :3].copy()), on_white(Image.fromarray(high)))
