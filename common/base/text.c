@@ -48,3 +48,7 @@ void text_close(FILE *out) {
     if (fclose(out))
         BUG("open_memstream: %s", strerror(errno));
 }
+
+size_t text_mark_bytes(const void *bytes, size_t size) {
+    return size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}

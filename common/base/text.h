@@ -22,4 +22,8 @@ void text_add_bytes(struct text *t, const void *bytes, size_t size);
 FILE *text_open(char **ret_text, size_t *ret_size);
 void text_close(FILE *out);
 
+// Size of the UTF-8 byte order mark that the bytes begin with (editors and spreadsheets write one):
+// 3, or 0 without one. Every reader of a text file from outside passes over it.
+size_t text_mark_bytes(const void *bytes, size_t size);
+
 #endif

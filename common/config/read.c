@@ -245,10 +245,11 @@ void config_read_layer(struct config_draft *d, const char *path, int layer) {
         config_blame(d, path, "%s", err_text());
         return;
     }
+    const char *begin = (char *)text + text_mark_bytes(text, size);
     if (memchr(text, 0, size))
         config_blame(d, path, "is not a text file");
-    else if (scan_text(&r, (char *)text))
-        read_text(&r, (char *)text);
+    else if (scan_text(&r, begin))
+        read_text(&r, begin);
     free(text);
 }
 

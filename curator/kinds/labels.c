@@ -305,10 +305,13 @@ static int parse_chunk(struct reader *r, const uint8_t *bytes, size_t size) {
 static int read_chunks(struct reader *r, int fd, uint8_t *bytes, const atomic_bool *cancel) {
     uint64_t tokens = 0;
     int quiet = 0, err = ERR_OK;
+    bool begun = false;
     ssize_t n = 0;
     while (!err && (n = read(fd, bytes, CHUNK_BYTES)) > 0) {
+        size_t mark = begun ? 0 : text_mark_bytes(bytes, (size_t)n);
+        begun = true;
         r->labels->bytes += (uint64_t)n;
-        err = parse_chunk(r, bytes, (size_t)n);
+        err = parse_chunk(r, bytes + mark, (size_t)n - mark);
         quiet = r->tokens == tokens ? quiet + 1 : 0;
         tokens = r->tokens;
         if (!err && quiet == QUIET_CHUNKS) {

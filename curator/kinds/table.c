@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/text.h"
 #include "base/util.h"
 
 #define FILE_MAX_BYTES ((size_t)256 << 20)
@@ -19,10 +20,15 @@ int table_open(const char *path, struct table *ret) {
     if (fs_read(path, FILE_MAX_BYTES, &bytes, &size))
         return err_set(ERR_DATA, "%s", err_text());
     if (memchr(bytes, 0, size)) {
+        bool wide = size >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || //
+                                  memcmp(bytes, "\xfe\xff", 2) == 0);
         free(bytes);
-        return err_set(ERR_DATA, "%s: not a text file", path);
+        return err_set(ERR_DATA,
+                       wide ? "%s: a UTF-16 file; save it as UTF-8" : "%s: not a text file", path);
     }
-    *ret = (struct table){.path = path, .text = (char *)bytes, .at = (char *)bytes, .rows = -1};
+    char *text = (char *)bytes;
+    *ret = (struct table){
+        .path = path, .text = text, .at = text + text_mark_bytes(bytes, size), .rows = -1};
     return ERR_OK;
 }
 
@@ -42,6 +48,26 @@ static char *field_end(char *p) {
     return p;
 }
 
+// Reads a quoted field in place, as RFC 4180 has it: "" stands for one quote, and gaps belong to
+// the field. Returns its end, behind the closing quote; NULL, with nothing changed, if p is no such
+// field.
+static char *unquote_field(char *p) {
+    char *from = p + 1, *to = p;
+    if (*p != '"')
+        return NULL;
+    while (*from && *from != '\n' && (*from != '"' || from[1] == '"'))
+        from += *from == '"' ? 2 : 1;
+    if (*from != '"' || (from[1] && from[1] != '\n' && !is_gap(from[1])))
+        return NULL;
+    char *end = from + 1;
+    for (char *at = p + 1; at < from; at++) {
+        at += *at == '"';
+        *to++ = *at;
+    }
+    *to = 0; // at most where the closing quote was, so *end stays
+    return end;
+}
+
 // The line's fields, each ended by a 0; the text's own 0 stays where it is.
 static void cut_line(struct table *t) {
     char *p = t->at;
@@ -52,9 +78,10 @@ static void cut_line(struct table *t) {
             p++;
         if (!*p || *p == '\n')
             break;
+        char *field = p, *quoted_end = unquote_field(p);
         if (t->count < TABLE_FIELDS)
-            t->fields[t->count++] = p;
-        p = field_end(p);
+            t->fields[t->count++] = field;
+        p = quoted_end ? quoted_end : field_end(p);
         bool ends = !*p || *p == '\n';
         if (ends)
             break;

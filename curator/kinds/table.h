@@ -5,7 +5,8 @@
 //   lefteye_x lefteye_y ...    000001.jpg,69,109,...
 //   000001.jpg  69  109 ...
 //
-// Fields are separated by blanks, tabs or commas; empty lines are passed over.
+// Fields are separated by blanks, tabs or commas; empty lines are passed over. A field may stand in
+// quotes (RFC 4180), and a byte order mark may stand at the beginning.
 #ifndef TABLE_H
 #define TABLE_H
 

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/text.h"
 #include "base/util.h"
 
 #define FILE_MAX_BYTES (1 << 20)
@@ -43,7 +44,8 @@ int options_read(const char *path, struct options *ret_options) {
     int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
     if (err)
         return err;
-    char *text = xasprintf("%.*s", (int)size, (const char *)bytes), *rest = NULL;
+    size_t mark = text_mark_bytes(bytes, size);
+    char *text = xasprintf("%.*s", (int)(size - mark), (const char *)bytes + mark), *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line && !err; line = strtok_r(NULL, "\n", &rest))
         err = add_line(&o, path, line);
     free(text);

@@ -81,6 +81,12 @@ static void refused(const char *text, const char *set, const char *where, const 
     config_problems_fini(&problems);
 }
 
+static void a_byte_order_mark_is_passed_over(void **state) {
+    struct config *c = resolved("\xef\xbb\xbfpreset = \"small\";\n", NULL);
+    assert_int_equal(c->loader.crop_size, 64);
+    config_free(c);
+}
+
 static void the_later_layer_wins(void **state) {
     struct config *c = resolved("preset = \"small\";\nloader = { load_size = 96; };\n", NULL);
     assert_int_equal(c->loader.load_size, 96);
@@ -560,6 +566,7 @@ static void a_damaged_effective_file_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_later_layer_wins),
+        cmocka_unit_test(a_byte_order_mark_is_passed_over),
         cmocka_unit_test(dataroot_makes_both_curators_folders),
         cmocka_unit_test(a_root_set_after_dataroot_stands),
         cmocka_unit_test(unknown_keys_suggest_the_nearest),

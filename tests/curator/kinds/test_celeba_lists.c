@@ -1,6 +1,8 @@
 // CelebA's tables besides the landmarks: what they keep, in both layouts, and what is refused.
 #include "curator/curator_test.h"
 
+#include "base/text.h"
+
 #include <math.h>
 
 #include "kinds/celeba_lists.h"
@@ -46,6 +48,38 @@ static void assert_reasons(const char *a, const char *b, const char *c, const ch
     assert_reason("2.jpg", b);
     assert_reason("3.jpg", c);
     assert_reason("4.jpg", d);
+}
+
+// As a spreadsheet saves it: a byte order mark, quotes around every field, CRLF.
+static char *as_spreadsheet(const char *csv) {
+    struct text t = {0};
+    text_add(&t, "\xef\xbb\xbf\"");
+    for (; *csv; csv++)
+        if (*csv == ',')
+            text_add(&t, "\",\"");
+        else if (*csv == '\n')
+            text_add(&t, "\"\r\n%s", csv[1] ? "\"" : "");
+        else
+            text_add_bytes(&t, csv, 1);
+    return t.bytes;
+}
+
+static void a_spreadsheets_marks_and_quotes_are_read(void **state) {
+    use_celeba();
+    settings.attributes = "Smiling=1\nEyeglasses = -1\n";
+    char *csv = as_csv(attributes_txt), *sheet = as_spreadsheet(csv);
+    write_list("list_attr_celeba.csv", sheet);
+    assert_reasons("ok", "attributes", "attributes", "ok");
+    free(sheet);
+    free(csv);
+    settings.attributes = "";
+    settings.partition = "val\n";
+    draw("a, \"b\".jpg", 16, 16);
+    write_list("list_eval_partition.txt", "\xef\xbb\xbf"
+                                          "1.jpg 0\n2.jpg 1\n3.jpg 2\n4.jpg 0\n"
+                                          "\"a, \"\"b\"\".jpg\",\"1\"\n");
+    assert_reasons("partition", "ok", "partition", "partition");
+    assert_reason("a, \"b\".jpg", "ok");
 }
 
 static void faces_with_all_wanted_attributes_are_kept(void **state) {
@@ -208,6 +242,7 @@ static void malformed_lists_are_refused_with_the_line(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(faces_with_all_wanted_attributes_are_kept),
+        CASE(a_spreadsheets_marks_and_quotes_are_read),
         CASE(a_face_without_a_row_is_rejected),
         CASE(parts_are_kept),
         CASE(small_faces_are_left_out),

@@ -106,6 +106,15 @@ static void an_attribute_has_a_limit_of_values_and_bytes(void **state) {
                    1, "more than 64 bytes");
 }
 
+static void a_byte_order_mark_is_passed_over(void **state) {
+    struct labels l = {0};
+    write_text(in_folder("x.json"),
+               "\xef\xbb\xbf[{\"name\":\"a.jpg\",\"attributes\":{\"weather\":\"clear\"}}]");
+    assert_int_equal(labels_read(&l, in_folder("x.json"), NULL), ERR_OK);
+    assert_int_equal(l.names.count, 1);
+    labels_fini(&l);
+}
+
 static void names_are_told_apart(void **state) {
     struct names n = {0};
     bool is_new;
@@ -241,6 +250,7 @@ int main(void) {
         CASE(nesting_and_endless_texts_are_limited),
         CASE(an_attribute_has_a_limit_of_values_and_bytes),
         CASE(names_are_told_apart),
+        CASE(a_byte_order_mark_is_passed_over),
         CASE(what_was_said_is_taken_from_the_cache),
         CASE(a_damaged_cache_is_as_good_as_none),
         CASE(lines_that_contradict_each_other_are_refused),
