@@ -17,8 +17,7 @@ int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool 
     const struct kernels *k = &c->own.kernels;
 
     cpu_own_conv_init(&c->own, w, shape, backward);
-    if (k->forward == KERNEL_DNNL || k->backward_data == KERNEL_DNNL ||
-        k->backward_weights == KERNEL_DNNL) {
+    if (k->forward == KERNEL_DNNL || k->backward_data == KERNEL_DNNL) {
         int err = cpu_dnnl_conv_new(w, shape, k, &c->dnnl);
         if (err) {
             free(c);
@@ -61,7 +60,7 @@ static const char *kernel_name(const struct device_conv *c, enum kernel kernel, 
 void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size) {
     const struct conv_shape *s = &c->own.shape;
     const struct kernels *k = &c->own.kernels;
-    const char *dnnl[3] = {"", "", ""};
+    const char *dnnl[2] = {"", ""};
 
     if (c->dnnl)
         cpu_dnnl_conv_names(c->dnnl, dnnl);
@@ -69,7 +68,7 @@ void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
                    s->transposed ? "convT" : "conv", s->r, s->r, s->stride, s->c, s->k, s->n, s->h,
                    s->w, kernel_name(c, k->forward, dnnl[0]),
                    kernel_name(c, k->backward_data, dnnl[1]),
-                   kernel_name(c, k->backward_weights, dnnl[2]), cpu_wino_instructions());
+                   kernel_name(c, k->backward_weights, ""), cpu_wino_instructions());
 }
 
 int cpu_conv_forward(struct device_conv *c, const void *x, const float *bias, void *ret_y,
@@ -83,8 +82,6 @@ int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, voi
     const struct kernels *k = &c->own.kernels;
     int err = cpu_own_conv_backward(&c->own, t, workspace);
 
-    if (!err && t->ret_dw && k->backward_weights == KERNEL_DNNL)
-        err = cpu_dnnl_conv_weights(c->dnnl, t, workspace);
     if (!err && t->ret_dx && k->backward_data == KERNEL_DNNL)
         err = cpu_dnnl_conv_data(c->dnnl, t, workspace);
     return err;

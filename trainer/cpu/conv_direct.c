@@ -24,6 +24,13 @@ static struct block block_of(const struct cpu_filter *s, int i) {
                           i % s->r};
 }
 
+// Channels in memory, filled up with zeros.
+static int padded(int channels) {
+    enum { CHANNELS = 16 };
+
+    return ceil_div(channels, CHANNELS) * CHANNELS;
+}
+
 struct maps {
     const float *small, *large;
 };
@@ -44,17 +51,18 @@ static struct range range_of(const struct cpu_filter *s, int tap, int small, int
 static void sum_tap(const struct cpu_filter *s, const struct block *b, int tap_col,
                     const struct maps *in, float *dw) {
     const struct cpu_kernels *kernels = cpu_kernels();
+    int cs = padded(s->cs), cl = padded(s->cl);
     struct range rows = range_of(s, b->row, s->hs, s->hl);
     struct range cols = range_of(s, tap_col, s->ws, s->wl);
     struct cpu_outer o = {
         .tiles = MAX(cols.end - cols.begin, 0),
         .group = s->ws,
         .rows = MIN(BLOCK_SMALL, s->cs - b->small),
-        .vectors = MIN(BLOCK_LARGE, s->cl - b->large) / kernels->lanes,
+        .vectors = MIN(BLOCK_LARGE, cl - b->large) / kernels->lanes,
         .out = dw,
-        .z_tile = s->cs,
+        .z_tile = cs,
         .z_block = kernels->lanes,
-        .v_tile = (ptrdiff_t)s->stride * s->cl,
+        .v_tile = (ptrdiff_t)s->stride * cl,
         .v_block = kernels->lanes,
         .out_row = BLOCK_LARGE,
     };
@@ -63,8 +71,8 @@ static void sum_tap(const struct cpu_filter *s, const struct block *b, int tap_c
         for (int i = rows.begin; i < rows.end; i++) {
             int row = i * s->stride + b->row - s->pad;
             int col = cols.begin * s->stride + tap_col - s->pad;
-            o.z = in->small + (((size_t)n * s->hs + i) * s->ws + cols.begin) * s->cs + b->small;
-            o.v = in->large + (((size_t)n * s->hl + row) * s->wl + col) * s->cl + b->large;
+            o.z = in->small + (((size_t)n * s->hs + i) * s->ws + cols.begin) * cs + b->small;
+            o.v = in->large + (((size_t)n * s->hl + row) * s->wl + col) * cl + b->large;
             kernels->outer(&o);
             o.add = true;
         }
@@ -82,12 +90,33 @@ static void write_block(const struct cpu_filter *s, const struct block *b, const
         }
 }
 
-void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const float *large,
-                         bool add, float *ret_dw) {
+// Maps whose channels are to be filled up are copied, a picture at a time.
+
+static size_t small_copy(const struct cpu_filter *s) {
+    return s->cs != padded(s->cs) ? (size_t)s->hs * s->ws * padded(s->cs) : 0;
+}
+
+static size_t large_copy(const struct cpu_filter *s) {
+    return s->cl != padded(s->cl) ? (size_t)s->hl * s->wl * padded(s->cl) : 0;
+}
+
+size_t cpu_filter_work_floats(const struct cpu_filter *s) {
+    return small_copy(s) + large_copy(s);
+}
+
+static void pad_channels(size_t pixels, int c, const float *x, float *ret) {
+    int to = padded(c);
+
+#pragma omp parallel for
+    for (size_t i = 0; i < pixels; i++) {
+        memcpy(ret + i * to, x + i * c, sizeof *x * c);
+        memset(ret + i * to + c, 0, sizeof *x * (to - c));
+    }
+}
+
+static void sum_blocks(const struct cpu_filter *s, const struct maps *in, bool add, float *ret_dw) {
     int blocks = ceil_div(s->cs, BLOCK_SMALL) * ceil_div(s->cl, BLOCK_LARGE) * s->r;
 
-    if (s->cs % 16 || s->cl % 16 || s->r > TAPS_MAX)
-        BUG("filter gradient %d x %d, %d taps", s->cs, s->cl, s->r);
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < blocks; i++) {
         enum { TAP = BLOCK_SMALL * BLOCK_LARGE };
@@ -95,9 +124,42 @@ void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const f
         struct block b = block_of(s, i);
         memset(dw, 0, sizeof(float) * TAP * s->r); // a tap may have no pixel
         for (int tap = 0; tap < s->r; tap++)
-            sum_tap(s, &b, tap, &(struct maps){small, large}, dw + tap * TAP);
+            sum_tap(s, &b, tap, in, dw + tap * TAP);
         write_block(s, &b, dw, add, ret_dw);
     }
+}
+
+// Picture `n` with its channels filled up.
+static void sum_padded(const struct cpu_filter *all, int n, const struct maps *in, bool add,
+                       float *work, float *ret_dw) {
+    struct cpu_filter s = *all;
+    size_t small = (size_t)s.hs * s.ws, large = (size_t)s.hl * s.wl;
+    struct maps one = {in->small + n * small * s.cs, in->large + n * large * s.cl};
+
+    s.n = 1;
+    if (small_copy(&s)) {
+        pad_channels(small, s.cs, one.small, work);
+        one.small = work;
+        work += small_copy(&s);
+    }
+    if (large_copy(&s)) {
+        pad_channels(large, s.cl, one.large, work);
+        one.large = work;
+    }
+    sum_blocks(&s, &one, add, ret_dw);
+}
+
+void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const float *large,
+                         float *work, bool add, float *ret_dw) {
+    struct maps in = {small, large};
+
+    if (s->r > TAPS_MAX)
+        BUG("filter gradient of %d taps", s->r);
+    if (cpu_filter_work_floats(s) == 0)
+        sum_blocks(s, &in, add, ret_dw);
+    else
+        for (int n = 0; n < s->n; n++)
+            sum_padded(s, n, &in, add || n > 0, work, ret_dw);
 }
 
 void cpu_channel_sums(size_t pixels, int c, const float *x, bool add, float *ret_sums) {

@@ -18,16 +18,19 @@
 
 struct cpu_filter {
     int n;
-    int cs, hs, ws;     // small; cs a multiple of 16
-    int cl, hl, wl;     // large; cl a multiple of 16
+    int cs, hs, ws;     // small
+    int cl, hl, wl;     // large
     int r, stride, pad; // r <= 7
 };
+
+// Floats of scratch: none if cs and cl are multiples of 16; else a padded copy of a picture.
+size_t cpu_filter_work_floats(const struct cpu_filter *s);
 
 //   small   [N,hs,ws,cs]
 //   large   [N,hl,wl,cl]
 //   ret_dw  [cs,cl,r,r]; with `add`, dw += instead of =
 void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const float *large,
-                         bool add, float *ret_dw);
+                         float *work, bool add, float *ret_dw);
 
 // Gradient of a bias: sums[c] (+)= sum over pixels of x [pixels,c], any c, in double.
 void cpu_channel_sums(size_t pixels, int c, const float *x, bool add, float *ret_sums);

@@ -1,5 +1,7 @@
 // Convolutions by oneDNN: maps lie NHWC, weights in whatever packing it likes best.
+#include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/util.h"
@@ -11,18 +13,16 @@ struct pass {
     dnnl_memory_t scratch;
     size_t scratch_bytes;
     const char *kernel; // oneDNN's name; static
+    bool one_thread;    // runs on one
 };
 
 // Passes that are not oneDNN's have no primitive.
 struct dnnl_conv {
     struct device_weights *weights;
     struct conv_shape shape;
-    struct pass forward, backward_data, backward_weights;
+    struct pass forward, backward_data;
     int packed_forward, packed_backward; // indices into weights->packed, -1: none
     dnnl_memory_t x, y, bias;            // their data is set at each run
-    dnnl_memory_t dw, dw_master;
-    size_t dw_bytes;
-    dnnl_primitive_t dw_write, dw_add; // dw to the master's layout
 };
 
 // Memory without data of its own.
@@ -59,8 +59,8 @@ static int describe(const struct conv_shape *s, struct descs *ret) {
     return ERR_OK;
 }
 
-// The three op descriptors, plain or transposed. oneDNN keeps both kinds in one struct.
-enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS };
+// The two op descriptors, plain or transposed. oneDNN keeps both kinds in one struct.
+enum direction { FORWARD, BACKWARD_DATA };
 
 static int op_desc(const struct conv_shape *s, const struct descs *d, enum direction direction,
                    dnnl_convolution_desc_t *ret_desc) {
@@ -81,32 +81,52 @@ static int op_desc(const struct conv_shape *s, const struct descs *d, enum direc
                            : dnnl_convolution_backward_data_desc_init)(
                 ret_desc, alg, &d->x, &d->w, &d->y, d->stride, d->pad_left, d->pad_right));
         break;
-    case BACKWARD_WEIGHTS:
-        DNN(ERR_DEVICE,
-            (s->transposed ? dnnl_deconvolution_backward_weights_desc_init
-                           : dnnl_convolution_backward_weights_desc_init)(
-                ret_desc, alg, &d->x, &d->w, bias, &d->y, d->stride, d->pad_left, d->pad_right));
-        break;
     }
+    return ERR_OK;
+}
+
+// oneDNN's matrix products choose how to divide sums by the number of threads, so that bits would
+// depend on it: they get one. The other kernels of these two passes divide outputs.
+static int wants_one_thread(dnnl_primitive_desc_t desc, bool *ret_one) {
+    const char *name;
+
+    DNN(ERR_DEVICE, dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name));
+    *ret_one = strstr(name, "gemm") != NULL;
+    return ERR_OK;
+}
+
+static int new_desc(const struct dnnl_conv *c, const dnnl_convolution_desc_t *op,
+                    dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *ret_desc) {
+    dnnl_primitive_attr_t attr;
+
+    DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
+    dnnl_status_t status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_create(ret_desc, op, attr, c->weights->device->engine, hint);
+    dnnl_primitive_attr_destroy(attr);
+    DNN(ERR_DEVICE, status);
     return ERR_OK;
 }
 
 static int pass_desc(const struct dnnl_conv *c, const struct descs *d, enum direction direction,
                      dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *ret_desc) {
     dnnl_convolution_desc_t op;
-    dnnl_primitive_attr_t attr;
-    dnnl_status_t status;
+    bool one = false;
     int err = op_desc(&c->shape, d, direction, &op);
 
-    if (err)
-        return err;
-    DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
-    status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success)
-        status = dnnl_primitive_desc_create(ret_desc, &op, attr, c->weights->device->engine, hint);
-    dnnl_primitive_attr_destroy(attr);
-    DNN(ERR_DEVICE, status);
-    return ERR_OK;
+    if (!err)
+        err = new_desc(c, &op, hint, ret_desc);
+    if (!err)
+        err = wants_one_thread(*ret_desc, &one);
+    if (!err && one) {
+        int threads = omp_get_max_threads();
+        dnnl_primitive_desc_destroy(*ret_desc);
+        *ret_desc = NULL;
+        omp_set_num_threads(1);
+        err = new_desc(c, &op, hint, ret_desc);
+        omp_set_num_threads(threads);
+    }
+    return err;
 }
 
 static int pass_init(const struct dnnl_conv *c, dnnl_primitive_desc_t desc, struct pass *p) {
@@ -116,7 +136,8 @@ static int pass_init(const struct dnnl_conv *c, dnnl_primitive_desc_t desc, stru
     DNN(ERR_DEVICE, dnnl_primitive_create(&p->primitive, desc));
     DNN(ERR_DEVICE, dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &p->kernel));
     p->scratch_bytes = dnnl_memory_desc_get_size(scratch);
-    return memory_new(c->weights->device, scratch, &p->scratch);
+    int err = wants_one_thread(desc, &p->one_thread);
+    return err ? err : memory_new(c->weights->device, scratch, &p->scratch);
 }
 
 static int forward_init(struct dnnl_conv *c, dnnl_primitive_desc_t desc) {
@@ -140,39 +161,6 @@ static int backward_data_init(struct dnnl_conv *c, const struct descs *d,
         err = cpu_packed_dnnl(c->weights, &c->shape,
                               dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
                               &c->packed_backward);
-    dnnl_primitive_desc_destroy(desc);
-    return err;
-}
-
-static int dw_init(struct dnnl_conv *c, const dnnl_memory_desc_t *desc) {
-    const struct cpu_device *device = c->weights->device;
-    dnnl_memory_desc_t master;
-    int err = cpu_master_desc(&c->shape, &master);
-
-    if (err)
-        return err;
-    c->dw_bytes = dnnl_memory_desc_get_size(desc);
-    err = memory_new(device, desc, &c->dw);
-    if (err)
-        return err;
-    err = memory_new(device, &master, &c->dw_master);
-    if (err)
-        return err;
-    err = cpu_reorder_new(device->engine, desc, &master, false, &c->dw_write);
-    if (err)
-        return err;
-    return cpu_reorder_new(device->engine, desc, &master, true, &c->dw_add);
-}
-
-static int backward_weights_init(struct dnnl_conv *c, const struct descs *d,
-                                 dnnl_primitive_desc_t hint) {
-    dnnl_primitive_desc_t desc = NULL;
-    int err = pass_desc(c, d, BACKWARD_WEIGHTS, hint, &desc);
-
-    if (!err)
-        err = pass_init(c, desc, &c->backward_weights);
-    if (!err)
-        err = dw_init(c, dnnl_primitive_desc_query_md(desc, dnnl_query_diff_weights_md, 0));
     dnnl_primitive_desc_destroy(desc);
     return err;
 }
@@ -201,8 +189,6 @@ static int conv_init(struct dnnl_conv *c, const struct kernels *kernels) {
         err = forward_init(c, forward);
     if (!err && kernels->backward_data == KERNEL_DNNL)
         err = backward_data_init(c, &d, forward);
-    if (!err && kernels->backward_weights == KERNEL_DNNL)
-        err = backward_weights_init(c, &d, forward);
     dnnl_primitive_desc_destroy(forward);
     return err;
 }
@@ -234,11 +220,6 @@ void cpu_dnnl_conv_free(struct dnnl_conv *c) {
         return;
     pass_fini(&c->forward);
     pass_fini(&c->backward_data);
-    pass_fini(&c->backward_weights);
-    dnnl_primitive_destroy(c->dw_write);
-    dnnl_primitive_destroy(c->dw_add);
-    dnnl_memory_destroy(c->dw);
-    dnnl_memory_destroy(c->dw_master);
     dnnl_memory_destroy(c->bias);
     dnnl_memory_destroy(c->x);
     dnnl_memory_destroy(c->y);
@@ -249,25 +230,9 @@ static size_t align(size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-// The workspace: packed dw, dbias, oneDNN's scratchpad, the weights as it wants them.
-static size_t dbias_offset(const struct dnnl_conv *c) {
-    return align(c->dw_bytes);
-}
-
-static float *dbias_in(const struct dnnl_conv *c, void *workspace) {
-    void *dbias = (char *)workspace + dbias_offset(c);
-
-    return dbias;
-}
-
-static size_t scratch_offset(const struct dnnl_conv *c) {
-    return dbias_offset(c) + align((size_t)c->shape.k * sizeof(float));
-}
-
+// The workspace: oneDNN's scratchpad, the weights as it wants them.
 static size_t packed_offset(const struct dnnl_conv *c) {
-    size_t scratch = MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes);
-
-    return align(scratch_offset(c) + MAX(scratch, c->backward_weights.scratch_bytes));
+    return align(MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes));
 }
 
 size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c) {
@@ -275,10 +240,10 @@ size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c) {
                                   cpu_packed_scratch(c->weights, c->packed_backward));
 }
 
-void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[3]) {
-    const struct pass *passes[] = {&c->forward, &c->backward_data, &c->backward_weights};
+void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[2]) {
+    const struct pass *passes[] = {&c->forward, &c->backward_data};
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         ret_names[i] = passes[i]->kernel ? passes[i]->kernel : "-";
 }
 
@@ -302,16 +267,20 @@ static int pass_run(struct dnnl_conv *c, struct pass *p, const dnnl_exec_arg_t a
                     void *workspace) {
     dnnl_exec_arg_t all[5] = {args[0], args[1], args[2]};
     int count = 3;
-    int err = set_data(p->scratch, (char *)workspace + scratch_offset(c));
+    int err = set_data(p->scratch, workspace);
 
     if (err)
         return err;
-    if (c->shape.bias && p != &c->backward_data)
-        all[count++] =
-            (dnnl_exec_arg_t){p == &c->forward ? DNNL_ARG_BIAS : DNNL_ARG_DIFF_BIAS, c->bias};
+    if (c->shape.bias && p == &c->forward)
+        all[count++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, c->bias};
     all[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, p->scratch};
-    DNN(ERR_DEVICE_LOST,
-        dnnl_primitive_execute(p->primitive, c->weights->device->stream, count, all));
+    int threads = omp_get_max_threads();
+    if (p->one_thread)
+        omp_set_num_threads(1);
+    dnnl_status_t status =
+        dnnl_primitive_execute(p->primitive, c->weights->device->stream, count, all);
+    omp_set_num_threads(threads);
+    DNN(ERR_DEVICE_LOST, status);
     return ERR_OK;
 }
 
@@ -346,34 +315,4 @@ int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void
     if (!err)
         err = set_maps(c, t->ret_dx, t->dy, NULL);
     return err ? err : pass_run(c, &c->backward_data, args, workspace);
-}
-
-// Leaves dw, packed, and dbias in the workspace.
-static int backward_weights(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace) {
-    dnnl_exec_arg_t args[3] = {
-        {DNNL_ARG_SRC, c->x},
-        {DNNL_ARG_DIFF_WEIGHTS, c->dw},
-        {DNNL_ARG_DIFF_DST, c->y},
-    };
-    int err = set_maps(c, t->x, t->dy, dbias_in(c, workspace));
-
-    if (err)
-        return err;
-    err = set_data(c->dw, workspace);
-    return err ? err : pass_run(c, &c->backward_weights, args, workspace);
-}
-
-int cpu_dnnl_conv_weights(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace) {
-    const float *dbias = dbias_in(c, workspace);
-    int err = backward_weights(c, t, workspace);
-
-    if (err)
-        return err;
-    for (int k = 0; t->ret_dbias && k < c->shape.k; k++)
-        t->ret_dbias[k] = t->accumulate ? t->ret_dbias[k] + dbias[k] : dbias[k];
-    err = set_data(c->dw_master, t->ret_dw);
-    if (err)
-        return err;
-    return cpu_reorder_run(c->weights->device, t->accumulate ? c->dw_add : c->dw_write, c->dw,
-                           c->dw_master);
 }

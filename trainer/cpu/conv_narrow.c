@@ -13,7 +13,7 @@ struct plan {
     const struct cpu_narrow *s;
     const struct cpu_kernels *kernels;
     int panel, panels, columns; // floats of a panel's row; columns of q, rounded up to panels
-    int h_in, w_in;             // of x
+    int h_in, w_in, stride;     // of x
 };
 
 static struct plan plan_of(const struct cpu_narrow *s) {
@@ -24,8 +24,9 @@ static struct plan plan_of(const struct cpu_narrow *s) {
     p.panel = 2 * p.kernels->lanes;
     p.panels = (s->few * s->r + p.panel - 1) / p.panel;
     p.columns = p.panels * p.panel;
-    p.h_in = s->h + s->r - 1;
-    p.w_in = s->w + s->r - 1;
+    p.stride = MAX(1, s->stride);
+    p.h_in = s->stride ? s->h_x : s->h + s->r - 1;
+    p.w_in = s->stride ? s->w_x : s->w + s->r - 1;
     return p;
 }
 
@@ -70,10 +71,10 @@ void cpu_narrow_filters_input(const struct cpu_narrow *s, const float *w, float 
 // Scratch: a row q [w_in][columns] of each thread, or the gradient's widened rows.
 
 static size_t q_floats(const struct plan *p) {
-    return ((size_t)p->w_in * p->columns + 15) / 16 * 16;
+    return ((size_t)MAX(p->w_in, p->s->w) * p->columns + 15) / 16 * 16;
 }
 
-// A row of dy between r - 1 zero pixels on either side, and what the kernel reads beyond it.
+// A row of few channels between r - 1 zero pixels on either side, and what the kernel reads beyond.
 static size_t wide_floats(const struct plan *p) {
     return (size_t)(p->w_in + p->s->r - 1) * p->s->few + p->kernels->lanes;
 }
@@ -81,7 +82,7 @@ static size_t wide_floats(const struct plan *p) {
 size_t cpu_narrow_work_floats(const struct cpu_narrow *s, int threads) {
     struct plan p = plan_of(s);
 
-    return MAX(threads * q_floats(&p), (size_t)s->n * s->h * wide_floats(&p));
+    return MAX(threads * q_floats(&p), (size_t)s->n * p.h_in * wide_floats(&p));
 }
 
 // q (+)= `pixels` pixels of many channels times the filters of one row of taps.
@@ -129,6 +130,27 @@ void cpu_narrow_forward(const struct cpu_narrow *s, const float *x, const float 
     }
 }
 
+// The pixel of y that pixel `x` of the input meets at a tap; -1: none.
+static int meets(const struct plan *p, int x, int tap, int size) {
+    int at = x + p->s->pad - tap;
+
+    return at >= 0 && at % p->stride == 0 && at / p->stride < size ? at / p->stride : -1;
+}
+
+static void gather_row(const struct plan *p, const float *q, float *ret_dx) {
+    const struct cpu_narrow *s = p->s;
+
+    for (int j = 0; j < p->w_in; j++)
+        for (int f = 0; f < s->few; f++) {
+            float sum = 0;
+            for (int tap = 0; tap < s->r; tap++) {
+                int at = meets(p, j, tap, s->w);
+                sum += at < 0 ? 0 : q[(size_t)at * p->columns + f * s->r + tap];
+            }
+            ret_dx[j * s->few + f] = sum;
+        }
+}
+
 void cpu_narrow_backward_data(const struct cpu_narrow *s, const float *dy, const float *packed,
                               float *work, float *ret_dx) {
     struct plan p = plan_of(s);
@@ -136,50 +158,64 @@ void cpu_narrow_backward_data(const struct cpu_narrow *s, const float *dy, const
 #pragma omp parallel for
     for (int i = 0; i < s->n * p.h_in; i++) {
         float *q = work + omp_get_thread_num() * q_floats(&p);
-        float *dx = ret_dx + (size_t)i * p.w_in * s->few;
-        int image = i / p.h_in, y = i % p.h_in, first = MAX(0, y - s->h + 1);
-        for (int tap = first; tap < s->r && tap <= y; tap++)
-            multiply(&p, s->w, dy + ((size_t)image * s->h + y - tap) * s->w * s->many,
-                     packed_row(&p, packed, tap), tap > first, q);
-        for (int j = 0; j < p.w_in; j++)
-            for (int f = 0; f < s->few; f++) {
-                float sum = 0;
-                for (int tap = MAX(0, j - s->w + 1); tap < s->r && tap <= j; tap++)
-                    sum += q[(size_t)(j - tap) * p.columns + f * s->r + tap];
-                dx[j * s->few + f] = sum;
-            }
+        bool add = false;
+        memset(q, 0, q_floats(&p) * sizeof *q); // a row may meet none
+        for (int tap = 0; tap < s->r; tap++) {
+            int row = meets(&p, i % p.h_in, tap, s->h);
+            if (row < 0)
+                continue;
+            multiply(&p, s->w, dy + ((size_t)(i / p.h_in) * s->h + row) * s->w * s->many,
+                     packed_row(&p, packed, tap), add, q);
+            add = true;
+        }
+        gather_row(&p, q, ret_dx + (size_t)i * p.w_in * s->few);
     }
 }
 
-// Filter gradient. At input pixel j, row i = t * few + f of the kernel is dy's pixel j - s,
-// channel f, for tap column s = r - 1 - t: contiguous in a widened row of dy.
+// Filter gradients. Of the map with few channels the columns of taps at a pixel are contiguous in a
+// row that is widened by zeros. Narrow output: at input pixel j, row i = t * few + f of the kernel
+// is dy's pixel j - s, channel f, for tap column s = r - 1 - t. Narrow input: at output pixel j,
+// row i = s * few + f is x's pixel j + s, channel f.
 
-static void widen(const struct plan *p, const float *dy, float *ret_wide) {
-    size_t row = (size_t)p->s->w * p->s->few, border = (size_t)(p->s->r - 1) * p->s->few;
+// A row of the map of few channels, and what lies to the left of it.
+struct narrow_rows {
+    int count, pixels, border;
+};
+
+static struct narrow_rows narrow_rows(const struct plan *p, bool output) {
+    const struct cpu_narrow *s = p->s;
+
+    return output ? (struct narrow_rows){s->n * s->h, s->w, s->r - 1}
+                  : (struct narrow_rows){s->n * p->h_in, p->w_in, 0};
+}
+
+static void widen(const struct plan *p, bool output, const float *x, float *ret_wide) {
+    struct narrow_rows rows = narrow_rows(p, output);
+    size_t row = (size_t)rows.pixels * p->s->few, border = (size_t)rows.border * p->s->few;
 
 #pragma omp for
-    for (int i = 0; i < p->s->n * p->s->h; i++) {
+    for (int i = 0; i < rows.count; i++) {
         float *wide = ret_wide + i * wide_floats(p);
         memset(wide, 0, wide_floats(p) * sizeof *wide);
-        memcpy(wide + border, dy + i * row, row * sizeof *wide);
+        memcpy(wide + border, x + i * row, row * sizeof *wide);
     }
 }
 
-// du [COLUMNS_MAX][BLOCK]: one row of taps, channels from c on.
-static void sum_block(const struct plan *p, int tap_row, int c, const float *x, const float *wide,
-                      float *du) {
+// du [COLUMNS_MAX][BLOCK]: one row of taps, channels of the other map from c on.
+static void sum_block(const struct plan *p, bool output, int tap_row, int c, const float *many,
+                      const float *wide, float *du) {
     const struct cpu_narrow *s = p->s;
-    int lanes = p->kernels->lanes;
+    int lanes = p->kernels->lanes, pixels = output ? p->w_in : s->w;
 
     for (int i = 0; i < s->n * s->h; i++) {
-        size_t row = (size_t)i / s->h * p->h_in + i % s->h + tap_row;
+        size_t in = (size_t)i / s->h * p->h_in + i % s->h + tap_row, row = output ? in : (size_t)i;
         p->kernels->outer(&(struct cpu_outer){
-            .tiles = p->w_in,
-            .group = p->w_in,
+            .tiles = pixels,
+            .group = pixels,
             .rows = s->few * s->r,
             .vectors = MIN(BLOCK, s->many - c) / lanes,
-            .z = wide + i * wide_floats(p),
-            .v = x + row * p->w_in * s->many + c,
+            .z = wide + (output ? (size_t)i : in) * wide_floats(p),
+            .v = many + row * pixels * s->many + c,
             .out = du,
             .z_tile = s->few,
             .z_block = lanes,
@@ -191,32 +227,44 @@ static void sum_block(const struct plan *p, int tap_row, int c, const float *x, 
     }
 }
 
-static void write_block(const struct plan *p, int tap_row, int c0, const float *du, bool add,
-                        float *dw) {
+static void write_block(const struct plan *p, bool output, int tap_row, int c0, const float *du,
+                        bool add, float *dw) {
     const struct cpu_narrow *s = p->s;
 
     for (int f = 0; f < s->few; f++)
-        for (int c = 0; c < MIN(BLOCK, s->many - c0); c++)
+        for (int c = c0; c < MIN(c0 + BLOCK, s->many); c++)
             for (int col = 0; col < s->r; col++) {
-                float *to = dw + (((size_t)f * s->many + c0 + c) * s->r + tap_row) * s->r + col;
-                *to = du[((s->r - 1 - col) * s->few + f) * BLOCK + c] + (add ? *to : 0);
+                size_t filter = output ? (size_t)f * s->many + c : (size_t)c * s->few + f;
+                int column = output ? s->r - 1 - col : col;
+                float *to = dw + (filter * s->r + tap_row) * s->r + col;
+                *to = du[(column * s->few + f) * BLOCK + c - c0] + (add ? *to : 0);
             }
 }
 
-void cpu_narrow_backward_weights(const struct cpu_narrow *s, const float *x, const float *dy,
-                                 float *work, bool add, float *ret_dw) {
+static void backward_weights(const struct cpu_narrow *s, bool output, const float *many,
+                             const float *few, float *work, bool add, float *ret_dw) {
     struct plan p = plan_of(s);
     int blocks = (s->many + BLOCK - 1) / BLOCK;
 
 #pragma omp parallel
     {
-        widen(&p, dy, work);
+        widen(&p, output, few, work);
 #pragma omp for
         for (int i = 0; i < s->r * blocks; i++) {
             float du[COLUMNS_MAX * BLOCK] __attribute__((aligned(64)));
             int row = i / blocks, c = i % blocks * BLOCK;
-            sum_block(&p, row, c, x, work, du);
-            write_block(&p, row, c, du, add, ret_dw);
+            sum_block(&p, output, row, c, many, work, du);
+            write_block(&p, output, row, c, du, add, ret_dw);
         }
     }
+}
+
+void cpu_narrow_output_weights(const struct cpu_narrow *s, const float *x, const float *dy,
+                               float *work, bool add, float *ret_dw) {
+    backward_weights(s, true, x, dy, work, add, ret_dw);
+}
+
+void cpu_narrow_input_weights(const struct cpu_narrow *s, const float *x, const float *dy,
+                              float *work, bool add, float *ret_dw) {
+    backward_weights(s, false, dy, x, work, add, ret_dw);
 }

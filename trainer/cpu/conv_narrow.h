@@ -7,11 +7,12 @@
 //   q[x][f * r + s] = sum over rows of taps and the many channels          (a matrix product)
 //   result[x][f]    = sum over s of q[x shifted by s][f * r + s]           (r shifted additions)
 //
-// Two convolutions have this form, and the weight gradient of the first a related one:
+// Two convolutions have this form, and their weight gradients a related one:
 //
 //   narrow output   x [N,h+r-1,w+r-1,many] -> y [N,h,w,few], filter [few,many,r,r]: forward and
 //                   gradient of the filter (its input gradient is an ordinary convolution)
-//   narrow input    x [N,h+r-1,w+r-1,few] -> y [N,h,w,many], filter [many,few,r,r]: input gradient
+//   narrow input    x [N,h+r-1,w+r-1,few] -> y [N,h,w,many], filter [many,few,r,r]: gradients of
+//                   input and filter
 //
 // x is padded already. All tensors float, channels innermost. Runs on the current number of OpenMP
 // threads; the bits depend on the shape and the instruction set, not on the threads. Nothing is
@@ -28,6 +29,9 @@ struct cpu_narrow {
     int few;  // few * r <= 32
     int h, w; // of y
     int r;
+    // Of an input gradient alone: 0, then the stride is 1 and x is padded already, or x
+    // [N,h_x,w_x,few] and what surrounds it.
+    int stride, pad, h_x, w_x;
 };
 
 // Repacked filters, made once per weight update; they may not leave the process. Aligned to 64
@@ -46,10 +50,15 @@ void cpu_narrow_forward(const struct cpu_narrow *s, const float *x, const float 
                         const float *bias, float *work, float *ret_y);
 
 // Narrow output: dw [few,many,r,r] = d loss / d filter; with `add`, dw += instead of =.
-void cpu_narrow_backward_weights(const struct cpu_narrow *s, const float *x, const float *dy,
-                                 float *work, bool add, float *ret_dw);
+void cpu_narrow_output_weights(const struct cpu_narrow *s, const float *x, const float *dy,
+                               float *work, bool add, float *ret_dw);
 
-// Narrow input: dx [N,h+r-1,w+r-1,few], the gradient of the padded input, of dy [N,h,w,many].
+// Narrow input: dw [many,few,r,r].
+void cpu_narrow_input_weights(const struct cpu_narrow *s, const float *x, const float *dy,
+                              float *work, bool add, float *ret_dw);
+
+// Narrow input: dx [N,h+r-1,w+r-1,few], the gradient of the padded input, of dy [N,h,w,many]; with
+// a stride [N,h_x,w_x,few], of the input itself.
 //   packed  of cpu_narrow_filters_input
 void cpu_narrow_backward_data(const struct cpu_narrow *s, const float *dy, const float *packed,
                               float *work, float *ret_dx);

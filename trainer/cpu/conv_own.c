@@ -36,20 +36,40 @@ static bool choose_narrow(struct own_conv *c) {
         return false;
     c->narrow = (struct cpu_narrow){
         .n = s->n, .many = many, .few = few, .h = s->h - s->r + 1, .w = s->w - s->r + 1, .r = s->r};
+    c->kernels.backward_weights = KERNEL_NARROW;
     if (output)
-        c->kernels.forward = c->kernels.backward_weights = KERNEL_NARROW;
+        c->kernels.forward = KERNEL_NARROW;
     else
         c->kernels.backward_data = KERNEL_NARROW;
     return true;
 }
 
-// Strided and transposed layers: the gradient of the filter.
+// D's first layer: its input gradient.
+static void choose_narrow_data(struct own_conv *c) {
+    const struct conv_shape *s = &c->shape;
+    int h, w;
+
+    if (s->transposed || s->k % 16 || s->c * s->r > 32 || s->k <= s->c)
+        return;
+    conv_output_size(s, &h, &w);
+    c->narrow = (struct cpu_narrow){.n = s->n,
+                                    .many = s->k,
+                                    .few = s->c,
+                                    .h = h,
+                                    .w = w,
+                                    .r = s->r,
+                                    .stride = s->stride,
+                                    .pad = s->pad,
+                                    .h_x = s->h,
+                                    .w_x = s->w};
+    c->kernels.backward_data = KERNEL_NARROW;
+}
+
+// All other layers: the gradient of the filter. oneDNN's sums depend on the number of threads.
 static void choose_direct(struct own_conv *c) {
     const struct conv_shape *s = &c->shape;
     int h, w;
 
-    if (s->c % 16 || s->k % 16 || s->r > 7)
-        return;
     conv_output_size(s, &h, &w);
     c->filter = (struct cpu_filter){
         .n = s->n,
@@ -70,8 +90,10 @@ void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struc
                        bool backward) {
     *c = (struct own_conv){
         .weights = w, .shape = *s, .kernels = {KERNEL_DNNL, KERNEL_DNNL, KERNEL_DNNL}};
-    if (!choose_wino(c) && !choose_narrow(c))
+    if (!choose_wino(c) && !choose_narrow(c)) {
         choose_direct(c);
+        choose_narrow_data(c);
+    }
     if (!backward)
         c->kernels.backward_data = c->kernels.backward_weights = KERNEL_NONE;
 
@@ -93,8 +115,10 @@ static size_t work_bytes(const struct own_conv *c) {
     if (c->wino.n)
         floats = cpu_wino_work_floats(&c->wino, threads, c->weights->device->keeps_packed,
                                       c->kernels.backward_weights == KERNEL_WINO);
-    else if (c->narrow.n)
+    if (c->narrow.n)
         floats = cpu_narrow_work_floats(&c->narrow, threads);
+    if (c->kernels.backward_weights == KERNEL_DIRECT)
+        floats = MAX(floats, cpu_filter_work_floats(&c->filter));
     return (floats * sizeof(float) + 63) / 64 * 64;
 }
 
@@ -158,10 +182,11 @@ static void filter_gradient(const struct own_conv *c, const struct conv_gradient
     int h, w;
 
     if (c->kernels.backward_weights == KERNEL_NARROW)
-        cpu_narrow_backward_weights(&c->narrow, t->x, t->dy, workspace, t->accumulate, t->ret_dw);
+        (s->k < s->c ? cpu_narrow_output_weights : cpu_narrow_input_weights)(
+            &c->narrow, t->x, t->dy, workspace, t->accumulate, t->ret_dw);
     else
         cpu_filter_gradient(&c->filter, s->transposed ? t->x : t->dy, s->transposed ? t->dy : t->x,
-                            t->accumulate, t->ret_dw);
+                            workspace, t->accumulate, t->ret_dw);
     conv_output_size(s, &h, &w);
     if (t->ret_dbias)
         cpu_channel_sums((size_t)s->n * (size_t)h * (size_t)w, s->k, t->dy, t->accumulate,
@@ -172,7 +197,7 @@ int cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients 
                           void *workspace) {
     if (c->kernels.backward_data == KERNEL_WINO)
         return wino_backward(c, t, workspace);
-    if (t->ret_dw && c->kernels.backward_weights != KERNEL_DNNL)
+    if (t->ret_dw)
         filter_gradient(c, t, workspace);
     if (t->ret_dx && c->kernels.backward_data == KERNEL_NARROW)
         return narrow_data(c, t, workspace);

@@ -74,9 +74,8 @@ int cpu_packed_use(const struct device_weights *w, int index, void *scratch,
 // [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
 int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc);
 
-// A reorder, or one that adds to what is there.
 int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
-                    const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder);
+                    const dnnl_memory_desc_t *to, dnnl_primitive_t *ret_reorder);
 int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
                     dnnl_memory_t to);
 
@@ -100,11 +99,10 @@ int cpu_dnnl_conv_new(struct device_weights *w, const struct conv_shape *shape,
 void cpu_dnnl_conv_free(struct dnnl_conv *c);
 size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c);
 // oneDNN's names for them, "-" for a pass that is not its.
-void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[3]);
+void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[2]);
 int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace);
 int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
-int cpu_dnnl_conv_weights(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
 
 // The passes that our own kernels compute.
 struct own_conv {

@@ -41,24 +41,12 @@ void cpu_weights_free(struct device_weights *w) {
 }
 
 int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
-                    const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *ret_reorder) {
+                    const dnnl_memory_desc_t *to, dnnl_primitive_t *ret_reorder) {
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_primitive_attr_t attr;
-    dnnl_post_ops_t ops;
-    dnnl_status_t status;
 
-    DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
-    DNN(ERR_DEVICE, dnnl_post_ops_create(&ops));
-    status = add ? dnnl_post_ops_append_sum(ops, 1) : dnnl_success;
-    if (status == dnnl_success)
-        status = dnnl_primitive_attr_set_post_ops(attr, ops);
-    if (status == dnnl_success)
-        status = dnnl_reorder_primitive_desc_create(&desc, from, engine, to, engine, attr);
-    if (status == dnnl_success)
-        status = dnnl_primitive_create(ret_reorder, desc);
+    DNN(ERR_DEVICE, dnnl_reorder_primitive_desc_create(&desc, from, engine, to, engine, NULL));
+    dnnl_status_t status = dnnl_primitive_create(ret_reorder, desc);
     dnnl_primitive_desc_destroy(desc);
-    dnnl_post_ops_destroy(ops);
-    dnnl_primitive_attr_destroy(attr);
     DNN(ERR_DEVICE, status);
     return ERR_OK;
 }
@@ -144,7 +132,7 @@ static int packed_init(struct packed *p, struct device_weights *w, const struct 
     if (!w->memory)
         DNN(ERR_DEVICE, dnnl_memory_create(&w->memory, &master, w->device->engine,
                                            (void *)w->master)); // only read
-    err = cpu_reorder_new(w->device->engine, &master, &p->desc, false, &p->reorder);
+    err = cpu_reorder_new(w->device->engine, &master, &p->desc, &p->reorder);
     if (err)
         return err;
     DNN(ERR_DEVICE, dnnl_memory_create(&p->memory, &p->desc, w->device->engine,

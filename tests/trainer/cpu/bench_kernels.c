@@ -150,11 +150,12 @@ static void run_narrow(const struct ours *o) {
     else if (o->pass == BACKWARD_DATA)
         cpu_narrow_backward_data(&o->shape.narrow, o->y, o->packed, o->work, o->x);
     else
-        cpu_narrow_backward_weights(&o->shape.narrow, o->x, o->y, o->work, false, o->w);
+        (o->layer.k < o->layer.c ? cpu_narrow_output_weights : cpu_narrow_input_weights)(
+            &o->shape.narrow, o->x, o->y, o->work, false, o->w);
 }
 
 static void run_filter(const struct ours *o) {
-    cpu_filter_gradient(&o->shape.filter, o->y, o->x, false, o->w);
+    cpu_filter_gradient(&o->shape.filter, o->y, o->x, o->work, false, o->w);
 }
 
 static double run_direct_ms(const struct direct *d) {
@@ -262,7 +263,7 @@ static void bench_wino(struct cpu_wino s, int rounds) {
 
 // The generator's last layer, many to few, and its first one's input gradient.
 static void bench_narrow(int many, int side, int rounds) {
-    struct cpu_narrow s = {1, many, 3, side, side, 7};
+    struct cpu_narrow s = {.n = 1, .many = many, .few = 3, .h = side, .w = side, .r = 7};
     struct ours o = {.layer = {1, many, side + 6, side + 6, 3, 7, 1, 0},
                      .layout = dnnl_nhwc,
                      .name = "narrow",
@@ -281,6 +282,8 @@ static void bench_narrow(int many, int side, int rounds) {
     tensors_new(&o, cpu_narrow_filter_floats(&s),
                 cpu_narrow_work_floats(&s, omp_get_max_threads()));
     bench(&o, rounds);
+    o.pass = BACKWARD_WEIGHTS;
+    bench(&o, rounds);
     tensors_free(&o);
 }
 
@@ -293,7 +296,7 @@ static void bench_filter(struct layer l, int rounds) {
                      .run = run_filter,
                      .shape.filter = {l.n, l.k, h, w, l.c, l.h, l.w, l.r, l.stride, l.pad}};
 
-    tensors_new(&o, 1, 1);
+    tensors_new(&o, 1, cpu_filter_work_floats(&o.shape.filter));
     bench(&o, rounds);
     tensors_free(&o);
 }
