@@ -44,6 +44,7 @@ ok "a fork with another pool" up --fork pool --from 40 --set pool.pool_size=3
 ok "a fork with a larger crop" \
     up --fork crop --from 40 --set loader.load_size=48 --set loader.crop_size=40
 ok "a fork with other threads" up --fork threads --from 40 --set trainer.threads=2
+ok "it has the parent's bits, too" same_bits threads
 cp -r "$WORK/data" "$WORK/fewer"
 find "$WORK/fewer/trainA" -name '*1.jpg' -delete
 ok "a fork with other pictures" up --fork pictures --from 40 --set "dataroot=$WORK/fewer"

@@ -12,8 +12,8 @@
 // Ops take shapes and buffers, allocate nothing and keep no state, but for scratch of the device
 // for each stream. What is worth preparing is made once per shape (device_conv) or once per weight
 // (device_weights). Outputs are overwritten completely, whatever they held before, unless an
-// `accumulate` says otherwise. Nothing aliases. Sums run in an order that the shape (on the CPU:
-// and the number of threads) fixes: same inputs, same bits.
+// `accumulate` says otherwise. Nothing aliases. Sums run in an order that the shape fixes
+// (on the CPU: and the instruction set): same inputs, same bits.
 //
 // Every op returns ERR_OK or ERR_DEVICE_LOST; ERR_LIMIT where the device has no memory left for its
 // own needs or does not take the shape. On a device that works beside the host

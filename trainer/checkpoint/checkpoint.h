@@ -41,7 +41,7 @@ int checkpoint_begin(const char *root, uint64_t step, char ret_path[CHECKPOINT_P
 struct checkpoint_content {
     struct model_net *const *nets;
     int n_nets;
-    const struct config *config; // device and threads already resolved
+    const struct config *config; // device already resolved
     const char *kernels;         // lines; "" if there are none
     bool plans;                  // CHECKPOINT_PLANS is in the folder already
     const char *pool_digest;     // of pool.bin, SHA-256 in hex; NULL: there is no pool

@@ -73,7 +73,6 @@ int state_save(const struct state *s, const char *path) {
     fprintf(out, "  \"device\": \"%s\",\n", s->device);
     if (s->dtype[0] && strcmp(s->dtype, "fp32") != 0)
         fprintf(out, "  \"dtype\": \"%s\",\n", s->dtype);
-    fprintf(out, "  \"threads\": %llu,\n", (unsigned long long)s->threads);
     write_plateau(out, &s->plateau);
     write_best(out, &s->best);
     write_init(out, s);
@@ -217,7 +216,6 @@ static void read_state(struct reader *r, struct state *s) {
     s->batch = number(r, "batch", NULL, NULL);
     s->images = number(r, "images", NULL, NULL);
     s->scheduled = number(r, "scheduled", NULL, NULL);
-    s->threads = number(r, "threads", NULL, NULL);
     text(r, find(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
     (void)text_copy(s->dtype, sizeof s->dtype, "fp32"); // fits
     if (find(r, "dtype", NULL, NULL))

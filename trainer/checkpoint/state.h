@@ -3,7 +3,7 @@
 // state.json holds no time, host or path: equal trainings have equal files.
 //
 //   {"format": 1, "step": 12000, "epoch": 8, "batch": 100, "images": 12000, "scheduled": 1,
-//    "device": "cpu", "dtype": "fp32", "threads": 2,      dtype: not in the file if it is fp32
+//    "device": "cpu", "dtype": "fp32",                    dtype: not in the file if it is fp32
 //    "plateau": {"values": 0, "sum": 0, "epochs": 7, "best": 2.5, "bad": 1, "drops": 0},
 //    "best": {"metric": "judge/score", "step": 11000, "value": 0.61},
 //    "init": {"G_A": "<SHA-256 of the file that its first weights were in>"},
@@ -39,7 +39,6 @@ struct state {
     uint64_t images;       // pictures of A seen
     uint64_t scheduled;    // 1: at a step that the settings name; 0: in between
     char device[16], dtype[8];
-    uint64_t threads;
     struct plateau plateau; // all zero, and not in the file, unless the rate follows a metric
     struct best best;       // likewise, until there is a best checkpoint
     int n_init; // nets that began with weights from elsewhere; not in the file if there are none

@@ -64,7 +64,7 @@ struct model_options {
     int accumulate; // batches that make one update at most; 0 or 1: each its own
     double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1, lambda_gp;
     struct model_cut_options cut;
-    int threads;         // fixed for the run: sums depend on it
+    int threads;         // the results do not depend on it
     int rank, world;     // of data-parallel training; world 0 or 1: alone, all that works so far
     int shapes;          // tapes kept at most
     size_t memory_bytes; // refuse a tape that needs more; 0: no limit

@@ -150,7 +150,7 @@ static void report_facts(struct training *t) {
     points_param(t->points, "trainer.device.name", "%s", device);
     training_report_why_cpu(t);
     points_param(t->points, "trainer.dtype.used", "%s", t->state.dtype);
-    points_param(t->points, "trainer.threads.used", "%llu", (unsigned long long)t->state.threads);
+    points_param(t->points, "trainer.threads.used", "%lld", (long long)t->config->trainer.threads);
     for (int i = 0; i < t->n_nets; i++) {
         char key[97];
         size_t count = 0;
@@ -194,7 +194,6 @@ int training_begin(struct training *t, struct config *config) {
     t->changed |= t->forked && strcmp(t->state.dtype, config->trainer.dtype) != 0;
     (void)text_copy(t->state.device, sizeof t->state.device, config->trainer.device); // fits
     (void)text_copy(t->state.dtype, sizeof t->state.dtype, config->trainer.dtype);    // fits
-    t->state.threads = (uint64_t)config->trainer.threads;
     t->saved_step = t->state.step;
     err = make_model(t);
     if (!err)

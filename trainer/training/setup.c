@@ -14,21 +14,17 @@ static int resolve_from_state(struct config_trainer *t, const struct state *s) {
     if (strcmp(t->dtype, "auto") != 0 && strcmp(t->dtype, s->dtype) != 0)
         return err_set(ERR_MISMATCH, "trainer.dtype is \"%s\", the checkpoint was made with \"%s\"",
                        t->dtype, s->dtype);
-    if (t->threads && (uint64_t)t->threads != s->threads)
-        return err_set(ERR_MISMATCH, "trainer.threads is %lld, the checkpoint was made with %llu",
-                       (long long)t->threads, (unsigned long long)s->threads);
     config_set_text(&t->device, s->device);
     config_set_text(&t->dtype, s->dtype);
-    t->threads = (int64_t)s->threads;
     return ERR_OK;
 }
 
 int setup_resolve(struct config *c, const struct state *state) {
     struct config_trainer *t = &c->trainer;
-    if (state->step)
-        return resolve_from_state(t, state);
     if (!t->threads)
         t->threads = core_count();
+    if (state->step)
+        return resolve_from_state(t, state);
     if (strcmp(t->device, "auto") != 0 && strcmp(t->dtype, "auto") != 0)
         return ERR_OK;
     struct device_choice device;

@@ -71,7 +71,6 @@ static struct state state_at(uint64_t step) {
                           .images = step,
                           .scheduled = 1,
                           .device = "cpu",
-                          .threads = 2,
                           .manifest = {{"aa", 5, 1}, {"bb", 6, 2}}};
 }
 

@@ -1,5 +1,6 @@
 // 20 steps in one process leave the same files as 10, a checkpoint, and 10 in another process:
-// with dropout, batch norm and a short last batch. Each life is a process of its own.
+// with dropout, batch norm, a short last batch and another number of threads. Each life is a
+// process of its own.
 #include "trainer/models/model_test.h"
 
 #include <sys/wait.h>
@@ -38,7 +39,7 @@ struct life {
 };
 
 static void save(struct model *m, const struct life *life) {
-    struct state s = {.step = life->to, .epoch = 1, .device = "cpu", .threads = 1};
+    struct state s = {.step = life->to, .epoch = 1, .device = "cpu"};
     struct model_net *nets[6];
     char path[CHECKPOINT_PATH];
 
@@ -131,6 +132,7 @@ static void train_whole_and_in_halves(const char *model) {
 
     in_a_process(&(struct life){o, "whole", 0, STEPS});
     in_a_process(&(struct life){o, "halves", 0, STEPS / 2});
+    o.threads = 3;
     in_a_process(&(struct life){o, "halves", STEPS / 2, STEPS});
 }
 

@@ -181,7 +181,7 @@ static void mirroring_is_seen_by_the_generator_alone(void **state) {
 static struct config *config;
 
 static int save(const char *root, struct model_net **nets, uint64_t at) {
-    struct state s = {.step = at, .epoch = 1, .device = "cpu", .threads = 2};
+    struct state s = {.step = at, .epoch = 1, .device = "cpu"};
     struct checkpoint_content content = {
         .nets = nets, .n_nets = 3, .config = config, .kernels = ""};
     char folder[CHECKPOINT_PATH];

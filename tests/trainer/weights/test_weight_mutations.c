@@ -434,7 +434,6 @@ static void write_checkpoint(void) {
                       .images = 7,
                       .scheduled = 1,
                       .device = "cpu",
-                      .threads = 2,
                       .n_init = 1,
                       .manifest = {{"aa", 5, 1}, {"bb", 6, 2}}};
     (void)text_copy(s.init[0].net, sizeof s.init[0].net, "G_A"); // fits
