@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "backend/memory.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "models/recipe.h"
@@ -61,21 +62,28 @@ static void drop_sections(struct model *m, void **arena) {
         model_drop_part(m, &m->translations[i].all);
 }
 
-static int take(struct model *m, size_t bytes, void **ret_memory) {
-    size_t total = model_memory_bytes(m) + bytes;
+static bool is_within_limit(const struct model *m, size_t bytes) {
+    return !m->options.memory_bytes || model_memory_bytes(m) + bytes <= m->options.memory_bytes;
+}
 
-    if (m->options.memory_bytes && total > m->options.memory_bytes)
+static int take(struct model *m, size_t bytes, void **ret_memory) {
+    if (!is_within_limit(m, bytes))
         return err_set(ERR_LIMIT, "the limit is %.0f MiB", mebibytes(m->options.memory_bytes));
     return m->device->backend->memory_new(m->device, bytes, ret_memory);
 }
 
 // ---- suggestions ----
 
-// Whether an arena of so many bytes could be had: seen by having it.
+// Whether an arena of so many bytes could be had. A device with memory of its own is asked for it.
+// The host is not: to fill nearly all of its memory would push other processes out.
 static bool fits(struct model *m, double bytes) {
+    size_t need = (size_t)bytes + BESIDES((size_t)bytes) + m->device->reserve_bytes;
+    size_t available = memory_available();
     void *memory;
 
-    if (take(m, (size_t)bytes + BESIDES((size_t)bytes) + m->device->reserve_bytes, &memory))
+    if (!m->device->asynchronous)
+        return is_within_limit(m, need) && (!available || need <= available);
+    if (take(m, need, &memory))
         return false;
     m->device->backend->memory_free(m->device, memory);
     return true;

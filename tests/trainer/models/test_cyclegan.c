@@ -2,6 +2,8 @@
 // golden cases.
 #include "trainer/models/model_test.h"
 
+#include "backend/memory.h"
+
 #include "base/util.h"
 #include "device/device.h"
 #include "nets/nets.h"
@@ -384,6 +386,8 @@ static void batch_beyond_the_machine_is_refused(void **state) {
     assert_int_equal(model_shape(m, 4096, 2048, 2048, 2048, 2048), ERR_LIMIT);
     assert_non_null(strstr(err_text(), "are free"));
     assert_non_null(strstr(err_text(), "loader.crop_size"));
+    // The advice was found without taking the memory.
+    assert_true(memory_peak() < (size_t)1 << 30);
     step(m, &s, 0);
     model_free(m);
 }
