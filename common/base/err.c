@@ -19,7 +19,8 @@ static const struct {
 
 #define N_ERRORS ((int)(sizeof table / sizeof *table))
 
-int err_set(int err, const char *format, ...) {
+// In parentheses it is no macro; see err.h.
+int(err_set)(int err, const char *format, ...) {
     char text[sizeof last_text]; // arguments may point into the old text
     va_list args;
     va_start(args, format);
@@ -29,7 +30,7 @@ int err_set(int err, const char *format, ...) {
     return err;
 }
 
-int err_prefix(int err, const char *format, ...) {
+int(err_prefix)(int err, const char *format, ...) {
     char text[2 * sizeof last_text]; // room for the prefix; what is too long is cut below
     va_list args;
     va_start(args, format);

@@ -27,6 +27,12 @@ int err_set(int err, const char *format, ...) __attribute__((format(printf, 2, 3
 // Puts "prefix: " before the text there is and returns `err`: for a caller that knows more.
 int err_prefix(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// Clang's analyzer does not look into err.c: this tells it that both return `err`.
+#ifdef __clang_analyzer__
+#define err_set(err, ...) ((void)err_set((err), __VA_ARGS__), (err))
+#define err_prefix(err, ...) ((void)err_prefix((err), __VA_ARGS__), (err))
+#endif
+
 // The text of the last err_set of this thread; "" before the first. Lent until the next call.
 const char *err_text(void);
 

@@ -19,7 +19,6 @@
 
 typedef float vec __attribute__((vector_size(LANES * 4), may_alias));
 typedef float vec_anywhere __attribute__((vector_size(LANES * 4), may_alias, aligned(4)));
-typedef int vec_index __attribute__((vector_size(LANES * 4)));
 
 // f(lane, x) of each lane, for a constant.
 #define LANES_4_(f, at, x) f(at, x), f(at + 1, x), f(at + 2, x), f(at + 3, x)

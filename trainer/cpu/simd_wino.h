@@ -297,8 +297,8 @@ INLINE void input_grad_tile(int m, const struct cpu_wino_points *products,
         if (i_ & (apart))                                                                          \
             continue;                                                                              \
         vec a_ = (rows)[i_], b_ = (rows)[i_ + (apart)];                                            \
-        (rows)[i_] = __builtin_shuffle(a_, b_, (vec_index){EACH_LANE(LOW_, apart)});               \
-        (rows)[i_ + (apart)] = __builtin_shuffle(a_, b_, (vec_index){EACH_LANE(HIGH_, apart)});    \
+        (rows)[i_] = __builtin_shufflevector(a_, b_, EACH_LANE(LOW_, apart));                      \
+        (rows)[i_ + (apart)] = __builtin_shufflevector(a_, b_, EACH_LANE(HIGH_, apart));           \
     }
 
 INLINE void transpose(vec *rows) {
