@@ -145,7 +145,7 @@ static int refuse_unknown(const struct weights *w) {
         fprintf(out, ", and %d more", n - NAMES_SHOWN);
     text_close(out);
     int err = err_set(ERR_MISMATCH,
-                      "'%s' is none of the nets that can be used here (docs/exchange.md); its "
+                      "'%s' is none of the nets that can be used here (docs/weights.md); its "
                       "tensors: %s",
                       weights_path(w), names);
     free(names);
