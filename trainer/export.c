@@ -1,14 +1,13 @@
-// export - a trained net as a file for other programs. Knows no sockets; the run need not be up.
-#include <getopt.h>
+// export - writes a trained net as a file for other programs. The run need not be up.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/flags.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "base/version_text.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/sources.h"
 #include "config/config.h"
@@ -17,91 +16,64 @@
 #include "weights/to_safetensors.h"
 #include "weights/weights.h"
 
-static const char help[] =
-    "export - a trained net as a file for other programs\n"
-    "\n"
-    "  export --run RUN --format safetensors|onnx [options] OUT\n"
-    "  export --weights FILE --format safetensors|onnx [options] OUT\n"
-    "\n"
-    "  --run RUN         the run: its NAME through ./pipeline, else its folder (runs/NAME)\n"
-    "  --step S          of a checkpoint, or best; default: the latest\n"
-    "  --direction D     AtoB or BtoA: that generator; default: the run's direction\n"
-    "  --net NAME        another net: D_A, D_B, ... (safetensors only), or G_A where the run has\n"
-    "                    an average G_A_ema, which is taken otherwise\n"
-    "  --weights FILE    a .pth or .safetensors in place of a run\n"
-    "  --format F        safetensors: the reference's modules load it with strict=True;\n"
-    "                    onnx: a generator, opset 17, batch, height and width free\n"
-    "  --batch-norm HOW  onnx: picture (default: by the statistics of each picture, as translate\n"
-    "                    does) or running (by the statistics of training)\n"
-    "  --help, --version\n";
-
 struct request {
-    const char *run, *step, *direction, *net, *weights, *format, *out;
-    bool running;
+    const char *run, *step, *direction, *net, *weights, *format, *batch_norm, *out;
 };
 
 // ---- command line ----
 
-static int choose(const char *option, const char *value, const char *a, const char *b) {
-    if (!strcmp(value, a) || !strcmp(value, b))
-        return ERR_OK;
-    return err_set(ERR_USAGE, "--%s is %s or %s, not '%s'", option, a, b, value);
-}
-
-static int read_option(int option, const char *value, struct request *r) {
-    switch (option) {
-    case 'r':
-        r->run = value;
-        return ERR_OK;
-    case 's':
-        r->step = value;
-        return ERR_OK;
-    case 'd':
-        r->direction = value;
-        return choose("direction", value, "AtoB", "BtoA");
-    case 'n':
-        r->net = value;
-        return ERR_OK;
-    case 'w':
-        r->weights = value;
-        return ERR_OK;
-    case 'f':
-        r->format = value;
-        return choose("format", value, "safetensors", "onnx");
-    case 'b':
-        r->running = !strcmp(value, "running");
-        return choose("batch-norm", value, "picture", "running");
-    case 'h':
-        fputs(help, stdout);
-        return ERR_STOPPED;
-    case 'v':
-        printf("export %s\n", version_text());
-        return ERR_STOPPED;
-    default:
-        return err_set(ERR_USAGE, "see export --help");
-    }
-}
+static const char intro[] = "export - writes a trained net as a file for other programs\n"
+                            "\n"
+                            "  export --run RUN --format safetensors|onnx [options] OUT\n"
+                            "  export --weights FILE --format safetensors|onnx [options] OUT\n";
 
 static int read_arguments(int argc, char **argv, struct request *r) {
-    static const struct option options[] = {
-        {"run", 1, NULL, 'r'},  {"step", 1, NULL, 's'},       {"direction", 1, NULL, 'd'},
-        {"net", 1, NULL, 'n'},  {"weights", 1, NULL, 'w'},    {"format", 1, NULL, 'f'},
-        {"help", 0, NULL, 'h'}, {"batch-norm", 1, NULL, 'b'}, {"version", 0, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+    const struct flag rows[] = {
+        {.name = "--run",
+         .value = "RUN",
+         .text = &r->run,
+         .help = "the run: its NAME through ./pipeline, else its folder (runs/NAME)"},
+        {.name = "--step",
+         .value = "S",
+         .text = &r->step,
+         .help = "of a checkpoint, or best; default: the latest"},
+        {.name = "--direction",
+         .value = "D",
+         .choice = &r->direction,
+         .choices = "AtoB|BtoA",
+         .help = "AtoB or BtoA: that generator; default: the run's direction"},
+        {.name = "--net",
+         .value = "NAME",
+         .text = &r->net,
+         .help = "another net: D_A, D_B, ... (safetensors only), or G_A if the run also has its "
+                 "average G_A_ema, which is the default then"},
+        {.name = "--weights",
+         .value = "FILE",
+         .text = &r->weights,
+         .help = "a .pth or .safetensors instead of a run"},
+        {.name = "--format",
+         .value = "F",
+         .choice = &r->format,
+         .choices = "safetensors|onnx",
+         .required = true,
+         .help = "safetensors: the PyTorch repository's modules load it with strict=True; onnx: a "
+                 "generator, opset 17, with free batch, height and width"},
+        {.name = "--batch-norm",
+         .value = "HOW",
+         .choice = &r->batch_norm,
+         .choices = "picture|running",
+         .help = "onnx: picture (default: by the statistics of each picture, as translate does) or "
+                 "running (by the statistics of training)"},
+        {.name = "OUT", .text = &r->out, .required = true},
     };
-    int option, err = ERR_OK;
-    while (!err && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
-        err = read_option(option, optarg, r);
+    const struct flags flags = {"export", intro, rows, COUNT(rows), NULL};
+    int err = flags_read(&flags, argc, argv);
     if (err)
         return err;
-    if (!r->run == !r->weights || !r->format || argc - optind != 1) {
-        (void)err_set(ERR_USAGE,
-                      "--run or --weights, --format and OUT are needed; see export --help");
-        return ERR_USAGE;
-    }
+    if (!r->run == !r->weights)
+        return err_set(ERR_USAGE, "either --run or --weights is needed; see export --help");
     if (r->weights && (r->step || r->direction || r->net))
-        return err_set(ERR_USAGE, "--step, --direction and --net are of a run");
-    r->out = argv[optind];
+        return err_set(ERR_USAGE, "--step, --direction and --net go with --run");
     return ERR_OK;
 }
 
@@ -112,12 +84,12 @@ static int find_average(const char *folder, const char *net, char ret[SOURCES_PA
     char name[16];
     (void)snprintf(name, sizeof name, "%s" MODEL_AVERAGE, net); // fits
     int err = sources_find(folder, name, ret);
-    return err == ERR_AGAIN && !strcmp(net, "G_A") ? sources_find(folder, "G" MODEL_AVERAGE, ret)
-                                                   : err;
+    return err == ERR_AGAIN && strcmp(net, "G_A") == 0
+               ? sources_find(folder, "G" MODEL_AVERAGE, ret)
+               : err;
 }
 
-// G_A translates in the run's direction, whichever that is. As translate does, its average if there
-// is one.
+// G_A translates in the run's direction. Its moving average is preferred, as in translate.
 static int find_generator(const struct request *r, const char *folder, char ret[SOURCES_PATH]) {
     struct config *config;
     char *conf = xasprintf("%s/pipeline.conf", r->run);
@@ -153,18 +125,19 @@ static int write_out(const struct request *r, struct weights *w) {
     int err = recognise(w, &net);
     if (err)
         return weights_unusable(err);
-    bool onnx = !strcmp(r->format, "onnx");
+    bool onnx = strcmp(r->format, "onnx") == 0;
+    bool running = r->batch_norm && strcmp(r->batch_norm, "running") == 0;
     if (onnx && net.role != RECOGNISED_GENERATOR)
         return err_set(ERR_USAGE, "--format onnx is for generators, not for '%s'", weights_path(w));
-    err = onnx ? onnx_write(w, &net, r->running, r->out) : weights_to_safetensors(w, &net, r->out);
-    if (err) // one of format is of what was read
+    err = onnx ? onnx_write(w, &net, running, r->out) : weights_to_safetensors(w, &net, r->out);
+    if (err) // ERR_FORMAT is about the input
         return err == ERR_FORMAT ? weights_unusable(err) : err;
     recognised_text(&net, text, sizeof text);
     printf("%s: %s\n", r->out, text);
     return ERR_OK;
 }
 
-static int run(const struct request *r) {
+static int run_request(const struct request *r) {
     char path[SOURCES_PATH];
     struct weights *w;
     const char *from = r->run ? path : r->weights;
@@ -185,7 +158,7 @@ int main(int argc, char **argv) {
     log_name("export");
     int err = read_arguments(argc, argv, &request);
     if (!err)
-        err = run(&request);
+        err = run_request(&request);
     if (err && err != ERR_STOPPED)
         log_line("%s", err_text());
     return err_exit_code(err);

@@ -1,7 +1,6 @@
-// import - makes a run of weights that were trained elsewhere, so that `translate` can use them and
-// another run can begin with them. Knows no sockets.
+// import - makes a run from weights that were trained elsewhere. `translate` can use it, and
+// another run can begin with its weights.
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +9,11 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/flags.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/util.h"
-#include "base/version_text.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/sources.h"
 #include "config/config.h"
@@ -22,19 +21,6 @@
 #include "weights/to_safetensors.h"
 
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-
-static const char help[] =
-    "import - makes a run of weights that were trained elsewhere\n"
-    "\n"
-    "  import --run RUN [NET=]FILE..    weights as a run that `translate` can use\n"
-    "  import --look FILE..             only says what they are\n"
-    "\n"
-    "  RUN       its NAME through ./pipeline, else the folder to make (runs/NAME)\n"
-    "  NET       G_A, G_B, D_A or D_B; default: what the file's name says, or else G_A for a\n"
-    "            generator and D_A for a discriminator\n"
-    "  FILE      of torch.save or safetensors; FILE#NAME chooses one of several state dicts.\n"
-    "            A folder: every net in it, as NET.pth, latest_net_NET.pth, NET.safetensors\n"
-    "  --help, --version\n";
 
 static const char *const net_names[] = {"G_A", "G_B", "D_A", "D_B"};
 enum { G_A, G_B, D_A, D_B, NETS };
@@ -57,12 +43,12 @@ struct import {
 
 static int net_number(const char *name) {
     for (int i = 0; i < NETS; i++)
-        if (!strcmp(net_names[i], name))
+        if (strcmp(net_names[i], name) == 0)
             return i;
     return -1;
 }
 
-static int take(struct import *m, int net, const char *path) {
+static int add_file(struct import *m, int net, const char *path) {
     if (m->nets[net].path)
         return err_set(ERR_USAGE, "'%s' and '%s' are both %s; say which is which: G_B=FILE",
                        m->nets[net].path, path, net_names[net]);
@@ -70,7 +56,7 @@ static int take(struct import *m, int net, const char *path) {
     return ERR_OK;
 }
 
-static int take_folder(struct import *m, const char *folder) {
+static int add_folder(struct import *m, const char *folder) {
     char path[SOURCES_PATH];
     int found = 0;
     for (int i = 0; i < NETS; i++) {
@@ -78,7 +64,7 @@ static int take_folder(struct import *m, const char *folder) {
         if (err == ERR_AGAIN)
             continue;
         if (!err)
-            err = take(m, i, path);
+            err = add_file(m, i, path);
         if (err)
             return err;
         found++;
@@ -90,7 +76,7 @@ static int take_folder(struct import *m, const char *folder) {
                            folder);
 }
 
-// Where neither the caller nor the name says it.
+// Used if neither the caller nor the name of the file tells the net.
 static int guess_net(const char *path, int *ret_net) {
     struct weights *w = NULL;
     struct recognised r = {0};
@@ -103,7 +89,7 @@ static int guess_net(const char *path, int *ret_net) {
 }
 
 // "NET=FILE", a folder, or a file.
-static int take_argument(struct import *m, const char *argument) {
+static int add_argument(struct import *m, const char *argument) {
     char name[8];
     const char *equals = strchr(argument, '=');
     int net = -1;
@@ -112,21 +98,21 @@ static int take_argument(struct import *m, const char *argument) {
         net = net_number(name);
     }
     if (net >= 0)
-        return take(m, net, equals + 1);
+        return add_file(m, net, equals + 1);
     if (fs_is_dir(argument))
-        return take_folder(m, argument);
-    const char *told = sources_net_of(argument);
+        return add_folder(m, argument);
+    const char *named = sources_net_of(argument);
     int err = ERR_OK;
-    if (told)
-        net = net_number(told);
+    if (named)
+        net = net_number(named);
     else
         err = guess_net(argument, &net);
-    return err ? err : take(m, net, argument);
+    return err ? err : add_file(m, net, argument);
 }
 
 // ---- what they are ----
 
-static void say(const struct source *s, const char *name) {
+static void print_source(const struct source *s, const char *name) {
     char text[200];
     recognised_text(&s->net, text, sizeof text);
     printf("%s%s%s: %s\n", name, *name ? " = " : "", s->path, text);
@@ -162,7 +148,7 @@ static int open_all(struct import *m) {
             return err;
         if (!s->path)
             continue;
-        say(s, net_names[i]);
+        print_source(s, net_names[i]);
         if (!is_role(s, i))
             return err_set(ERR_USAGE, "'%s' is no %s; say what it is: %s=FILE", s->path,
                            i <= G_B ? "generator" : "discriminator", i <= G_B ? "D_A" : "G_A");
@@ -177,31 +163,32 @@ static const char *run_name(const struct import *m) {
     return slash ? slash + 1 : m->run;
 }
 
-static int differ(const struct import *m, int a, int b) {
+static int refuse_difference(const struct import *m, int a, int b) {
     return err_set(ERR_MISMATCH,
                    "'%s' and '%s' are not of one training: they are built differently",
                    m->nets[a].path, m->nets[b].path);
 }
 
-// The same but for the channels.
+// The same architecture; channels may differ.
 static bool same_kind(const struct recognised *a, const struct recognised *b) {
     const struct net_options *x = &a->options, *y = &b->options;
-    return !strcmp(a->arch, b->arch) && x->nf == y->nf && x->n_layers == y->n_layers &&
-           !strcmp(x->norm, y->norm) && x->dropout == y->dropout && x->antialias == y->antialias &&
-           x->no_antialias_up == y->no_antialias_up && !x->upsample == !y->upsample;
+    return strcmp(a->arch, b->arch) == 0 && x->nf == y->nf && x->n_layers == y->n_layers &&
+           strcmp(x->norm, y->norm) == 0 && x->dropout == y->dropout &&
+           x->antialias == y->antialias && x->no_antialias_up == y->no_antialias_up &&
+           !x->upsample == !y->upsample;
 }
 
 static int check_generators(const struct import *m) {
     const struct net_options *a = &m->nets[G_A].net.options, *b = &m->nets[G_B].net.options;
     if (!same_kind(&m->nets[G_A].net, &m->nets[G_B].net) || a->in_nc != b->out_nc ||
         a->out_nc != b->in_nc)
-        return differ(m, G_A, G_B);
+        return refuse_difference(m, G_A, G_B);
     return a->antialias ? err_set(ERR_MISMATCH, "'%s': CUT has one generator, without a G_B",
                                   m->nets[G_B].path)
                         : ERR_OK;
 }
 
-// One that sees pairs is pix2pix's.
+// A discriminator that sees input and output together is pix2pix's.
 static int configure_discriminator(struct import *m, int i) {
     struct config_trainer *c = &m->config->trainer;
     int sees = m->nets[i].net.options.in_nc;
@@ -235,13 +222,13 @@ static int configure(struct import *m) {
         if (n[i].path)
             err = configure_discriminator(m, i);
     if (!err && n[D_A].path && n[D_B].path && !same_kind(&n[D_A].net, &n[D_B].net))
-        err = differ(m, D_A, D_B);
+        err = refuse_difference(m, D_A, D_B);
     return err;
 }
 
 // ---- the run ----
 
-// What the model calls the net.
+// The name of the net in the model.
 static const char *own_name(const struct import *m, int net) {
     bool one = strcmp(m->config->trainer.model, "cycle_gan") != 0;
     return one ? (net == G_A ? "G" : "D") : net_names[net];
@@ -281,7 +268,7 @@ static int print_settings(const struct import *m, FILE *out) {
     return config_write(m->config, out);
 }
 
-static int print_origin(const struct import *m, FILE *out) {
+static int print_sources(const struct import *m, FILE *out) {
     for (int i = 0; i < NETS; i++)
         if (m->nets[i].path)
             fprintf(out, "%s %s %s\n", own_name(m, i), m->nets[i].digest, m->nets[i].path);
@@ -297,30 +284,30 @@ static int write_run(struct import *m) {
                    : fs_failed("make", m->run);
     int err = write_nets(m);
     if (!err)
-        err = write_text(m, "imported", print_origin);
+        err = write_text(m, "imported", print_sources);
     if (!err)
         err = write_text(m, "pipeline.conf", print_settings);
     if (err)
-        (void)fs_remove_tree(m->run); // the first error is the one to tell
+        (void)fs_remove_tree(m->run); // the first error is reported
     return err;
 }
 
 // ---- the whole ----
 
-static int look(const char *path) {
+static int look_at_file(const char *path) {
     struct source s = {.path = xstrdup(path)};
     int err = open_source(&s);
     if (!err)
-        say(&s, "");
+        print_source(&s, "");
     weights_close(s.weights);
     free(s.path);
     return err;
 }
 
-static int import(struct import *m, int n, char **arguments) {
+static int import(struct import *m, const struct flag_texts *files) {
     int err = ERR_OK;
-    for (int i = 0; i < n && !err; i++)
-        err = m->look ? look(arguments[i]) : take_argument(m, arguments[i]);
+    for (int i = 0; i < files->n && !err; i++)
+        err = m->look ? look_at_file(files->at[i]) : add_argument(m, files->at[i]);
     if (err || m->look)
         return err;
     err = open_all(m);
@@ -337,40 +324,42 @@ static void import_fini(struct import *m) {
     config_free(m->config);
 }
 
-static int read_arguments(int argc, char **argv, struct import *ret) {
-    static const struct option options[] = {
-        {"run", 1, NULL, 'r'},     {"look", 0, NULL, 'l'}, {"help", 0, NULL, 'h'},
-        {"version", 0, NULL, 'v'}, {NULL, 0, NULL, 0},
+static const char intro[] = "import - makes a run from weights that were trained elsewhere\n"
+                            "\n"
+                            "  import --run RUN [NET=]FILE..    a run that `translate` can use\n"
+                            "  import --look FILE..             only prints what the files are\n";
+
+static const char notes[] =
+    "NET is G_A, G_B, D_A or D_B; default: from the name of the file, else G_A for a generator "
+    "and\n"
+    "D_A for a discriminator.\n"
+    "FILE is written by torch.save or safetensors; FILE#NAME chooses one of several state dicts. "
+    "A\n"
+    "folder stands for every net in it: NET.pth, latest_net_NET.pth, NET.safetensors.\n";
+
+static int read_arguments(int argc, char **argv, struct import *m, struct flag_texts *files) {
+    const struct flag rows[] = {
+        {.name = "--run",
+         .value = "RUN",
+         .text = &m->run,
+         .help = "its NAME through ./pipeline, else the folder to make (runs/NAME)"},
+        {.name = "--look", .on = &m->look, .help = "only print what the files are"},
+        {.name = "FILE", .texts = files, .required = true},
     };
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-        switch (option) {
-        case 'r':
-            ret->run = optarg;
-            break;
-        case 'l':
-            ret->look = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return ERR_STOPPED;
-        case 'v':
-            printf("import %s\n", version_text());
-            return ERR_STOPPED;
-        default:
-            return err_set(ERR_USAGE, "see import --help");
-        }
-    if (optind == argc || (!ret->run && !ret->look))
-        return err_set(ERR_USAGE, "--run and FILE are needed; see import --help");
-    return ERR_OK;
+    const struct flags flags = {"import", intro, rows, COUNT(rows), notes};
+    int err = flags_read(&flags, argc, argv);
+    if (!err && !m->run && !m->look)
+        err = err_set(ERR_USAGE, "--run is missing; see import --help");
+    return err;
 }
 
 int main(int argc, char **argv) {
     struct import m = {0};
+    struct flag_texts files = {0};
     log_name("import");
-    int err = read_arguments(argc, argv, &m);
+    int err = read_arguments(argc, argv, &m, &files);
     if (!err)
-        err = import(&m, argc - optind, argv + optind);
+        err = import(&m, &files);
     if (err && err != ERR_STOPPED)
         log_line("%s", err_text());
     else if (!err && m.run)
@@ -378,5 +367,6 @@ int main(int argc, char **argv) {
                "trainer.init_from=%s`\n",
                run_name(&m), run_name(&m), m.run);
     import_fini(&m);
+    free(files.at);
     return err_exit_code(err);
 }

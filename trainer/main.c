@@ -80,7 +80,8 @@ static void make_replay(const struct proc *p, struct replay **ret_replay) {
 }
 
 static int run(struct proc *p) {
-    struct wait wait = {.proc = p, .tell_after_us = p->config->supervisor.peer_timeout_s * 1000000};
+    struct wait wait = {.proc = p,
+                        .report_after_us = p->config->supervisor.peer_timeout_s * 1000000};
     struct training *training = NULL;
     int err = open_feed(p, &wait.feed);
     if (err)
@@ -89,7 +90,7 @@ static int run(struct proc *p) {
     err = training_new(&wait, &training);
     if (!err)
         err = training_run(training);
-    replay_free(wait.replay); // first: it has been lent pictures of the training's model
+    replay_free(wait.replay); // first: ZeroMQ may still read fakes in the model's memory
     training_free(training);
     feed_close(wait.feed);
     return err;

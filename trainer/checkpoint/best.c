@@ -11,7 +11,7 @@ const char *best_name(const char *metric) {
 
 bool best_note(struct best *b, const char *metric, uint64_t step, double value) {
     bool is_better = metric[0] == '-' ? value > b->value : value < b->value;
-    bool is_same = b->step && !strcmp(metric, b->metric);
+    bool is_same = b->step && strcmp(metric, b->metric) == 0;
 
     if (!isfinite(value) || (is_same && !is_better))
         return false;

@@ -1,21 +1,21 @@
-// best - the best checkpoint so far, by a metric that is judged at checkpoints.
+// best - the best checkpoint so far, by one of the scores of a checkpoint.
 #ifndef BEST_H
 #define BEST_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-// Part of a checkpoint. All zero: none yet.
+// Part of state.json. All zero: none yet.
 struct best {
     uint64_t step;
     double value; // of the metric, as it was recorded
     char metric[65];
 };
 
-// `metric` is a name, for which lower is better, or '-' and a name, for which higher is.
+// The name in `metric`, without a leading '-'. Lower values are better; with '-' higher ones.
 const char *best_name(const char *metric);
-// Takes the value if it is finite and better than the best (a tie is not), which counts for nothing
-// if it was of another metric. Returns whether it was taken.
+// Stores the value if it is finite and better than the best. A tie is not better. A best value of
+// another metric does not count. Returns whether the value was stored.
 bool best_note(struct best *b, const char *metric, uint64_t step, double value);
 
 #endif

@@ -32,7 +32,7 @@ void checkpoint_path(const char *root, uint64_t step, char ret_path[CHECKPOINT_P
     checkpoint_step_path(root, "step_%08llu", step, ret_path);
 }
 
-// ---- what comes into place ----
+// ---- moving into place ----
 
 int checkpoint_begin(const char *root, uint64_t step, char ret_path[CHECKPOINT_PATH]) {
     char path[CHECKPOINT_PATH];
@@ -47,8 +47,9 @@ int checkpoint_begin(const char *root, uint64_t step, char ret_path[CHECKPOINT_P
     return err;
 }
 
-// For file systems that cannot exchange: for an instant this step has no checkpoint.
-static int replace(const char *root, const char *path, const char *final, uint64_t step) {
+// For file systems without an atomic exchange. For an instant this step has no checkpoint.
+static int replace_in_two_steps(const char *root, const char *path, const char *final,
+                                uint64_t step) {
     char old[CHECKPOINT_PATH];
 
     checkpoint_step_path(root, ".step_%08llu.old", step, old);
@@ -71,13 +72,13 @@ static int move_into_place(const char *root, const char *path, uint64_t step) {
     if (renameat2(AT_FDCWD, path, AT_FDCWD, final, RENAME_EXCHANGE)) {
         if (errno != EINVAL && errno != ENOSYS)
             return fs_failed("exchange", final);
-        return replace(root, path, final, step);
+        return replace_in_two_steps(root, path, final, step);
     }
     err = fs_sync_dir(root);
     return err ? err : fs_remove_tree(path);
 }
 
-// Lets ROOT/NAME point to the folder of a step.
+// Makes the link ROOT/NAME point to the folder of a step.
 static int move_link(const char *root, const char *name, uint64_t step) {
     char link[CHECKPOINT_PATH], latest[CHECKPOINT_PATH], target[64];
 
@@ -105,7 +106,7 @@ int checkpoint_mark_best(const char *root, uint64_t step) {
     return step ? move_link(root, "best", step) : ERR_OK;
 }
 
-// ---- what there is ----
+// ---- listing ----
 
 static int by_value(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -128,7 +129,8 @@ static bool parse_step(const char *name, uint64_t *ret_step) {
 static bool is_leftover(const char *name) {
     const char *dot = strrchr(name, '.');
 
-    return !strncmp(name, ".step_", 6) && (!strcmp(dot, ".new") || !strcmp(dot, ".old"));
+    return strncmp(name, ".step_", 6) == 0 &&
+           (strcmp(dot, ".new") == 0 || strcmp(dot, ".old") == 0);
 }
 
 int checkpoint_list_steps(const char *root, bool clean, struct checkpoint_steps *ret) {

@@ -41,14 +41,14 @@ static const char *const word_keys[] = {
 
 static bool is_word(const char *key) {
     for (size_t i = 0; i < COUNT(word_keys); i++)
-        if (!strcmp(word_keys[i], key))
+        if (strcmp(word_keys[i], key) == 0)
             return true;
     return false;
 }
 
 static void print_section(FILE *out, const struct config *config, const char *section) {
     size_t n = strlen(section);
-    bool top = !strcmp(section, "top");
+    bool top = strcmp(section, "top") == 0;
 
     for (size_t i = 0; i < COUNT(math_keys); i++) {
         const char *key = math_keys[i];

@@ -11,7 +11,7 @@ struct lines {
     char **items; // into the texts
 };
 
-static void split(struct lines *l, char *text) {
+static void split_lines(struct lines *l, char *text) {
     char *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         if (l->n == l->capacity) {
@@ -32,8 +32,8 @@ char *kernels_merge(char *old, const char *more) {
     size_t size = strlen(more) + (old ? strlen(old) : 0) + 3; // two missing newlines and the end
     char *ret = xcalloc(size, 1), *end = ret;
     if (old)
-        split(&l, old);
-    split(&l, copy);
+        split_lines(&l, old);
+    split_lines(&l, copy);
     if (l.n)
         qsort(l.items, (size_t)l.n, sizeof *l.items, by_text);
     for (int i = 0; i < l.n; i++)

@@ -1,15 +1,15 @@
-// kernel_list - which kernels a training has used: lines of text, sorted, each once.
+// kernel_list - the kernels that a training has used, as sorted lines without duplicates.
 //
-// Kernel choices are part of the bits, so a checkpoint names them. Tapes come and go, and a resumed
-// training has not built yet what its predecessor had: the list only ever grows.
+// The choice of kernels influences the last bits, so a checkpoint names them. The list only grows:
+// tapes come and go, and a resumed training builds them again only later.
 #ifndef KERNELS_H
 #define KERNELS_H
 
-// All lines of both texts. `old` is freed and may be NULL; the result is the caller's.
+// The union of the lines. Frees `old`, which may be NULL. The caller frees the result.
 char *kernels_merge(char *old, const char *more);
 
-// A line of `now` whose convolution (what is before ": ") has lines in `old`, but none of them is
-// this one. NULL: there is none. Caller frees.
+// A line of `now` whose convolution (the text before ": ") has lines in `old`, but not this one.
+// NULL: there is none. The caller frees it.
 char *kernels_changed(const char *old, const char *now);
 
 #endif

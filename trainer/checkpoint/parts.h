@@ -1,11 +1,11 @@
-// parts - what the files of the checkpoint share and nobody else sees:
+// parts - shared by the files of this room only:
 //
-//   checkpoint.c          folders: their names, and how they come into place
-//   checkpoint/conf.c     the text of pipeline.conf
-//   checkpoint/load.c     finding and loading
-//   checkpoint/retain.c   what is removed
-//   checkpoint/tensors.c  which tensors the files hold
-//   checkpoint/write.c    writing
+//   checkpoint.c          names of folders, and moving them into place
+//   conf.c     the text of pipeline.conf
+//   load.c     finding and loading
+//   retain.c   removing old checkpoints
+//   tensors.c  the tensors of each file
+//   write.c    writing
 #ifndef CHECKPOINT_PARTS_H
 #define CHECKPOINT_PARTS_H
 
@@ -17,7 +17,7 @@
 
 // FOLDER/NAME
 void checkpoint_join(char ret[CHECKPOINT_PATH], const char *folder, const char *name);
-// ROOT/NAME, the name by `form`, which takes the step as %llu.
+// ROOT/NAME. `form` is the printf format of the name and takes the step as %llu.
 void checkpoint_step_path(const char *root, const char *form, uint64_t step,
                           char ret[CHECKPOINT_PATH]);
 
@@ -25,22 +25,23 @@ struct checkpoint_steps {
     int n;
     uint64_t *items; // ascending
 };
-// Finds the steps; with `clean`, removes what a killed process has left. The caller frees the
-// items. ERR_IO.
+// Lists the steps. `clean`: also removes leftovers of a killed process. The caller frees the items.
+// ERR_IO.
 int checkpoint_list_steps(const char *root, bool clean, struct checkpoint_steps *ret);
 
-// The settings that decide the bits, in the order of config.def; caller frees.
+// The text of pipeline.conf: the settings that influence the weights, in the order of config.def.
+// The caller frees it.
 char *checkpoint_conf(const struct config *config);
 
-// The tensor of a parameter (or of its Adam moments: `data`) as it is in a file.
+// Describes a parameter, or its Adam moment in `data`, as a tensor of a file.
 struct safetensor checkpoint_tensor(const struct model_param *p, const char *name,
                                     const void *data);
+// "G_A.safetensors" of net G_A.
 void checkpoint_net_file(const struct model_net *net, char ret[64]);
-// The optimizer's tensors of all nets; `data` of each is where it lies in the model. The names are
-// heap strings.
+// The tensors of the optimizer file. `data` of each points into the model. Names are on the heap.
 struct safetensor *checkpoint_optimizer_tensors(struct model_net *const *nets, int n_nets,
                                                 int *ret_n);
-// With names that are heap strings.
+// Frees tensors and their names.
 void checkpoint_free_tensors(struct safetensor *tensors, int n);
 
 #endif

@@ -10,7 +10,7 @@ void plateau_note(struct plateau *p, double value) {
     p->sum += value;
 }
 
-static void count(struct plateau *p, double mean) {
+static void count_epoch(struct plateau *p, double mean) {
     if (!p->epochs++ || mean < p->best * (1 - THRESHOLD)) {
         p->best = mean;
         p->bad = 0;
@@ -24,7 +24,7 @@ static void count(struct plateau *p, double mean) {
 
 void plateau_end_epoch(struct plateau *p) {
     if (p->values)
-        count(p, p->sum / (double)p->values);
+        count_epoch(p, p->sum / (double)p->values);
     p->values = 0;
     p->sum = 0;
 }

@@ -13,7 +13,7 @@ static int remove_whole(const char *root, uint64_t step) {
 
     checkpoint_path(root, step, path);
     checkpoint_step_path(root, ".step_%08llu.old", step, old);
-    if (rename(path, old)) // a half-removed one must not look like one
+    if (rename(path, old)) // a folder that is half removed must not look like a checkpoint
         return fs_failed("rename", path);
     return fs_remove_tree(old);
 }
@@ -37,8 +37,8 @@ struct kept {
     bool scheduled;
 };
 
-// A folder whose state cannot be read counts as scheduled, in epoch 0.
-static struct kept look_at(const char *root, uint64_t step) {
+// A folder whose state.json cannot be read counts as scheduled in epoch 0, so `keep` removes it.
+static struct kept read_kept(const char *root, uint64_t step) {
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
     struct state s;
     checkpoint_path(root, step, folder);
@@ -67,7 +67,7 @@ int checkpoint_retain(const char *root, const struct state *s, int keep, int kee
     int n = 0, err = checkpoint_list_steps(root, true, &steps);
     struct kept *scheduled = xcalloc((size_t)steps.n + 1, sizeof *scheduled);
     for (int i = 0; i < steps.n && steps.items[i] <= s->step && !err; i++) {
-        struct kept k = look_at(root, steps.items[i]);
+        struct kept k = read_kept(root, steps.items[i]);
         if (k.step == s->best.step)
             continue;
         if (k.scheduled)

@@ -14,7 +14,7 @@
 
 // ---- finding ----
 
-// The only file that a pattern fits. ERR_AGAIN: none.
+// The only file that matches a pattern. ERR_AGAIN: none.
 static int find_pattern(const char *pattern, char ret_path[SOURCES_PATH]) {
     glob_t found = {0};
     int err = glob(pattern, GLOB_NOSORT, NULL, &found);
@@ -42,7 +42,7 @@ static int find_exactly(const char *folder, const char *net, char ret_path[SOURC
             return ERR_OK;
         }
     }
-    if (strpbrk(folder, "*?[\\")) // it would be a pattern itself
+    if (strpbrk(folder, "*?[\\")) // the folder itself would act as a pattern
         return ERR_AGAIN;
     (void)snprintf(path, sizeof path, "%s/*_net_%s.pth", folder, net); // shorter than the last form
     return find_pattern(path, ret_path);
@@ -52,7 +52,7 @@ int sources_find(const char *folder, const char *net, char ret_path[SOURCES_PATH
     int err = find_exactly(folder, net, ret_path);
     if (err == ERR_AGAIN && strlen(net) == 1)
         return find_exactly(folder, net[0] == 'G' ? "G_A" : "D_A", ret_path);
-    if (err == ERR_AGAIN && (!strcmp(net, "G_A") || !strcmp(net, "D_A")))
+    if (err == ERR_AGAIN && (strcmp(net, "G_A") == 0 || strcmp(net, "D_A") == 0))
         return find_exactly(folder, net[0] == 'G' ? "G" : "D", ret_path);
     return err;
 }
@@ -66,7 +66,7 @@ int sources_generator(const char *folder, const char *net, const char *direction
         return err;
     if (sources_find(folder, other, path))
         return err_set(ERR_DATA, "there is no %s in '%s'", net, folder);
-    bool forward = !strcmp(other, "G_A") == !strcmp(direction, "AtoB");
+    bool forward = (strcmp(other, "G_A") == 0) == (strcmp(direction, "AtoB") == 0);
     return err_set(ERR_DATA, "this run has no %s; it translates %s only", net,
                    forward ? "AtoB" : "BtoA");
 }
@@ -75,7 +75,7 @@ int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOI
     char root[CHECKPOINT_PATH - 64], *end;
     if (snprintf(root, sizeof root, "%s/checkpoints", run) >= (int)sizeof root)
         return err_set(ERR_USAGE, "the path '%s' is too long", run);
-    if (!step || !strcmp(step, "best")) {
+    if (!step || strcmp(step, "best") == 0) {
         (void)snprintf(ret_path, CHECKPOINT_PATH, "%s/%s", root, step ? "best" : "latest"); // fits
     } else {
         errno = 0;
@@ -93,7 +93,7 @@ int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOI
 // ---- names ----
 
 // Whether `word` stands alone in the name.
-static bool names(const char *name, const char *word) {
+static bool has_word(const char *name, const char *word) {
     size_t n = strlen(word);
     for (const char *at = strstr(name, word); at; at = strstr(at + 1, word))
         if ((at == name || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[n]) &&
@@ -107,7 +107,7 @@ const char *sources_net_of(const char *path) {
                                            {"D_B", "D_B"}, {"G", "G_A"},   {"D", "D_A"}};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     for (size_t i = 0; i < COUNT(words); i++)
-        if (names(name, words[i][0]))
+        if (has_word(name, words[i][0]))
             return words[i][1];
     return NULL;
 }

@@ -28,7 +28,7 @@ void state_add_file(struct state *s, const char *name, const char *digest) {
 
 const char *state_digest(const struct state *s, const char *name) {
     for (int i = 0; i < s->n_files; i++)
-        if (!strcmp(s->files[i].name, name))
+        if (strcmp(s->files[i].name, name) == 0)
             return s->files[i].digest;
     return NULL;
 }
@@ -38,7 +38,7 @@ static void write_manifest(FILE *out, const char *domain, const struct manifest_
             m->digest, (unsigned long long)m->count, (unsigned long long)m->held_out);
 }
 
-// 17 digits give every double back.
+// 17 digits represent every double exactly.
 static void write_plateau(FILE *out, const struct plateau *p) {
     if (p->values || p->epochs)
         fprintf(out,
@@ -90,21 +90,21 @@ int state_save(const struct state *s, const char *path) {
     return err;
 }
 
-// ---- reading; `wrong` is the first field that is not as it must be ----
+// ---- reading; `wrong` is a field that is missing or invalid ----
 
 struct reader {
     yajl_val root;
     const char *wrong;
 };
 
-static yajl_val find(struct reader *r, const char *a, const char *b, const char *c) {
+static yajl_val find_value(struct reader *r, const char *a, const char *b, const char *c) {
     const char *path[] = {a, b, c, NULL};
 
     return yajl_tree_get(r->root, path, yajl_t_any);
 }
 
-static uint64_t number(struct reader *r, const char *a, const char *b, const char *c) {
-    yajl_val v = find(r, a, b, c);
+static uint64_t read_number(struct reader *r, const char *a, const char *b, const char *c) {
+    yajl_val v = find_value(r, a, b, c);
 
     if (!v || !YAJL_IS_INTEGER(v) || YAJL_GET_INTEGER(v) < 0) {
         r->wrong = c ? c : a;
@@ -113,7 +113,7 @@ static uint64_t number(struct reader *r, const char *a, const char *b, const cha
     return (uint64_t)YAJL_GET_INTEGER(v);
 }
 
-static void text(struct reader *r, yajl_val v, const char *name, char *ret, size_t size) {
+static void read_text(struct reader *r, yajl_val v, const char *name, char *ret, size_t size) {
     if (!v || !YAJL_IS_STRING(v) || !text_copy(ret, size, YAJL_GET_STRING(v)))
         r->wrong = name;
 }
@@ -123,13 +123,14 @@ static bool is_digest(const char *t) {
 }
 
 static void read_manifest(struct reader *r, const char *domain, struct manifest_summary *ret) {
-    text(r, find(r, "manifests", domain, "digest"), "manifests", ret->digest, sizeof ret->digest);
-    ret->count = number(r, "manifests", domain, "count");
-    ret->held_out = number(r, "manifests", domain, "held_out");
+    read_text(r, find_value(r, "manifests", domain, "digest"), "manifests", ret->digest,
+              sizeof ret->digest);
+    ret->count = read_number(r, "manifests", domain, "count");
+    ret->held_out = read_number(r, "manifests", domain, "held_out");
 }
 
 static void read_files(struct reader *r, struct state *s) {
-    yajl_val v = find(r, "files", NULL, NULL);
+    yajl_val v = find_value(r, "files", NULL, NULL);
 
     if (!v || !YAJL_IS_OBJECT(v) || YAJL_GET_OBJECT(v)->len > STATE_FILES_MAX) {
         r->wrong = "files";
@@ -141,15 +142,15 @@ static void read_files(struct reader *r, struct state *s) {
         if (!text_copy(f->name, sizeof f->name, YAJL_GET_OBJECT(v)->keys[i]) ||
             strchr(f->name, '/'))
             r->wrong = "files";
-        text(r, YAJL_GET_OBJECT(v)->values[i], "files", f->digest, sizeof f->digest);
+        read_text(r, YAJL_GET_OBJECT(v)->values[i], "files", f->digest, sizeof f->digest);
         if (!is_digest(f->digest))
             r->wrong = "files";
         s->n_files++;
     }
 }
 
-static double real(struct reader *r, const char *a, const char *b) {
-    yajl_val v = find(r, a, b, NULL);
+static double read_real(struct reader *r, const char *a, const char *b) {
+    yajl_val v = find_value(r, a, b, NULL);
 
     if (!v || !YAJL_IS_NUMBER(v)) {
         r->wrong = a;
@@ -159,7 +160,7 @@ static double real(struct reader *r, const char *a, const char *b) {
 }
 
 static uint64_t plateau_number(struct reader *r, const char *name) {
-    double value = real(r, "plateau", name);
+    double value = read_real(r, "plateau", name);
 
     if (!(value >= 0 && value < 1e15)) {
         r->wrong = "plateau";
@@ -169,26 +170,26 @@ static uint64_t plateau_number(struct reader *r, const char *name) {
 }
 
 static void read_plateau(struct reader *r, struct plateau *ret) {
-    if (!find(r, "plateau", NULL, NULL))
+    if (!find_value(r, "plateau", NULL, NULL))
         return;
     ret->values = plateau_number(r, "values");
-    ret->sum = real(r, "plateau", "sum");
+    ret->sum = read_real(r, "plateau", "sum");
     ret->epochs = plateau_number(r, "epochs");
-    ret->best = real(r, "plateau", "best");
+    ret->best = read_real(r, "plateau", "best");
     ret->bad = plateau_number(r, "bad");
     ret->drops = plateau_number(r, "drops");
 }
 
 static void read_best(struct reader *r, struct best *ret) {
-    if (!find(r, "best", NULL, NULL))
+    if (!find_value(r, "best", NULL, NULL))
         return;
-    ret->step = number(r, "best", "step", NULL);
-    ret->value = real(r, "best", "value");
-    text(r, find(r, "best", "metric", NULL), "best", ret->metric, sizeof ret->metric);
+    ret->step = read_number(r, "best", "step", NULL);
+    ret->value = read_real(r, "best", "value");
+    read_text(r, find_value(r, "best", "metric", NULL), "best", ret->metric, sizeof ret->metric);
 }
 
 static void read_init(struct reader *r, struct state *s) {
-    yajl_val v = find(r, "init", NULL, NULL);
+    yajl_val v = find_value(r, "init", NULL, NULL);
 
     if (!v)
         return;
@@ -201,7 +202,7 @@ static void read_init(struct reader *r, struct state *s) {
 
         if (!text_copy(init->net, sizeof init->net, YAJL_GET_OBJECT(v)->keys[i]))
             r->wrong = "init";
-        text(r, YAJL_GET_OBJECT(v)->values[i], "init", init->digest, sizeof init->digest);
+        read_text(r, YAJL_GET_OBJECT(v)->values[i], "init", init->digest, sizeof init->digest);
         if (!is_digest(init->digest))
             r->wrong = "init";
         s->n_init++;
@@ -209,17 +210,17 @@ static void read_init(struct reader *r, struct state *s) {
 }
 
 static void read_state(struct reader *r, struct state *s) {
-    if (number(r, "format", NULL, NULL) != 1)
+    if (read_number(r, "format", NULL, NULL) != 1)
         r->wrong = "format";
-    s->step = number(r, "step", NULL, NULL);
-    s->epoch = number(r, "epoch", NULL, NULL);
-    s->batch = number(r, "batch", NULL, NULL);
-    s->images = number(r, "images", NULL, NULL);
-    s->scheduled = number(r, "scheduled", NULL, NULL);
-    text(r, find(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
+    s->step = read_number(r, "step", NULL, NULL);
+    s->epoch = read_number(r, "epoch", NULL, NULL);
+    s->batch = read_number(r, "batch", NULL, NULL);
+    s->images = read_number(r, "images", NULL, NULL);
+    s->scheduled = read_number(r, "scheduled", NULL, NULL);
+    read_text(r, find_value(r, "device", NULL, NULL), "device", s->device, sizeof s->device);
     (void)text_copy(s->dtype, sizeof s->dtype, "fp32"); // fits
-    if (find(r, "dtype", NULL, NULL))
-        text(r, find(r, "dtype", NULL, NULL), "dtype", s->dtype, sizeof s->dtype);
+    if (find_value(r, "dtype", NULL, NULL))
+        read_text(r, find_value(r, "dtype", NULL, NULL), "dtype", s->dtype, sizeof s->dtype);
     read_plateau(r, &s->plateau);
     read_best(r, &s->best);
     read_init(r, s);

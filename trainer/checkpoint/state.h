@@ -1,9 +1,9 @@
-// state - where a training stands: the counters of a checkpoint and the digests of its files.
+// state - state.json: the counters of a checkpoint and the digests of its files.
 //
-// state.json holds no time, host or path: equal trainings have equal files.
+// The file holds no time, host or path, so equal trainings have equal files.
 //
 //   {"format": 1, "step": 12000, "epoch": 8, "batch": 100, "images": 12000, "scheduled": 1,
-//    "device": "cpu", "dtype": "fp32",                    dtype: not in the file if it is fp32
+//    "device": "cpu", "dtype": "fp32",                    dtype is left out if fp32
 //    "plateau": {"values": 0, "sum": 0, "epochs": 7, "best": 2.5, "bad": 1, "drops": 0},
 //    "best": {"metric": "judge/score", "step": 11000, "value": 0.61},
 //    "init": {"G_A": "<SHA-256 of the file that its first weights were in>"},
@@ -37,11 +37,11 @@ struct state {
     uint64_t step;         // steps done
     uint64_t epoch, batch; // the next batch to train on: epoch from 1, batch from 0
     uint64_t images;       // pictures of A seen
-    uint64_t scheduled;    // 1: at a step that the settings name; 0: in between
+    uint64_t scheduled;    // 1: at a step where the settings ask for one; 0: in between
     char device[16], dtype[8];
-    struct plateau plateau; // all zero, and not in the file, unless the rate follows a metric
-    struct best best;       // likewise, until there is a best checkpoint
-    int n_init; // nets that began with weights from elsewhere; not in the file if there are none
+    struct plateau plateau; // all zero and not in the file unless the rate follows a metric
+    struct best best;       // likewise until there is a best checkpoint
+    int n_init;             // nets with initial weights from a file; not in the file if 0
     struct state_init init[STATE_INIT_MAX];
     struct manifest_summary manifest[2];
     int n_files;
@@ -53,7 +53,7 @@ void state_add_file(struct state *s, const char *name, const char *digest);
 // The digest of a file; NULL if there is none of that name.
 const char *state_digest(const struct state *s, const char *name);
 
-// Written beside and renamed. ERR_IO, ERR_SPACE.
+// Written to a temporary file and renamed. ERR_IO, ERR_SPACE.
 int state_save(const struct state *s, const char *path);
 // ERR_IO; ERR_FORMAT names the field that is missing or wrong.
 int state_load(const char *path, struct state *ret_state);

@@ -18,21 +18,21 @@ static void free_images(struct image *images, int n) {
     free(images);
 }
 
-struct judgement {
+struct evaluation {
     struct model *model;
     const struct held_out *held;
     const struct evaluate_options *options;
-    int n[2]; // pictures of A and B
+    int n[2]; // images of A and B
 };
 
-static int translate(const struct judgement *j, int net, const struct image *im,
+static int translate(const struct evaluation *j, int net, const struct image *im,
                      struct image *ret_fake) {
     if (*j->options->stop)
         return err_set(ERR_STOPPED, "asked to stop");
     return picture_translate(j->model, net, j->held->real[1 - net][0].c, im, ret_fake);
 }
 
-static int make_fakes(const struct judgement *j, int net, struct image *ret_fakes) {
+static int make_fakes(const struct evaluation *j, int net, struct image *ret_fakes) {
     for (int i = 0; i < j->n[net]; i++) {
         int err = translate(j, net, &j->held->real[net][i], &ret_fakes[i]);
         if (err)
@@ -45,7 +45,7 @@ static double ssim(const struct image *a, const struct image *b) {
     return MIN(a->w, a->h) >= PAIRS_SSIM_SIDE_MIN ? pairs_ssim(a, b) : NAN;
 }
 
-static void compare_pairs(const struct judgement *j, int net, const struct image *fakes,
+static void compare_pairs(const struct evaluation *j, int net, const struct image *fakes,
                           struct evaluate_scores *scores) {
     const struct image *real = j->held->real[1 - net];
     int n = MIN(j->n[0], j->n[1]);
@@ -57,8 +57,8 @@ static void compare_pairs(const struct judgement *j, int net, const struct image
     }
 }
 
-// There and back. Works on one picture at a time.
-static int compare_cycle(const struct judgement *j, int net, const struct image *fakes,
+// Translates there and back, one image at a time to save memory.
+static int compare_cycle(const struct evaluation *j, int net, const struct image *fakes,
                          struct evaluate_scores *scores) {
     const struct image *real = j->held->real[net];
     scores->cycle_l1 = scores->cycle_ssim = 0;
@@ -74,7 +74,7 @@ static int compare_cycle(const struct judgement *j, int net, const struct image 
     return ERR_OK;
 }
 
-// Writes FOLDER/NAME/0000.png, ... anew.
+// Writes FOLDER/NAME/0000.png, ... and removes the old files.
 static int write_pictures(const char *folder, const char *name, const struct image *pictures,
                           int n) {
     char path[4096];
@@ -90,7 +90,7 @@ static int write_pictures(const char *folder, const char *name, const struct ima
     return err;
 }
 
-static int show(const struct judgement *j, int net, const struct image *fakes) {
+static int write_folders(const struct evaluation *j, int net, const struct image *fakes) {
     const char *folder = j->options->folder;
     if (!folder)
         return ERR_OK;
@@ -100,19 +100,19 @@ static int show(const struct judgement *j, int net, const struct image *fakes) {
                                 j->n[1 - net]);
 }
 
-static int judge_fakes(const struct judgement *j, int net, struct evaluate_scores *s) {
+static int evaluate_net(const struct evaluation *j, int net, struct evaluate_scores *s) {
     const struct image *imitated = j->held->real[1 - net];
     struct image *fakes = xcalloc((size_t)j->n[net], sizeof *fakes);
     int err = make_fakes(j, net, fakes);
     if (!err)
         err = swd(fakes, j->n[net], imitated, j->n[1 - net], j->options->seed, &s->distance);
     if (!err) {
-        // swd has found all of one size
+        // swd has checked that all have one size
         s->diversity = diversity(fakes, j->n[net]);
         s->of_imitated = diversity(imitated, j->n[1 - net]);
         if (j->options->paired)
             compare_pairs(j, net, fakes, s);
-        err = show(j, net, fakes);
+        err = write_folders(j, net, fakes);
     }
     if (!err && model_n_generators(j->model) > 1)
         err = compare_cycle(j, net, fakes, s);
@@ -122,7 +122,7 @@ static int judge_fakes(const struct judgement *j, int net, struct evaluate_score
 
 int evaluate(struct model *m, const struct held_out *held, const struct evaluate_options *options,
              struct evaluate_scores ret_scores[2]) {
-    struct judgement j = {m, held, options, {0}};
+    struct evaluation j = {m, held, options, {0}};
     int err = ERR_OK;
     for (int i = 0; i < 2; i++)
         j.n[i] = MIN(options->pictures, held->count[i]);
@@ -131,7 +131,7 @@ int evaluate(struct model *m, const struct held_out *held, const struct evaluate
     for (int net = 0; net < model_n_generators(m) && !err; net++) {
         struct evaluate_scores *s = &ret_scores[net];
         *s = (struct evaluate_scores){NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
-        err = judge_fakes(&j, net, s);
+        err = evaluate_net(&j, net, s);
         if (!err)
             err = swd(held->real[net], j.n[net], held->real[1 - net], j.n[1 - net], options->seed,
                       &s->identity);

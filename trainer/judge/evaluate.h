@@ -1,9 +1,9 @@
-// evaluate - how good the generators are, judged on held-out pictures without a learned network.
+// evaluate - scores of the generators on held-out images, without a learned network.
 //
-// Per direction: the sliced Wasserstein distance (swd.h) between the fakes and what they imitate,
-// which compares sets, not pairs; how well a picture survives the way there and back; how much the
-// fakes differ from each other (diversity.h); and where the data are pairs, each fake beside its
-// true picture (judge/pair_scores.h). Same weights, pictures and seed, same numbers.
+// For each direction: the sliced Wasserstein distance (swd.h) between the set of fakes and the set
+// of images they imitate; the error of an image after translation there and back; the diversity of
+// the fakes (diversity.h); and with paired data each fake compared with its true image
+// (pair_scores.h). The same weights, images and seed give the same numbers.
 #ifndef EVALUATE_H
 #define EVALUATE_H
 
@@ -12,36 +12,35 @@
 #include "judge/held_out.h"
 #include "models/model.h"
 
-// Of one generator, x being a picture it reads and y one of the domain it writes. NaN: there is no
-// such number.
+// Scores of one generator G. x is its input, y an image of the domain it translates to. NaN: not
+// available.
 struct evaluate_scores {
-    double distance;               // G(x) from y; 0 is the same set
-    double identity;               // x from y: a generator that changes nothing
-    double cycle_l1, cycle_ssim;   // the other generator's G'(G(x)) beside x
+    double distance;               // of the sets G(x) and y; 0: equal
+    double identity;               // of x and y: that of a generator that changes nothing
+    double cycle_l1, cycle_ssim;   // of G'(G(x)) and x, with the other generator G'
     double diversity, of_imitated; // of G(x); of y
-    double l1, ssim, psnr;         // G(x) beside its true picture; means over the pairs
+    double l1, ssim, psnr;         // of G(x) and its true image; means over the pairs
 };
 
 struct evaluate_options {
     int pictures; // of each domain, at most
     uint64_t seed;
     bool paired;        // held-out picture i of A belongs to picture i of B
-    const bool *stop;   // looked at before each picture
-    const char *folder; // where PNGs of reals and fakes are written; NULL: nowhere
+    const bool *stop;   // checked before each image
+    const char *folder; // PNGs of reals and fakes are written here; NULL: none are
 };
 
-// Fills the scores of net 0, A to B, and of net 1 if there is one. Fakes there and back go through
-// bytes, as a user's would.
-// ERR_SHAPE: the pictures differ in size or have fewer than 16 pixels on a side; ERR_DEVICE_LOST;
-// ERR_STOPPED; ERR_IO, ERR_SPACE.
+// Computes the scores of net 0, A to B, and of net 1 if there is one. Fakes are rounded to bytes,
+// as in files. ERR_SHAPE: the images differ in size or have a side below 16 pixels.
+// ERR_DEVICE_LOST, ERR_STOPPED, ERR_IO, ERR_SPACE.
 int evaluate(struct model *m, const struct held_out *held, const struct evaluate_options *options,
              struct evaluate_scores ret_scores[2]);
 
-// Diversity of the fakes as a share of that of the pictures they imitate; NaN if there is none.
+// Diversity of the fakes divided by that of the images they imitate. NaN if the latter is 0.
 double evaluate_diversity_share(const struct evaluate_scores *s);
 
-// One number for a checkpoint, lower is better: the mean over the generators of distance / identity
-// or, with pairs, of l1. Up to 2 directions.
+// The score of a checkpoint; lower is better. The mean over n generators of distance / identity, or
+// with paired data of l1.
 double evaluate_total(const struct evaluate_scores *s, int n, bool paired);
 
 #endif

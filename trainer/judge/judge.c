@@ -10,9 +10,9 @@
 #include "judge/evaluate.h"
 #include "judge/judge_command.h"
 
-#define FOLDER "judge" // of the pictures for the user's command
+#define FOLDER "judge" // of the images for the user's command
 
-// Of a direction. The number of the generator is the index.
+// The names of the scores of one direction, by the number of the generator.
 struct score_names {
     const char *distance, *identity, *cycle_l1, *cycle_ssim, *diversity, *l1, *ssim, *psnr;
 };
@@ -30,15 +30,16 @@ static bool is_paired(const struct config *c) {
 bool judge_records(const struct config *c, int n_generators, const char *key) {
     if (!c->trainer.judge_pictures)
         return false;
-    if (!strcmp(key, "judge/score"))
+    if (strcmp(key, "judge/score") == 0)
         return true;
     for (int i = 0; i < n_generators; i++) {
         const struct score_names *n = &names[i];
-        if (!strcmp(key, n->distance) || !strcmp(key, n->diversity))
+        if (strcmp(key, n->distance) == 0 || strcmp(key, n->diversity) == 0)
             return true;
-        if (n_generators > 1 && (!strcmp(key, n->cycle_l1) || !strcmp(key, n->cycle_ssim)))
+        if (n_generators > 1 && (strcmp(key, n->cycle_l1) == 0 || strcmp(key, n->cycle_ssim) == 0))
             return true;
-        if (is_paired(c) && (!strcmp(key, n->l1) || !strcmp(key, n->ssim) || !strcmp(key, n->psnr)))
+        if (is_paired(c) &&
+            (strcmp(key, n->l1) == 0 || strcmp(key, n->ssim) == 0 || strcmp(key, n->psnr) == 0))
             return true;
     }
     return false;
@@ -51,15 +52,15 @@ int judge_check(const struct config *c, int n_generators) {
                        c->trainer.best_metric);
     if (!c->trainer.judge_pictures || judge_records(c, n_generators, key))
         return ERR_OK;
-    if (c->trainer.judge_command[0] && !strncmp(key, "judge/", 6))
-        return ERR_OK; // the command has to print it
+    if (c->trainer.judge_command[0] && strncmp(key, "judge/", 6) == 0)
+        return ERR_OK; // the command may print it
     return err_set(ERR_CONFIG,
                    "trainer.best_metric \"%s\" is not recorded here; judge/score, %s and %s are",
                    c->trainer.best_metric, names[0].distance,
                    n_generators > 1 ? names[0].cycle_ssim : names[0].diversity);
 }
 
-// `ours`: the same training gives it again.
+// `ours`: a repeated training records the same value.
 static void record_as(const struct judge *j, bool ours, const char *key, double value) {
     const char *best = j->config->trainer.best_metric;
     if (isnan(value))
@@ -67,7 +68,7 @@ static void record_as(const struct judge *j, bool ours, const char *key, double 
     points_metric(j->points, key, ours, j->state->step, value);
     if (j->follow)
         j->follow(j->context, key, value);
-    if (j->state->step && !strcmp(key, best_name(best)) &&
+    if (j->state->step && strcmp(key, best_name(best)) == 0 &&
         best_note(&j->state->best, best, j->state->step, value))
         points_metric(j->points, "judge/best", ours, j->state->step, value);
 }
@@ -88,7 +89,7 @@ static void record_direction(const struct judge *j, int net, const struct evalua
     record(j, n->psnr, s->psnr);
 }
 
-// Of the untrained nets nothing is expected.
+// Untrained nets (step 0) are not expected to have diversity.
 static void warn_of_collapse(const struct judge *j, int net, const struct evaluate_scores *s) {
     double share = evaluate_diversity_share(s), least = j->config->trainer.collapse_below;
     if (j->state->step && share < least)

@@ -1,14 +1,14 @@
-// judge - what a checkpoint's weights are worth: scores into the database, the best one told.
+// judge - scores the weights of a checkpoint, records the scores, and finds the best checkpoint.
 //
 // Metrics, per direction AtoB and BtoA (evaluate.h):
-//   swd/AtoB swd/AtoB_identity               distance of the fakes, and of what they were made of,
-//                                            from the pictures they imitate
-//   held_out/cycle_L1_A held_out/cycle_SSIM_A  there and back, of pictures of A
-//   diversity/AtoB                           of the fakes, as a share of that of what they imitate
-//   paired/L1_AtoB paired/SSIM_AtoB paired/PSNR_AtoB   beside the true picture
+//   swd/AtoB swd/AtoB_identity               distance of the fakes, and of their inputs, from the
+//                                            images of the other domain
+//   held_out/cycle_L1_A held_out/cycle_SSIM_A  images of A translated there and back
+//   diversity/AtoB                           of the fakes, relative to the images they imitate
+//   paired/L1_AtoB paired/SSIM_AtoB paired/PSNR_AtoB   fakes compared with their true images
 //   judge/score                              evaluate_total
-//   judge/best                               a value of best_metric that is better than all before
-// and what trainer.judge_command prints (judge/judge_command.h), as judge/NAME.
+//   judge/best                               best_metric, when it is better than all before
+// and the scores that trainer.judge_command prints (judge_command.h), as judge/NAME.
 #ifndef JUDGE_H
 #define JUDGE_H
 
@@ -23,7 +23,7 @@ struct judge {
     const struct held_out *held;
     const struct config *config;
     struct points *points;
-    struct state *state; // its step is what is judged; its best is set
+    struct state *state; // in: step; out: best
     const bool *stop;    // set when the process is to stop; checked before each image
     // Gets every score, in addition to the database. May be NULL.
     void (*follow)(void *context, const char *key, double value);
@@ -32,14 +32,14 @@ struct judge {
     void *context; // of follow and meanwhile
 };
 
-// Whether a metric of this name will be recorded; losses are not looked at.
+// Whether a score of this name will be recorded. Losses are not considered.
 bool judge_records(const struct config *config, int n_generators, const char *key);
 
-// Whether trainer.best_metric names something that is recorded. ERR_CONFIG.
+// ERR_CONFIG unless trainer.best_metric names a score that is recorded.
 int judge_check(const struct config *config, int n_generators);
 
-// Judges and records. Pictures that cannot be judged are an event, not an error. The checkpoint of
-// step 0 is never the best. ERR_STOPPED: nothing was recorded. ERR_DEVICE_LOST, ERR_IO, ERR_SPACE.
+// Computes and records the scores. Images that cannot be scored cause an event, not an error. Step
+// 0 is never the best. ERR_STOPPED: nothing was recorded. ERR_DEVICE_LOST, ERR_IO, ERR_SPACE.
 int judge(struct judge *j);
 
 #endif

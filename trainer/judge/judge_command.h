@@ -1,10 +1,9 @@
-// judge_command - scores by a program of the user: trainer.judge_command.
+// judge_command - scores from a program of the user: trainer.judge_command.
 //
-// The command is given to /bin/sh with a folder as its last argument, which holds the held-out
-// pictures real_A/0000.png, ..., real_B and what the generators make of them, fake_B, fake_A
-// (evaluate.h). Each line "NAME NUMBER" it prints is a score; other lines, and stderr, go to the
-// log. A command that fails, is silent for too long or prints nothing useful is told and stops no
-// training.
+// /bin/sh runs the command with a folder as its last argument. The folder holds the held-out images
+// real_A/0000.png, ..., real_B and the fakes fake_B, fake_A (evaluate.h). Each line "NAME NUMBER"
+// of its output is a score. Other lines and stderr go to the log. A command that fails, runs too
+// long or prints no score is reported and does not stop the training.
 #ifndef JUDGE_COMMAND_H
 #define JUDGE_COMMAND_H
 
@@ -16,10 +15,11 @@ struct judge_command {
     int64_t timeout_us;
     void *context;
     void (*score)(void *context, const char *name, double value); // name: letters, digits, _ - .
-    int (*meanwhile)(void *context);                              // often; an error ends it
+    int (*meanwhile)(void *context); // called often; an error ends the command
 };
 
-// Runs it to its end. ERR_DATA tells what went wrong with it; what `meanwhile` returned.
+// Runs the command to its end. ERR_DATA: it failed; the text says why. Else the error of
+// `meanwhile`.
 int judge_command_run(const struct judge_command *o);
 
 #endif

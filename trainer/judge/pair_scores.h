@@ -1,5 +1,5 @@
-// pair_scores - how alike two pictures of one size are: mean absolute difference, signal to noise
-// ratio and structural similarity.
+// pair_scores - similarity of two images of one size: mean absolute difference, peak
+// signal-to-noise ratio, structural similarity.
 #ifndef PAIRS_H
 #define PAIRS_H
 
@@ -9,11 +9,11 @@
 // BUG if the sizes differ.
 double pairs_l1(const struct image *a, const struct image *b);
 
-// Peak signal to noise ratio in dB, 10 log10(255^2 / mean (a - b)^2); infinite for equal pictures.
+// Peak signal to noise ratio in dB, 10 log10(255^2 / mean (a - b)^2); infinite for equal images.
 // BUG if the sizes differ.
 double pairs_psnr(const struct image *a, const struct image *b);
 
-// SSIM, 1 for equal pictures: Wang et al. 2004, "Image quality assessment: from error visibility to
+// SSIM, 1 for equal images: Wang et al. 2004, "Image quality assessment: from error visibility to
 // structural similarity", equation 13, per channel and then averaged; windows of 11x11 pixels
 // weighted by a Gaussian of deviation 1.5, those that lie inside only; K1 = 0.01, K2 = 0.03,
 // L = 255. Sides >= 11; BUG otherwise or if the sizes differ.

@@ -1,4 +1,4 @@
-// pyramid - Laplacian pyramid of a picture (Burt and Adelson 1983), as Karras et al. 2018 use it.
+// pyramid - Laplacian pyramid of an image (Burt and Adelson 1983), as Karras et al. 2018 use it.
 //
 // Filter [1 4 6 4 1] / 16 in both directions, mirrored at the edges without repeating them. Down:
 // filter, then every second pixel. Up: zeros between, filter, times 4. Level i is g[i] -
@@ -16,7 +16,7 @@ struct pyramid {
     float *level[PYRAMID_LEVELS_MAX]; // h, w, c interleaved, in units of bytes (0..255)
 };
 
-// Levels as long as both sides halve to 16 or more; at least one. 64x64 has 3.
+// Number of levels: both sides of the smallest are at least 16. 64x64 has 3. At least 1.
 int pyramid_count(int w, int h);
 
 void pyramid_init(struct pyramid *p, const struct image *im);

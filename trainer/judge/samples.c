@@ -14,10 +14,10 @@
 #include "image/sheet.h"
 
 enum { REAL, FAKE, REC, IDT, COLUMNS };
-// With one generator only: real A, fake B and the real B of the same number.
+// The columns with one generator: real A, fake B, and the real B of the same number.
 enum { REAL_B = FAKE + 1, COLUMNS_ONE_WAY };
 
-// One row in floats: what the nets make of one picture of domain `side`.
+// One row of a sheet as floats: an image of domain `side` and its translations.
 struct row {
     int h, w, c, c_other, columns;
     float *x[COLUMNS];
@@ -82,7 +82,7 @@ static void put_titles(struct sheet *sheet, const struct samples_options *option
     sheet_caption(sheet, caption);
 }
 
-static int save(struct sheet *sheet, uint64_t step, char ret_path[SAMPLES_PATH]) {
+static int save_sheet(struct sheet *sheet, uint64_t step, char ret_path[SAMPLES_PATH]) {
     struct image im;
     int err = fs_mkdirs("samples", 0755);
     if (err)
@@ -110,7 +110,7 @@ int samples_render(struct model *m, const struct held_out *held,
         err = put_probe(m, held, side, y - side * n[0], sheet, y);
     }
     if (!err)
-        err = save(sheet, options->step, ret_path);
+        err = save_sheet(sheet, options->step, ret_path);
     sheet_free(sheet);
     return err;
 }
@@ -119,7 +119,8 @@ int samples_render(struct model *m, const struct held_out *held,
 
 static int is_sheet(const struct dirent *e) {
     size_t n = strlen(e->d_name);
-    return n > 9 && n < 40 && !strncmp(e->d_name, "step_", 5) && !strcmp(e->d_name + n - 4, ".png");
+    return n > 9 && n < 40 && strncmp(e->d_name, "step_", 5) == 0 &&
+           strcmp(e->d_name + n - 4, ".png") == 0;
 }
 
 static int newest_first(const struct dirent **a, const struct dirent **b) {

@@ -1,6 +1,6 @@
-// samples - sheets of the probe pictures as the generators see them now, and a page of all sheets.
+// samples - sheets of probe images translated by the current generators, and a page of all sheets.
 //
-//   samples/step_00000500.png   one row a probe: real | fake | rec | idt
+//   samples/step_00000500.png   one row per probe: real | fake | rec | idt
 //                               of A: real_A, fake_B = G_A(real_A), rec_A = G_B(fake_B),
 //                               idt_B = G_B(real_A); of B likewise with the nets exchanged. With
 //                               one generator: real_A | fake_B | real_B of the same number

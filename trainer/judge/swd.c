@@ -11,7 +11,7 @@
 enum {
     PATCH = 7,
     AREA = PATCH * PATCH,
-    LANES = 32, // descriptors that are worked on together
+    LANES = 32, // descriptors that are computed together
     BLOCKS = SWD_DESCRIPTORS / LANES,
     POSITION = 1 << 16, // `sub` of positions; elements of a projection are below it
 };
@@ -44,7 +44,7 @@ static void cut_patch(const struct pyramid *p, int level, int d, uint64_t seed, 
     }
 }
 
-// Of one channel of the reference, over all descriptors and places.
+// Normalisation of one channel, from all descriptors of the reference.
 struct scale {
     float mean, factor;
 };
@@ -59,7 +59,7 @@ static struct scale channel_scale(const float *level, size_t k, size_t n_element
         }
     }
     double variance = square / n - (sum / n) * (sum / n);
-    // A flat reference leaves the values as they are.
+    // A constant reference has no deviation to divide by.
     return (struct scale){(float)(sum / n), variance > 1e-9 ? (float)(1 / sqrt(variance)) : 1};
 }
 
@@ -89,7 +89,7 @@ static void set_init(struct set *s, const struct image *images, int n, int level
     for (int i = 0; i < n && d < SWD_DESCRIPTORS; i++) {
         int end = (int)((int64_t)(i + 1) * SWD_DESCRIPTORS / n);
         if (end == d)
-            continue; // more pictures than descriptors
+            continue; // more images than descriptors
         struct pyramid p;
         pyramid_init(&p, &images[i]);
         for (; d < end; d++)
@@ -169,7 +169,7 @@ int swd(const struct image *a, int n_a, const struct image *b, int n_b, uint64_t
         return err;
     int levels = pyramid_count(a->w, a->h);
     double sum = 0;
-    // Level by level, so that memory does not grow with the pictures' size.
+    // Level by level, so that memory does not grow with the size of the images.
     for (int level = 0; level < levels; level++) {
         struct set set_a, set_b;
         set_init(&set_a, a, n_a, level, seed);

@@ -165,7 +165,7 @@ static struct slot *find_slot(struct feed *f, uint64_t split, uint64_t epoch, ui
     return NULL;
 }
 
-static void refill(struct feed *f) {
+static void want_tickets(struct feed *f) {
     uint64_t held = (uint64_t)feed_batches_held(f);
     for (uint64_t room = all_credits(f); held < room; held++) {
         struct msg_ticket ticket;
@@ -180,7 +180,7 @@ static void refill(struct feed *f) {
     }
 }
 
-// ---- handing out ----
+// ---- issuing tickets ----
 
 static uint64_t credit_left(const struct feed *f, int client) {
     const struct client *c = &f->clients[client];
@@ -204,8 +204,8 @@ static int choose_client(const struct feed *f, int except) {
     return client;
 }
 
-// ERR_AGAIN: the socket is full or the session has just gone; it stays as it is.
-static int issue(struct feed *f, struct slot *s, int client) {
+// ERR_AGAIN: the socket is full, or the session has just ended. The slot stays unchanged.
+static int issue_ticket(struct feed *f, struct slot *s, int client) {
     struct msg *m = xcalloc(1, sizeof *m);
     m->type = MSG_ticket;
     m->ticket = s->ticket;
@@ -229,20 +229,20 @@ static struct slot *first_wanted(struct feed *f) {
     return first;
 }
 
-static int hand_out(struct feed *f) {
+static int issue_tickets(struct feed *f) {
     for (struct slot *s = first_wanted(f); s; s = first_wanted(f)) {
         int client = choose_client(f, -1);
         if (client < 0)
             return ERR_OK;
-        int err = issue(f, s, client);
+        int err = issue_ticket(f, s, client);
         if (err)
             return err == ERR_AGAIN ? ERR_OK : err;
     }
     return ERR_OK;
 }
 
-// Another loader is better; with a single one the ticket may have been lost on its side.
-static int hand_out_again(struct feed *f, struct slot *s) {
+// Prefers another loader. A single loader is asked again: it may have lost the ticket.
+static int reissue_ticket(struct feed *f, struct slot *s) {
     int client = choose_client(f, s->client);
     if (client < 0)
         client = s->client;
@@ -250,7 +250,7 @@ static int hand_out_again(struct feed *f, struct slot *s) {
                  "batch %llu of epoch %llu has not come from loader client %d; asked of client %d",
                  (unsigned long long)s->ticket.index, (unsigned long long)s->ticket.epoch,
                  s->client, client);
-    int err = issue(f, s, client);
+    int err = issue_ticket(f, s, client);
     s->issued_us = now_us();
     return err == ERR_AGAIN ? ERR_OK : err;
 }
@@ -259,14 +259,14 @@ static int check_timeouts(struct feed *f) {
     int64_t oldest = now_us() - f->options.ticket_timeout_us;
     for (int i = 0; i < FEED_AHEAD_MAX; i++) {
         struct slot *s = &f->slots[i];
-        int err = s->state == SLOT_ISSUED && s->issued_us < oldest ? hand_out_again(f, s) : ERR_OK;
+        int err = s->state == SLOT_ISSUED && s->issued_us < oldest ? reissue_ticket(f, s) : ERR_OK;
         if (err)
             return err;
     }
     return ERR_OK;
 }
 
-// ---- what comes ----
+// ---- receiving ----
 
 static void void_tickets(struct feed *f, int client) {
     for (int i = 0; i < FEED_AHEAD_MAX; i++)
@@ -275,7 +275,7 @@ static void void_tickets(struct feed *f, int client) {
     f->clients[client] = (struct client){0};
 }
 
-static int refuse(struct feed *f, int client, int why, const char *text) {
+static int refuse_loader(struct feed *f, int client, int why, const char *text) {
     struct msg *m = xcalloc(1, sizeof *m);
     m->type = MSG_refuse;
     m->refuse.err = why;
@@ -289,14 +289,15 @@ static int refuse(struct feed *f, int client, int why, const char *text) {
 }
 
 static int other_data(struct feed *f, int client, const struct manifest_summary got[2]) {
-    int i = !strcmp(got[0].digest, f->manifests[0].digest);
-    if (!f->ready) // what differs is the checkpoint's, not another loader's
+    int i = strcmp(got[0].digest, f->manifests[0].digest) == 0;
+    if (!f->ready) // the data differ from the checkpoint's, not from another loader's
         return err_set(ERR_MISMATCH,
                        "the pictures of domain %c are not those of the checkpoint (manifest %.12s "
                        "of %llu, was %.12s of %llu); --fork NEW or --fresh begins another run",
                        'A' + i, got[i].digest, (unsigned long long)got[i].count,
                        f->manifests[i].digest, (unsigned long long)f->manifests[i].count);
-    return refuse(f, client, ERR_MISMATCH, "this loader reads other pictures than the first one");
+    return refuse_loader(f, client, ERR_MISMATCH,
+                         "this loader reads other pictures than the first one");
 }
 
 static int take_ready(struct feed *f, int client, const struct msg_loader_ready *r) {
@@ -306,7 +307,7 @@ static int take_ready(struct feed *f, int client, const struct msg_loader_ready 
     (void)text_copy(got[1].digest, sizeof got[1].digest, r->digest_b); // fits
     if (!r->credits || !r->count_a || !r->count_b || r->count_a > INT32_MAX ||
         r->count_b > INT32_MAX)
-        return refuse(f, client, ERR_PEER, "loader_ready without credits or pictures");
+        return refuse_loader(f, client, ERR_PEER, "loader_ready without credits or pictures");
     if ((f->ready || f->expected) && !manifest_same_data(got, f->manifests))
         return other_data(f, client, got);
     memcpy(f->manifests, got, sizeof got);
@@ -315,7 +316,7 @@ static int take_ready(struct feed *f, int client, const struct msg_loader_ready 
     return ERR_OK;
 }
 
-// What is wrong with a batch; NULL: nothing.
+// Why a batch is invalid. NULL: it is valid.
 static const char *wrong_batch(const struct feed *f, const struct msg_ticket *t,
                                const struct link_in *in) {
     const struct msg_batch *b = &in->msg.batch;
@@ -350,7 +351,7 @@ static void keep_batch(struct slot *s, struct link_in *in) {
         memcpy(ret->records[i], records[i], b->count * sizeof *ret->records[i]);
         (void)zmq_msg_init(&ret->frames[i]);                 // cannot fail
         (void)zmq_msg_move(&ret->frames[i], &in->frames[i]); // both are valid
-        ret->pixels[i] = zmq_msg_data(&ret->frames[i]);      // marks the frame as ours
+        ret->pixels[i] = zmq_msg_data(&ret->frames[i]);      // also marks that the frame is owned
     }
     s->state = SLOT_READY;
 }
@@ -367,7 +368,7 @@ static int take_batch(struct feed *f, struct link_in *in) {
         char text[256];
         (void)snprintf(text, sizeof text, "batch %llu of epoch %llu has %s",
                        (unsigned long long)b->index, (unsigned long long)b->epoch, wrong);
-        return refuse(f, in->client, ERR_PEER, text);
+        return refuse_loader(f, in->client, ERR_PEER, text);
     }
     keep_batch(s, in);
     return ERR_OK;
@@ -380,15 +381,15 @@ static int take_message(struct feed *f, struct link_in *in) {
         return take_ready(f, in->client, &in->msg.loader_ready);
     if (in->msg.type == MSG_batch && f->clients[in->client].ready)
         return take_batch(f, in);
-    return refuse(f, in->client, ERR_PEER, "a message that no loader sends to a trainer");
+    return refuse_loader(f, in->client, ERR_PEER, "a message that no loader sends to a trainer");
 }
 
-static int take(struct feed *f, struct link_in *in) {
+static int take_event(struct feed *f, struct link_in *in) {
     if (in->client < 0 || in->client >= CLIENTS_MAX)
-        return ERR_OK; // one loader too many waits without tickets
+        return ERR_OK; // a loader above CLIENTS_MAX gets no tickets
     if (in->event == LINK_MSG)
         return take_message(f, in);
-    void_tickets(f, in->client); // LINK_UP, _DOWN, _FIN: what was under way is void
+    void_tickets(f, in->client); // LINK_UP, _DOWN, _FIN: its tickets are void
     return ERR_OK;
 }
 
@@ -399,7 +400,7 @@ int feed_poll(struct feed *f) {
         if (!err && in.event == LINK_NONE)
             break;
         if (!err) {
-            err = take(f, &in);
+            err = take_event(f, &in);
             link_in_fini(&in);
         }
         if (err)
@@ -407,9 +408,9 @@ int feed_poll(struct feed *f) {
     }
     if (!f->ready)
         return ERR_OK;
-    refill(f);
+    want_tickets(f);
     int err = check_timeouts(f);
-    return err ? err : hand_out(f);
+    return err ? err : issue_tickets(f);
 }
 
 void feed_batch_move(struct feed_batch *from, struct feed_batch *ret_batch) {
@@ -438,7 +439,7 @@ void feed_finish(struct feed *f) {
     f->held_next = f->held_end;
     for (int i = 0; i < CLIENTS_MAX; i++)
         if (f->clients[i].ready)
-            (void)hub_fin(f->hub, i); // a loader that is gone needs none
+            (void)hub_fin(f->hub, i); // a loader that has gone needs no end
 }
 
 void *feed_socket(struct feed *f) {

@@ -7,20 +7,20 @@
 #include "base/err.h"
 #include "base/util.h"
 
-// A request and how far it is. Indices are in the order in which they are sent.
+// The requests in the order in which they are sent, and the progress of one.
 enum request_kind { OPEN, RESTORE, EXCHANGE_A, EXCHANGE_B, SAVE, REQUESTS };
 enum progress { IDLE, WANTED, SENT };
 
-#define LENT_US 1000 // until we look again whether fakes have come back
+#define LENT_US 1000 // interval of checks whether lent fakes have been returned
 
-// Frames that ZeroMQ's thread has not given back.
+// Counts frames that ZeroMQ's thread has not returned.
 struct lent {
     pthread_mutex_t lock;
     pthread_cond_t all_back;
     int n;
 };
 
-// What came back for a table.
+// The answer for one table.
 struct answer {
     zmq_msg_t *frames; // [n_frames]
     int n_frames;
@@ -71,7 +71,7 @@ static bool lent_any(const struct replay *r) {
     return any;
 }
 
-// A closed socket drops what it has not sent.
+// Returns soon: a closed socket drops its unsent frames.
 static void lent_wait(struct lent *l) {
     pthread_mutex_lock(&l->lock);
     while (l->n)
@@ -120,7 +120,7 @@ int replay_begin(struct replay *r, const struct replay_begin *begin) {
 }
 
 // Whether a request of this kind or a later one is unanswered.
-static bool owes(const struct replay *r, enum request_kind from) {
+static bool is_owed(const struct replay *r, enum request_kind from) {
     for (int i = from; i < REQUESTS; i++)
         if (r->request[i] != IDLE)
             return true;
@@ -128,12 +128,12 @@ static bool owes(const struct replay *r, enum request_kind from) {
 }
 
 bool replay_busy(const struct replay *r) {
-    return owes(r, OPEN);
+    return is_owed(r, OPEN);
 }
 
 void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
                      const void *const fake[REPLAY_TABLES]) {
-    if (owes(r, EXCHANGE_A) || n > r->options.batch)
+    if (is_owed(r, EXCHANGE_A) || n > r->options.batch)
         BUG("exchange of %llu at step %llu", (unsigned long long)n, (unsigned long long)step);
     memcpy(r->fake, fake, sizeof r->fake);
     for (int t = 0; t < REPLAY_TABLES; t++) {
@@ -155,7 +155,7 @@ const void *const *replay_pooled(const struct replay *r, int table) {
 void replay_save(struct replay *r, uint64_t step, const char *path) {
     if (!r->options.capacity)
         return;
-    if (owes(r, EXCHANGE_A) || !text_copy(r->save_path, sizeof r->save_path, path))
+    if (is_owed(r, EXCHANGE_A) || !text_copy(r->save_path, sizeof r->save_path, path))
         BUG("snapshot at step %llu", (unsigned long long)step);
     r->step = step;
     r->request[SAVE] = WANTED;
@@ -222,7 +222,7 @@ static int send_request(struct replay *r, enum request_kind kind) {
     return err;
 }
 
-// Open and restore have to be answered before anything else is sent.
+// The answers to OPEN and RESTORE must come before anything else is sent.
 static int send_wanted(struct replay *r) {
     for (int i = 0; i < REQUESTS; i++) {
         if (r->request[i] == WANTED && link_is_up(r->link)) {
@@ -237,8 +237,8 @@ static int send_wanted(struct replay *r) {
     return ERR_OK;
 }
 
-// A new session: what is unanswered is asked again, behind pool_open.
-static void begin_again(struct replay *r) {
+// A new session: unanswered requests are sent again, after OPEN.
+static void resend_unanswered(struct replay *r) {
     r->request[OPEN] = WANTED;
     for (int i = RESTORE; i < REQUESTS; i++)
         if (r->request[i] == SENT)
@@ -247,7 +247,7 @@ static void begin_again(struct replay *r) {
 
 // ---- answers ----
 
-static int unasked(const struct link_in *in) {
+static int refuse_unasked(const struct link_in *in) {
     return err_set(ERR_PEER, "the pool sent a %s that nobody asked for", msg_name(in->msg.type));
 }
 
@@ -267,7 +267,7 @@ static int take_exchanged(struct replay *r, struct link_in *in) {
     const struct msg_exchanged *e = &in->msg.exchanged;
     if (e->table >= REPLAY_TABLES || r->request[EXCHANGE_A + e->table] != SENT ||
         e->step != r->step)
-        return unasked(in);
+        return refuse_unasked(in);
     int err = check_pictures(r, in);
     if (err)
         return err;
@@ -277,7 +277,7 @@ static int take_exchanged(struct replay *r, struct link_in *in) {
     a->n_frames = in->n_frames;
     for (int i = 0; i < a->n_frames; i++)
         a->pictures[i] = zmq_msg_data(&a->frames[i]);
-    in->frames = NULL; // they are ours
+    in->frames = NULL; // now owned by the answer
     in->n_frames = 0;
     r->request[EXCHANGE_A + e->table] = IDLE;
     return ERR_OK;
@@ -285,20 +285,20 @@ static int take_exchanged(struct replay *r, struct link_in *in) {
 
 static int take_saved(struct replay *r, struct link_in *in) {
     if (r->request[SAVE] != SENT || in->msg.pool_saved.step != r->step)
-        return unasked(in);
+        return refuse_unasked(in);
     memcpy(r->saved_digest, in->msg.pool_saved.digest, sizeof r->saved_digest);
     r->request[SAVE] = IDLE;
     return ERR_OK;
 }
 
-static int answered(struct replay *r, struct link_in *in, enum request_kind kind) {
+static int take_answer(struct replay *r, struct link_in *in, enum request_kind kind) {
     if (r->request[kind] != SENT)
-        return unasked(in);
+        return refuse_unasked(in);
     r->request[kind] = IDLE;
     return ERR_OK;
 }
 
-static int refused(const struct msg_refuse *m) {
+static int take_refusal(const struct msg_refuse *m) {
     bool known = m->err < 0 && m->err > -64;
     return err_set(known ? (int)m->err : ERR_PEER, "the pool refuses: %s", m->text);
 }
@@ -306,23 +306,23 @@ static int refused(const struct msg_refuse *m) {
 static int take_message(struct replay *r, struct link_in *in) {
     switch (in->msg.type) {
     case MSG_pool_opened:
-        return answered(r, in, OPEN);
+        return take_answer(r, in, OPEN);
     case MSG_pool_restored:
-        return answered(r, in, RESTORE);
+        return take_answer(r, in, RESTORE);
     case MSG_exchanged:
         return take_exchanged(r, in);
     case MSG_pool_saved:
         return take_saved(r, in);
     case MSG_refuse:
-        return refused(&in->msg.refuse);
+        return take_refusal(&in->msg.refuse);
     default:
-        return unasked(in);
+        return refuse_unasked(in);
     }
 }
 
-static int take(struct replay *r, struct link_in *in) {
+static int take_event(struct replay *r, struct link_in *in) {
     if (in->event == LINK_UP)
-        begin_again(r);
+        resend_unanswered(r);
     return in->event == LINK_MSG ? take_message(r, in) : ERR_OK;
 }
 
@@ -333,7 +333,7 @@ int replay_poll(struct replay *r) {
         if (!err && in.event == LINK_NONE)
             return send_wanted(r);
         if (!err) {
-            err = take(r, &in);
+            err = take_event(r, &in);
             link_in_fini(&in);
         }
         if (err)
@@ -344,7 +344,7 @@ int replay_poll(struct replay *r) {
 
 void replay_finish(struct replay *r) {
     if (r->link && link_is_up(r->link))
-        (void)link_fin(r->link); // a pool that is gone needs none
+        (void)link_fin(r->link); // a pool that has gone needs no end
 }
 
 bool replay_is_up(const struct replay *r) {

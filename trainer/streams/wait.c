@@ -26,7 +26,7 @@ void wait_between_ops(void *context) {
     w->err = err;
 }
 
-static void tell(struct wait *w, const char *what) {
+static void report_waiting(struct wait *w, const char *what) {
     log_line("waiting for %s", what);
     points_event(w->proc->points, "warn", "waiting", 0, "waiting for %s", what);
     points_line(w->proc->points, "waiting for %s", what);
@@ -40,16 +40,16 @@ static int poll_once(struct wait *w, int64_t until_us) {
 }
 
 int wait_for(struct wait *w, bool (*done)(void *context), void *context, const char *what) {
-    int64_t tell_us = now_us() + w->tell_after_us;
+    int64_t report_us = now_us() + w->report_after_us;
     for (;;) {
         int err = wait_pump(w);
         if (err || done(context))
             return err;
-        if (now_us() >= tell_us) {
-            tell(w, what);
-            tell_us = INT64_MAX;
+        if (now_us() >= report_us) {
+            report_waiting(w, what);
+            report_us = INT64_MAX;
         }
-        err = poll_once(w, tell_us);
+        err = poll_once(w, report_us);
         if (err)
             return err;
     }

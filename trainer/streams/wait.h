@@ -1,4 +1,4 @@
-// wait - the trainer's one poll loop: for batches, for the pool, and between ops.
+// wait - the poll loop of the trainer: for batches, for the pool, and between ops.
 #ifndef WAIT_H
 #define WAIT_H
 
@@ -13,21 +13,21 @@ struct wait {
     struct proc *proc;
     struct feed *feed;
     struct replay *replay;
-    int64_t tell_after_us; // a longer wait is told: event `waiting`
+    int64_t report_after_us; // a longer wait is reported as event `waiting`
     int64_t pumped_us;
-    int err; // met between ops; returned by the next wait_for
+    int err; // of wait_between_ops; returned by the next wait_pump
     char text[512];
 };
 
-// Takes and sends whatever can be, without waiting.
+// Receives and sends what is possible without waiting. ERR_IO, ERR_PEER, ERR_MISMATCH.
 int wait_pump(struct wait *w);
 
-// The same for a computation that calls back often: does it once a millisecond and keeps an error
+// The same as a callback of a computation. It acts at most once a millisecond and keeps an error
 // for later. `context` is a struct wait.
 void wait_between_ops(void *context);
 
-// Polls until `done` says so; a signal to stop ends nothing unless `done` looks at it. `what` is
-// for a person.
+// Polls until `done` returns true. A stop signal does not end it unless `done` checks for it.
+// `what` names the event in messages.
 int wait_for(struct wait *w, bool (*done)(void *context), void *context, const char *what);
 
 #endif

@@ -164,7 +164,7 @@ static void report_facts(struct training *t) {
 
 static bool is_recorded(const struct training *t, const char *key) {
     for (int i = 0; i < model_n_losses(t->model); i++)
-        if (!strncmp(key, "loss/", 5) && !strcmp(key + 5, model_loss_name(t->model, i)))
+        if (strncmp(key, "loss/", 5) == 0 && strcmp(key + 5, model_loss_name(t->model, i)) == 0)
             return true;
     return judge_records(t->config, model_n_generators(t->model), key);
 }

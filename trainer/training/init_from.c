@@ -14,7 +14,7 @@
 // Moving averages are copies of trained nets. They are not loaded.
 static bool is_average(const char *net) {
     size_t n = strlen(net), m = strlen(MODEL_AVERAGE);
-    return n > m && !strcmp(net + n - m, MODEL_AVERAGE);
+    return n > m && strcmp(net + n - m, MODEL_AVERAGE) == 0;
 }
 
 // The file of net i. ERR_AGAIN: there is none.
@@ -89,7 +89,7 @@ int init_from_load(const char *where, struct model_net *const *nets, int n_nets,
 
 static const char *digest_in_state(const struct state *s, const char *net) {
     for (int i = 0; i < s->n_init; i++)
-        if (!strcmp(s->init[i].net, net))
+        if (strcmp(s->init[i].net, net) == 0)
             return s->init[i].digest;
     return NULL;
 }

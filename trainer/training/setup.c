@@ -90,7 +90,7 @@ struct model_options setup_model(const struct config *c, void (*between_ops)(voi
 int setup_schedule(const struct config *c, struct schedule *ret_schedule) {
     const struct config_trainer *t = &c->trainer;
     struct schedule s = {
-        .variant = !strcmp(t->lr_compat, "reference") ? SCHEDULE_REF22 : SCHEDULE_OWN,
+        .variant = strcmp(t->lr_compat, "reference") == 0 ? SCHEDULE_REF22 : SCHEDULE_OWN,
         .n_epochs = (int)t->n_epochs,
         .n_epochs_decay = (int)t->n_epochs_decay,
         .epoch_count = 1,

@@ -157,7 +157,7 @@ static int compute_d_first(struct training *t, double lr) {
 // All slots of the pool have the same size.
 static int check_pool_fits(const struct training *t) {
     const int *now = t->shape + 1, *slot = t->pool_shape + 1;
-    if (!t->config->pool.pool_size || !memcmp(now, slot, 4 * sizeof *now))
+    if (!t->config->pool.pool_size || memcmp(now, slot, 4 * sizeof *now) == 0)
         return ERR_OK;
     return err_set(ERR_DATA,
                    "step %llu: pictures of %dx%d and %dx%d, the pool was opened for %dx%d and "

@@ -37,7 +37,7 @@ CPU_CLONED(void, row_squares,
             ret[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
 }
 
-static void merge(struct moments *m, int w, const double *mean, const double *squares) {
+static void merge_moments(struct moments *m, int w, const double *mean, const double *squares) {
     double all = m->pixels + w;
 
     for (int i = 0; i < m->c; i++) {
@@ -59,7 +59,7 @@ void moments_add(struct moments *m, int n, int w, const float *x) {
         row_squares(w, m->c, row, part + (size_t)i * 2 * c, part + ((size_t)i * 2 + 1) * c);
     }
     for (int i = 0; i < n; i++)
-        merge(m, w, part + (size_t)i * 2 * c, part + ((size_t)i * 2 + 1) * c);
+        merge_moments(m, w, part + (size_t)i * 2 * c, part + ((size_t)i * 2 + 1) * c);
     free(part);
 }
 

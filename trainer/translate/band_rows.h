@@ -1,4 +1,5 @@
-// band_rows - what bands.c does to rows of maps, [n,w,c] floats, channels innermost.
+// band_rows - norm, activation, concatenation and padding of a few rows of a feature map. Rows are
+// [n,w,c] floats, channels innermost.
 #ifndef ROWS_H
 #define ROWS_H
 
@@ -6,7 +7,7 @@
 
 #include "backend/backend.h"
 
-// Mean and sum of squared differences from it, per channel, of pixels seen so far.
+// Running mean and sum of squared deviations per channel.
 struct moments {
     int c;
     double pixels;
@@ -16,11 +17,11 @@ struct moments {
 void moments_init(struct moments *m, int c);
 void moments_fini(struct moments *m);
 
-// Takes n rows more. Each row's moments are added in turn, so the result does not depend on how
-// rows come in groups, nor on the threads. Source: Chan, Golub and LeVeque 1983, equation 2.1.
+// Adds n rows. The rows are added one by one, so the result depends neither on the grouping of the
+// rows nor on the number of threads. Source: Chan, Golub and LeVeque 1983, equation 2.1.
 void moments_add(struct moments *m, int n, int w, const float *x);
 
-// What a norm does to channel i: (x - mean) rstd, then times weight plus bias.
+// A norm of channel i: (x - mean) * rstd * weight + bias.
 struct rows_norm {
     const float *mean, *rstd;   // [c]; NULL: no norm
     const float *weight, *bias; // [c]; NULL: 1 and 0
@@ -30,8 +31,8 @@ struct rows_norm {
 // 1 / sqrt(variance + NORM_EPS) and the mean, as floats.
 void moments_to_norm(const struct moments *m, float *ret_mean, float *ret_rstd);
 
-// Row i of ret, at i * stride floats: act(norm(x)) + skip; skip [n,w,c] may be NULL. ret may not
-// meet x.
+// Row i of ret, at i * stride floats: act(norm(x)) + skip; skip [n,w,c] may be NULL. ret and x
+// must not overlap.
 void rows_norm(const struct rows_norm *norm, int n, int w, int c, const float *x, const float *skip,
                float *ret, size_t stride);
 

@@ -9,19 +9,20 @@
 #include "base/util.h"
 #include "translate/stage.h"
 
-// A band's buffers: more than fits the caches gains nothing, less costs calls and borders.
+// Bytes for the buffers of a band. Larger bands leave the caches; smaller ones compute more border
+// rows and make more calls.
 #define BUFFERS ((size_t)96 << 20)
 #define ROWS_LEAST 4
 #define STACK 8
 
-// A picture under way.
+// An image in progress.
 struct work {
     const struct bands_options *options;
     struct bands bands;
-    size_t memory;            // for maps, still free
-    uint64_t disk, disk_most; // bytes of scratch files, now and at most
-    const char *folder;       // NULL: only to see what it takes
-    double all, done;         // multiplications
+    size_t memory;            // still free for feature maps
+    uint64_t disk, disk_most; // bytes of temporary files: now, and the maximum so far
+    const char *folder;       // NULL: only compute the need
+    double all, done;         // work, in multiplications
     struct image *out;
 };
 
@@ -51,7 +52,8 @@ static void init_level(struct level *l, int h, int w) {
     l->rstd = xcalloc((size_t)l->layer.conv.k, sizeof *l->rstd);
 }
 
-// At full size, between layers that read each row once: cheaper to make twice than to keep.
+// The first and the last but one layer work at full size and are read once per row. Computing them
+// twice is cheaper than keeping them.
 static bool is_remade(const struct bands *b, int i) {
     const struct net_layer *l = &b->levels[i].layer;
     bool at_end = i == 0 || i == b->n_levels - 2;
@@ -87,7 +89,7 @@ static double multiplications(const struct level *l) {
     return pixels * l->layer.c * l->layer.conv.k * l->layer.conv.r * l->layer.conv.r;
 }
 
-// Whether the level gets a pass: to keep its map, to sum its statistics, or as the last.
+// Whether the level needs a pass of its own: to keep its map, for its statistics, or as the last.
 static bool has_pass(const struct bands *b, int i) {
     return b->levels[i].stored || b->levels[i].layer.norm != NORM_NONE || i == b->n_levels - 1;
 }
@@ -116,8 +118,8 @@ static void map_free(struct work *k, struct scratch **map) {
     *map = NULL;
 }
 
-// Whether level i may write its map over the one that it reads: rows are read before they are
-// written, and each once.
+// Whether level i may overwrite the map that it reads. This is safe because each row is read once,
+// before it is written.
 static bool in_place(const struct bands *b, int i) {
     const struct level *l = &b->levels[i], *from = i ? l - 1 : NULL;
 
@@ -126,7 +128,7 @@ static bool in_place(const struct bands *b, int i) {
            l->layer.conv.k == from->layer.conv.k;
 }
 
-// Makes the maps that pass i writes.
+// Allocates the maps that pass i writes.
 static int maps_begin(struct work *k, int i) {
     struct level *l = &k->bands.levels[i];
     int err = ERR_OK;
@@ -142,7 +144,7 @@ static int maps_begin(struct work *k, int i) {
     return map_new(k, l->h, (size_t)l->w * (size_t)l->layer.conv.k, &l->z);
 }
 
-// Frees those that nobody reads any more.
+// Frees the maps that no later pass reads.
 static void maps_end(struct work *k, int i) {
     struct level *l = &k->bands.levels[i], *from = i ? l - 1 : NULL;
 
@@ -170,12 +172,12 @@ static void free_all(struct work *k) {
 
 // ---- a pass ----
 
-static void tell(const struct work *k) {
+static void report_part(const struct work *k) {
     if (k->options->part)
         k->options->part(k->options->context, k->done / k->all);
 }
 
-// Rows [first, end) of the last layer, before the tanh.
+// Applies the tanh to rows [first, end) of the last layer and stores them in the image.
 static int put_rows(struct work *k, const struct level *l, int first, int end, const float *z) {
     size_t count = (size_t)(end - first) * (size_t)l->w * (size_t)l->layer.conv.k;
     float *y = xmalloc(count * sizeof *y);
@@ -201,11 +203,11 @@ static int run_band(struct work *k, int i, struct stage *s, int first, int end,
     if (!err && i == k->bands.n_levels - 1)
         err = put_rows(k, l, first, end, z);
     k->done += pass_cost(&k->bands, i) * (end - first) / l->h;
-    tell(k);
+    report_part(k);
     return err;
 }
 
-// The height of the bands of level i that keeps the buffers within `bytes`.
+// The largest height of bands of level i whose buffers fit in `bytes`.
 static int rows_within(const struct work *k, int i, size_t bytes) {
     int h = k->bands.levels[i].h, rows = ROWS_LEAST;
 
@@ -235,7 +237,7 @@ static int run_pass(struct work *k, int i) {
 
 // ---- the whole ----
 
-// Runs through the passes; without a folder only through their maps.
+// Runs all passes. Without a folder it only allocates and frees the maps, to compute the need.
 static int run_passes(struct work *k) {
     int err = ERR_OK;
 
@@ -251,9 +253,8 @@ static int run_passes(struct work *k) {
     return err;
 }
 
-// Of a level's convolution: a packed copy of its filters of whatever kind, at most 4 times as large
-// as they are (Winograd's with 6x6 points); the largest scratch there is, Winograd's for 256 tiles;
-// and what small things take.
+// Upper bound for a level's convolution: its packed filters (at most 5 copies, for Winograd with
+// 6x6 points), the largest workspace (Winograd with 256 tiles), and 1 MiB for small allocations.
 static size_t level_bytes(const struct bands *b, int i) {
     const struct net_layer *l = &b->levels[i].layer;
     size_t c = (size_t)l->c, k = (size_t)l->conv.k;
@@ -263,7 +264,7 @@ static size_t level_bytes(const struct bands *b, int i) {
     return (packed + scratch) * sizeof(float) + ((size_t)1 << 20);
 }
 
-// Memory that is no map's: of the pass that takes most, with bands within `bytes`.
+// Memory besides the maps: of the most expensive pass, with band buffers of at most `bytes`.
 static size_t pass_bytes(const struct work *k, size_t bytes) {
     size_t most = 0;
 
@@ -277,8 +278,8 @@ static size_t pass_bytes(const struct work *k, size_t bytes) {
     return most;
 }
 
-// Bands are the CPU's, wherever whole pictures go.
-static int begin(const struct bands_options *o, int w, int h, struct work *ret) {
+// The CPU computes bands, whichever device the translator has.
+static int begin_work(const struct bands_options *o, int w, int h, struct work *ret) {
     *ret = (struct work){.options = o};
     int err = translator_host(o->translator, &ret->bands.device);
     if (err)
@@ -295,7 +296,7 @@ static int begin(const struct bands_options *o, int w, int h, struct work *ret) 
 
 int bands_need(const struct bands_options *o, int w, int h, struct bands_need *ret) {
     struct work k;
-    int err = begin(o, w, h, &k);
+    int err = begin_work(o, w, h, &k);
 
     if (err)
         return err;
@@ -336,7 +337,7 @@ int bands_translate(const struct bands_options *o, const struct image *im,
     int err = check_need(o, im);
 
     if (!err)
-        err = begin(o, im->w, im->h, &k);
+        err = begin_work(o, im->w, im->h, &k);
     if (err)
         return err;
     image_init(&out, im->w, im->h, translator_channels_out(o->translator));

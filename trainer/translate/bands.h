@@ -1,13 +1,12 @@
-// bands - one picture that is larger than memory through a translator.
+// bands - translates one image that is too large for the memory.
 //
-// The net runs layer by layer. A layer runs over bands of rows, and what it gives is kept whole: in
-// memory as far as that goes, else in a scratch file without a name. A norm needs mean and variance
-// of the whole map, so they are summed in double while the map is made and applied when the next
-// layer reads it. Bands read the neighbouring rows that they need, borders are reflected at the
-// picture's edges alone: what comes out is the picture that the whole net gives, to rounding, and
-// no band can be seen. The work is linear in the picture; maps at the picture's full size are
-// not kept but made twice (some 4 % more arithmetic). All of it is the CPU's work, also where the
-// translator has another device.
+// The net runs layer by layer, each layer over bands of rows. The output of a layer is kept whole:
+// in memory as far as possible, else in a temporary file. A norm needs mean and variance of the
+// whole map. They are summed in double while the map is computed, and applied when the next layer
+// reads it. Bands share the rows at their seams, and only the edges of the image are reflected. So
+// the result equals that of the whole net up to rounding, and no seam shows. The work is linear in
+// the size of the image. Maps of full size are computed twice instead of kept (about 4 % more
+// arithmetic). The CPU does all of it, even if the translator has another device.
 #ifndef BANDS_H
 #define BANDS_H
 
@@ -19,20 +18,20 @@
 
 struct bands_options {
     struct translator *translator;
-    size_t memory;       // bytes that all of it may take, besides the two pictures
-    const char *scratch; // folder for what does not fit; must be there
-    int rows;            // of a band at most; 0: as memory allows
-    // Told now and then how much of the work is done (0 to 1); may be NULL.
+    size_t memory;       // limit in bytes, without input and output image
+    const char *scratch; // existing folder for temporary files
+    int rows;            // the most rows in a band; 0: as memory allows
+    // Called from time to time with the share of work done, 0 to 1. May be NULL.
     void (*part)(void *context, double done);
     void *context;
 };
 
 struct bands_need {
-    size_t least;     // memory without which it cannot be done
-    uint64_t scratch; // bytes of scratch files with options->memory
+    size_t least;     // the smallest possible options->memory
+    uint64_t scratch; // bytes of temporary files with options->memory
 };
 
-// What a picture of w x h will take. ERR_DEVICE.
+// Computes the need of an image of w x h. ERR_DEVICE.
 int bands_need(const struct bands_options *options, int w, int h, struct bands_need *ret);
 
 // ret = G(im). ERR_LIMIT: memory is below `least`; ERR_SPACE: the disk has less than `scratch`

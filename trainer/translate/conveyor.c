@@ -39,16 +39,16 @@ struct conveyor {
     int n;
     int next_read, next_decoded, next_given; // the first not yet read, decoded, given
     int n_read;                              // read and not yet decoded
-    int n_taken;                             // with who works on them
-    int n_translated, first_translated;      // to be written, and where the first may be
+    int n_taken;                             // held by the caller
+    int n_translated, first_translated;      // waiting to be written; lower bound of the first
     size_t in_flight;
-    int err; // that ends all
+    int err; // the failure that ended everything
     char *text;
     bool stopped;
 };
 
-// Decoding a progressive JPEG takes two bytes a sample besides the picture, encoding a PNG that
-// does not get smaller twice its size; between them both pictures are held.
+// A progressive JPEG needs two extra bytes a sample while it is decoded. A PNG that does not
+// compress needs twice the image while it is encoded. In between both images are held.
 size_t conveyor_bytes(const struct conveyor_options *o, int w, int h, size_t file_bytes) {
     return file_bytes + (size_t)w * (size_t)h * (size_t)(3 * MAX(o->channels_in, o->channels_out));
 }
@@ -80,13 +80,13 @@ static int write_job(const struct conveyor *c, struct job *j) {
     const char *path = j->public.item->out;
     const struct image *im = &j->public.out;
 
-    return listing_is_jpeg(path) ? image_save_jpeg(path, im, c->options.quality)
-                                 : image_save_png(path, im);
+    return file_list_is_jpeg(path) ? image_save_jpeg(path, im, c->options.quality)
+                                   : image_save_png(path, im);
 }
 
 // ---- the threads; called with the lock ----
 
-static void end(struct conveyor *c, struct job *j, int err) {
+static void end_job(struct conveyor *c, struct job *j, int err) {
     bool held = j->stage >= DECODING;
 
     j->stage = ENDED;
@@ -129,7 +129,7 @@ static void write_one(struct conveyor *c, struct job *j) {
     pthread_mutex_lock(&c->lock);
     if (err == ERR_SPACE && !c->err)
         fail_all(c, err);
-    end(c, j, err);
+    end_job(c, j, err);
 }
 
 static void decode_one(struct conveyor *c, struct job *j) {
@@ -140,7 +140,7 @@ static void decode_one(struct conveyor *c, struct job *j) {
     int err = decode_job(c, j);
     pthread_mutex_lock(&c->lock);
     if (err)
-        end(c, j, err);
+        end_job(c, j, err);
     else
         j->stage = DECODED;
 }
@@ -155,7 +155,7 @@ static void read_one(struct conveyor *c) {
     pthread_mutex_lock(&c->lock);
     if (err) {
         c->n_read--;
-        end(c, j, err);
+        end_job(c, j, err);
     } else {
         j->stage = READ;
     }
@@ -165,8 +165,8 @@ static bool all_given(const struct conveyor *c) {
     return c->stopped || c->next_given >= c->n;
 }
 
-// Does one thing; false if there is none to do now.
-static bool work(struct conveyor *c) {
+// Does one step. Writing comes first: it frees memory. False: there is nothing to do now.
+static bool do_next(struct conveyor *c) {
     struct job *j = to_write(c);
 
     if (j) {
@@ -184,12 +184,12 @@ static bool work(struct conveyor *c) {
     return true;
 }
 
-static void *run(void *context) {
+static void *run_worker(void *context) {
     struct conveyor *c = context;
 
     pthread_mutex_lock(&c->lock);
     for (;;) {
-        if (work(c))
+        if (do_next(c))
             pthread_cond_broadcast(&c->changed);
         else if (all_given(c) && !c->n_taken && !c->n_translated)
             break;
@@ -200,21 +200,21 @@ static void *run(void *context) {
     return NULL;
 }
 
-// ---- who works on the pictures ----
+// ---- the caller's side ----
 
 struct conveyor *conveyor_open(const struct conveyor_options *options) {
     struct conveyor *c = xcalloc(1, sizeof *c);
 
     c->options = *options;
-    c->n = options->listing->n;
+    c->n = options->list->n;
     c->jobs = xcalloc((size_t)c->n + 1, sizeof *c->jobs);
     for (int i = 0; i < c->n; i++)
-        c->jobs[i].public.item = &options->listing->items[i];
+        c->jobs[i].public.item = &options->list->items[i];
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     c->threads = xcalloc((size_t)options->threads, sizeof *c->threads);
     for (int i = 0; i < options->threads; i++)
-        if (pthread_create(&c->threads[i], NULL, run, c))
+        if (pthread_create(&c->threads[i], NULL, run_worker, c))
             BUG("no thread");
     return c;
 }
@@ -252,7 +252,7 @@ void conveyor_give(struct conveyor *c, struct conveyor_job *job, int err) {
     image_fini(&job->in);
     c->n_taken--;
     if (err) {
-        end(c, j, err);
+        end_job(c, j, err);
     } else {
         j->stage = TRANSLATED;
         c->n_translated++;

@@ -23,7 +23,7 @@ static int open_file(const char *folder, int *ret_fd) {
         char *path = xasprintf("%s/.scratch-XXXXXX", folder);
         fd = mkostemp(path, O_CLOEXEC);
         if (fd >= 0)
-            (void)unlink(path); // what stays is a hidden empty name
+            (void)unlink(path); // if this fails, a hidden file stays behind
         free(path);
     }
     if (fd < 0)
@@ -72,24 +72,24 @@ size_t scratch_file_bytes(const struct scratch *s) {
     return (size_t)(s->rows - s->held) * s->row_bytes;
 }
 
-static void check(const struct scratch *s, int first, int n) {
+static void check_rows(const struct scratch *s, int first, int n) {
     if (first < 0 || n < 0 || first + n > s->rows)
         BUG("rows [%d, +%d) of %d", first, n, s->rows);
 }
 
-static int failed(const struct scratch *s, const char *what) {
+static int io_failed(const struct scratch *s, const char *what) {
     if (errno == ENOSPC || errno == EDQUOT)
         return err_set(ERR_SPACE, "no room left for scratch files in '%s'", s->folder);
     return err_set(ERR_IO, "%s a scratch file in '%s': %s", what, s->folder, strerror(errno));
 }
 
-// The rows of [first, first + n) that are in memory come first.
+// Number of the rows [first, first + n) that are in memory. These come first.
 static int in_memory(const struct scratch *s, int first, int n) {
     return MAX(0, MIN(first + n, s->held) - first);
 }
 
 int scratch_write(struct scratch *s, int first, int n, const void *data) {
-    check(s, first, n);
+    check_rows(s, first, n);
     int near = in_memory(s, first, n);
     const char *from = (const char *)data + (size_t)near * s->row_bytes;
     size_t left = (size_t)(n - near) * s->row_bytes;
@@ -100,7 +100,7 @@ int scratch_write(struct scratch *s, int first, int n, const void *data) {
     while (left) {
         ssize_t done = pwrite(s->fd, from, left, at);
         if (done < 0 && errno != EINTR)
-            return failed(s, "write to");
+            return io_failed(s, "write to");
         done = MAX(done, 0);
         from += done;
         at += done;
@@ -110,7 +110,7 @@ int scratch_write(struct scratch *s, int first, int n, const void *data) {
 }
 
 int scratch_read(const struct scratch *s, int first, int n, void *ret_data) {
-    check(s, first, n);
+    check_rows(s, first, n);
     int near = in_memory(s, first, n);
     char *to = (char *)ret_data + (size_t)near * s->row_bytes;
     size_t left = (size_t)(n - near) * s->row_bytes;
@@ -123,7 +123,7 @@ int scratch_read(const struct scratch *s, int first, int n, void *ret_data) {
         if (done == 0)
             BUG("rows [%d, +%d) were never written", first, n);
         if (done < 0 && errno != EINTR)
-            return failed(s, "read from");
+            return io_failed(s, "read from");
         done = MAX(done, 0);
         to += done;
         at += done;

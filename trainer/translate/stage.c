@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "base/util.h"
 
-#define STAGE_CONVS 6 // heights of bands that are kept ready
+#define STAGE_CONVS 6 // convolutions kept, one per height of a band
 
 struct conv {
     int rows; // 0: free
@@ -18,12 +18,12 @@ struct conv {
 struct stage {
     const struct bands *bands;
     int level, rows;
-    struct stage *source; // of the level before, if its z is not stored
+    struct stage *source; // of the level before if that is not stored
     struct device_weights *weights;
-    float *in; // what the convolution reads: rows [low, high), with borders
+    float *in; // input of the convolution: rows [low, high), with borders
     int low, high, capacity;
-    float *out;              // what it gives
-    float *z, *skip, *value; // of the level before, see buffer_sizes
+    float *out;              // its output
+    float *z, *skip, *value; // buffers for the level before, see buffer_sizes
     struct conv convs[STAGE_CONVS];
     uint64_t clock;
     void *workspace;
@@ -41,8 +41,8 @@ static size_t out_row(const struct level *l) {
 
 // ---- sizes ----
 
-// Columns and rows around what the convolution reads that are written out: a reflection, or the
-// zeros of an ordinary convolution.
+// Rows and columns of border that are stored explicitly: by reflection, or the zero padding of an
+// ordinary convolution.
 static int border_of(const struct level *l) {
     return l->layer.border + (l->layer.conv.transposed ? 0 : l->layer.conv.pad);
 }
@@ -51,29 +51,29 @@ static size_t in_row(const struct level *l) {
     return (size_t)(l->in_w + 2 * border_of(l)) * (size_t)l->layer.c;
 }
 
-// The rows of its input that rows [first, end) of z need, the border's counted from -border on.
-static void needed(const struct level *l, int first, int end, int *ret_low, int *ret_high) {
+// The input rows [low, high) for rows [first, end) of z. The border begins at row -border.
+static void input_rows(const struct level *l, int first, int end, int *ret_low, int *ret_high) {
     int s = l->layer.conv.stride, p = l->layer.conv.pad, r = l->layer.conv.r;
 
     if (!l->layer.conv.transposed) {
         int border = border_of(l);
         *ret_low = first * s - border;
         *ret_high = (end - 1) * s - border + r;
-    } else { // row i gives rows i s - p to i s - p + r - 1
+    } else { // input row i contributes to rows i s - p to i s - p + r - 1
         int low = first + p - r + 1;
         *ret_low = low > 0 ? (low + s - 1) / s : 0;
         *ret_high = MIN((end - 1 + p) / s + 1, l->in_h);
     }
 }
 
-// Rows of input for `rows` rows of z, at most.
+// The most input rows that `rows` rows of z need.
 static int in_rows(const struct level *l, int rows) {
     int s = l->layer.conv.stride, r = l->layer.conv.r;
 
     return l->layer.conv.transposed ? rows / s + r : (rows - 1) * s + r;
 }
 
-// Floats of the buffers for reading from the level before: its z, its skip, its values.
+// Floats of the buffers for the level before: its z, its skip input, its values.
 struct buffer_sizes {
     size_t z, skip, value;
 };
@@ -99,7 +99,7 @@ static struct buffer_sizes buffer_sizes(const struct bands *b, int i, int rows) 
     if (from->layer.blur)
         size.value = n * (size_t)(from->w + 2) * (size_t)from->layer.conv.k + out;
     if (l->layer.up)
-        size.value = 5 * out; // and doubled both ways
+        size.value = 5 * out; // the map and its double in both directions
     return size;
 }
 
@@ -112,7 +112,7 @@ size_t stage_buffer_bytes(const struct bands *b, int i, int rows) {
     struct buffer_sizes size = buffer_sizes(b, i, rows);
     size_t floats = (size_t)in_rows(l, rows) * in_row(l) + size.z + size.skip + size.value;
 
-    // A transposed convolution gives some rows more than are wanted.
+    // A transposed convolution computes some rows more than requested.
     floats +=
         ((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) * out_row(l);
     return floats * sizeof(float) +
@@ -121,7 +121,7 @@ size_t stage_buffer_bytes(const struct bands *b, int i, int rows) {
 
 // ---- life ----
 
-static float *buffer(size_t floats) {
+static float *new_buffer(size_t floats) {
     return floats ? xmalloc(floats * sizeof(float)) : NULL;
 }
 
@@ -136,12 +136,12 @@ int stage_new(const struct bands *b, int i, int rows, struct stage **ret) {
     s->rows = rows;
     s->capacity = in_rows(l, rows);
     s->weights = b->device->backend->weights_new(b->device, w->w, w->dims);
-    s->in = buffer((size_t)s->capacity * in_row(l));
-    s->out = buffer(((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) *
-                    out_row(l));
-    s->z = buffer(size.z);
-    s->skip = buffer(size.skip);
-    s->value = buffer(size.value);
+    s->in = new_buffer((size_t)s->capacity * in_row(l));
+    s->out = new_buffer(
+        ((size_t)rows + (l->layer.conv.transposed ? 2 * (size_t)l->layer.conv.r : 0)) * out_row(l));
+    s->z = new_buffer(size.z);
+    s->skip = new_buffer(size.skip);
+    s->value = new_buffer(size.value);
     s->low = s->high = -border_of(l);
     int err = has_source(b, i) ? stage_new(b, i - 1, s->capacity, &s->source) : ERR_OK;
     if (err) {
@@ -185,7 +185,7 @@ static struct rows_norm norm_of(const struct level *l) {
     return norm;
 }
 
-// Rows [first, end) of the z before.
+// Rows [first, end) of z of the level before.
 static int read_z(struct stage *s, int first, int end, const float **ret) {
     const struct level *from = level_of(s) - 1;
 
@@ -232,7 +232,7 @@ static void copy_rows(int n, size_t row, const float *from, float *to, size_t st
         memcpy(to + (size_t)i * stride, from + (size_t)i * row, row * sizeof *to);
 }
 
-// Rows [first, end) of the halved map before.
+// Rows [first, end) of the blurred and halved map of the level before.
 static int read_blurred(struct stage *s, int first, int end, float *ret, size_t stride) {
     const struct level *from = level_of(s) - 1;
     int c = from->layer.conv.k, low = 2 * first - 1, high = 2 * end;
@@ -250,7 +250,8 @@ static int read_blurred(struct stage *s, int first, int end, float *ret, size_t 
         float *last = inside + (size_t)(bottom - top - 1) * row;
         memcpy(last + row, last - row, row * sizeof *v);
     }
-    int rows = 2 * (end - first) + 1; // one less than were read if the height is even
+    int rows =
+        2 * (end - first) + 1; // one less than were read if the height is even, which is harmless
     float *half = v + (size_t)(high - low) * row;
     struct resample_shape shape = {.kind = RESAMPLE_BLUR,
                                    .n = 1,
@@ -265,7 +266,7 @@ static int read_blurred(struct stage *s, int first, int end, float *ret, size_t 
     return err;
 }
 
-// Rows [first, end) of what the level before gives, or of the picture.
+// Rows [first, end) of the output of the level before, or of the image.
 static int read_output(struct stage *s, int first, int end, float *ret, size_t stride) {
     const struct level *l = level_of(s);
 
@@ -283,7 +284,7 @@ static int read_output(struct stage *s, int first, int end, float *ret, size_t s
     return read_values(s, first, end, ret, stride);
 }
 
-// Rows [first, end) of it doubled both ways.
+// The same rows, doubled in both directions.
 static int read_doubled(struct stage *s, int first, int end, float *ret, size_t stride) {
     const struct level *l = level_of(s);
     int c = l->layer.c, w = l->in_w / 2;
@@ -306,8 +307,8 @@ static int read_doubled(struct stage *s, int first, int end, float *ret, size_t 
     return err;
 }
 
-// Keeps the block's input.
-static int remember(struct stage *s, int first, int end, const float *rows, size_t stride) {
+// Keeps the input of a residual block for its addition.
+static int remember_rows(struct stage *s, int first, int end, const float *rows, size_t stride) {
     int err = ERR_OK;
 
     for (int y = first; y < end && !err; y++)
@@ -323,7 +324,7 @@ static int read_input(struct stage *s, int first, int end, float *ret, size_t st
     int err =
         l->up ? read_doubled(s, first, end, ret, stride) : read_output(s, first, end, ret, stride);
 
-    return err || l->skip != NET_SKIP_REMEMBER ? err : remember(s, first, end, ret, stride);
+    return err || l->skip != NET_SKIP_REMEMBER ? err : remember_rows(s, first, end, ret, stride);
 }
 
 // ---- the rows that the convolution reads, with their border ----
@@ -332,7 +333,7 @@ static float *row_at(const struct stage *s, int y) {
     return s->in + (size_t)(y - s->low) * in_row(level_of(s));
 }
 
-// Rows of the border above and below, from those inside.
+// Fills a row of the border above or below from the rows inside.
 static void fill_border_row(const struct stage *s, int y) {
     const struct level *l = level_of(s);
     size_t bytes = in_row(l) * sizeof(float);
@@ -343,8 +344,8 @@ static void fill_border_row(const struct stage *s, int y) {
         memset(row_at(s, y), 0, bytes);
 }
 
-// Rows [first, end) inside the map.
-static int fetch(struct stage *s, int first, int end) {
+// Reads rows [first, end), which lie inside the map.
+static int fetch_rows(struct stage *s, int first, int end) {
     const struct level *l = level_of(s);
     int border = border_of(l);
     size_t stride = in_row(l);
@@ -358,8 +359,8 @@ static int fetch(struct stage *s, int first, int end) {
     return err;
 }
 
-// Makes `in` hold rows [low, high).
-static int advance(struct stage *s, int low, int high) {
+// Moves the window of `in` to rows [low, high).
+static int move_window(struct stage *s, int low, int high) {
     const struct level *l = level_of(s);
     int kept = MAX(s->high - low, 0), from = MAX(s->high, low);
 
@@ -369,7 +370,7 @@ static int advance(struct stage *s, int low, int high) {
     s->low = low;
     s->high = high;
     int first = MAX(from, 0), end = MIN(high, l->in_h);
-    int err = first < end ? fetch(s, first, end) : ERR_OK;
+    int err = first < end ? fetch_rows(s, first, end) : ERR_OK;
     for (int y = from; y < 0 && !err; y++)
         fill_border_row(s, y);
     for (int y = MAX(from, l->in_h); y < high && !err; y++)
@@ -379,7 +380,7 @@ static int advance(struct stage *s, int low, int high) {
 
 // ---- the convolution ----
 
-static struct conv *claim(struct stage *s) {
+static struct conv *claim_conv(struct stage *s) {
     struct conv *oldest = &s->convs[0];
 
     for (int i = 1; i < STAGE_CONVS; i++)
@@ -398,7 +399,7 @@ static void grow_workspace(struct stage *s, size_t bytes) {
     s->workspace_bytes = bytes;
 }
 
-static int prepare(struct stage *s, int rows, struct conv *c) {
+static int prepare_conv(struct stage *s, int rows, struct conv *c) {
     const struct backend *backend = s->bands->device->backend;
     const struct level *l = level_of(s);
     const struct graph_conv_args *a = &l->layer.conv;
@@ -410,7 +411,7 @@ static int prepare(struct stage *s, int rows, struct conv *c) {
         .k = a->k,
         .r = a->r,
         .stride = a->stride,
-        .pad = a->transposed ? a->pad : 0, // else it is written out
+        .pad = a->transposed ? a->pad : 0, // else the padding is stored in `in`
         .out_pad = a->out_pad,
         .transposed = a->transposed,
         .bias = l->layer.bias != NULL,
@@ -431,8 +432,8 @@ static int conv_for(struct stage *s, int rows, struct device_conv **ret) {
         if (s->convs[i].rows == rows)
             found = &s->convs[i];
     if (!found) {
-        found = claim(s);
-        int err = prepare(s, rows, found);
+        found = claim_conv(s);
+        int err = prepare_conv(s, rows, found);
         if (err)
             return err;
     }
@@ -449,8 +450,8 @@ int stage_rows(struct stage *s, int first, int end, const float **ret_rows) {
 
     if (end - first > s->rows)
         BUG("%d rows of %d", end - first, s->rows);
-    needed(l, first, end, &low, &high);
-    int err = advance(s, low, high);
+    input_rows(l, first, end, &low, &high);
+    int err = move_window(s, low, high);
     if (!err)
         err = conv_for(s, high - low, &conv);
     if (!err)

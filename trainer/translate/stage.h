@@ -1,8 +1,8 @@
-// stage - one layer of a net on bands of rows, from the map before it.
+// stage - computes one layer of a net in bands of rows.
 //
-// Rows are asked for from above to below, and each is made once: the rows that two bands need both
-// are kept. A stage reads what the layer before gives: its norm, activation and skip are applied
-// while reading, from statistics that are known by then.
+// Rows are requested from top to bottom and computed once: rows that two bands share are kept. A
+// stage reads the convolution z of the layer before. It applies that layer's norm, activation and
+// skip connection while reading; their statistics are complete by then.
 #ifndef STAGE_H
 #define STAGE_H
 
@@ -11,40 +11,40 @@
 #include "translate/band_rows.h"
 #include "translate/scratch.h"
 
-// A layer of the net and its maps. z is what its convolution gives, [h,w,conv.k].
+// A layer of the net and its feature maps. z is the output of its convolution, [h,w,conv.k].
 struct level {
     struct net_layer layer;
-    int in_h, in_w; // of what the convolution reads (after `up`), without a border
+    int in_h, in_w; // input of the convolution, after `up`, without border
     int h, w;
-    int out_h, out_w, out_c; // of what the layer gives
-    bool stored;             // z is kept in `z`; else it is made again where it is needed
-    bool kept;               // z is needed until a later level joins it
-    int joins;               // the level whose output it joins; -1: none
-    float *mean, *rstd;      // [conv.k], when they are known
+    int out_h, out_w, out_c; // output of the layer
+    bool stored;             // z is kept; else it is computed again for the next layer
+    bool kept;               // z is needed until a later level concatenates it
+    int joins;               // the level whose output is concatenated; -1: none
+    float *mean, *rstd;      // [conv.k], valid when z is complete
     struct scratch *z;
 };
 
-// What all stages of a picture share.
+// Shared by all stages of an image.
 struct bands {
     struct device *device;
     int n_levels;
     struct level *levels;
-    const struct image *picture; // what the first level reads
-    struct scratch *remembered;  // the block's input
+    const struct image *picture; // input of the first level
+    struct scratch *remembered;  // input of the current residual block
 };
 
 struct stage;
 
-// The stage of level i; those of levels before whose z is not stored are made with it. `rows`: at
-// most so many are asked for at a time. ERR_DEVICE.
+// Makes the stage of level i, and those of earlier levels whose z is not stored. `rows` is the
+// largest number of rows per request. ERR_DEVICE.
 int stage_new(const struct bands *b, int i, int rows, struct stage **ret);
 void stage_free(struct stage *s);
 
-// Bytes that stage_new takes, without the packed weights and the convolutions' scratch.
+// Bytes that stage_new allocates, without packed weights and workspaces.
 size_t stage_buffer_bytes(const struct bands *b, int i, int rows);
 
-// Rows [first, end) of z, [end - first,w,k]; lent until the next call. `first` is 0, then what
-// `end` was. ERR_DEVICE, ERR_IO, ERR_SPACE.
+// Computes rows [first, end) of z, [end - first,w,k]; valid until the next call. `first` is 0 at
+// first, then the previous `end`. ERR_DEVICE, ERR_IO, ERR_SPACE.
 int stage_rows(struct stage *s, int first, int end, const float **ret_rows);
 
 #endif

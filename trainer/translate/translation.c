@@ -9,10 +9,10 @@
 #include "translate/bands.h"
 
 #define BATCH_MAX 256
-// Stacks, code that is not touched yet, the libraries' own tables.
+// For stacks, code not loaded yet, and tables of libraries.
 #define OTHERS ((size_t)48 << 20)
 
-// Pictures of one padded size that will go together.
+// Images of one padded size that are translated together.
 struct group {
     int n, h, w;
     struct conveyor_job *jobs[BATCH_MAX];
@@ -22,7 +22,7 @@ static size_t floats(int n, int h, int w, int c) {
     return (size_t)n * (size_t)h * (size_t)w * (size_t)c;
 }
 
-static void fill(struct translator *t, const struct group *g) {
+static void fill_input(struct translator *t, const struct group *g) {
     int c = translator_channels_in(t);
     float *x = translator_input(t);
 
@@ -30,7 +30,7 @@ static void fill(struct translator *t, const struct group *g) {
         pixels_from_rows(&g->jobs[i]->in, 0, g->h, g->w, x + floats(i, g->h, g->w, c));
 }
 
-static void take(struct translator *t, const struct group *g) {
+static void store_results(struct translator *t, const struct group *g) {
     int c = translator_channels_out(t);
     const float *y = translator_output(t);
 
@@ -41,7 +41,7 @@ static void take(struct translator *t, const struct group *g) {
     }
 }
 
-// Whether this machine has the memory: better said before than met in the middle.
+// Checks the free memory first: otherwise the OOM killer would end the program.
 static int check_memory(const struct group *g, size_t need) {
     size_t available = memory_available();
     const struct conveyor_job *j = g->jobs[0];
@@ -61,16 +61,16 @@ static int translate_whole(struct translator *t, const struct group *g) {
 
     if (err)
         return err;
-    fill(t, g);
+    fill_input(t, g);
     err = translator_run(t);
     if (!err)
-        take(t, g);
+        store_results(t, g);
     return err;
 }
 
 static int translate_group(const struct translation_options *o, struct group *g);
 
-// One by one, what is too much together.
+// Translates the images of a group one by one.
 static int translate_singly(const struct translation_options *o, struct group *g) {
     int err = ERR_OK;
 
@@ -81,17 +81,17 @@ static int translate_singly(const struct translation_options *o, struct group *g
     return err;
 }
 
-static void say_singly(const struct translation_options *o, const struct group *g,
-                       const char *why) {
+static void print_singly(const struct translation_options *o, const struct group *g,
+                         const char *why) {
     char *text = xasprintf("%d pictures of %dx%d at a time do not fit (%s): one by one", g->n, g->w,
                            g->h, why);
 
-    tally_say(o->tally, text);
+    progress_bar_print(o->bar, text);
     free(text);
 }
 
-// A device apart says itself what it has not.
-static int translate_apart(const struct translation_options *o, struct group *g) {
+// An asynchronous device reports ERR_LIMIT itself when its memory does not suffice.
+static int translate_asynchronous(const struct translation_options *o, struct group *g) {
     const struct conveyor_job *j = g->jobs[0];
     int err = check_memory(g, translator_staging_bytes(o->translator, g->n, g->h, g->w));
     char text[16], why[512];
@@ -102,7 +102,7 @@ static int translate_apart(const struct translation_options *o, struct group *g)
         return err;
     (void)text_copy(why, sizeof why, err_text()); // may be cut
     if (g->n > 1) {
-        say_singly(o, g, why);
+        print_singly(o, g, why);
         return translate_singly(o, g);
     }
     return err_set(
@@ -116,7 +116,7 @@ static int translate_unbounded(const struct translation_options *o, struct group
     size_t need;
 
     if (translator_device(t)->asynchronous)
-        return translate_apart(o, g);
+        return translate_asynchronous(o, g);
     int err = check_memory(g, translator_least_bytes(t, g->n, g->h, g->w));
     if (!err)
         err = translator_bytes(t, g->n, g->h, g->w, &need);
@@ -127,8 +127,8 @@ static int translate_unbounded(const struct translation_options *o, struct group
 
 // ---- with a bound ----
 
-// What the net's maps cannot have.
-static size_t taken(const struct translation_options *o, const struct conveyor_job *j) {
+// Memory that is not available for the feature maps.
+static size_t reserved(const struct translation_options *o, const struct conveyor_job *j) {
     return o->resident + OTHERS + MAX(o->in_flight, j->bytes);
 }
 
@@ -136,13 +136,13 @@ static size_t without(size_t bytes, size_t taken) {
     return bytes > taken ? bytes - taken : 0;
 }
 
-// Whether the group may go whole. Tapes are built only where they may. On an asynchronous device
-// the bound holds for its memory and for the host's, each.
+// Whether the group fits whole. The cheap lower bounds are checked before a tape is built. On an
+// asynchronous device the bound holds for its memory and for the host's, each.
 static int fits(const struct translation_options *o, const struct group *g, bool *ret) {
     struct translator *t = o->translator;
-    bool apart = translator_device(t)->asynchronous;
-    size_t host = without(o->memory, taken(o, g->jobs[0])), need;
-    size_t room = apart ? o->memory : host;
+    bool asynchronous = translator_device(t)->asynchronous;
+    size_t host = without(o->memory, reserved(o, g->jobs[0])), need;
+    size_t room = asynchronous ? o->memory : host;
     int err;
 
     *ret = false;
@@ -155,17 +155,17 @@ static int fits(const struct translation_options *o, const struct group *g, bool
     return err;
 }
 
-static void tell(void *context, double done) {
-    tally_part(context, done);
+static void report_part(void *context, double done) {
+    progress_bar_part(context, done);
 }
 
-static void say_scratch(const struct translation_options *o, const struct conveyor_job *j,
-                        size_t bytes) {
+static void print_scratch(const struct translation_options *o, const struct conveyor_job *j,
+                          size_t bytes) {
     char size[16];
     char *text = xasprintf("'%s' of %dx%d in bands, with %s of scratch files in '%s'", j->item->in,
                            j->in.w, j->in.h, memory_text(bytes, size), o->scratch);
 
-    tally_say(o->tally, text);
+    progress_bar_print(o->bar, text);
     free(text);
 }
 
@@ -179,12 +179,12 @@ static size_t least_memory(const struct translation_options *o, const struct con
 }
 
 static int translate_in_bands(const struct translation_options *o, struct conveyor_job *j) {
-    size_t others = taken(o, j) + net_bytes(translator_net(o->translator));
+    size_t others = reserved(o, j) + net_bytes(translator_net(o->translator));
     struct bands_options bands = {.translator = o->translator,
                                   .memory = without(o->memory, others),
                                   .scratch = o->scratch,
-                                  .part = tell,
-                                  .context = o->tally};
+                                  .part = report_part,
+                                  .context = o->bar};
     struct bands_need need;
     int err = bands_need(&bands, j->in.w, j->in.h, &need);
 
@@ -195,7 +195,7 @@ static int translate_in_bands(const struct translation_options *o, struct convey
                        "'%s' of %dx%d needs at least --memory \"%zu MiB\", even in bands",
                        j->item->in, j->in.w, j->in.h, (least_memory(o, j, need.least) >> 20) + 1);
     if (need.scratch)
-        say_scratch(o, j, need.scratch);
+        print_scratch(o, j, need.scratch);
     translator_trim(o->translator);
     err = bands_translate(&bands, &j->in, &j->out);
     return err ? err_prefix(err, "'%s'", j->item->in) : ERR_OK;
@@ -207,7 +207,8 @@ static int translate_bounded(const struct translation_options *o, struct group *
 
     if (!err && whole)
         err = translate_whole(o->translator, g);
-    if (err != ERR_LIMIT && (err || whole)) // a device apart may have less than the bound
+    if (err != ERR_LIMIT &&
+        (err || whole)) // an asynchronous device may have less memory than the limit
         return err;
     return g->n > 1 ? translate_singly(o, g) : translate_in_bands(o, g->jobs[0]);
 }
@@ -218,7 +219,7 @@ static void give_all(const struct translation_options *o, struct group *g, int e
     g->n = 0;
 }
 
-// Whether the next picture may fare better.
+// Whether other images may still succeed.
 static bool is_about_one_picture(int err) {
     return err == ERR_FORMAT || err == ERR_IO || err == ERR_SHAPE || err == ERR_LIMIT;
 }
@@ -227,7 +228,7 @@ static int translate_group(const struct translation_options *o, struct group *g)
     return o->memory ? translate_bounded(o, g) : translate_unbounded(o, g);
 }
 
-static int flush(const struct translation_options *o, struct group *g) {
+static int flush_group(const struct translation_options *o, struct group *g) {
     if (!g->n)
         return ERR_OK;
     int err = translate_group(o, g);
@@ -235,15 +236,16 @@ static int flush(const struct translation_options *o, struct group *g) {
     return err && !is_about_one_picture(err) ? err : ERR_OK;
 }
 
-static int put(const struct translation_options *o, struct group *g, struct conveyor_job *j) {
+static int add_to_group(const struct translation_options *o, struct group *g,
+                        struct conveyor_job *j) {
     int h = translator_padded(o->translator, j->in.h),
         w = translator_padded(o->translator, j->in.w);
-    int err = h == g->h && w == g->w ? ERR_OK : flush(o, g);
+    int err = h == g->h && w == g->w ? ERR_OK : flush_group(o, g);
 
     g->h = h;
     g->w = w;
     g->jobs[g->n++] = j;
-    return err || g->n < MIN(o->batch, BATCH_MAX) ? err : flush(o, g);
+    return err || g->n < MIN(o->batch, BATCH_MAX) ? err : flush_group(o, g);
 }
 
 int translation_run(const struct translation_options *o) {
@@ -254,7 +256,9 @@ int translation_run(const struct translation_options *o) {
         struct conveyor_job *j = conveyor_next(o->conveyor, group.n > 0);
         if (!j && !group.n)
             return ERR_OK;
-        err = j ? put(o, &group, j) : flush(o, &group); // perhaps the next waits for their room
+        err =
+            j ? add_to_group(o, &group, j)
+              : flush_group(o, &group); // no job: the next image may need the memory of this group
         if (err)
             break;
     }

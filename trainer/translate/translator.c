@@ -10,7 +10,7 @@
 #include "nets/optimizer.h"
 
 #define TAPES 4
-#define SIDE_MIN 16 // a norm over fewer pixels shows little of the picture
+#define SIDE_MIN 16 // fewer pixels give a norm no useful statistics
 
 struct tape {
     int n, h, w;
@@ -33,8 +33,7 @@ struct translator {
     uint64_t clock;
     void *arena;
     size_t arena_bytes;
-    // Of a device apart, for the largest shape so far: what goes in, and shared memory for what
-    // comes out.
+    // For an asynchronous device, of the largest shape so far: input, and output in shared memory.
     float *in, *out;
     size_t in_count, out_count;
 };
@@ -74,7 +73,7 @@ int translator_new(const struct translator_options *options, struct translator *
     return ERR_OK;
 }
 
-static void drop(struct translator *t, struct tape *tape) {
+static void drop_tape(struct translator *t, struct tape *tape) {
     if (!tape->graph)
         return;
     t->device->backend->section_free(tape->section);
@@ -88,7 +87,7 @@ void translator_free(struct translator *t) {
     if (!t)
         return;
     for (int i = 0; i < TAPES; i++)
-        drop(t, &t->tapes[i]);
+        drop_tape(t, &t->tapes[i]);
     net_free(t->net);
     optimizer_fini(&t->weights);
     if (t->device) {
@@ -145,7 +144,7 @@ int translator_padded(const struct translator *t, int side) {
     return MAX((side + divisor - 1) / divisor * divisor, least);
 }
 
-static struct tape *find(struct translator *t, int n, int h, int w) {
+static struct tape *find_tape(struct translator *t, int n, int h, int w) {
     for (int i = 0; i < TAPES; i++) {
         struct tape *tape = &t->tapes[i];
         if (tape->graph && tape->n == n && tape->h == h && tape->w == w)
@@ -154,18 +153,18 @@ static struct tape *find(struct translator *t, int n, int h, int w) {
     return NULL;
 }
 
-// A free place, or that of the tape that was not used for longest.
-static struct tape *claim(struct translator *t) {
+// A free place, or that of the least recently used tape.
+static struct tape *claim_tape(struct translator *t) {
     struct tape *oldest = &t->tapes[0];
 
     for (int i = 1; i < TAPES; i++)
         if (t->tapes[i].used < oldest->used)
             oldest = &t->tapes[i];
-    drop(t, oldest);
+    drop_tape(t, oldest);
     return oldest;
 }
 
-static int build(struct translator *t, struct tape *tape) {
+static int build_tape(struct translator *t, struct tape *tape) {
     int err = net_check_size(t->net, tape->h, tape->w);
 
     if (err)
@@ -176,18 +175,18 @@ static int build(struct translator *t, struct tape *tape) {
         return err;
     graph_keep(tape->graph, tape->y);
     graph_place(tape->graph, false);
-    return optimizer_refresh(&t->weights); // packings that this shape has added
+    return optimizer_refresh(&t->weights); // packs the weights for the new convolutions
 }
 
 static int tape_of(struct translator *t, int n, int h, int w, struct tape **ret) {
-    struct tape *tape = find(t, n, h, w);
+    struct tape *tape = find_tape(t, n, h, w);
 
     if (!tape) {
-        tape = claim(t);
+        tape = claim_tape(t);
         *tape = (struct tape){.n = n, .h = h, .w = w, .graph = graph_new(t->device)};
-        int err = build(t, tape);
+        int err = build_tape(t, tape);
         if (err) {
-            drop(t, tape);
+            drop_tape(t, tape);
             return err;
         }
     }
@@ -205,7 +204,7 @@ int translator_bytes(struct translator *t, int n, int h, int w, size_t *ret_byte
     return err;
 }
 
-// Makes what pictures travel in large enough for the tape. Nothing where they do not travel.
+// Grows the buffers between host and asynchronous device to the size of the tape.
 static int make_room(struct translator *t, const struct tape *tape) {
     size_t in = graph_count(tape->graph, tape->x), out = graph_count(tape->graph, tape->y);
     void *memory;
@@ -229,7 +228,7 @@ static int make_room(struct translator *t, const struct tape *tape) {
     return ERR_OK;
 }
 
-// A convolution or a norm has what it reads and what it gives at the same time.
+// Input and output of a convolution or a norm exist at the same time.
 size_t translator_least_bytes(const struct translator *t, int n, int h, int w) {
     size_t most = 0;
 
@@ -253,7 +252,7 @@ size_t translator_least_bytes(const struct translator *t, int n, int h, int w) {
     return most * (size_t)n * t->device->element_bytes;
 }
 
-// A padded picture stays as large as it is.
+// An image keeps its padded size.
 size_t translator_staging_bytes(const struct translator *t, int n, int h, int w) {
     size_t pixels = (size_t)n * (size_t)h * (size_t)w;
 

@@ -1,13 +1,13 @@
-// translator - one generator, for use alone: its weights, and pictures through it.
+// translator - one trained generator: its weights, and inference on images.
 //
-// Holds what using needs: no gradients, no moments, no other net. What a picture becomes depends on
-// it alone: batch norm takes each picture's own statistics, as the reference does when it tests,
-// and there is no dropout.
+// It holds what inference needs: no gradients, no moments, no other net. The result of an image
+// depends on that image alone. Batch norm uses the statistics of each image, as the PyTorch
+// repository's test script does, and there is no dropout.
 //
 //   translator_new; fill translator_params; translator_ready
 //   translator_shape(t, n, h, w); write translator_input; translator_run; read translator_output
 //
-// A shape's tape is kept until others need its place. The arena is one, for the largest so far.
+// The last few tapes are kept, one per shape. They share one arena of the largest size so far.
 #ifndef TRANSLATOR_H
 #define TRANSLATOR_H
 
@@ -30,27 +30,27 @@ struct translator_options {
 int translator_new(const struct translator_options *options, struct translator **ret);
 void translator_free(struct translator *t);
 
-// The state dict, named "G"; zeros at first. To be filled by checkpoint_load_net or weights_load,
-// which go by its name. No optimizer state: adam_steps counts nothing.
+// The state dict, named "G", all zero. checkpoint_load_net or weights_load fill it by its name. It
+// has no optimizer state.
 struct model_net *translator_params(struct translator *t);
-// After filling.
+// To be called after filling.
 int translator_ready(struct translator *t);
 
 const struct net *translator_net(const struct translator *t);
 struct device *translator_device(const struct translator *t);
-// The CPU, for work that the device cannot do: bands.h. Lent. ERR_DEVICE.
+// The CPU, which computes bands (bands.h). Lent. ERR_DEVICE.
 int translator_host(struct translator *t, struct device **ret_device);
 int translator_channels_in(const struct translator *t);
 int translator_channels_out(const struct translator *t);
 
-// The side that a picture's side is padded to: the next that the net takes, at least 16.
+// The padded length of an image's side: the next that the net takes, at least 16.
 int translator_padded(const struct translator *t, int side);
 
 // Bytes of memory that n whole pictures of h x w (padded already) need besides the weights. Builds
 // the tape if it is new, allocates no arena. ERR_SHAPE, ERR_DEVICE.
 int translator_bytes(struct translator *t, int n, int h, int w, size_t *ret_bytes);
 
-// The same without building anything: no more than translator_bytes would say, mostly most of it.
+// A lower bound of translator_bytes, found without building a tape. Usually most of it.
 size_t translator_least_bytes(const struct translator *t, int n, int h, int w);
 
 // Bytes of the host's memory that the pictures travel in; 0 where the device is not asynchronous.
@@ -65,10 +65,10 @@ const float *translator_output(const struct translator *t);
 // ERR_DEVICE_LOST.
 int translator_run(struct translator *t);
 
-// Gives the arena back.
+// Frees the arena.
 void translator_trim(struct translator *t);
 
-// Which kernels the tapes use, one line each. Caller frees; NULL: no tape yet.
+// The kernels that the tapes use, one line each. The caller frees it. NULL: no tape yet. For tests.
 char *translator_kernels(const struct translator *t);
 
 #endif

@@ -1,4 +1,4 @@
-// From a file to a net that is there.
+// Loading a file into a net.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,8 @@
 #include "base/util.h"
 #include "weights/weights.h"
 
-#define FIXED_TOLERANCE 1e-3f // of a filter whose values are multiples of 1/16, in any type
+#define FIXED_TOLERANCE                                                                            \
+    1e-3f // the values are multiples of 1/16; float16 keeps them to this tolerance
 
 // "[64,3,7,7]"
 static const char *shape_text(int rank, const int64_t *dims, char ret[96]) {
@@ -37,7 +38,7 @@ static int check_param(const struct weights *w, const char *net, const struct mo
 
 static bool is_of_net(const struct model_net *net, const char *name) {
     for (int i = 0; i < net->n_params; i++)
-        if (!strcmp(net->params[i].key, name))
+        if (strcmp(net->params[i].key, name) == 0)
             return true;
     return false;
 }
@@ -55,7 +56,7 @@ int weights_fit(const struct weights *w, const struct model_net *net) {
     return ERR_OK;
 }
 
-// Our filter stays; another one would be another net.
+// A fixed filter is not loaded: a file with other values belongs to another net.
 static int check_fixed(struct weights *w, const struct weights_tensor *t,
                        const struct model_param *p) {
     float *there = xmalloc(p->count * sizeof *there + 1);

@@ -11,7 +11,7 @@
 
 #define STACK 16
 
-// A net on its way into a file.
+// The state of writing a net.
 struct writing {
     struct weights *weights;
     struct onnx_file *file;
@@ -81,7 +81,8 @@ static void set_window(struct writing *o, int side, int stride, int around) {
     onnx_file_set_ints(o->file, "pads", 4, (int64_t[4]){around, around, around, around});
 }
 
-// What the reference cuts off the doubled map, a pixel on each side, more of a pad leaves out.
+// The PyTorch module crops the doubled map by a pixel on each side. A larger pad does the same
+// here.
 static int up(struct writing *o, int x, int c) {
     int filt = filter(o, "up", c, 4);
     int y = two(o, "ConvTranspose", pad(o, x, "up_pad", "edge", 1), filt);
@@ -120,7 +121,7 @@ static int normalize(struct writing *o, const struct net_layer *l, int x, int *r
     if (l->norm == NORM_INSTANCE) {
         inputs[1] = fill(o, "scale", l->conv.k, 1);
         inputs[2] = fill(o, "shift", l->conv.k, 0);
-    } else { // its weight, bias, mean and variance follow each other in the state dict
+    } else { // weight, bias, mean and variance are adjacent in the state dict
         for (int i = 0; i < (running ? 4 : 2) && !err; i++)
             err = read_tensor(o, l->norm_weight + i, &inputs[i + 1]);
     }

@@ -1,15 +1,14 @@
-// onnx - a generator as an ONNX file, for other programs to run.
+// onnx - writes a generator as an ONNX file.
 //
-// Input and output are floats [batch,channels,height,width] in [-1,1], all but the channels free;
-// sides have to be divisible as the net wants it. A layer becomes
+// Input and output are floats [batch,channels,height,width] in [-1,1]. Batch, height and width are
+// free; the sides must be divisible by net_divisor. A layer becomes
 //
 //   up            Pad (edge, 1), ConvTranspose by [1,3,3,1]^2/16, one filter a channel
 //   border        Pad (reflect)
 //   convolution   Conv or ConvTranspose
-//   norm          InstanceNormalization; of a batch norm with its weight and bias, by the
-//   statistics
-//                 of each picture, as `translate` and the reference's test do it. With `running`:
-//                 BatchNormalization by the running statistics, as the reference's --eval.
+//   norm          InstanceNormalization. A batch norm too, with its weight and bias: translate and
+//                 the PyTorch repository's test.py use the statistics of each image. With
+//                 `running`: BatchNormalization with the running statistics, as with --eval.
 //   activation    Relu, LeakyRelu (0.2), Tanh
 //   skip          Add; Concat and Relu
 //   blur          Pad (reflect, 1), Conv by [1,2,1]^2/16, one filter a channel, stride 2
@@ -24,7 +23,8 @@
 #include "weights/recognise.h"
 #include "weights/weights.h"
 
-// Writes the generator that `r` says w is. ERR_IO, ERR_SPACE, ERR_FORMAT (damaged weights).
+// Writes the generator w, which was recognised as `r`. ERR_IO, ERR_SPACE, ERR_FORMAT (damaged
+// weights).
 int onnx_write(struct weights *w, const struct recognised *r, bool running, const char *path);
 
 #endif

@@ -21,9 +21,9 @@ struct onnx_file {
     Onnx__OperatorSetIdProto opset, *opsets[1];
     Onnx__ValueInfoProto *inputs[1], *outputs[1];
     int n_names;
-    char **names; // of results and constants, by number
+    char **names; // of results and constants, by their numbers
     int n_kept;
-    void **kept; // all memory of the file's
+    void **kept; // all memory of onnx_file_memory
 };
 
 // ---- memory ----
@@ -42,13 +42,13 @@ static char *copy_text(struct onnx_file *f, const char *text) {
 }
 
 // A list that grows by one.
-static void *longer(void *list, size_t n, size_t size) {
+static void *grow(void *list, size_t n, size_t size) {
     return xrealloc(list, (n + 1) * size);
 }
 
-// Its name is kept.
-static int number(struct onnx_file *f, char *name) {
-    f->names = longer(f->names, (size_t)f->n_names, sizeof *f->names);
+// Gives the name the next number. The name is kept.
+static int add_name(struct onnx_file *f, char *name) {
+    f->names = grow(f->names, (size_t)f->n_names, sizeof *f->names);
     f->names[f->n_names] = name;
     return f->n_names++;
 }
@@ -135,7 +135,7 @@ int onnx_file_input(struct onnx_file *f, int c) {
     f->inputs[0] = picture(f, name, "height", "width", c);
     f->graph.n_input = 1;
     f->graph.input = f->inputs;
-    return number(f, name);
+    return add_name(f, name);
 }
 
 // ---- constants ----
@@ -150,7 +150,7 @@ static Onnx__TensorProto *constant(struct onnx_file *f, const char *name, int ra
     t->has_data_type = 1;
     t->has_raw_data = 1;
     f->graph.initializer =
-        longer(f->graph.initializer, f->graph.n_initializer, sizeof *f->graph.initializer);
+        grow(f->graph.initializer, f->graph.n_initializer, sizeof *f->graph.initializer);
     f->graph.initializer[f->graph.n_initializer++] = t;
     return t;
 }
@@ -163,7 +163,7 @@ int onnx_file_floats(struct onnx_file *f, const char *name, int rank, const int6
         count *= (size_t)dims[i];
     t->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
     t->raw_data = (ProtobufCBinaryData){count * sizeof *values, (uint8_t *)values}; // only read
-    return number(f, t->name);
+    return add_name(f, t->name);
 }
 
 int onnx_file_integers(struct onnx_file *f, const char *name, int count, const int64_t *values) {
@@ -172,7 +172,7 @@ int onnx_file_integers(struct onnx_file *f, const char *name, int count, const i
     size_t bytes = (size_t)count * sizeof *values;
     t->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
     t->raw_data = (ProtobufCBinaryData){bytes, copy(f, values, bytes)};
-    return number(f, t->name);
+    return add_name(f, t->name);
 }
 
 // ---- nodes ----
@@ -191,9 +191,9 @@ int onnx_file_node(struct onnx_file *f, const char *op, int n_inputs, const int 
     node->n_output = 1;
     node->output = onnx_file_memory(f, sizeof *node->output);
     node->output[0] = node->name;
-    f->graph.node = longer(f->graph.node, f->graph.n_node, sizeof *f->graph.node);
+    f->graph.node = grow(f->graph.node, f->graph.n_node, sizeof *f->graph.node);
     f->graph.node[f->graph.n_node++] = node;
-    return number(f, node->name);
+    return add_name(f, node->name);
 }
 
 static Onnx__AttributeProto *attribute(struct onnx_file *f, const char *name,
@@ -204,7 +204,7 @@ static Onnx__AttributeProto *attribute(struct onnx_file *f, const char *name,
     a->name = copy_text(f, name);
     a->has_type = 1;
     a->type = type;
-    node->attribute = longer(node->attribute, node->n_attribute, sizeof *node->attribute);
+    node->attribute = grow(node->attribute, node->n_attribute, sizeof *node->attribute);
     node->attribute[node->n_attribute++] = a;
     return a;
 }
@@ -241,12 +241,12 @@ struct sink {
     FILE *out;
 };
 
-static void append(ProtobufCBuffer *buffer, size_t size, const uint8_t *bytes) {
-    (void)fwrite(bytes, 1, size, ((struct sink *)buffer)->out); // ferror is asked at the end
+static void append_bytes(ProtobufCBuffer *buffer, size_t size, const uint8_t *bytes) {
+    (void)fwrite(bytes, 1, size, ((struct sink *)buffer)->out); // ferror is checked at the end
 }
 
 int onnx_file_write(struct onnx_file *f, int y, int c, const char *path) {
-    struct sink sink = {.base = {.append = append}};
+    struct sink sink = {.base = {.append = append_bytes}};
     char *name = copy_text(f, "output");
     f->graph.node[f->graph.n_node - 1]->output[0] = name;
     if (strcmp(f->names[y], f->graph.node[f->graph.n_node - 1]->name) != 0)
@@ -257,7 +257,7 @@ int onnx_file_write(struct onnx_file *f, int y, int c, const char *path) {
     sink.out = fopen(path, "wbe");
     if (!sink.out)
         return fs_failed("open", path);
-    (void)onnx__model_proto__pack_to_buffer(&f->model, &sink.base); // errors are sink.out's
+    (void)onnx__model_proto__pack_to_buffer(&f->model, &sink.base); // errors show in sink.out
     int err = fflush(sink.out) || ferror(sink.out) || fsync(fileno(sink.out))
                   ? fs_failed("write", path)
                   : ERR_OK;

@@ -45,7 +45,7 @@ bool pickle_is_text(const struct pickle *p, struct pickle_value v, const char *t
         return false;
     size_t size;
     const char *bytes = pickle_text(p, v, &size);
-    return size == strlen(text) && !memcmp(bytes, text, size);
+    return size == strlen(text) && memcmp(bytes, text, size) == 0;
 }
 
 bool pickle_next(const struct pickle *p, struct pickle_value dict, uint32_t *cursor,

@@ -103,7 +103,7 @@ const struct pickle_name pickle_names[] = {
 };
 
 static bool same(const char *text, size_t size, const char *word) {
-    return strlen(word) == size && !memcmp(text, word, size);
+    return strlen(word) == size && memcmp(text, word, size) == 0;
 }
 
 int pickle_name_find(const char *module, size_t module_size, const char *name, size_t name_size) {

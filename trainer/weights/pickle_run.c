@@ -29,8 +29,8 @@ static bool is_printable(const char *text, size_t size) {
     return true;
 }
 
-// Whether the name that comes next is the type of what torch.save(net) was given: the first name of
-// all, or, before PyTorch 1.6, the one of a persistent ('module', type, source's path, source).
+// Whether the next name is the class of a module that was saved whole by torch.save(net): the first
+// name of the file, or before PyTorch 1.6 the one in a persistent ('module', type, path, source).
 static bool is_module_s(const struct pickle *p) {
     return p->n_stack == 0 || pickle_is_text(p, p->stack[p->n_stack - 1], "module");
 }
@@ -43,8 +43,8 @@ static int push_name(struct pickle *p) {
         err = take_line(p, &name, &name_size);
     if (err)
         return err;
-    if (module_size == 10 && !memcmp(module, "torch.cuda", 10))
-        module_size = 5; // before PyTorch 0.4 a type said where it lay
+    if (module_size == 10 && memcmp(module, "torch.cuda", 10) == 0)
+        module_size = 5; // before PyTorch 0.4 the type of a storage named its device
     int i = pickle_name_find(module, module_size, name, name_size);
     if (i >= 0)
         return machine_push(p, machine_value(PICKLE_NAME, (uint32_t)i));
@@ -140,7 +140,7 @@ static int reduce(struct pickle *p) {
     if (err)
         return err;
     if (two[0].kind != PICKLE_NAME || two[1].kind != PICKLE_TUPLE)
-        return machine_refuse(p, "it calls what cannot be called");
+        return machine_refuse(p, "it calls something that is not a function");
     err = call_name(p, &pickle_names[two[0].at], two[1], &result);
     if (err)
         return err;
@@ -177,7 +177,7 @@ static int load_persistent(struct pickle *p) {
     return ERR_OK;
 }
 
-// Attributes of a dict are not wanted; nothing else has any.
+// Attributes of a dict are not needed, and nothing else has any.
 static int drop_attributes(struct pickle *p) {
     const struct pickle_value *two = NULL;
     int err = machine_top(p, 2, &two);
@@ -328,9 +328,9 @@ int pickle_read(const char *what, const uint8_t *text, size_t size, struct pickl
     p->what = what;
     p->text = text;
     p->size = (uint32_t)MIN(size, (size_t)PICKLE_BYTES_MAX);
-    p->nodes_max =
-        MIN(MACHINE_NODES_MAX, 2 * p->size + 2);  // an instruction takes 3 at most, with its items
-    p->memo_max = MIN(MACHINE_MEMO_MAX, p->size); // each of them takes 2 bytes
+    p->nodes_max = MIN(MACHINE_NODES_MAX,
+                       2 * p->size + 2); // an instruction adds at most 3 nodes, and its items
+    p->memo_max = MIN(MACHINE_MEMO_MAX, p->size); // each entry takes an instruction of 2 bytes
     p->nodes = xmalloc(p->nodes_max * sizeof *p->nodes);
     p->memo = xmalloc((p->memo_max + 1) * sizeof *p->memo);
     p->n_nodes = 1;

@@ -90,7 +90,7 @@ static int refuse_dict(const struct weights *w, const struct pickle *p, int n) {
     return err;
 }
 
-// The one below the root that is asked for, the only one, or "state_dict".
+// The dict below the root that was chosen by #NAME, the only one, or "state_dict".
 static int choose_below(struct weights *w, const struct pickle *p, struct pickle_value *ret) {
     const char *wanted = w->chosen ? w->chosen : "state_dict";
     struct pickle_value only = {0, 0}, named = {0, 0};
@@ -114,7 +114,7 @@ static int choose_below(struct weights *w, const struct pickle *p, struct pickle
     return ERR_OK;
 }
 
-static int choose(struct weights *w, const struct pickle *p, struct pickle_value *ret) {
+static int choose_dict(struct weights *w, const struct pickle *p, struct pickle_value *ret) {
     struct pickle_value root = pickle_root(p);
     if (root.kind == PICKLE_TENSOR)
         return err_set(ERR_FORMAT, "'%s' holds one tensor and no names", w->path);
@@ -128,7 +128,8 @@ static int choose(struct weights *w, const struct pickle *p, struct pickle_value
 
 // ---- tensors ----
 
-// Elements from the first to the last; false if two indices share one, or beyond 2^62.
+// The number of elements from the first to the last. False if two indices share an element, or if
+// it exceeds 2^62.
 static bool span_of(const struct weights_entry *e, uint64_t *ret_span) {
     bool done[WEIGHTS_RANK_MAX] = {false};
     uint64_t span = 1;
@@ -136,7 +137,7 @@ static bool span_of(const struct weights_entry *e, uint64_t *ret_span) {
         *ret_span = 0;
         return true;
     }
-    for (int round = 0; round < e->tensor.rank; round++) { // by growing stride
+    for (int round = 0; round < e->tensor.rank; round++) { // by ascending stride
         int k = 0;
         while (done[k])
             k++;
@@ -190,7 +191,7 @@ static int add_tensor(struct weights *w, const struct pickle *p, const struct pi
     return ERR_OK;
 }
 
-// Many tensors on one storage would make a small file a large net.
+// Otherwise a small file with many tensors on one storage would become a large net.
 static int check_sum(const struct weights *w, const struct pth_storages *s) {
     uint64_t stored = 0, wanted = 0;
     for (int i = 0; i < s->count; i++)
@@ -225,7 +226,7 @@ int pth_list(struct weights *w, const struct pickle *p, struct pth_storages *s) 
     struct pickle_value dict = {0, 0};
     struct pickle_entry e;
     uint32_t cursor = 0;
-    int others = 0, err = choose(w, p, &dict);
+    int others = 0, err = choose_dict(w, p, &dict);
     if (!err)
         err = weights_reserve(w, count_tensors(p, dict));
     while (!err && pickle_next(p, dict, &cursor, &e)) {

@@ -1,4 +1,4 @@
-// pth - what both of PyTorch's containers share: from the pickled object to tensors and storages.
+// pth - shared by both containers of PyTorch: from the pickled object to tensors and storages.
 // Private to pth*.c.
 #ifndef PTH_H
 #define PTH_H
@@ -13,7 +13,7 @@ struct pth_storage {
     char key[PTH_KEY_MAX + 1];
     int element_bytes;
     uint64_t count;
-    uint64_t place; // the container's
+    uint64_t place; // meaning depends on the container
 };
 
 struct pth_storages {
@@ -21,13 +21,15 @@ struct pth_storages {
     struct pth_storage *items;
 };
 
-// The storage of this key, added if it is new. ERR_FORMAT: the same key as another type or size.
+// The number of the storage with this key, added if it is new. ERR_FORMAT: the same key as another
+// type or size.
 int pth_storage_add(struct pth_storages *s, const char *what, const struct pickle_storage *p,
                     int *ret_i);
 void pth_storages_fini(struct pth_storages *s);
 
-// Picks the state dict of the object (weights.h) and lists its tensors and their storages; checks
-// that tensors lie in their storages, without overlap in themselves, and together are not larger.
+// Chooses the state dict in the object (weights.h) and lists its tensors and storages. Checks that
+// a tensor lies in its storage, that its elements do not overlap, and that all tensors together are
+// not larger than their storages. ERR_FORMAT, ERR_LIMIT.
 int pth_list(struct weights *w, const struct pickle *p, struct pth_storages *s);
 
 #endif

@@ -1,4 +1,4 @@
-// The container before PyTorch 1.6, and of torch.save with _use_new_zipfile_serialization=False:
+// The container before PyTorch 1.6, or with _use_new_zipfile_serialization=False:
 //
 //   byte 0   pickle of 0x1950a86a20f9469cfc6c        15 bytes, always the same
 //            pickle of the protocol, 1001
@@ -26,7 +26,7 @@
 struct legacy {
     const char *path; // lent
     int fd;
-    uint64_t size, at; // of the file; where the next read begins
+    uint64_t size, at; // of the file; the next byte to read
     struct pth_storages storages;
 };
 
@@ -97,7 +97,7 @@ static int check_system(struct pickles *s) {
     return err;
 }
 
-// Also the storages that are not wanted: the others lie behind them.
+// Adds unused storages too: their sizes give the places of those behind them.
 static int add_all_storages(struct pickles *s, const struct pickle *p) {
     struct pickle_storage found;
     uint32_t cursor = 0;
@@ -124,7 +124,7 @@ static int read_object(struct pickles *s, struct weights *w) {
 static struct pth_storage *find_storage(const struct legacy *f, const char *key, size_t size) {
     for (int i = 0; i < f->storages.count; i++) {
         struct pth_storage *s = &f->storages.items[i];
-        if (strlen(s->key) == size && !memcmp(s->key, key, size))
+        if (strlen(s->key) == size && memcmp(s->key, key, size) == 0)
             return s;
     }
     return NULL;
@@ -176,25 +176,25 @@ static int place_storages(struct pickles *s) {
 
 // ---- reading ----
 
-static int begin(void *file, int storage, uint64_t byte) {
+static int storage_begin(void *file, int storage, uint64_t byte) {
     struct legacy *f = file;
     f->at = f->storages.items[storage].place + byte;
     return ERR_OK;
 }
 
-static int read_on(void *file, void *ret, size_t size) {
+static int storage_read(void *file, void *ret, size_t size) {
     struct legacy *f = file;
     int err = read_at(f, f->at, ret, size);
     f->at += size;
     return err;
 }
 
-static int end(void *file) {
-    (void)file; // there is no check sum
+static int storage_end(void *file) {
+    (void)file; // the format has no checksum
     return ERR_OK;
 }
 
-static void close_legacy(void *file) {
+static void legacy_close(void *file) {
     struct legacy *f = file;
     if (f->fd >= 0)
         (void)close(f->fd); // only read from
@@ -213,7 +213,7 @@ static int open_file(struct legacy *f) {
     return ERR_OK;
 }
 
-static int list(struct weights *w, struct legacy *f) {
+static int list_tensors(struct weights *w, struct legacy *f) {
     struct pickles s = {
         .file = f, .at = MAGIC_SIZE, .size = MIN(f->size, (uint64_t)PICKLE_BYTES_MAX)};
     s.text = xmalloc(s.size + 1);
@@ -231,12 +231,13 @@ static int list(struct weights *w, struct legacy *f) {
 }
 
 int weights_open_legacy(struct weights *w) {
-    static const struct weights_format format = {begin, read_on, end, close_legacy};
+    static const struct weights_format format = {
+        .begin = storage_begin, .read = storage_read, .end = storage_end, .close = legacy_close};
     struct legacy *f = xcalloc(1, sizeof *f);
     f->path = w->path;
     f->fd = -1;
     w->format = &format;
     w->file = f;
     int err = open_file(f);
-    return err ? err : list(w, f);
+    return err ? err : list_tensors(w, f);
 }

@@ -1,5 +1,5 @@
-// The container of PyTorch 1.6 and later: a zip archive with PREFIX/data.pkl and, for each storage,
-// PREFIX/data/KEY. torch.save stores them; deflated ones are read as well.
+// The container since PyTorch 1.6: a zip archive with PREFIX/data.pkl and a file PREFIX/data/KEY
+// for each storage. torch.save does not compress them; deflated entries can be read too.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,14 +12,15 @@
 #include "weights/pth.h"
 #include "weights/zip_end.h"
 
-#define INFLATED_MAX 4 // times the file (weights hardly shrink), and so much besides:
+// Inflated size at most INFLATED_MAX times the file plus INFLATED_BESIDES. Weights hardly compress.
+#define INFLATED_MAX 4
 #define INFLATED_BESIDES (64 << 10)
 #define SKIP 4096
 
 struct archive {
     const char *path; // lent
     zip_t *zip;
-    zip_file_t *open; // the storage that is being read
+    zip_file_t *open; // the storage being read
     struct pth_storages storages;
 };
 
@@ -56,7 +57,7 @@ static int check_entry(const struct archive *a, const zip_stat_t *s) {
     return ERR_OK;
 }
 
-// Entries that claim to be a thousand times the file are no weights.
+// Refuses archives that inflate to a multiple of their size.
 static int check_inflation(const struct archive *a, uint64_t file_size) {
     uint64_t sum = 0, limit = file_size * INFLATED_MAX + INFLATED_BESIDES;
     for (int64_t i = 0; i < zip_get_num_entries(a->zip, 0); i++) {
@@ -71,7 +72,7 @@ static int check_inflation(const struct archive *a, uint64_t file_size) {
     return ERR_OK;
 }
 
-// "PREFIX/data.pkl". The name is the archive's.
+// Finds "PREFIX/data.pkl". The archive owns the name.
 static int find_pickle(const struct archive *a, zip_stat_t *ret) {
     static const char end[] = "/data.pkl";
     int found = 0;
@@ -112,7 +113,7 @@ static int read_exactly(const struct archive *a, zip_file_t *f, const char *name
     return ERR_OK;
 }
 
-// To the end, where the check sum is compared.
+// Reads to the end, where libzip verifies the checksum.
 static int drain(const struct archive *a, zip_file_t *f, const char *name) {
     char bytes[SKIP];
     zip_int64_t n;
@@ -133,7 +134,7 @@ static int read_small(const struct archive *a, const zip_stat_t *s, size_t max, 
         return err;
     uint8_t *bytes = xmalloc(s->size + 1);
     err = read_exactly(a, f, s->name, bytes, s->size);
-    zip_int64_t left = err ? 0 : zip_fread(f, &more, 1); // also where the check sum is compared
+    zip_int64_t left = err ? 0 : zip_fread(f, &more, 1); // libzip verifies the checksum at the end
     if (left < 0)
         err = failed_entry(a, f, s->name);
     if (left > 0)
@@ -189,7 +190,7 @@ static int check_byteorder(const struct archive *a, const char *prefix, int pref
     return err;
 }
 
-static int begin(void *file, int storage, uint64_t byte) {
+static int storage_begin(void *file, int storage, uint64_t byte) {
     struct archive *a = file;
     char skipped[SKIP];
     const struct pth_storage *s = &a->storages.items[storage];
@@ -202,12 +203,12 @@ static int begin(void *file, int storage, uint64_t byte) {
     return err;
 }
 
-static int read_on(void *file, void *ret, size_t size) {
+static int storage_read(void *file, void *ret, size_t size) {
     struct archive *a = file;
     return read_exactly(a, a->open, "a storage", ret, size);
 }
 
-static int end(void *file) {
+static int storage_end(void *file) {
     struct archive *a = file;
     if (!a->open)
         return ERR_OK;
@@ -217,7 +218,7 @@ static int end(void *file) {
     return err;
 }
 
-static void close_archive(void *file) {
+static void archive_close(void *file) {
     struct archive *a = file;
     if (a->zip)
         zip_discard(a->zip);
@@ -227,7 +228,7 @@ static void close_archive(void *file) {
 
 // ---- opening ----
 
-static int list(struct weights *w, struct archive *a) {
+static int list_tensors(struct weights *w, struct archive *a) {
     zip_stat_t pkl;
     uint8_t *text;
     struct pickle *pickle;
@@ -273,7 +274,8 @@ static int open_zip(struct archive *a) {
 }
 
 int weights_open_zip(struct weights *w) {
-    static const struct weights_format format = {begin, read_on, end, close_archive};
+    static const struct weights_format format = {
+        .begin = storage_begin, .read = storage_read, .end = storage_end, .close = archive_close};
     struct archive *a = xcalloc(1, sizeof *a);
     struct stat st;
     a->path = w->path;
@@ -282,5 +284,5 @@ int weights_open_zip(struct weights *w) {
     int err = stat(w->path, &st) ? fs_failed("stat", w->path) : open_zip(a);
     if (!err)
         err = check_inflation(a, (uint64_t)st.st_size);
-    return err ? err : list(w, a);
+    return err ? err : list_tensors(w, a);
 }

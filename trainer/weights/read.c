@@ -1,4 +1,4 @@
-// Numbers out of files: any type to fp32, any strides to row-major, in small pieces.
+// Reading numbers: any type to float32, any strides to row-major, in small pieces.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static void to_floats(enum weights_type type, const void *bytes, size_t n, float
 
 // ---- places ----
 
-// The axes of an entry by falling stride, those of size 1 left out.
+// The axes of an entry by descending stride. Axes of size 1 are left out.
 struct axes {
     int n;
     uint64_t size[WEIGHTS_RANK_MAX], from[WEIGHTS_RANK_MAX], to[WEIGHTS_RANK_MAX];
@@ -87,7 +87,7 @@ static uint64_t span_of(const struct axes *a) {
     return span;
 }
 
-// Where the element at `place` of the span belongs, row-major; false: into no place.
+// The row-major index of the element at `place` in the span. False: a gap between elements.
 static bool place_of(const struct axes *a, uint64_t place, uint64_t *ret_to) {
     uint64_t to = 0;
     for (int i = 0; i < a->n; i++) {

@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "base/util.h"
 
-#define CHANNELS_MAX 65536 // beyond, no net of ours is made to compare
+#define CHANNELS_MAX 65536 // larger nets are not built for the comparison
 #define LEVELS_MAX 8
 #define NAMES_SHOWN 40
 
@@ -31,7 +31,7 @@ static bool is_filter(const struct weights_tensor *t, int side) {
            t->dims[1] >= 1 && t->dims[0] <= CHANNELS_MAX && t->dims[1] <= CHANNELS_MAX;
 }
 
-// Of a convolution PREFIX.conv; `norm` is the module behind it.
+// The norm behind convolution PREFIX.conv.
 static const char *norm_of(const struct weights *w, const char *prefix, int conv) {
     const struct weights_tensor *norm = find_tensor(w, "%s%d.weight", prefix, conv + 1);
     if (norm && norm->rank == 1)
@@ -107,7 +107,7 @@ static bool look_at_unet(const struct weights *w, struct recognised *r) {
 
 static bool look_at_patch(const struct weights *w, struct recognised *r) {
     const struct weights_tensor *first = find_tensor(w, "model.0.weight");
-    int n = -2; // two convolutions more than its number of layers
+    int n = -2; // it has two convolutions more than n_layers
     if (!is_filter(first, 4))
         return false;
     for (int i = 0; i < weights_count(w); i++)
@@ -132,7 +132,7 @@ static bool look_at_pixel(const struct weights *w, struct recognised *r) {
     return true;
 }
 
-// ---- the judgement ----
+// ---- the result ----
 
 static int refuse_unknown(const struct weights *w) {
     char *names;
@@ -158,7 +158,7 @@ static int compare_with_ours(const struct weights *w, const struct recognised *r
     char text[160];
     int err = r->role == RECOGNISED_GENERATOR ? generator_new(&options, &net)
                                               : discriminator_new(&options, &net);
-    if (err) // a number of blocks or levels that is not built
+    if (err) // a number of blocks or levels that does not exist here
         return err_set(ERR_MISMATCH, "'%s' looks like %s: %s", weights_path(w), r->arch,
                        err_text());
     recognised_text(r, text, sizeof text);

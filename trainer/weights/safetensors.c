@@ -34,7 +34,7 @@ static const char *check_names(const struct safetensors *f) {
         names[i] = f->tensors[i].name;
     qsort(names, (size_t)f->count, sizeof *names, by_name);
     for (int i = 1; i < f->count; i++)
-        if (!strcmp(names[i - 1], names[i]))
+        if (strcmp(names[i - 1], names[i]) == 0)
             wrong = "two tensors of one name";
     free(names);
     return wrong;
@@ -135,7 +135,7 @@ void safetensors_close(struct safetensors *f) {
 
 const struct safetensor *safetensors_find(const struct safetensors *f, const char *name) {
     for (int i = 0; i < f->count; i++)
-        if (!strcmp(f->tensors[i].name, name))
+        if (strcmp(f->tensors[i].name, name) == 0)
             return &f->tensors[i];
     return NULL;
 }

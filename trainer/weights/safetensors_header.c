@@ -1,4 +1,4 @@
-// The header as a walk through the few places that JSON may be in.
+// Parses the header with a state machine over the few places that the JSON can be in.
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +36,7 @@ enum place {
     AT_DTYPE,
     AT_SHAPE,
     AT_OFFSETS,
-    AT_TENSOR, // a tensor's object is about to open
+    AT_TENSOR, // before the { of a tensor
     AT_META_OPEN,
     AT_END,
 };
@@ -52,7 +52,7 @@ struct header {
     const char *wrong;
 };
 
-static int refuse(struct header *h, const char *why) {
+static int refuse_header(struct header *h, const char *why) {
     if (!h->wrong)
         h->wrong = why;
     return 0;
@@ -79,12 +79,12 @@ static void add_tensor(struct header *h, const unsigned char *name, size_t size)
 }
 
 static bool same(const unsigned char *text, size_t size, const char *word) {
-    return size == strlen(word) && !memcmp(text, word, size);
+    return size == strlen(word) && memcmp(text, word, size) == 0;
 }
 
 static int enter_field(struct header *h, unsigned bit, enum place place) {
     if (h->seen & bit)
-        return refuse(h, "a tensor's field is given twice");
+        return refuse_header(h, "a tensor's field is given twice");
     h->seen |= bit;
     h->place = place;
     h->in_list = false;
@@ -100,14 +100,14 @@ static int on_key(void *context, const unsigned char *key, size_t size) {
     }
     if (h->place == AT_NAME && same(key, size, "__metadata__")) {
         if (h->seen_metadata)
-            return refuse(h, "two __metadata__");
+            return refuse_header(h, "two __metadata__");
         h->seen_metadata = true;
         h->place = AT_META_OPEN;
         return 1;
     }
     if (h->place == AT_NAME) {
         if (!size || memchr(key, 0, size))
-            return refuse(h, "a tensor's name is empty or holds a zero");
+            return refuse_header(h, "a tensor's name is empty or holds a zero");
         add_tensor(h, key, size);
         return 1;
     }
@@ -117,7 +117,7 @@ static int on_key(void *context, const unsigned char *key, size_t size) {
         return enter_field(h, 2, AT_SHAPE);
     if (h->place == AT_FIELD && same(key, size, "data_offsets"))
         return enter_field(h, 4, AT_OFFSETS);
-    return refuse(h, "an unknown field");
+    return refuse_header(h, "an unknown field");
 }
 
 static int on_string(void *context, const unsigned char *text, size_t size) {
@@ -128,24 +128,24 @@ static int on_string(void *context, const unsigned char *text, size_t size) {
         return 1;
     }
     if (h->place != AT_DTYPE)
-        return refuse(h, "a text where none may be");
+        return refuse_header(h, "a text where none may be");
     for (int i = 0; i < (int)COUNT(safetensors_type_names); i++)
         if (same(text, size, safetensors_type_names[i])) {
             last(h)->type = (enum safetensors_type)i;
             h->place = AT_FIELD;
             return 1;
         }
-    return refuse(h, "a dtype other than F32, F16, BF16, F64 and I64");
+    return refuse_header(h, "a dtype other than F32, F16, BF16, F64 and I64");
 }
 
 static int on_integer(void *context, long long value) {
     struct header *h = context;
 
     if (value < 0)
-        return refuse(h, "a negative number");
+        return refuse_header(h, "a negative number");
     if (h->place == AT_SHAPE && h->in_list) {
         if (last(h)->rank == SAFETENSORS_RANK_MAX)
-            return refuse(h, "a tensor of more than 4 dimensions");
+            return refuse_header(h, "a tensor of more than 4 dimensions");
         last(h)->dims[last(h)->rank++] = value;
         return 1;
     }
@@ -153,7 +153,7 @@ static int on_integer(void *context, long long value) {
         h->offsets[h->n_offsets++] = (uint64_t)value;
         return 1;
     }
-    return refuse(h, "a number where none may be");
+    return refuse_header(h, "a number where none may be");
 }
 
 static int on_object(void *context) {
@@ -170,7 +170,7 @@ static int on_object(void *context) {
         h->place = AT_FIELD;
         return 1;
     default:
-        return refuse(h, "an object where none may be");
+        return refuse_header(h, "an object where none may be");
     }
 }
 
@@ -179,10 +179,10 @@ static int end_tensor(struct header *h) {
     uint64_t bytes;
 
     if (h->seen != 7)
-        return refuse(h, "a tensor without dtype, shape or data_offsets");
+        return refuse_header(h, "a tensor without dtype, shape or data_offsets");
     if (!safetensors_size(t, &bytes) || h->offsets[1] < h->offsets[0] ||
         h->offsets[1] - h->offsets[0] != bytes)
-        return refuse(h, "a tensor whose data_offsets do not fit its shape");
+        return refuse_header(h, "a tensor whose data_offsets do not fit its shape");
     t->begin = h->offsets[0];
     t->bytes = bytes;
     h->place = AT_NAME;
@@ -195,7 +195,7 @@ static int on_object_end(void *context) {
     if (h->place == AT_FIELD)
         return end_tensor(h);
     if (h->place != AT_NAME && h->place != AT_METADATA)
-        return refuse(h, "an object that ends too early");
+        return refuse_header(h, "an object that ends too early");
     h->place = h->place == AT_NAME ? AT_END : AT_NAME;
     return 1;
 }
@@ -204,7 +204,7 @@ static int on_list(void *context) {
     struct header *h = context;
 
     if ((h->place != AT_SHAPE && h->place != AT_OFFSETS) || h->in_list)
-        return refuse(h, "a list where none may be");
+        return refuse_header(h, "a list where none may be");
     h->in_list = true;
     return 1;
 }
@@ -213,22 +213,22 @@ static int on_list_end(void *context) {
     struct header *h = context;
 
     if (h->place == AT_OFFSETS && h->n_offsets != 2)
-        return refuse(h, "data_offsets without two numbers");
+        return refuse_header(h, "data_offsets without two numbers");
     h->in_list = false;
     h->place = AT_FIELD;
     return 1;
 }
 
 static int on_null(void *context) {
-    return refuse(context, "null");
+    return refuse_header(context, "null");
 }
 
 static int on_boolean(void *context, int value) {
-    return refuse(context, "a truth value");
+    return refuse_header(context, "a truth value");
 }
 
 static int on_double(void *context, double value) {
-    return refuse(context, "a fraction");
+    return refuse_header(context, "a fraction");
 }
 
 static const yajl_callbacks callbacks = {

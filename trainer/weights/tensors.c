@@ -8,7 +8,7 @@
 #include "base/util.h"
 #include "weights/file.h"
 
-// ---- what the formats call ----
+// ---- for the formats ----
 
 int weights_element_bytes(enum weights_type type) {
     static const int bytes[] = {[WEIGHTS_F32] = 4,
@@ -83,7 +83,7 @@ void weights_set_plain(struct weights_entry *e) {
     e->offset = 0;
 }
 
-// ---- looking ----
+// ---- for readers of the list ----
 
 const char *weights_path(const struct weights *w) {
     return w->path;
@@ -99,7 +99,7 @@ const struct weights_tensor *weights_at(const struct weights *w, int i) {
 
 const struct weights_tensor *weights_find(const struct weights *w, const char *name) {
     for (int i = 0; i < w->count; i++)
-        if (!strcmp(w->entries[i].tensor.name, name))
+        if (strcmp(w->entries[i].tensor.name, name) == 0)
             return &w->entries[i].tensor;
     return NULL;
 }

@@ -6,8 +6,8 @@
 #include "weights/recognise.h"
 #include "weights/weights.h"
 
-// Writes and syncs `path`: the tensors of the net that `r` says, in the order of its state dict,
-// one after the other through memory. ERR_MISMATCH, ERR_IO, ERR_SPACE, ERR_FORMAT (damaged, or not
+// Writes and syncs `path`: the tensors of the net `r` in the order of its state dict. Only one
+// tensor is in memory at a time. ERR_MISMATCH, ERR_IO, ERR_SPACE, ERR_FORMAT (damaged, or not
 // finite).
 int weights_to_safetensors(struct weights *w, const struct recognised *r, const char *path);
 

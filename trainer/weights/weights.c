@@ -17,10 +17,10 @@
 // ---- opening ----
 
 static bool has(const uint8_t *bytes, size_t size, size_t at, const char *text) {
-    return size >= at + strlen(text) && !memcmp(bytes + at, text, strlen(text));
+    return size >= at + strlen(text) && memcmp(bytes + at, text, strlen(text)) == 0;
 }
 
-// What else people have at hand.
+// Explains files that are commonly mistaken for weights.
 static const char *what_else(const uint8_t *bytes, size_t size) {
     if (has(bytes, size, 0, "version https://git-lfs"))
         return "a pointer of Git LFS; fetch the file itself";
@@ -67,7 +67,7 @@ static int open_by_content(struct weights *w) {
     return err_set(ERR_FORMAT, "'%s' holds no weights: it is %s", w->path, what_else(start, size));
 }
 
-// FILE#NAME, unless there is a file of the whole name.
+// Splits FILE#NAME, unless a file of the whole name exists.
 static void split_path(struct weights *w, const char *path) {
     w->path = xstrdup(path);
     char *hash = strrchr(w->path, '#');
@@ -77,7 +77,7 @@ static void split_path(struct weights *w, const char *path) {
     }
 }
 
-// ---- what is done to the names ----
+// ---- conversions of the names ----
 
 static void strip_module(struct weights *w) {
     static const char prefix[] = "module.";
@@ -95,7 +95,7 @@ static void strip_module(struct weights *w) {
 
 static bool ends_in(const char *name, const char *end) {
     size_t n = strlen(name), m = strlen(end);
-    return n > m && !strcmp(name + n - m, end);
+    return n > m && strcmp(name + n - m, end) == 0;
 }
 
 static bool is_statistic(const char *name) {
@@ -103,7 +103,7 @@ static bool is_statistic(const char *name) {
            ends_in(name, ".num_batches_tracked");
 }
 
-// A batch norm has a weight beside its statistics, an instance norm has not.
+// A batch norm has a weight beside its statistics, an instance norm does not.
 static bool is_stale(const struct weights *w, const char *name) {
     char beside[WEIGHTS_NAME_MAX + 16];
     if (!is_statistic(name))
@@ -141,7 +141,7 @@ static int check_names(const struct weights *w) {
         names[i] = w->entries[i].tensor.name;
     qsort(names, (size_t)w->count, sizeof *names, by_name);
     for (int i = 1; i < w->count; i++)
-        if (!strcmp(names[i - 1], names[i]))
+        if (strcmp(names[i - 1], names[i]) == 0)
             twice = names[i];
     free(names);
     return twice ? err_set(ERR_FORMAT, "'%s' holds %s twice", w->path, twice) : ERR_OK;

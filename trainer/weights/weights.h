@@ -1,24 +1,24 @@
-// weights - a file of trained weights, whoever wrote it: named tensors, and which net they are.
+// weights - reads files of trained weights as lists of named tensors.
 //
-// Read by content, whatever the file's name is:
+// The format is recognised by content, not by name:
 //
-//   PyTorch    a state dict written by torch.save: the zip container and the one before
-//              PyTorch 1.6; by an own reader of pickles that runs no code (pickle.h)
+//   PyTorch       a state dict written by torch.save: the zip container, or the one before
+//                 PyTorch 1.6. The reader runs no code (pickle.h)
 //   safetensors   (safetensors.h), also a checkpoint's G_A.safetensors
 //
-// What is understood of them, each with a line in the notes:
+// These conversions are applied, each with a line in the notes:
 //
-//   a dict around the state dict   If the file's object is a dict without tensors, the one dict in
-//                  it that holds tensors is taken; of several "state_dict"; else the file is
-//                  refused with the names there are. A name after '#' chooses: FILE#params_ema.
+//   a dict around the state dict   If the object is a dict without tensors, the dict in it that
+//                  holds tensors is taken. Of several, "state_dict". Else the file is refused,
+//                  with the names it has. A name after '#' chooses: FILE#params_ema.
 //   "module."      of DataParallel, if every name begins so: taken off.
-//   running_mean, running_var, num_batches_tracked without a weight beside them: an instance
-//                  norm's of PyTorch before 0.4. Dropped, as the reference does.
+//   running_mean, running_var, num_batches_tracked without a weight beside them: of an instance
+//                  norm of PyTorch before 0.4. Dropped, as the PyTorch repository does.
 //   other types    F16, BF16 and F64 become F32.
 //   other strides  become row-major.
 //
-// Nothing but the list is held: tensors are read from the file when they are asked for. Opening a
-// file and reading allocate less than 1 MiB, whatever the file says.
+// Only the list is kept in memory. Tensors are read from the file on request. Opening and reading
+// allocate less than 1 MiB, for any file.
 #ifndef WEIGHTS_H
 #define WEIGHTS_H
 
@@ -46,8 +46,8 @@ struct weights;
 int weights_open(const char *path, struct weights **ret_weights);
 void weights_close(struct weights *w);
 
-// The error of a file that cannot be used, as one of data that cannot work: a program that was
-// given the file ends with 78. Others are passed on; the text stays.
+// Maps the errors of an unusable file to ERR_DATA, so that a program exits with 78. Other errors
+// and the text stay.
 int weights_unusable(int err);
 
 const char *weights_path(const struct weights *w);
@@ -56,20 +56,20 @@ int weights_count(const struct weights *w);
 const struct weights_tensor *weights_at(const struct weights *w, int i);
 // NULL if there is none of that name.
 const struct weights_tensor *weights_find(const struct weights *w, const char *name);
-// What was done to them, one line each, ended by '\n'; "" if nothing was.
+// The conversions applied, one line each, ended by '\n'. "" if there are none.
 const char *weights_notes(const struct weights *w);
 
 // Reads t->count numbers, row-major, as fp32. ERR_IO; ERR_FORMAT: damaged, or a number is not
 // finite (names the tensor).
 int weights_read(struct weights *w, const struct weights_tensor *t, float *ret_values);
-// Of type I64.
+// For a tensor of type I64.
 int weights_read_integers(struct weights *w, const struct weights_tensor *t, int64_t *ret_values);
 
 // Fills a net, which must have the same tensors. The caller calls model_weights_changed.
 // ERR_MISMATCH names the first tensor that differs; the net is then as it was.
 int weights_load(struct weights *w, struct model_net *net);
 
-// The same without reading: whether weights_load would find every tensor.
+// The same check without reading: whether weights_load would find every tensor.
 int weights_fit(const struct weights *w, const struct model_net *net);
 
 #endif

@@ -25,7 +25,7 @@ static int too_many(const char *path, uint64_t n) {
                    (unsigned long long)n, ZIP_ENTRIES_MAX);
 }
 
-// The tail as it was read; `start` is its place in the file.
+// The last bytes of the file, from byte `start` on.
 struct tail {
     const char *path;
     int fd;
@@ -48,7 +48,7 @@ static int check_record64(const struct tail *t, const uint8_t *locator) {
 static int check_record(const struct tail *t, size_t at) {
     const uint8_t *record = t->bytes + at;
     uint16_t n;
-    if (at >= LOCATOR_SIZE && !memcmp(record - LOCATOR_SIZE, "PK\6\7", 4))
+    if (at >= LOCATOR_SIZE && memcmp(record - LOCATOR_SIZE, "PK\6\7", 4) == 0)
         return check_record64(t, record - LOCATOR_SIZE);
     memcpy(&n, record + 10, 2);
     return n > ZIP_ENTRIES_MAX ? too_many(t->path, n) : ERR_OK;
@@ -57,7 +57,7 @@ static int check_record(const struct tail *t, size_t at) {
 static int check_tail(const struct tail *t) {
     int found = 0, err = ERR_OK;
     for (size_t at = 0; at + END_SIZE <= t->size && !err; at++)
-        if (!memcmp(t->bytes + at, "PK\5\6", 4)) {
+        if (memcmp(t->bytes + at, "PK\5\6", 4) == 0) {
             err = check_record(t, at);
             found++;
         }

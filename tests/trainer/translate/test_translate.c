@@ -278,12 +278,12 @@ static void wrong_use_is_refused_before_anything_is_done(void **state) {
         const char *words, *text;
     } cases[] = {
         {2, "in out", "one of --run, --checkpoint and --weights"},
-        {2, "--run run in", "IN and OUT are needed"},
+        {2, "--run run in", "OUT is missing"},
         {2, "--run run --weights x in out", "one of --run"},
         {2, "--run run --direction up in out", "--direction is AtoB or BtoA, not 'up'"},
         {2, "--run run --step x in out", "--step is a number"},
         {2, "--checkpoint run --step 7 in out", "--step goes with --run"},
-        {2, "--run run --format bmp in out", "--format is png or jpg"},
+        {2, "--run run --format bmp in out", "--format is png, jpg or jpeg, not 'bmp'"},
         {2, "--run run --format jpg in/a.png out.png", "says otherwise"},
         {2, "--run run --quality 0 in out", "--quality: '0' is not a number from 1 to 100"},
         {2, "--run run --batch many in out", "--batch"},

@@ -349,7 +349,7 @@ static bool is_near(const struct source *s, const uint8_t *import, size_t size,
     return differ <= 4 * m->touched;
 }
 
-static struct tally {
+static struct progress_bar {
     int refused, same, other;
     int64_t worst; // bytes taken beyond the file's size
     int64_t slowest_us;
@@ -357,7 +357,7 @@ static struct tally {
 
 static void judge_import(int k, const struct mutant *m) {
     const struct source *s = &sources[k];
-    struct tally *t = &tallies[k];
+    struct progress_bar *t = &tallies[k];
     size_t size;
     uint8_t *import = get("import", &size);
     bool same = size == s->import_size && !memcmp(import, s->import, size);
@@ -371,7 +371,7 @@ static void judge_import(int k, const struct mutant *m) {
 
 static void note_cost(int k, int64_t before, int64_t file, int64_t begun_us,
                       const struct mutant *m) {
-    struct tally *t = &tallies[k];
+    struct progress_bar *t = &tallies[k];
     int64_t took = meter.peak - before - file, us = now_us() - begun_us;
     t->worst = MAX(t->worst, took);
     t->slowest_us = MAX(t->slowest_us, us);
@@ -546,7 +546,7 @@ static void mutants_are_refused_or_imported_as_they_were(void **state) {
         free(m.bytes);
     }
     for (size_t k = 0; k < COUNT(sources); k++) {
-        const struct tally *t = &tallies[k];
+        const struct progress_bar *t = &tallies[k];
         printf("%-22s %s %4d refused %3d as before %3d other  %5lld KiB more than the file  %4lld "
                "ms\n",
                sources[k].name, sources[k].judge == REPACKED ? "(pickle)" : "        ", t->refused,

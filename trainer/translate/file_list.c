@@ -1,4 +1,4 @@
-#include "translate/listing.h"
+#include "translate/file_list.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,25 +13,25 @@
 #include "base/util.h"
 #include "image/format.h"
 
-// A listing under way. `taken` is a tree of the output paths there are.
+// State of the walk through IN. `taken` is a search tree of the output paths so far.
 struct walk {
-    const struct listing_options *options;
+    const struct file_list_options *options;
     const char *format;
-    struct listing *listing;
+    struct file_list *list;
     void *taken;
-    struct stat out; // the folder of outputs, if it is there
+    struct stat out; // the folder OUT, if it exists
     bool has_out;
 };
 
 static bool ends_in(const char *name, const char *const *ends, size_t n) {
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot && dot != name && dot[-1] != '/' && i < n; i++)
-        if (!strcasecmp(dot + 1, ends[i]))
+        if (strcasecmp(dot + 1, ends[i]) == 0)
             return true;
     return false;
 }
 
-bool listing_is_jpeg(const char *path) {
+bool file_list_is_jpeg(const char *path) {
     static const char *const ends[] = {"jpg", "jpeg"};
     return ends_in(path, ends, COUNT(ends));
 }
@@ -46,19 +46,19 @@ static int by_text(const void *a, const void *b) {
 }
 
 static void keep_node(void *text) {
-    // The tree's texts belong to the items.
+    // The items own the texts of the tree.
 }
 
 static bool is_taken(struct walk *w, const char *out) {
     return tfind(out, &w->taken, by_text) != NULL;
 }
 
-// Takes both texts.
-static void add(struct walk *w, char *in, char *out) {
-    struct listing *l = w->listing;
+// Takes ownership of both texts.
+static void add_item(struct walk *w, char *in, char *out) {
+    struct file_list *l = w->list;
     if (!(l->n & (l->n - 1)))
         l->items = xrealloc(l->items, (size_t)(l->n ? 2 * l->n : 1) * sizeof *l->items);
-    l->items[l->n++] = (struct listing_item){in, out};
+    l->items[l->n++] = (struct file_list_item){in, out};
     if (!tsearch(out, &w->taken, by_text))
         BUG("no memory for a path");
 }
@@ -69,7 +69,7 @@ static void add_named(struct walk *w, char *in, const char *name, const char *fo
         free(out);
         out = xasprintf("%s/%s.%s", folder, name, w->format);
     }
-    add(w, in, out);
+    add_item(w, in, out);
 }
 
 static int visible(const struct dirent *e) {
@@ -82,11 +82,11 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
 
 static int list_folder(struct walk *w, const char *in, const char *out);
 
-// Takes `path`.
-static int visit(struct walk *w, char *path, const char *name, const char *out) {
+// Takes ownership of `path`.
+static int visit_entry(struct walk *w, char *path, const char *name, const char *out) {
     struct stat st;
     if (lstat(path, &st) || S_ISLNK(st.st_mode) || !S_ISDIR(st.st_mode)) {
-        w->listing->linked += w->options->recursive && fs_is_dir(path);
+        w->list->linked += w->options->recursive && fs_is_dir(path);
         if (!fs_is_dir(path) && image_is_candidate(AT_FDCWD, path))
             add_named(w, path, name, out);
         else
@@ -106,22 +106,23 @@ static int visit(struct walk *w, char *path, const char *name, const char *out) 
 
 static int list_folder(struct walk *w, const char *in, const char *out) {
     struct dirent **entries = NULL;
-    int n = scandir(in, &entries, visible, by_name), before = w->listing->n, err = ERR_OK;
+    int n = scandir(in, &entries, visible, by_name), before = w->list->n, err = ERR_OK;
     if (n < 0)
         return fs_failed("read folder", in);
     for (int i = 0; i < n; i++) {
         if (!err)
-            err = visit(w, xasprintf("%s/%s", in, entries[i]->d_name), entries[i]->d_name, out);
+            err =
+                visit_entry(w, xasprintf("%s/%s", in, entries[i]->d_name), entries[i]->d_name, out);
         free(entries[i]);
     }
     free(entries);
-    return err || w->listing->n == before ? err : fs_mkdirs(out, 0755);
+    return err || w->list->n == before ? err : fs_mkdirs(out, 0755);
 }
 
 static int list_single(struct walk *w) {
-    const struct listing_options *o = w->options;
-    if ((is_png(o->out) || listing_is_jpeg(o->out)) && !fs_is_dir(o->out)) {
-        add(w, xstrdup(o->in), xstrdup(o->out));
+    const struct file_list_options *o = w->options;
+    if ((is_png(o->out) || file_list_is_jpeg(o->out)) && !fs_is_dir(o->out)) {
+        add_item(w, xstrdup(o->in), xstrdup(o->out));
         return ERR_OK;
     }
     const char *slash = strrchr(o->in, '/');
@@ -130,18 +131,18 @@ static int list_single(struct walk *w) {
 }
 
 static int choose_format(struct walk *w) {
-    const struct listing_options *o = w->options;
-    bool jpeg = listing_is_jpeg(o->out), is_file = jpeg || is_png(o->out);
+    const struct file_list_options *o = w->options;
+    bool jpeg = file_list_is_jpeg(o->out), is_file = jpeg || is_png(o->out);
     w->format = o->format ? o->format : o->usual;
     if (!is_file || fs_is_dir(o->in) || fs_is_dir(o->out) || !o->format ||
-        jpeg == !strcmp(o->format, "jpg"))
+        jpeg == (strcmp(o->format, "jpg") == 0))
         return ERR_OK;
     return err_set(ERR_USAGE, "--format %s, but the name of '%s' says otherwise", o->format,
                    o->out);
 }
 
 static int list_all(struct walk *w) {
-    const struct listing_options *o = w->options;
+    const struct file_list_options *o = w->options;
     int err = choose_format(w);
     if (err)
         return err;
@@ -149,34 +150,34 @@ static int list_all(struct walk *w) {
         return err_set(ERR_IO, "there is no '%s'", o->in);
     w->has_out = stat(o->out, &w->out) == 0;
     err = fs_is_dir(o->in) ? list_folder(w, o->in, o->out) : list_single(w);
-    if (!err && !w->listing->n)
+    if (!err && !w->list->n)
         err = err_set(ERR_IO, "no pictures in '%s'%s", o->in,
                       o->recursive ? "" : "; --recursive looks into its folders too");
     return err;
 }
 
-static void item_fini(struct listing_item *i) {
+static void item_fini(struct file_list_item *i) {
     free(i->in);
     free(i->out);
 }
 
-// What to do about outputs that are there already.
-static int look_at_existing(struct listing *l, enum listing_existing existing) {
+// Refuses, keeps or ignores outputs that exist already.
+static int treat_existing(struct file_list *l, enum file_list_existing existing) {
     int kept = 0, n = l->n;
     char *example = NULL;
-    for (int i = 0; existing != LISTING_REPLACE && i < n; i++) {
+    for (int i = 0; existing != FILE_LIST_REPLACE && i < n; i++) {
         bool there = fs_exists(l->items[i].out);
         l->present += there;
         if (there && !example)
             example = xstrdup(l->items[i].out);
-        if (there && existing == LISTING_KEEP)
+        if (there && existing == FILE_LIST_KEEP)
             item_fini(&l->items[i]);
         else
             l->items[kept++] = l->items[i];
     }
-    if (existing != LISTING_REPLACE)
+    if (existing != FILE_LIST_REPLACE)
         l->n = kept;
-    int err = existing == LISTING_REFUSE && l->present
+    int err = existing == FILE_LIST_REFUSE && l->present
                   ? err_set(ERR_USAGE,
                             "%d of %d outputs are there already, '%s' for one: --resume leaves "
                             "them as they are and makes the rest, --force replaces them",
@@ -186,24 +187,24 @@ static int look_at_existing(struct listing *l, enum listing_existing existing) {
     return err;
 }
 
-int listing_make(const struct listing_options *options, struct listing *ret) {
-    struct listing listing = {0};
-    struct walk w = {.options = options, .listing = &listing};
+int file_list_make(const struct file_list_options *options, struct file_list *ret) {
+    struct file_list list = {0};
+    struct walk w = {.options = options, .list = &list};
     int err = list_all(&w);
     tdestroy(w.taken, keep_node);
     if (!err)
-        err = look_at_existing(&listing, options->existing);
+        err = treat_existing(&list, options->existing);
     if (err) {
-        listing_fini(&listing);
+        file_list_fini(&list);
         return err;
     }
-    *ret = listing;
+    *ret = list;
     return ERR_OK;
 }
 
-void listing_fini(struct listing *l) {
+void file_list_fini(struct file_list *l) {
     for (int i = 0; i < l->n; i++)
         item_fini(&l->items[i]);
     free(l->items);
-    *l = (struct listing){0};
+    *l = (struct file_list){0};
 }

@@ -1,4 +1,4 @@
-#include "translate/origin.h"
+#include "translate/weights_source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,6 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/sources.h"
 #include "device/device.h"
-#include "training/setup.h"
 #include "weights/recognise.h"
 #include "weights/weights.h"
 
@@ -25,8 +24,8 @@ static int check_channels(const struct net_options *o) {
     return ERR_OK;
 }
 
-static int make(const struct net_options *net, const struct config_trainer *c,
-                struct translator **ret) {
+static int make_translator(const struct net_options *net, const struct config_trainer *c,
+                           struct translator **ret) {
     struct translator_options options = {.net = *net,
                                          .device = c->device,
                                          .dtype = c->dtype,
@@ -40,7 +39,7 @@ static int make(const struct net_options *net, const struct config_trainer *c,
 
 // ---- of a run or a checkpoint ----
 
-static int folder_of(const struct origin_request *r, char ret[CHECKPOINT_PATH]) {
+static int folder_of(const struct weights_source_request *r, char ret[CHECKPOINT_PATH]) {
     if (r->run)
         return fs_is_dir(r->run) ? sources_checkpoint(r->run, r->step, ret)
                                  : err_set(ERR_IO, "there is no run '%s'", r->run);
@@ -55,7 +54,7 @@ static bool is_cut(const struct config_trainer *c) {
     return strcmp(c->model, "cut") == 0 || strcmp(c->model, "fastcut") == 0;
 }
 
-// `reversed`: the generator from output_nc to input_nc.
+// `reversed`: the generator that maps output_nc channels to input_nc.
 static struct net_options net_of(const struct config_trainer *c, bool reversed) {
     return (struct net_options){
         .arch = c->netG,
@@ -70,8 +69,8 @@ static struct net_options net_of(const struct config_trainer *c, bool reversed) 
     };
 }
 
-// Of the generators of a recipe the first goes the run's direction, whichever that is.
-static int choose_net(const struct origin_request *r, const struct config *c,
+// The first generator of a model translates in the run's direction.
+static int choose_net(const struct weights_source_request *r, const struct config *c,
                       const char **ret_name) {
     bool reversed = r->direction && strcmp(r->direction, c->top.direction) != 0;
     bool both = strcmp(c->trainer.model, "cycle_gan") == 0;
@@ -83,8 +82,8 @@ static int choose_net(const struct origin_request *r, const struct config *c,
     return ERR_OK;
 }
 
-// The device of the settings computes in their dtype, if it is here; any other in its own.
-static void choose_device(const struct origin_request *r, struct config_trainer *c) {
+// The dtype of the settings belongs to their device. Another device chooses its own.
+static void choose_device(const struct weights_source_request *r, struct config_trainer *c) {
     struct device_choice found;
 
     if (r->gpu >= 0)
@@ -101,7 +100,7 @@ static void choose_device(const struct origin_request *r, struct config_trainer 
     }
 }
 
-static int resolve(const struct origin_request *r, struct config *c) {
+static int resolve_device(const struct weights_source_request *r, struct config *c) {
     const struct state none = {0};
 
     c->trainer.threads = r->threads;
@@ -109,8 +108,9 @@ static int resolve(const struct origin_request *r, struct config *c) {
     return setup_resolve(c, &none);
 }
 
-// The average of the weights where the checkpoint has one, unless `raw`.
-static int load_checkpoint(const char *folder, const char *name, bool raw, struct origin *o) {
+// Loads the moving average if the checkpoint has one, unless `raw`.
+static int load_checkpoint(const char *folder, const char *name, bool raw,
+                           struct weights_source *o) {
     struct model_net *params = translator_params(o->translator);
 
     char average[32], *file;
@@ -124,7 +124,7 @@ static int load_checkpoint(const char *folder, const char *name, bool raw, struc
     return err ? err : translator_ready(o->translator);
 }
 
-static int open_checkpoint(const struct origin_request *r, struct origin *o) {
+static int open_checkpoint(const struct weights_source_request *r, struct weights_source *o) {
     char folder[CHECKPOINT_PATH], path[SOURCES_PATH];
     const char *name = "";
     int err = folder_of(r, folder);
@@ -139,17 +139,17 @@ static int open_checkpoint(const struct origin_request *r, struct origin *o) {
     if (!err)
         err = sources_generator(folder, name, o->config->top.direction, path);
     if (!err)
-        err = resolve(r, o->config);
+        err = resolve_device(r, o->config);
     if (err)
         return err;
     struct net_options net = net_of(&o->config->trainer, strcmp(name, "G_B") == 0);
-    err = make(&net, &o->config->trainer, &o->translator);
+    err = make_translator(&net, &o->config->trainer, &o->translator);
     return err ? err : load_checkpoint(folder, name, r->raw, o);
 }
 
 // ---- of a file ----
 
-static int load_file(struct weights *w, const struct recognised *found, struct origin *o) {
+static int load_file(struct weights *w, const struct recognised *found, struct weights_source *o) {
     char what[160];
     int err = weights_load(w, translator_params(o->translator));
 
@@ -161,7 +161,8 @@ static int load_file(struct weights *w, const struct recognised *found, struct o
     return translator_ready(o->translator);
 }
 
-static int open_recognised(const struct origin_request *r, struct weights *w, struct origin *o) {
+static int open_recognised(const struct weights_source_request *r, struct weights *w,
+                           struct weights_source *o) {
     struct recognised found;
     int err = recognise(w, &found);
 
@@ -191,7 +192,7 @@ static int open_recognised(const struct origin_request *r, struct weights *w, st
     return err ? err : load_file(w, &found, o);
 }
 
-static int open_file(const struct origin_request *r, struct origin *o) {
+static int open_file(const struct weights_source_request *r, struct weights_source *o) {
     struct weights *w = NULL;
 
     if (r->direction)
@@ -208,8 +209,8 @@ static int open_file(const struct origin_request *r, struct origin *o) {
 
 // ---- the whole ----
 
-int origin_open(const struct origin_request *r, struct origin *ret) {
-    struct origin o = {0};
+int weights_source_open(const struct weights_source_request *r, struct weights_source *ret) {
+    struct weights_source o = {0};
 
     if (!!r->run + !!r->checkpoint + !!r->weights != 1)
         return err_set(ERR_USAGE, "one of --run, --checkpoint and --weights is needed");
@@ -217,16 +218,16 @@ int origin_open(const struct origin_request *r, struct origin *ret) {
         return err_set(ERR_USAGE, "--step goes with --run");
     int err = r->weights ? open_file(r, &o) : open_checkpoint(r, &o);
     if (err) {
-        origin_close(&o);
+        weights_source_close(&o);
         return err;
     }
     *ret = o;
     return ERR_OK;
 }
 
-void origin_close(struct origin *o) {
+void weights_source_close(struct weights_source *o) {
     translator_free(o->translator);
     config_free(o->config);
     free(o->text);
-    *o = (struct origin){0};
+    *o = (struct weights_source){0};
 }

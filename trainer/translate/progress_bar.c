@@ -1,4 +1,4 @@
-#include "translate/tally.h"
+#include "translate/progress_bar.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -13,30 +13,30 @@
 #define BAR_US 100000
 #define LINE_US 5000000
 
-struct tally {
+struct progress_bar {
     pthread_mutex_t lock;
     int total, ended, failed;
     double part;
     bool terminal, quiet, shown; // shown: the bar is on the last line
-    int64_t begun_us, told_us;
+    int64_t begun_us, shown_us;
 };
 
-struct tally *tally_new(int total, bool quiet) {
-    struct tally *t = xcalloc(1, sizeof *t);
+struct progress_bar *progress_bar_new(int total, bool quiet) {
+    struct progress_bar *t = xcalloc(1, sizeof *t);
 
     pthread_mutex_init(&t->lock, NULL);
     t->total = total;
     t->quiet = quiet;
     t->terminal = isatty(STDERR_FILENO);
-    t->begun_us = t->told_us = now_us();
+    t->begun_us = t->shown_us = now_us();
     return t;
 }
 
-static double seconds(const struct tally *t) {
+static double elapsed_s(const struct progress_bar *t) {
     return (double)(now_us() - t->begun_us) / 1e6;
 }
 
-static void rest_text(double s, char ret[32]) {
+static void remaining_text(double s, char ret[32]) {
     if (s < 60)
         (void)snprintf(ret, 32, "%.0f s left", s);
     else if (s < 6000)
@@ -45,7 +45,7 @@ static void rest_text(double s, char ret[32]) {
         (void)snprintf(ret, 32, "%.1f h left", s / 3600);
 }
 
-static void print_bar(const struct tally *t, double done, const char *rest) {
+static void print_bar(const struct progress_bar *t, double done, const char *rest) {
     char bar[BAR + 1];
     int full = (int)(done / t->total * BAR);
 
@@ -53,76 +53,76 @@ static void print_bar(const struct tally *t, double done, const char *rest) {
         bar[i] = i < full ? '#' : '.';
     bar[BAR] = 0;
     fprintf(stderr, "\r[%s] %d of %d  %.2f s a picture, %s\033[K", bar, t->ended, t->total,
-            seconds(t) / done, rest);
-    (void)fflush(stderr); // a bar that cannot be shown is not missed
+            elapsed_s(t) / done, rest);
+    (void)fflush(stderr); // nothing is lost if stderr is closed
 }
 
-// Shows how far it is, if it is time.
-static void show(struct tally *t) {
+// Updates the bar, or prints a line, if the last time is long enough ago.
+static void show_progress(struct progress_bar *t) {
     double done = t->ended + t->part;
     int64_t now = now_us();
     char rest[32];
 
-    if (t->quiet || now - t->told_us < (t->terminal ? BAR_US : LINE_US) || done <= 0 ||
+    if (t->quiet || now - t->shown_us < (t->terminal ? BAR_US : LINE_US) || done <= 0 ||
         t->ended == t->total)
         return;
-    t->told_us = now;
-    rest_text(seconds(t) / done * (t->total - done), rest);
+    t->shown_us = now;
+    remaining_text(elapsed_s(t) / done * (t->total - done), rest);
     if (t->terminal)
         print_bar(t, done, rest);
     else if (t->part > 0)
         log_line("%d of %d and %.0f %% of the next, %s", t->ended, t->total, 100 * t->part, rest);
     else
-        log_line("%d of %d, %.2f s a picture, %s", t->ended, t->total, seconds(t) / done, rest);
+        log_line("%d of %d, %.2f s a picture, %s", t->ended, t->total, elapsed_s(t) / done, rest);
     t->shown = t->terminal;
 }
 
-// The bar's line becomes free.
-static void hide(struct tally *t) {
+// Clears the bar, so that a line can be printed.
+static void clear_bar(struct progress_bar *t) {
     if (t->shown)
         fputs("\r\033[K", stderr);
     t->shown = false;
 }
 
-void tally_ended(struct tally *t, const char *problem) {
+void progress_bar_ended(struct progress_bar *t, const char *problem) {
     pthread_mutex_lock(&t->lock);
     t->ended++;
     t->part = 0;
     if (problem) {
         t->failed++;
-        hide(t);
+        clear_bar(t);
         log_line("left out: %s", problem);
     }
-    show(t);
+    show_progress(t);
     pthread_mutex_unlock(&t->lock);
 }
 
-void tally_part(struct tally *t, double part) {
+void progress_bar_part(struct progress_bar *t, double part) {
     pthread_mutex_lock(&t->lock);
     t->part = part;
-    show(t);
+    show_progress(t);
     pthread_mutex_unlock(&t->lock);
 }
 
-void tally_say(struct tally *t, const char *text) {
+void progress_bar_print(struct progress_bar *t, const char *text) {
     pthread_mutex_lock(&t->lock);
-    hide(t);
+    clear_bar(t);
     log_line("%s", text);
     pthread_mutex_unlock(&t->lock);
 }
 
-int tally_failed(const struct tally *t) {
+int progress_bar_failed(const struct progress_bar *t) {
     return t->failed;
 }
 
-void tally_end(struct tally *t, int present) {
+void progress_bar_end(struct progress_bar *t, int present) {
     char there[48] = "";
 
-    hide(t);
+    clear_bar(t);
     if (present)
         (void)snprintf(there, sizeof there, ", %d were there already", present);
     log_line("%d translated, %d left out%s, %.1f s", t->ended - t->failed, t->failed, there,
-             seconds(t));
+             elapsed_s(t));
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
