@@ -100,12 +100,22 @@ static void choose_device(const struct weights_source_request *r, struct config_
     }
 }
 
-static int resolve_device(const struct weights_source_request *r, struct config *c) {
-    const struct state none = {0};
-
-    c->trainer.threads = r->threads;
-    choose_device(r, &c->trainer);
-    return setup_resolve(c, &none);
+// Replaces "auto" and 0 in the settings. Unlike a training, a translation need not compute on the
+// device of the checkpoint.
+static int resolve_device(const struct weights_source_request *r, struct config_trainer *c) {
+    struct device_choice choice;
+    choose_device(r, c);
+    c->threads = r->threads ? r->threads : core_count();
+    if (strcmp(c->device, "auto") != 0 && strcmp(c->dtype, "auto") != 0)
+        return ERR_OK;
+    int err = device_choose(c->device, c->dtype, (int)c->gpu, &choice);
+    if (err)
+        return err;
+    if (choice.why[0])
+        log_line("device = \"auto\" is the CPU: %s", choice.why);
+    config_set_text(&c->device, choice.name);
+    config_set_text(&c->dtype, choice.dtype);
+    return ERR_OK;
 }
 
 // Loads the moving average if the checkpoint has one, unless `raw`.
@@ -139,7 +149,7 @@ static int open_checkpoint(const struct weights_source_request *r, struct weight
     if (!err)
         err = sources_generator(folder, name, o->config->top.direction, path);
     if (!err)
-        err = resolve_device(r, o->config);
+        err = resolve_device(r, &o->config->trainer);
     if (err)
         return err;
     struct net_options net = net_of(&o->config->trainer, strcmp(name, "G_B") == 0);
