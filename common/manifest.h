@@ -1,4 +1,4 @@
-// manifest - the pictures of one domain that a run trains on, in order, with their digests.
+// manifest - the images of one domain that a run trains on, in order, with their digests.
 //
 // The file (UTF-8 lines; paths keep their bytes, with %XX for %, control bytes and newline):
 //

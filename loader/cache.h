@@ -1,5 +1,5 @@
-// cache - decoded and resized pictures, at most so many bytes of pixels. What is in stays in: an
-// epoch takes every picture once in a new order, and of such a sequence a cache that holds a share
+// cache - decoded and resized images, at most so many bytes of pixels. What is in stays in: an
+// epoch takes every image once in a new order, and of such a sequence a cache that holds a share
 // f of the set serves f by keeping what it has, but only f + (1 - f) ln(1 - f) by dropping the
 // least recently used (a half: 0.50 against 0.15). Any thread may call it.
 #ifndef CACHE_H
@@ -17,7 +17,7 @@ struct cache;
 struct cache *cache_new(size_t budget_bytes, size_t entries);
 void cache_free(struct cache *c);
 
-// A copy of the picture into ret_image (owned by the caller); false if it is not there.
+// A copy of the image into ret_image (owned by the caller); false if it is not there.
 bool cache_get(struct cache *c, size_t key, struct image *ret_image);
 
 // Keeps a copy if there is room for it; a key that is there already stays as it is.

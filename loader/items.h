@@ -1,4 +1,4 @@
-// items - which pictures make a batch, and how each is augmented: a pure function of
+// items - which images make a batch, and how each is augmented: a pure function of
 // (seed, split, epoch, index). No loader, thread or order of arrival has a say in it.
 //
 // Training (reference.md 4.2, unaligned): an epoch has max(nA, nB) items; item p takes
@@ -6,7 +6,7 @@
 // sides is not drawn (serial_batches). Batch k holds items k * batch .. ; the last may be short.
 // Aligned: both sides have the same n records; item p takes record perm(epoch, p) of both, and
 // crop, flip and jitter are drawn once for both sides. Held out: item p takes A[p mod held_a], B[p
-// mod held_b], unaugmented; a domain without held-out pictures lends training pictures instead,
+// mod held_b], unaugmented; a domain without held-out images lends training images instead,
 // from its first on.
 #ifndef ITEMS_H
 #define ITEMS_H
@@ -36,17 +36,17 @@ struct item {
     bool augment;
 };
 
-// What the settings say about the pictures of sides A and B. ERR_DATA as items_check.
+// What the settings say about the images of sides A and B. ERR_DATA as items_check.
 int items_init(struct items *it, const struct config *config, struct manifest *const manifests[2]);
 
 // Items of an epoch: max(nA, nB).
 uint64_t items_per_epoch(const struct items *it);
 // ceil(items / batch_size).
 uint64_t items_batches(const struct items *it);
-// Pictures of each domain in batch `index` of an epoch (the last may be short).
+// Images of each domain in batch `index` of an epoch (the last may be short).
 uint64_t items_in_batch(const struct items *it, uint64_t index);
 
-// Item j of a ticket. Training: `index` is the batch; held out: the first picture.
+// Item j of a ticket. Training: `index` is the batch; held out: the first image.
 struct item items_get(const struct items *it, enum items_split split, uint64_t epoch,
                       uint64_t index, uint64_t j);
 
@@ -62,7 +62,7 @@ bool items_flip(const struct items *it, const struct item *item, int side);
 bool items_jitter(const struct items *it, const struct item *item, int side,
                   struct jitter *ret_jitter);
 
-// The replacement for a picture that cannot be used: the next training record, cyclically; for
+// The replacement for an image that cannot be used: the next training record, cyclically; for
 // held-out records the next held-out one.
 uint64_t items_next(const struct items *it, int side, uint64_t record);
 

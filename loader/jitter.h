@@ -1,10 +1,10 @@
 // jitter - random changes of brightness, contrast, saturation and hue, as torchvision's ColorJitter
-// makes them of a Pillow picture, byte for byte.
+// makes them of a Pillow image, byte for byte.
 //
-// Each change blends the picture v with a degenerate one d: v' = d + f (v - d), limited to 0..255
+// Each change blends the image v with a degenerate one d: v' = d + f (v - d), limited to 0..255
 // and truncated, in float.
 //   brightness  d = 0
-//   contrast    d = the mean of the picture's luma, rounded
+//   contrast    d = the mean of the image's luma, rounded
 //   saturation  d = the pixel's luma
 //   hue         the 8-bit hue of H,S,V is turned by f of a circle (f in -0.5 .. 0.5)
 // Source: torchvision 0.14, transforms/functional_pil.py; Pillow 9.4, ImageEnhance.py, Blend.c,
@@ -30,7 +30,7 @@ struct jitter {
     enum jitter_kind order[JITTER_KINDS]; // each kind once
 };
 
-// Changes the picture in place. Of gray ones saturation and hue are left as they are.
+// Changes the image in place. Of gray ones saturation and hue are left as they are.
 void jitter_apply(const struct jitter *j, struct image *im);
 
 // Number 0..23 as one of the orders of four.

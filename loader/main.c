@@ -1,4 +1,4 @@
-// loader - decodes and augments pictures into the batches the trainer asks for.
+// loader - decodes and augments images into the batches the trainer asks for.
 //
 //   DEALER  connects ipc://s/curator-A, ipc://s/curator-B   manifest     peer: curator
 //   DEALER  connects ipc://s/trainer                        tickets      peer: trainer

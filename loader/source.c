@@ -82,7 +82,7 @@ struct size {
     int w, h;
 };
 
-// What a picture of `full` pixels becomes before it is cropped.
+// What an image of `full` pixels becomes before it is cropped.
 static int target_size(const struct source *s, struct size full, bool augment,
                        struct size *ret_size) {
     int size = augment ? s->load_size : s->crop_size;
@@ -113,7 +113,7 @@ static size_t cache_key(const struct source *s, int side, uint64_t record) {
     return (size_t)record + (side ? records_of(s->manifest[0]) : 0);
 }
 
-// A domain without held-out pictures lends training ones at another size: not through the cache.
+// A domain without held-out images lends training ones at another size: not through the cache.
 static bool is_cached(const struct source *s, int side, uint64_t record, bool augment) {
     return augment || record >= s->items->n_all[side];
 }

@@ -1,11 +1,11 @@
-// source - one picture of a domain, ready for its batch: read, checked against the manifest,
+// source - one image of a domain, ready for its batch: read, checked against the manifest,
 // decoded, resized (or taken from the cache), cropped, mirrored.
 //
-// A picture that cannot be decoded, or is not what the manifest says any more, is replaced by the
+// An image that cannot be decoded, or is not what the manifest says any more, is replaced by the
 // next record (items_next), so that every loader replaces it by the same one; it is reported once
 // by name. Of a pair both are replaced. Any thread may call source_get and source_get_pair.
 //
-// Pictures that lie side by side in one file (both domains are `paired` and list the same files of
+// Images that lie side by side in one file (both domains are `paired` and list the same files of
 // the same root) are cut before they are resized; A is the left one.
 #ifndef SOURCE_H
 #define SOURCE_H
@@ -25,7 +25,7 @@ struct source {
     const struct items *items;
     const struct manifest *manifest[2]; // of sides A and B
     int channels[2];
-    bool halves; // the files hold two pictures side by side
+    bool halves; // the files hold two images side by side
     int lead;    // the side of domain A: of a pair, its size is what crops are drawn for
     enum preprocess preprocess;
     int load_size, crop_size;
@@ -46,7 +46,7 @@ void source_fini(struct source *s);
 int source_get(struct source *s, const struct item *item, int side, struct image *ret_image,
                uint64_t *ret_record, struct source_times *times);
 
-// Both pictures of an aligned item, by index of the side; a file that holds both is decoded once.
+// Both images of an aligned item, by index of the side; a file that holds both is decoded once.
 // ERR_DATA when no pair can be used.
 int source_get_pair(struct source *s, const struct item *item, struct image ret_images[2],
                     uint64_t *ret_record, struct source_times *times);

@@ -12,7 +12,7 @@
 
 struct job {
     struct work_batch batch;
-    int next_picture, pictures, finished; // 2 * count pictures: A's, then B's; or count pairs
+    int next_picture, pictures, finished; // 2 * count images: A's, then B's; or count pairs
     struct job *next;
 };
 
@@ -74,14 +74,14 @@ static int get(struct source *s, struct work_batch *b, int picture, struct sourc
     return err;
 }
 
-// Called with the lock held, which is given up while the picture is made.
+// Called with the lock held, which is given up while the image is made.
 static void make_picture(struct work *w, struct job *job) {
     struct work_batch *b = &job->batch;
     int picture = job->next_picture++;
     if (picture == 0)
         b->started_us = now_us();
     if (job->next_picture == job->pictures)
-        (void)list_pop(&w->open); // its last picture is taken; it is always the first of the list
+        (void)list_pop(&w->open); // its last image is taken; it is always the first of the list
     (void)pthread_mutex_unlock(&w->lock);
 
     struct source_times times = {0};

@@ -1,3 +1,5 @@
+// The file layout is drawn in arena.h. In memory each table has two records on the heap: `now` is
+// the committed state, `next` is prepared and then committed by one copy into the file.
 #include "arena.h"
 
 #include <errno.h>
@@ -41,18 +43,18 @@ struct record {
 
 struct table {
     size_t slot_bytes, stride;
-    uint8_t *copies[2];  // mapped records
-    uint8_t *slots;      // mapped pictures
-    struct record *now;  // the one that counts, on the heap
-    struct record *next; // the one that an exchange is preparing
-    uint8_t *used;       // [capacity + 2 * batch], scratch
+    uint8_t *copies[2];  // the two records in the file; even and odd numbers
+    uint8_t *slots;      // the images in the file
+    struct record *now;  // on the heap: equal to the newer copy
+    struct record *next; // on the heap: the state after the exchange
+    uint8_t *used;       // [capacity + 2 * batch]; scratch of mark_used
 };
 
 struct arena {
     struct arena_shape shape;
     size_t bytes;
     uint8_t *map;
-    atomic_uint holders; // the one that has opened it, and who reads its pictures
+    atomic_uint holders; // 1 for the owner, 1 for each reader of its images
     struct table tables[ARENA_TABLES];
 };
 
@@ -120,20 +122,23 @@ static bool record_holds(const struct arena *a, struct record *r) {
     if (s->filled > a->shape.capacity || s->count > a->shape.batch)
         return false;
     for (uint64_t i = 0; i < a->shape.capacity + a->shape.batch; i++)
-        if (slots_at(a, r)[i] >= slots_of(&a->shape)) // positions, then the reply
+        if (slots_at(a, r)[i] >= slots_of(&a->shape)) // reply[] lies behind slot[]
             return false;
     return true;
 }
 
-// Makes `next` the state of the table. Before it: every picture it refers to is in place.
+// Makes `next` the state of the table. Every image that it refers to is in place already.
+//
+// A kill tears at most the copy that is being written, and that is the older one: the other copy
+// still describes the table before the exchange, and the images it refers to are untouched.
 static void commit(struct arena *a, struct table *t) {
     size_t bytes = record_bytes(&a->shape);
     struct record *r = t->next;
     r->number = t->now->number + 1;
     r->checksum = checksum(r, bytes);
-    atomic_thread_fence(memory_order_release); // the pictures first
+    atomic_thread_fence(memory_order_release); // after the images
     memcpy(t->copies[r->number % 2], r, bytes);
-    atomic_thread_fence(memory_order_release); // before the slots it frees are written again
+    atomic_thread_fence(memory_order_release); // before the slots that it frees are reused
     t->next = t->now;
     t->now = r;
 }
@@ -211,8 +216,8 @@ static int reserve(int fd, const char *path, const struct arena_shape *shape) {
     return err ? err : too_large(ERR_SPACE, path, shape, free_bytes, "what the disk has left");
 }
 
-// The header comes last: a file without one is made anew.
-static int make(const char *path, const struct arena_shape *shape, int *ret_fd) {
+// The header is written last: a file without one is incomplete and is replaced on the next start.
+static int make_file(const char *path, const struct arena_shape *shape, int *ret_fd) {
     struct header h = header_of(shape);
     if (unlink(path) && errno != ENOENT)
         return err_set(ERR_IO, "remove '%s': %s", path, strerror(errno));
@@ -239,7 +244,7 @@ static int open_file(const char *path, const struct arena_shape *shape, int *ret
     }
     if (fd >= 0)
         (void)close(fd); // nothing was written
-    return make(path, shape, ret_fd);
+    return make_file(path, shape, ret_fd);
 }
 
 int arena_open(const char *path, const struct arena_shape *shape, uint64_t memory_bytes,
@@ -285,11 +290,11 @@ void arena_release(struct arena *a) {
         free(a->tables[i].next);
         free(a->tables[i].used);
     }
-    (void)munmap(a->map, a->bytes); // it is a mapping of ours
+    (void)munmap(a->map, a->bytes); // cannot fail for a mapping of ours
     free(a);
 }
 
-// ---- looking ----
+// ---- access ----
 
 static struct table *table_of(const struct arena *a, uint64_t table) {
     if (table >= a->shape.n_tables)
@@ -316,7 +321,7 @@ const void *arena_reply(const struct arena *a, uint64_t table, uint64_t i) {
     return slot(t, reply_at(a, t->now)[i]);
 }
 
-const void *arena_picture(const struct arena *a, uint64_t table, uint64_t position) {
+const void *arena_image(const struct arena *a, uint64_t table, uint64_t position) {
     const struct table *t = table_of(a, table);
     if (position >= t->now->state.filled)
         BUG("position %" PRIu64, position);
@@ -354,7 +359,9 @@ static int check_request(const struct arena *a, const struct arena_request *r) {
     return ERR_OK;
 }
 
-static void find_used(const struct arena *a, struct table *t) {
+// A slot is free if neither the table nor the last reply refers to it: the trainer may ask for that
+// reply again until it sends the next step.
+static void mark_used(const struct arena *a, struct table *t) {
     memset(t->used, 0, slots_of(&a->shape));
     for (uint64_t i = 0; i < t->now->state.filled; i++)
         t->used[slots_at(a, t->now)[i]] = 1;
@@ -362,17 +369,19 @@ static void find_used(const struct arena *a, struct table *t) {
         t->used[reply_at(a, t->now)[i]] = 1;
 }
 
+// Image `i` of the request lies in slot `fresh`; only the record decides where it belongs.
 static void exchange_one(struct arena *a, struct table *t, uint64_t table, uint64_t i,
                          uint32_t fresh) {
     struct record *r = t->next;
     struct arena_state *s = &r->state;
     uint64_t capacity = a->shape.capacity, position = 0;
     double coin = 0;
+    // `met` counts only draws, so that the numbers do not depend on how the table was filled.
     if (s->filled == capacity) {
-        coin = exchange_coin(a->shape.seed, (uint32_t)table, s->met);
-        position = exchange_position(a->shape.seed, (uint32_t)table, s->met++, capacity);
+        coin = replay_coin(a->shape.seed, (uint32_t)table, s->met);
+        position = replay_position(a->shape.seed, (uint32_t)table, s->met++, capacity);
     }
-    struct exchange_action act = exchange_rule(capacity, s->filled, coin, position);
+    struct replay_action act = replay_rule(capacity, s->filled, coin, position);
     reply_at(a, r)[i] = act.gives ? slots_at(a, r)[act.position] : fresh;
     if (act.gives) {
         s->stored++;
@@ -391,7 +400,7 @@ int arena_exchange(struct arena *a, const struct arena_request *r) {
     if (err || r->step == arena_state(a, r->table)->step)
         return err;
     struct table *t = table_of(a, r->table);
-    find_used(a, t);
+    mark_used(a, t);
     memcpy(t->next, t->now, record_bytes(&a->shape));
     struct arena_state *s = &t->next->state;
     s->step = r->step;
@@ -399,16 +408,16 @@ int arena_exchange(struct arena *a, const struct arena_request *r) {
     s->stored = s->age = 0;
     uint32_t fresh = 0;
     for (uint64_t i = 0; i < r->count; i++, fresh++) {
-        while (t->used[fresh]) // at most capacity + batch are
+        while (t->used[fresh]) // ends: at most capacity + batch of capacity + 2 * batch are used
             fresh++;
-        memcpy(slot(t, fresh), (const uint8_t *)r->pictures + i * t->slot_bytes, t->slot_bytes);
+        memcpy(slot(t, fresh), (const uint8_t *)r->images + i * t->slot_bytes, t->slot_bytes);
         exchange_one(a, t, r->table, i, fresh);
     }
     commit(a, t);
     return ERR_OK;
 }
 
-// ---- going back ----
+// ---- restoring ----
 
 void arena_clear(struct arena *a) {
     for (uint64_t i = 0; i < a->shape.n_tables; i++) {

@@ -1,4 +1,4 @@
-// The pool: old fakes, kept and exchanged.
+// pool - keeps old fakes and exchanges them for new ones.
 //
 //   ROUTER  ipc://s/pool     binds     stream exchange     trainer (DEALER)
 //   DEALER  ipc://s/monitor  connects  stream points       monitor (in common/points)
@@ -11,7 +11,7 @@
 #include "proc.h"
 #include "service.h"
 
-#define HWM 16 // above one exchange per table and what is asked again
+#define HWM 16 // more than one exchange for each table, and its repetition
 
 static const struct flags flags = {
     .program = "pool",
@@ -26,6 +26,7 @@ static const struct flags flags = {
         "pool/age (their mean age in steps), pool/exchange_us (time spent in a step).\n",
 };
 
+// Answers one request.
 static void serve(struct proc *p, struct hub *hub, struct service *s, const struct link_in *in) {
     static struct msg reply;
     const void *bytes = in->n_frames ? zmq_msg_data(&in->frames[0]) : NULL;
@@ -41,12 +42,13 @@ static void serve(struct proc *p, struct hub *hub, struct service *s, const stru
     }
     if (hub_send(hub, in->client, &reply, frames) == ERR_OK)
         return;
-    for (uint64_t i = 0; i < msg_raw_frames(&reply); i++) // it is gone, or will ask again
+    // Not sent: the client is gone, or its queue is full and it will repeat the request.
+    for (uint64_t i = 0; i < msg_raw_frames(&reply); i++)
         frames[i].free_fn(frames[i].bytes, frames[i].hint);
 }
 
 static int loop(struct proc *p, struct hub *hub, struct service *s) {
-    static struct link_in in;
+    static struct link_in in; // 64 KiB and more: not on the stack
     int err = ERR_OK;
     while (!err && !p->stop) {
         err = hub_next(hub, &in);
@@ -89,10 +91,10 @@ static int run(struct proc *p) {
     return err;
 }
 
-// What batches need beside the arena is bounded by the trainer's credits. It is kept, in one heap
-// for all threads: given back to the system each time, it would cost more than the copying.
+// The trainer's credits bound the memory that requests need beside the arena. The heap keeps it,
+// one heap for all threads: page faults on fresh memory would cost more than the copy itself.
 static void set_heap(void) {
-    (void)mallopt(M_ARENA_MAX, 1); // all three: without them only larger or slower
+    (void)mallopt(M_ARENA_MAX, 1); // if one of them fails, the pool is only larger or slower
     (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }

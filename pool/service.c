@@ -19,7 +19,7 @@ static int check_open(const struct service *s) {
     return s->arena ? ERR_OK : err_set(ERR_MISMATCH, "the pool is not open: send pool_open first");
 }
 
-// Inside the run's folder.
+// A path of a message must stay inside the run's folder.
 static int check_path(const char *field, const char *path) {
     if (*path == 0 || *path == '/' || strstr(path, ".."))
         return err_set(ERR_PEER, "%s.path '%s' does not lie in the run's folder", field, path);
@@ -53,8 +53,8 @@ static int open_pool(struct service *s, const struct msg_pool_open *m, struct ms
     return ERR_OK;
 }
 
-static int restore(struct service *s, uint64_t owner, const struct msg_pool_restore *m,
-                   struct msg *ret) {
+static int restore_tables(struct service *s, uint64_t owner, const struct msg_pool_restore *m,
+                          struct msg *ret) {
     int err = check_open(s);
     if (err)
         return err;
@@ -74,7 +74,7 @@ static int restore(struct service *s, uint64_t owner, const struct msg_pool_rest
     return ERR_OK;
 }
 
-static int save(struct service *s, const struct msg_pool_save *m, struct msg *ret) {
+static int save_tables(struct service *s, const struct msg_pool_save *m, struct msg *ret) {
     int err = check_open(s);
     if (!err)
         err = check_path("pool_save", m->path);
@@ -90,14 +90,14 @@ static int save(struct service *s, const struct msg_pool_save *m, struct msg *re
 
 // ---- exchange ----
 
+// ZeroMQ calls it in its own thread when a frame has been sent.
 static void give_back(void *bytes, void *hint) {
     arena_release(hint);
 }
 
-// The reply leaves from where it lies. Its slots are written again by the exchange after the next,
-// and the trainer asks for the next one when it has the whole reply: nobody reads them then but a
-// trainer that is gone.
-static void lend(struct service *s, uint64_t table, uint64_t count) {
+// The reply is sent from the arena without a copy. The exchange after the next overwrites these
+// slots. By then the trainer has the whole reply, since it asked for the next exchange.
+static void lend_reply(struct service *s, uint64_t table, uint64_t count) {
     size_t each = arena_shape(s->arena)->slot_bytes[table];
     for (uint64_t i = 0; i < count; i++) {
         arena_hold(s->arena);
@@ -106,9 +106,9 @@ static void lend(struct service *s, uint64_t table, uint64_t count) {
     }
 }
 
-// Numbers of a step, once every table has had its exchange. They are a function of the tables, so
-// a step that is asked again says the same; only the time differs.
-static void tell_step(struct service *s, uint64_t step) {
+// Metrics of a step, when every table has done its exchange. They are a function of the tables, so
+// a repeated step reports the same values. Only the time differs: it is not replayable.
+static void report_step(struct service *s, uint64_t step) {
     uint64_t n = arena_shape(s->arena)->n_tables;
     uint64_t count = 0, stored = 0, filled = 0, age = 0;
     for (uint64_t t = 0; t < n; t++) {
@@ -120,6 +120,7 @@ static void tell_step(struct service *s, uint64_t step) {
         filled += state->filled;
         age += state->age;
     }
+    // Means over the tables, so that models with one and with two tables compare.
     points_metric(s->points, "pool/filled", true, step, (double)filled / (double)n);
     points_metric(s->points, "pool/stored_share", true, step, (double)stored / (double)count);
     if (stored)
@@ -136,6 +137,7 @@ static int exchange(struct service *s, uint64_t owner, const struct msg_exchange
     if (err)
         return err;
     const struct arena_shape *shape = arena_shape(s->arena);
+    // The arena checks table and count too. The size of the frame depends on both.
     if (m->table >= shape->n_tables || m->count > shape->batch ||
         size != m->count * shape->slot_bytes[m->table])
         return err_set(ERR_PEER,
@@ -145,7 +147,7 @@ static int exchange(struct service *s, uint64_t owner, const struct msg_exchange
     if (err)
         return err;
     const struct arena_state *state = arena_state(s->arena, m->table);
-    lend(s, m->table, m->count);
+    lend_reply(s, m->table, m->count);
     ret->type = MSG_exchanged;
     ret->exchanged = (struct msg_exchanged){
         .table = m->table,
@@ -156,7 +158,7 @@ static int exchange(struct service *s, uint64_t owner, const struct msg_exchange
         .age = state->stored ? state->age / state->stored : 0,
     };
     s->exchange_us += now_us() - start;
-    tell_step(s, m->step);
+    report_step(s, m->step);
     return ERR_OK;
 }
 
@@ -166,9 +168,9 @@ static int answer(struct service *s, uint64_t owner, const struct msg *m, const 
     case MSG_pool_open:
         return open_pool(s, &m->pool_open, ret);
     case MSG_pool_restore:
-        return restore(s, owner, &m->pool_restore, ret);
+        return restore_tables(s, owner, &m->pool_restore, ret);
     case MSG_pool_save:
-        return save(s, &m->pool_save, ret);
+        return save_tables(s, &m->pool_save, ret);
     case MSG_exchange:
         return exchange(s, owner, &m->exchange, frame, size, ret);
     default:

@@ -37,7 +37,7 @@ struct writer {
     uint64_t bytes;
 };
 
-static bool put(struct writer *w, const void *bytes, size_t size) {
+static bool put_bytes(struct writer *w, const void *bytes, size_t size) {
     crypto_hash_sha256_update(&w->hash, bytes, size);
     w->bytes += size;
     return fwrite(bytes, 1, size, w->file) == size;
@@ -54,7 +54,7 @@ static bool put_head(struct writer *w, const struct arena *a, uint64_t step) {
         const struct arena_state *s = arena_state(a, t);
         h.tables[t] = (struct head_table){shape->slot_bytes[t], s->filled, s->met};
     }
-    return put(w, &h, head_bytes(h.n_tables));
+    return put_bytes(w, &h, head_bytes(h.n_tables));
 }
 
 static bool put_table(struct writer *w, const struct arena *a, uint64_t table) {
@@ -62,11 +62,11 @@ static bool put_table(struct writer *w, const struct arena *a, uint64_t table) {
     uint64_t filled = arena_state(a, table)->filled;
     for (uint64_t i = 0; i < filled; i++) {
         uint64_t born = arena_born(a, table, i);
-        if (!put(w, &born, sizeof born))
+        if (!put_bytes(w, &born, sizeof born))
             return false;
     }
     for (uint64_t i = 0; i < filled; i++)
-        if (!put(w, arena_picture(a, table, i), size))
+        if (!put_bytes(w, arena_image(a, table, i), size))
             return false;
     return true;
 }
@@ -91,6 +91,7 @@ static int check_steps(const struct arena *a, uint64_t step) {
     return ERR_OK;
 }
 
+// Without it the file itself may be missing after a power loss.
 static int sync_folder_of(const char *path) {
     char *copy = xstrdup(path);
     int err = fs_sync_dir(dirname(copy));
@@ -111,7 +112,7 @@ int snapshot_save(const struct arena *a, uint64_t step, const char *path, char r
     crypto_hash_sha256_init(&w.hash);
     if (!put_all(&w, a, step))
         err = fs_failed("write", path);
-    if (fclose(w.file) && !err)
+    if (fclose(w.file) && !err) // closed also after a failed write
         err = fs_failed("write", path);
     if (!err)
         err = sync_folder_of(path);
@@ -127,6 +128,7 @@ int snapshot_save(const struct arena *a, uint64_t step, const char *path, char r
 
 // ---- loading ----
 
+// Checked before anything is changed: a damaged snapshot must not destroy tables that are good.
 static int check_digest(const char *path, const char *wanted, uint64_t *ret_size) {
     uint8_t digest[32];
     char hex[65];
@@ -161,7 +163,7 @@ static int check_shape(const char *path, const struct head *h, const struct aren
     return err;
 }
 
-// The size that the head announces; 0 if it announces too much.
+// The size of the file that the head describes; 0 if a table holds more than its capacity.
 static uint64_t announced(const struct head *h) {
     uint64_t bytes = head_bytes(h->n_tables);
     for (uint64_t t = 0; t < h->n_tables; t++) {
@@ -188,6 +190,7 @@ static int read_head(FILE *file, const char *path, const struct arena *a, uint64
     return ERR_OK;
 }
 
+// Reads straight into the arena's slots: a table is too large for a second copy.
 static bool read_table(FILE *file, struct arena *a, uint64_t table, uint64_t owner,
                        const struct head *h) {
     const struct head_table *t = &h->tables[table];
@@ -203,13 +206,13 @@ static bool read_table(FILE *file, struct arena *a, uint64_t table, uint64_t own
     return good;
 }
 
-static int load(FILE *file, const char *path, struct arena *a, uint64_t owner, uint64_t step,
-                uint64_t size) {
+static int load_tables(FILE *file, const char *path, struct arena *a, uint64_t owner, uint64_t step,
+                       uint64_t size) {
     struct head h = {0};
     int err = read_head(file, path, a, step, size, &h);
     if (err)
         return err;
-    arena_clear(a);
+    arena_clear(a); // from here on the tables have no owner until they are complete
     for (uint64_t t = 0; t < h.n_tables; t++)
         if (!read_table(file, a, t, owner, &h))
             return fs_failed("read", path);
@@ -225,7 +228,7 @@ int snapshot_load(struct arena *a, uint64_t owner, uint64_t step, const char *pa
     FILE *file = fopen(path, "rbe");
     if (!file)
         return fs_failed("open", path);
-    err = load(file, path, a, owner, step, size);
+    err = load_tables(file, path, a, owner, step, size);
     (void)fclose(file); // it was only read
     return err;
 }

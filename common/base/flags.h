@@ -3,7 +3,7 @@
 //     const struct flag rows[] = {
 //         {.name = "--run", .value = "DIR", .text = &r->run, .required = true, .help = "the run"},
 //         {.name = "--jobs", .value = "N", .number = &r->jobs, .min = 1, .max = 64,
-//          .help = "threads that read and write pictures; default 2"},
+//          .help = "threads that read and write images; default 2"},
 //         {.name = "--format", .choice = &r->format, .choices = "png|jpg", .help = "..."},
 //         {.name = "--recursive", .letter = 'r', .on = &r->recursive, .help = "..."},
 //         {.name = "IN", .text = &r->in, .required = true},

@@ -17,12 +17,12 @@ enum rng_stream {
     RNG_INIT, // index = element, sub = net << 16 | position in the state dict
     RNG_DROPOUT,    // index = step << 24 | op, sub = element block
     RNG_PROJECTION, // sliced Wasserstein distance: index = projection, sub = element
-    RNG_LIMIT,      // curation: random part; index = first 8 bytes of the picture's digest
-    RNG_DRAW,       // pictures the product draws itself; index = picture, sub = feature
+    RNG_LIMIT,      // curation: random part; index = first 8 bytes of the image's digest
+    RNG_DRAW,       // images the product draws itself; index = image, sub = feature
     RNG_TEST,       // tests
-    RNG_HOLD_OUT,   // curation: index = first 8 bytes of the picture's digest
+    RNG_HOLD_OUT,   // curation: index = first 8 bytes of the image's digest
     RNG_PATCH,      // CUT's patch positions: index = step << 9 | call << 8 | layer; 255: flip
-    RNG_PENALTY,    // wgangp: index = step, sub = domain << 16 | picture of the batch
+    RNG_PENALTY,    // wgangp: index = step, sub = domain << 16 | image of the batch
     RNG_JITTER,     // index = epoch << 32 | item, sub = domain * 8 + (kind; 4: their order)
     RNG_DEAL,       // curation: into which group a bit of a perceptual hash goes; index 0
 };

@@ -190,7 +190,7 @@ static void check_pairs(struct config_draft *d) {
 
 // ---- sizes ----
 
-// What the sides of pictures have to be divisible by.
+// What the sides of images have to be divisible by.
 static long long divisor(const struct config_trainer *t) {
     return strcmp(t->netG, "unet_256") == 0 ? 256 : strcmp(t->netG, "unet_128") == 0 ? 128 : 4;
 }

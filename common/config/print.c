@@ -53,7 +53,7 @@ static void list_choices(const char *choices, char *ret, size_t n) {
     ret[used] = 0;
 }
 
-// "1 to 1024 pictures", "auto, cpu, cuda", ...
+// "1 to 1024 images", "auto, cpu, cuda", ...
 static void allowed(const struct config_key *key, char *ret, size_t n) {
     const char *space = *key->unit ? " " : "";
     switch (key->kind) {

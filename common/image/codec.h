@@ -11,7 +11,7 @@ struct image_file {
     size_t size;
 };
 
-// Who takes the rows of a picture as they are decoded, from the top.
+// Who takes the rows of an image as they are decoded, from the top.
 struct image_sink {
     void *context;
     void (*begin)(void *context, int w, int h, int c); // once, before the first row

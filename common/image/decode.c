@@ -38,7 +38,7 @@ static char *converted_name(const char *name) {
     return xasprintf("%.*s%s", stem, name, ending);
 }
 
-// The first picture of several; `convert` is ImageMagick's, told the format since the name may lie.
+// The first image of several; `convert` is ImageMagick's, told the format since the name may lie.
 static int refuse_format(const struct image_file *file, const struct image_signature *s) {
     char *to = converted_name(file->name);
     char *from = *s->prefix ? xasprintf("%s:%s[0]", s->prefix, file->name) : xstrdup(file->name);
@@ -101,7 +101,7 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
     return probe(&(struct image_file){name, bytes, size}, limits, &codec, ret_info);
 }
 
-// The picture in the channels and the orientation wanted; takes `im`.
+// The image in the channels and the orientation wanted; takes `im`.
 static void deliver(struct image im, int channels, int orientation, struct image *ret_image) {
     struct image next = {0};
     if (im.c != channels) {
@@ -159,7 +159,7 @@ static uint8_t *row_of_shrinking(void *context, int y) {
     return resample_row(s->resample, y);
 }
 
-// ERR_FORMAT also where the other way may still lead to a picture.
+// ERR_FORMAT also where the other way may still lead to an image.
 static int decode_shrinking(const struct image_file *file, const struct image_how *how,
                             int channels, struct shrinking *s, struct image *ret_image,
                             int64_t *ret_resize_us) {

@@ -1,6 +1,6 @@
-// image - pictures in memory: decode, encode, and the reference's preprocessing, byte for byte.
+// image - images in memory: decode, encode, and the reference's preprocessing, byte for byte.
 //
-// A picture is uint8, H rows of W pixels of C interleaved channels (3 = RGB, 1 = gray), no padding.
+// An image is uint8, H rows of W pixels of C interleaved channels (3 = RGB, 1 = gray), no padding.
 // Arithmetic is Pillow's (its bicubic with antialiasing on 8 bits) and is tested against it.
 #ifndef IMAGE_H
 #define IMAGE_H
@@ -35,7 +35,7 @@ struct image_info {
 // Bounds on what a file may ask for, checked on the header before any allocation.
 struct image_limits {
     int64_t max_pixels;          // default 64 Mpx
-    int64_t max_pixels_per_byte; // decompression bombs; default 2000; flat pictures stay below
+    int64_t max_pixels_per_byte; // decompression bombs; default 2000; flat images stay below
 };
 extern const struct image_limits image_default_limits;
 
@@ -50,21 +50,22 @@ struct image_how {
                          // at least as wide and high as this; 0: in full
 };
 
-// A picture of zero bytes. Sizes >= 1, c = 1 or 3.
+// An image of zero bytes. Sizes >= 1, c = 1 or 3.
 void image_init(struct image *ret_image, int w, int h, int c);
 
 // Frees the pixels and zeroes the struct; accepts a zeroed one.
 void image_fini(struct image *im);
 
-// Fails with ERR_FORMAT: not a picture, a format we do not read (the message names it and a command
+// Fails with ERR_FORMAT: not an image, a format we do not read (the message names it and a command
 // that converts it), sizes beyond the limits. `name` is used in messages only.
 int image_probe(const char *name, const uint8_t *bytes, size_t size,
                 const struct image_limits *limits, struct image_info *ret_info);
 
 // Decodes to RGB (channels = 3) or L (channels = 1) as Pillow's convert("RGB")/("L") would: gray
 // replicated, palette expanded, alpha dropped, CMYK converted, EXIF orientation ignored. 16 bits
-// are cut to the high byte (of gray too, as Pillow does it from 11 on). Of an animated PNG, the first picture. JPEG: slow integer DCT, fancy upsampling.
-// A damaged picture fails with ERR_FORMAT: also a truncated one, and one that libjpeg only warns
+// are cut to the high byte (of gray too, as Pillow does it from 11 on). Of an animated PNG, the
+// first image. JPEG: slow integer DCT, fancy upsampling.
+// A damaged image fails with ERR_FORMAT: also a truncated one, and one that libjpeg only warns
 // of. (Odd bytes, an unknown JFIF version or Adobe code in the header damage no pixel and pass.)
 // So does a progressive JPEG whose scans ask for work out of proportion to the file.
 int image_decode(const char *name, const uint8_t *bytes, size_t size,
@@ -123,10 +124,10 @@ void image_rgb(const struct image *im, struct image *ret_image);
 // rounded.
 void image_rgb_on_white(const uint8_t *rgba, size_t n, uint8_t *ret_rgb);
 
-// The box [x, x+w) x [y, y+h); what lies outside the picture is 0.
+// The box [x, x+w) x [y, y+h); what lies outside the image is 0.
 void image_crop(const struct image *im, int x, int y, int w, int h, struct image *ret_image);
 
-// Of two pictures side by side, cut at int(w/2): the left one, or the right one, which is wider by
+// Of two images side by side, cut at int(w/2): the left one, or the right one, which is wider by
 // a pixel if w is odd. w >= 2.
 enum image_half { IMAGE_WHOLE, IMAGE_LEFT, IMAGE_RIGHT };
 void image_cut_half(const struct image *im, enum image_half half, struct image *ret_image);
@@ -134,7 +135,7 @@ void image_cut_half(const struct image *im, enum image_half half, struct image *
 // Left-right mirror, in place.
 void image_flip(struct image *im);
 
-// As a viewer would show a picture of EXIF orientation 1..8 (CIPA DC-008, tag 0x0112): 1 as it is,
+// As a viewer would show an image of EXIF orientation 1..8 (CIPA DC-008, tag 0x0112): 1 as it is,
 // 2 mirrored, 3 turned by 180 degrees, 4 upside down, 5 transposed, 6 turned right, 7 transposed
 // the other way, 8 turned left. From 5 on, width and height change places.
 void image_orient(const struct image *im, int orientation, struct image *ret_image);
@@ -170,12 +171,12 @@ void image_scale_width(int w, int h, int load_size, int crop_size, int *ret_w, i
 void preprocess_scaled_size(enum preprocess p, int w, int h, int load_size, int crop_size,
                             int *ret_w, int *ret_h);
 
-// ERR_SHAPE if the scaled picture would pass image_default_limits.max_pixels (a very tall picture
+// ERR_SHAPE if the scaled image would pass image_default_limits.max_pixels (a very tall image
 // under scale_width does): the text says so. To be asked before preprocess_apply.
 int preprocess_check(enum preprocess p, int w, int h, int load_size, int crop_size);
 
 // The reference's chain without its random draws: resize or scale, crop at (crop_x, crop_y) if the
-// mode crops and the picture is larger than crop_size in one direction, mirror if `flip`.
+// mode crops and the image is larger than crop_size in one direction, mirror if `flip`.
 void preprocess_apply(enum preprocess p, const struct image *im, int load_size, int crop_size,
                       int crop_x, int crop_y, bool flip, struct image *ret_image);
 
@@ -187,13 +188,13 @@ void preprocess_crop_range(enum preprocess p, int scaled_w, int scaled_h, int cr
 // 256 entries, lent for ever.
 const float *image_to_tensor_table(void);
 
-// The picture as planes: ret_x is [c,h,w] floats in [-1,1].
+// The image as planes: ret_x is [c,h,w] floats in [-1,1].
 void image_to_floats(const struct image *im, float *ret_x);
 
 // Back: (x+1)/2*255 in float, truncated (the reference truncates), limited to 0..255; NaN is 0.
 uint8_t image_from_tensor(float x);
 
-// Planes [c,h,w] to a picture of 3 channels; c = 1 is replicated.
+// Planes [c,h,w] to an image of 3 channels; c = 1 is replicated.
 void image_from_floats(const float *x, int c, int h, int w, struct image *ret_image);
 
 #endif

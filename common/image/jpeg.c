@@ -15,7 +15,7 @@
 
 enum {
     SCANS_MAX = 200, // the 8-bit standard needs at most 10 a component and bit
-    // Pixels times scans that a byte of the file may ask for. Flat progressive pictures reach a
+    // Pixels times scans that a byte of the file may ask for. Flat progressive images reach a
     // fifth of it; a file of 16 KiB can cost some tenths of a second.
     WORK_PER_BYTE = 8000,
 };

@@ -39,7 +39,7 @@ int image_orientation(const uint8_t *exif, size_t size) {
 
 // Where pixel (x, y) of the result comes from.
 struct source_of {
-    bool swap, from_right, from_bottom; // of the stored picture: x is y, counted from the right ...
+    bool swap, from_right, from_bottom; // of the stored image: x is y, counted from the right ...
 };
 
 static const struct source_of sources[9] = {

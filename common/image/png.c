@@ -118,7 +118,7 @@ static int orientation(const struct image_file *file) {
 struct plan {
     int format, flags;                                          // libspng's
     size_t pixel_bytes;                                         // as libspng gives them
-    int channels;                                               // of the picture
+    int channels;                                               // of the image
     void (*convert)(const uint8_t *in, size_t n, uint8_t *ret); // NULL: as they are
 };
 
@@ -143,7 +143,7 @@ static struct plan plan_of(spng_ctx *png, const struct image_how *how,
     return (struct plan){SPNG_FMT_RGB8, 0, 3, 3, NULL};
 }
 
-// Rows of w * plan->pixel_bytes; those of interlaced pictures are written several times. Returns
+// Rows of w * plan->pixel_bytes; those of interlaced images are written several times. Returns
 // libspng's code; *ret_rows is how many were decoded.
 static int read_rows(spng_ctx *png, const struct plan *plan, const struct image *im, uint8_t *rows,
                      uint64_t *ret_rows) {

@@ -130,7 +130,7 @@ void resample_close(struct resample *r, struct image *ret_image) {
     free(r);
 }
 
-// ---- a whole picture ----
+// ---- a whole image ----
 
 void image_resize_box(const struct image *im, int w, int h, struct image_box box,
                       struct image *ret_image) {

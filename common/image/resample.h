@@ -1,5 +1,5 @@
 // resample - a resize that takes the input row by row, from the top: a decoder need not keep
-// the whole picture.
+// the whole image.
 //
 //   resample_open -> resample_row for y = 0, 1, .. h - 1, each filled -> resample_close
 #ifndef IMAGE_RESAMPLE_H
@@ -10,7 +10,7 @@
 
 struct resample;
 
-// What image_resize_box makes of a picture of in_w x in_h x c. `kernel` NULL: the fastest.
+// What image_resize_box makes of an image of in_w x in_h x c. `kernel` NULL: the fastest.
 struct resample_plan {
     int in_w, in_h, c;
     int w, h;             // of the whole result
@@ -23,13 +23,13 @@ struct resample *resample_open(const struct resample_plan *plan);
 // before the first one that is needed may be written too.
 uint8_t *resample_row(struct resample *r, int y);
 
-// All rows of the picture at once, without a copy, instead of resample_row.
+// All rows of the image at once, without a copy, instead of resample_row.
 void resample_image(struct resample *r, const struct image *im);
 
 // Time spent in the calls so far, us.
 int64_t resample_time_us(const struct resample *r);
 
-// Makes the picture from the rows given; NULL ret_image: throws all away. Accepts NULL r.
+// Makes the image from the rows given; NULL ret_image: throws all away. Accepts NULL r.
 void resample_close(struct resample *r, struct image *ret_image);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/util.h"
 
 enum {
-    KEPT = 6,          // tables a thread keeps: pictures of a data set mostly have few sizes
+    KEPT = 6,          // tables a thread keeps: images of a data set mostly have few sizes
     TAPS_SMALL = 1024, // of an output: 2^12 * 255 * 1024 < 2^31
 };
 

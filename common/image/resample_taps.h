@@ -3,13 +3,13 @@
 //
 // For output i of `out`, with scale = in / out and stretch = max(scale, 1):
 //   center = (i + 0.5) scale, pixels x from (int)(center - 2 stretch + 0.5) below
-//   (int)(center + 2 stretch + 0.5), both within the picture,
+//   (int)(center + 2 stretch + 0.5), both within the image,
 //   weight(x) = cubic((x - center + 0.5) / stretch), a = -0.5, normalised to sum 1,
 //   times 2^22, rounded half away from zero.
 // Where in = out, the one weight is 2^22: the sum gives back the pixel.
 //
 // Kernels read aligned groups of four inputs (quads), of every output equally many, so that no
-// branch depends on the output. What lies outside the window, or behind the picture, weighs 0.
+// branch depends on the output. What lies outside the window, or behind the image, weighs 0.
 #ifndef IMAGE_TAPS_H
 #define IMAGE_TAPS_H
 

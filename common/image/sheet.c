@@ -86,7 +86,7 @@ void sheet_note(struct sheet *s, int column, int row, const char *text) {
     set_text(&s->notes[cell_index(s, column, row)], text);
 }
 
-// The largest size of the picture's aspect within the cell.
+// The largest size of the image's aspect within the cell.
 static void fit(const struct sheet *s, const struct image *im, int *ret_w, int *ret_h) {
     double scale = MIN((double)s->cell_w / im->w, (double)s->cell_h / im->h);
     *ret_w = MAX(1, MIN(s->cell_w, (int)(im->w * scale + 0.5)));

@@ -1,4 +1,4 @@
-// sheet - one picture of many: a grid of cells with titles, row labels and a caption.
+// sheet - one image of many: a grid of cells with titles, row labels and a caption.
 //
 //      margin
 //     +---------------------------------------------+
@@ -32,7 +32,7 @@ void sheet_caption(struct sheet *s, const char *text);
 // Text under one cell, e.g. a file's name or the reason it was refused; copied, cut at the cell.
 void sheet_note(struct sheet *s, int column, int row, const char *text);
 
-// Copies a picture into a cell: in its own size if it is the cell's, else resized to fit with its
+// Copies an image into a cell: in its own size if it is the cell's, else resized to fit with its
 // aspect kept, centred. Gray is replicated. A second put replaces the first.
 void sheet_put(struct sheet *s, int column, int row, const struct image *im);
 
@@ -40,7 +40,7 @@ void sheet_put(struct sheet *s, int column, int row, const struct image *im);
 void sheet_image(const struct sheet *s, struct image *ret_image);
 
 // Draws `text` at (x, y) (upper left corner of the first character) in size `scale` (1: 5x7
-// pixels), cut at the edges of the picture. c = 1 uses colour[0].
+// pixels), cut at the edges of the image. c = 1 uses colour[0].
 void sheet_text(struct image *im, int x, int y, int scale, const uint8_t colour[3],
                 const char *text);
 

@@ -1,4 +1,4 @@
-// WebP, still pictures only, through libwebp.
+// WebP, still images only, through libwebp.
 #include "image/codec.h"
 
 #include <stdlib.h>

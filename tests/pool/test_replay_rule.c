@@ -133,7 +133,7 @@ static void play(const struct sequence *s) {
         bool full = s->size > 0 && filled == (uint64_t)s->size;
         double coin = full ? s->draws[drawn].coin : 0;
         uint64_t position = full ? (uint64_t)s->draws[drawn++].position : 0;
-        struct exchange_action a = exchange_rule((uint64_t)s->size, filled, coin, position);
+        struct replay_action a = replay_rule((uint64_t)s->size, filled, coin, position);
         int out = a.gives ? slots[a.position] : s->in[i];
         if (a.stores)
             slots[a.position] = s->in[i];
@@ -151,8 +151,8 @@ static void reference_sequences_come_out(void **state) {
 }
 
 static void coin_of_one_half_does_not_swap(void **state) {
-    assert_false(exchange_rule(2, 2, 0.5, 1).stores);
-    assert_true(exchange_rule(2, 2, 0.50000001, 1).stores);
+    assert_false(replay_rule(2, 2, 0.5, 1).stores);
+    assert_true(replay_rule(2, 2, 0.50000001, 1).stores);
 }
 
 // The reference's list, copied from nothing but its description.
@@ -205,7 +205,7 @@ static void arena_equals_a_naive_list(void **state) {
         twin_exchange(a, twins, rng_below(5, RNG_TEST, i, 1, 2), i);
     for (uint64_t t = 0; t < 2; t++)
         for (uint64_t i = 0; i < CAPACITY; i++)
-            assert_int_equal(*(const uint64_t *)arena_picture(a, t, i), lists[t][i]);
+            assert_int_equal(*(const uint64_t *)arena_image(a, t, i), lists[t][i]);
     arena_close(a);
     (void)unlink(path);
 }
@@ -214,9 +214,9 @@ static void half_comes_from_the_table_and_slots_are_uniform(void **state) {
     enum { N = 1000000, SLOTS = 50 };
     double counts[SLOTS] = {0}, swaps = 0, chi2 = 0;
     for (uint64_t met = 0; met < N; met++) {
-        double coin = exchange_coin(42, 1, met);
-        uint64_t position = exchange_position(42, 1, met, SLOTS);
-        struct exchange_action a = exchange_rule(SLOTS, SLOTS, coin, position);
+        double coin = replay_coin(42, 1, met);
+        uint64_t position = replay_position(42, 1, met, SLOTS);
+        struct replay_action a = replay_rule(SLOTS, SLOTS, coin, position);
         swaps += a.gives;
         if (a.gives)
             counts[a.position]++;
@@ -230,7 +230,7 @@ static void half_comes_from_the_table_and_slots_are_uniform(void **state) {
 static void tables_draw_differently(void **state) {
     int same = 0;
     for (uint64_t met = 0; met < 1000; met++)
-        same += exchange_position(42, 0, met, 50) == exchange_position(42, 1, met, 50);
+        same += replay_position(42, 0, met, 50) == replay_position(42, 1, met, 50);
     assert_true(same < 50); // 20 expected
 }
 
