@@ -9,7 +9,7 @@
 struct cache {
     pthread_mutex_t lock;
     size_t budget, bytes, entries;
-    struct image *images; // by key; pixels NULL: not kept. What is kept never changes.
+    struct image *images; // by key; pixels NULL: not cached. A cached image never changes.
 };
 
 struct cache *cache_new(size_t budget_bytes, size_t entries) {
@@ -49,7 +49,7 @@ bool cache_get(struct cache *c, size_t key, struct image *ret_image) {
     (void)pthread_mutex_unlock(&c->lock);
     if (!found.pixels)
         return false;
-    image_copy(&found, ret_image); // without the lock: it stays
+    image_copy(&found, ret_image); // without the lock: entries neither change nor leave
     return true;
 }
 

@@ -1,7 +1,8 @@
-// cache - decoded and resized images, at most so many bytes of pixels. What is in stays in: an
-// epoch takes every image once in a new order, and of such a sequence a cache that holds a share
-// f of the set serves f by keeping what it has, but only f + (1 - f) ln(1 - f) by dropping the
-// least recently used (a half: 0.50 against 0.15). Any thread may call it.
+// cache - decoded and resized images, up to a number of bytes of pixels. Any thread may call it.
+//
+// Nothing is evicted. An epoch reads every image once, in a new order. A cache for a share f of the
+// set then hits f of the reads; with eviction of the least recently used it would hit only
+// f + (1 - f) ln(1 - f). For f = 1/2 these are 0.50 and 0.15.
 #ifndef CACHE_H
 #define CACHE_H
 
@@ -13,16 +14,16 @@
 
 struct cache;
 
-// entries: upper bound of different keys, 0 .. entries - 1; memory for the table is taken now.
+// Keys are 0 .. entries - 1. The table is allocated here, the pixels as they come.
 struct cache *cache_new(size_t budget_bytes, size_t entries);
 void cache_free(struct cache *c);
 
-// A copy of the image into ret_image (owned by the caller); false if it is not there.
+// Copies the image into ret_image, which the caller owns. False: it is not cached.
 bool cache_get(struct cache *c, size_t key, struct image *ret_image);
 
-// Keeps a copy if there is room for it; a key that is there already stays as it is.
+// Stores a copy if there is room for it. A key that is cached already keeps its image.
 void cache_put(struct cache *c, size_t key, const struct image *im);
 
-size_t cache_bytes(struct cache *c);
+size_t cache_bytes(struct cache *c); // of pixels; for tests
 
 #endif

@@ -49,12 +49,13 @@ int items_check(const struct items *it) {
     return ERR_OK;
 }
 
-// Which of the item's draws a side takes.
+// The sub-stream of a side's random draws; aligned sides share one.
 static uint32_t draw_of(const struct items *it, int side) {
     return it->aligned ? 0 : (uint32_t)side;
 }
 
 static struct item training_item(const struct items *it, uint64_t epoch, uint64_t p) {
+    // One permutation of the longer side; the shorter one is walked several times in an epoch.
     uint64_t order =
         it->serial ? p : rng_permute(it->seed, RNG_SHUFFLE, epoch, items_per_epoch(it), p);
     uint64_t partner = it->aligned ? order
@@ -65,6 +66,8 @@ static struct item training_item(const struct items *it, uint64_t epoch, uint64_
         .record = {order % it->n[0], partner}, .position = p, .epoch = epoch, .augment = true};
 }
 
+// Held-out records lie behind all training records of the manifest, also behind those that
+// max_dataset_size leaves out.
 static uint64_t held_out_record(const struct items *it, int side, uint64_t p) {
     return it->held[side] ? it->n_all[side] + p % it->held[side] : p % it->n[side];
 }

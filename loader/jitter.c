@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 
+// Pillow truncates after it limits.
 static uint8_t limited(float v) {
     return v <= 0 ? 0 : v >= 255 ? 255 : (uint8_t)v;
 }
@@ -42,7 +43,7 @@ static void change_saturation(struct image *im, float f) {
     image_fini(&gray);
 }
 
-// Pillow's 8-bit H,S,V: hue and saturation truncated from float.
+// Pillow's 8-bit H,S,V. It mixes float and double; each step must, too, to give the same bytes.
 static void hsv_from_rgb(const uint8_t *rgb, uint8_t *ret_hsv) {
     int r = rgb[0], g = rgb[1], b = rgb[2];
     int high = MAX(r, MAX(g, b)), low = MIN(r, MIN(g, b));
@@ -65,7 +66,7 @@ static void hsv_from_rgb(const uint8_t *rgb, uint8_t *ret_hsv) {
 }
 
 static void rgb_from_hsv(const uint8_t *hsv, uint8_t *ret_rgb) {
-    // Which of v, p, q, t each channel is, in each sixth of the circle.
+    // For each sixth of the circle: which of the levels v, p, q, t is r, g and b.
     static const uint8_t parts[6][3] = {{0, 3, 1}, {2, 0, 1}, {1, 0, 3},
                                         {1, 2, 0}, {3, 1, 0}, {0, 1, 2}};
     double circle = hsv[0] * 6.0 / 255.0;
@@ -82,7 +83,7 @@ static void rgb_from_hsv(const uint8_t *hsv, uint8_t *ret_rgb) {
 }
 
 static void turn_hue(struct image *im, double f) {
-    uint8_t shift = (uint8_t)(int)(f * 255);
+    uint8_t shift = (uint8_t)(int)(f * 255); // wraps around, as the hue does
     for (uint8_t *p = im->pixels; p < im->pixels + 3 * pixels_of(im); p += 3) {
         uint8_t hsv[3];
         hsv_from_rgb(p, hsv);
@@ -91,7 +92,7 @@ static void turn_hue(struct image *im, double f) {
     }
 }
 
-static void change(enum jitter_kind kind, double f, struct image *im) {
+static void apply_one(enum jitter_kind kind, double f, struct image *im) {
     switch (kind) {
     case JITTER_BRIGHTNESS:
         change_all(im, 0, (float)f);
@@ -115,12 +116,13 @@ static void change(enum jitter_kind kind, double f, struct image *im) {
 void jitter_apply(const struct jitter *j, struct image *im) {
     for (int i = 0; i < JITTER_KINDS; i++)
         if (j->on[j->order[i]])
-            change(j->order[i], j->factor[j->order[i]], im);
+            apply_one(j->order[i], j->factor[j->order[i]], im);
 }
 
 void jitter_order(uint64_t number, enum jitter_kind ret_order[JITTER_KINDS]) {
     enum jitter_kind left[JITTER_KINDS] = {JITTER_BRIGHTNESS, JITTER_CONTRAST, JITTER_SATURATION,
                                            JITTER_HUE};
+    // The digits of `number` in the factorial number system choose among those that are left.
     for (unsigned i = 0, n = JITTER_KINDS; n > 0; i++, n--) {
         unsigned pick = (unsigned)(number % n);
         number /= n;

@@ -1,5 +1,5 @@
-// jitter - random changes of brightness, contrast, saturation and hue, as torchvision's ColorJitter
-// makes them of a Pillow image, byte for byte.
+// jitter - random changes of brightness, contrast, saturation and hue. Byte for byte equal to
+// torchvision's ColorJitter on a Pillow image.
 //
 // Each change blends the image v with a degenerate one d: v' = d + f (v - d), limited to 0..255
 // and truncated, in float.
@@ -30,10 +30,10 @@ struct jitter {
     enum jitter_kind order[JITTER_KINDS]; // each kind once
 };
 
-// Changes the image in place. Of gray ones saturation and hue are left as they are.
+// Changes the image in place. A gray image has no saturation and no hue to change.
 void jitter_apply(const struct jitter *j, struct image *im);
 
-// Number 0..23 as one of the orders of four.
+// The permutation of number 0..23.
 void jitter_order(uint64_t number, enum jitter_kind ret_order[JITTER_KINDS]);
 
 #endif

@@ -1,4 +1,4 @@
-// loader - decodes and augments images into the batches the trainer asks for.
+// loader - decodes and augments images into the batches that the trainer requests.
 //
 //   DEALER  connects ipc://s/curator-A, ipc://s/curator-B   manifest     peer: curator
 //   DEALER  connects ipc://s/trainer                        tickets      peer: trainer
@@ -32,9 +32,9 @@ struct loader {
     struct source source;
     struct work *work;
     struct link *trainer;
-    uint64_t session; // counts LINK_UPs: batches of an older one are void
+    uint64_t session; // of the trainer's link; batches of an older one are discarded
     int64_t idle_since_us;
-    struct work_batch *unsent;
+    struct work_batch *unsent; // finished, but the socket was full
 };
 
 // ---- manifests ----
@@ -50,6 +50,7 @@ static int fetch_step(struct records *records[2], bool *ret_done) {
     return ERR_OK;
 }
 
+// A link that has its manifest is closed and has no socket any more.
 static int fetch_wait(struct proc *p, struct records *records[2]) {
     zmq_pollitem_t items[2];
     int n = 0;
@@ -60,7 +61,7 @@ static int fetch_wait(struct proc *p, struct records *records[2]) {
     return proc_poll(p, items, n, MIN(records_due_us(records[0]), records_due_us(records[1])));
 }
 
-static int fetch(struct loader *l, struct records *records[2]) {
+static int fetch_manifests(struct loader *l, struct records *records[2]) {
     points_state(l->proc->points, STATE_WAITING, 0);
     bool done = false;
     while (!done) {
@@ -81,14 +82,14 @@ static int begin_items(struct loader *l) {
     if (err)
         return err;
     source_init(&l->source, c, &l->items, l->manifest, l->proc->points);
-    // Twice the credits: tickets of a session that is over may still be in the making.
+    // Twice the credits: batches of the previous session may still be in flight.
     l->work = work_new(&l->source, (int)c->loader.threads, 2 * (int)c->loader.prefetch);
     return ERR_OK;
 }
 
 // ---- tickets ----
 
-static int say_ready(struct loader *l) {
+static int send_ready(struct loader *l) {
     struct msg m = {.type = MSG_loader_ready};
     struct msg_loader_ready *r = &m.loader_ready;
     r->credits = (uint64_t)l->proc->config->loader.prefetch;
@@ -105,18 +106,18 @@ static int begin_ticket(struct loader *l, const struct msg_ticket *ticket) {
     int err = work_begin(l->work, ticket, l->session);
     if (err != ERR_LIMIT)
         return err;
-    // Batches of a session that is over still hold slots. The trainer asks again after its
+    // Batches of the previous session still hold slots. The trainer repeats the ticket after its
     // time-out.
     log_line("ticket dropped: %s", err_text());
     return ERR_OK;
 }
 
-static int take(struct loader *l, struct link_in *in) {
+static int take_event(struct loader *l, struct link_in *in) {
     switch (in->event) {
     case LINK_UP:
         l->session++;
-        log_line("trainer %llu is there", (unsigned long long)in->peer.incarnation);
-        return say_ready(l);
+        log_line("connected to trainer %llu", (unsigned long long)in->peer.incarnation);
+        return send_ready(l);
     case LINK_DOWN:
     case LINK_FIN:
         l->session++;
@@ -133,20 +134,20 @@ static int take(struct loader *l, struct link_in *in) {
     }
 }
 
-static int take_all(struct loader *l) {
+static int take_events(struct loader *l) {
     for (;;) {
         struct link_in in;
         int err = link_next(l->trainer, &in);
         if (err || in.event == LINK_NONE)
             return err;
-        err = take(l, &in);
+        err = take_event(l, &in);
         link_in_fini(&in);
-        if (err && err != ERR_AGAIN)
+        if (err && err != ERR_AGAIN) // a full socket: the session times out and comes up again
             return err;
     }
 }
 
-static void tell_times(struct loader *l, const struct work_batch *b) {
+static void report_times(struct loader *l, const struct work_batch *b) {
     if (b->ticket.split != ITEMS_TRAIN)
         return;
     uint64_t step = (b->ticket.epoch - 1) * items_batches(&l->items) + b->ticket.index + 1;
@@ -154,7 +155,7 @@ static void tell_times(struct loader *l, const struct work_batch *b) {
     points_metric(p, "loader/read_us", false, step, (double)b->times.read_us);
     points_metric(p, "loader/decode_us", false, step, (double)b->times.decode_us);
     points_metric(p, "loader/resize_us", false, step, (double)b->times.resize_us);
-    // It waited for a free thread, and then for the socket.
+    // Time that the batch waited: for a free thread, and at the end for the socket.
     points_metric(p, "loader/queue_us", false, step,
                   (double)(b->started_us - b->begun_us + now_us() - b->done_us));
     points_metric(p, "loader/batch_us", false, step, (double)(b->done_us - b->begun_us));
@@ -177,17 +178,15 @@ static int send_batch(struct loader *l, struct work_batch *b) {
     return err;
 }
 
-// ERR_AGAIN: the socket is full, the batch is kept.
+// ERR_AGAIN: the socket is full; the batch is still the caller's.
 static int deliver(struct loader *l, struct work_batch *b) {
     if (b->err)
         return err_set(b->err, "%s", b->text);
     if (b->session == l->session) {
         int err = send_batch(l, b);
-        if (err == ERR_AGAIN)
-            return err;
         if (err)
             return err;
-        tell_times(l, b);
+        report_times(l, b);
         l->idle_since_us = now_us();
     }
     work_batch_free(l->work, b);
@@ -210,11 +209,11 @@ static int deliver_all(struct loader *l) {
     }
 }
 
-static int serve(struct loader *l) {
+static int serve_tickets(struct loader *l) {
     points_state(l->proc->points, STATE_RUNNING, 0);
     l->idle_since_us = now_us();
     while (!l->proc->stop) {
-        int err = take_all(l);
+        int err = take_events(l);
         if (!err)
             err = deliver_all(l);
         if (err)
@@ -222,7 +221,7 @@ static int serve(struct loader *l) {
         zmq_pollitem_t items[] = {{.socket = link_socket(l->trainer), .events = ZMQ_POLLIN},
                                   {.fd = work_fd(l->work), .events = ZMQ_POLLIN}};
         int64_t due = link_due_us(l->trainer);
-        if (l->unsent)
+        if (l->unsent) // no event says when the socket has room again
             due = MIN(due, now_us() + 10000);
         err = proc_poll(l->proc, items, COUNT(items), due);
         if (err)
@@ -231,8 +230,8 @@ static int serve(struct loader *l) {
     return ERR_OK;
 }
 
-// A fin tells the trainer not to wait for us; it need not answer within more than a second.
-static void say_goodbye(struct loader *l) {
+// A fin spares the trainer its time-out. Without an answer within a second the loader ends anyway.
+static void end_session(struct loader *l) {
     if (!link_is_up(l->trainer) || link_fin(l->trainer))
         return;
     int64_t until = now_us() + 1000000;
@@ -251,11 +250,12 @@ static int run(struct loader *l) {
     struct proc *p = l->proc;
     bool swapped = strcmp(p->config->top.direction, "BtoA") == 0;
     struct records *records[2] = {0};
+    // Side A is what the trainer translates from: with BtoA that is domain B.
     int err = records_open(&l->link_options, swapped ? "B" : "A", &records[0]);
     if (!err)
         err = records_open(&l->link_options, swapped ? "A" : "B", &records[1]);
     if (!err)
-        err = fetch(l, records);
+        err = fetch_manifests(l, records);
     if (err)
         goto out;
     for (int side = 0; side < 2; side++)
@@ -267,10 +267,11 @@ static int run(struct loader *l) {
     err = link_open(&l->link_options, &l->trainer);
     if (err)
         goto out;
-    err = serve(l);
-    say_goodbye(l);
+    err = serve_tickets(l);
+    end_session(l);
 
 out:
+    // The threads of `work` use the source and the manifests, so these end after it.
     work_batch_free(l->work, l->unsent);
     work_free(l->work);
     link_close(l->trainer);

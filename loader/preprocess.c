@@ -1,4 +1,4 @@
-#include "image/image.h"
+#include "preprocess.h"
 
 #include <math.h>
 #include <string.h>
@@ -33,12 +33,12 @@ static bool crops(enum preprocess p) {
            p == PREPROCESS_SCALE_WIDTH_AND_CROP;
 }
 
-int image_make_power(int x, int base) {
+int preprocess_make_power(int x, int base) {
     return (int)(nearbyint((double)x / base) * base); // the default rounding: ties to even
 }
 
-void image_scale_width(int w, int h, int load_size, int crop_size, int *ret_w, int *ret_h) {
-    double scaled = MIN((double)load_size * h / w, 1e9); // what is larger is refused anyway
+void preprocess_scale_width(int w, int h, int load_size, int crop_size, int *ret_w, int *ret_h) {
+    double scaled = MIN((double)load_size * h / w, 1e9); // preprocess_check refuses more anyway
     bool keep = w == load_size && h >= crop_size;
     *ret_w = load_size;
     *ret_h = keep ? h : (int)MAX(scaled, (double)crop_size);
@@ -53,15 +53,15 @@ void preprocess_scaled_size(enum preprocess p, int w, int h, int load_size, int 
         return;
     case PREPROCESS_SCALE_WIDTH:
     case PREPROCESS_SCALE_WIDTH_AND_CROP:
-        image_scale_width(w, h, load_size, crop_size, ret_w, ret_h);
+        preprocess_scale_width(w, h, load_size, crop_size, ret_w, ret_h);
         return;
     case PREPROCESS_CROP:
         *ret_w = w;
         *ret_h = h;
         return;
     case PREPROCESS_NONE:
-        *ret_w = MAX(4, image_make_power(w, 4));
-        *ret_h = MAX(4, image_make_power(h, 4));
+        *ret_w = MAX(4, preprocess_make_power(w, 4));
+        *ret_h = MAX(4, preprocess_make_power(h, 4));
         return;
     }
     BUG("preprocess %d", (int)p);

@@ -11,8 +11,8 @@ struct records {
     char domain[8];
     struct link *link;
     struct msg_manifest_info info;
-    struct manifest *manifest; // under way while `done` is false
-    size_t have;               // records of it that have come
+    struct manifest *manifest; // incomplete while `done` is false
+    size_t have;               // records received
     bool done;
 };
 
@@ -53,12 +53,12 @@ int64_t records_due_us(const struct records *r) {
 
 static void finish(struct records *r) {
     r->done = true;
-    (void)link_fin(r->link); // the curator learns it now or by our silence; both are well
+    (void)link_fin(r->link); // if it fails, the curator ends the session by its time-out
     link_close(r->link);
     r->link = NULL;
 }
 
-static int ask_chunk(struct records *r) {
+static int request_chunk(struct records *r) {
     struct msg m = {.type = MSG_manifest_chunk_ask};
     m.manifest_chunk_ask.first = r->have;
     m.manifest_chunk_ask.count =
@@ -70,8 +70,8 @@ static char *own_path(const struct records *r) {
     return xasprintf("manifest/%s.fetched", r->domain);
 }
 
-// A manifest of the announced digest that is already on disk.
-static bool on_disk(struct records *r, const char *path) {
+// Takes the file if it is a manifest with the announced digest.
+static bool take_file(struct records *r, const char *path) {
     struct manifest *m;
     if (manifest_load(path, &m))
         return false;
@@ -85,7 +85,7 @@ static bool on_disk(struct records *r, const char *path) {
 
 static bool take_from_disk(struct records *r) {
     char *by_curator = xasprintf("manifest/%s.manifest", r->domain), *own = own_path(r);
-    bool found = on_disk(r, by_curator) || on_disk(r, own);
+    bool found = take_file(r, by_curator) || take_file(r, own);
     free(by_curator);
     free(own);
     return found;
@@ -99,7 +99,7 @@ static int take_info(struct records *r, const struct msg_manifest_info *info) {
         finish(r);
         return ERR_OK;
     }
-    // The announced count is a peer's word: what it allocates stays within what a file may hold.
+    // The count comes from a peer, so it is bounded before memory is allocated for it.
     if (info->count + info->held_out > 100u << 20)
         return err_set(ERR_LIMIT, "curator %s announces %llu pictures; 104857600 are the limit",
                        r->domain, (unsigned long long)(info->count + info->held_out));
@@ -111,7 +111,7 @@ static int take_info(struct records *r, const struct msg_manifest_info *info) {
     m->records = xcalloc(m->count + m->held_out, sizeof *m->records);
     r->manifest = m;
     r->have = 0;
-    return ask_chunk(r);
+    return request_chunk(r);
 }
 
 static int parse_lines(struct records *r, const char *text, size_t size, size_t count) {
@@ -135,7 +135,7 @@ static int parse_lines(struct records *r, const char *text, size_t size, size_t 
     return ERR_OK;
 }
 
-static int complete(struct records *r) {
+static int complete_manifest(struct records *r) {
     manifest_seal(r->manifest);
     if (strcmp(r->manifest->digest, r->info.digest) != 0)
         return err_set(ERR_MISMATCH, "manifest of curator %s: digest %s announced, %s received",
@@ -150,19 +150,20 @@ static int complete(struct records *r) {
 static int take_chunk(struct records *r, struct link_in *in) {
     const struct msg_manifest_chunk *chunk = &in->msg.manifest_chunk;
     if (!r->manifest || chunk->first != r->have)
-        return ERR_OK; // of an earlier question
+        return ERR_OK; // answers a request of an earlier session
     int err = parse_lines(r, zmq_msg_data(&in->frames[0]), zmq_msg_size(&in->frames[0]),
                           (size_t)chunk->count);
     if (err)
         return err;
-    return r->have < r->manifest->count + r->manifest->held_out ? ask_chunk(r) : complete(r);
+    return r->have < r->manifest->count + r->manifest->held_out ? request_chunk(r)
+                                                                : complete_manifest(r);
 }
 
-static int take(struct records *r, struct link_in *in) {
+static int take_event(struct records *r, struct link_in *in) {
     if (in->event == LINK_UP)
         return link_send(r->link, &(struct msg){.type = MSG_manifest_ask}, NULL);
     if (in->event != LINK_MSG)
-        return ERR_OK; // a lost session comes up again and begins anew
+        return ERR_OK; // after a lost session LINK_UP comes again and starts over
     if (in->msg.type == MSG_manifest_info)
         return take_info(r, &in->msg.manifest_info);
     if (in->msg.type == MSG_manifest_chunk)
@@ -180,9 +181,9 @@ int records_step(struct records *r, bool *ret_done) {
             return err;
         if (in.event == LINK_NONE)
             break;
-        err = take(r, &in);
+        err = take_event(r, &in);
         link_in_fini(&in);
-        if (err && err != ERR_AGAIN) // a full socket: the next session asks again
+        if (err && err != ERR_AGAIN) // a full socket: the next session repeats the request
             return err;
     }
     *ret_done = r->done;

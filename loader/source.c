@@ -42,8 +42,8 @@ void source_init(struct source *s, const struct config *config, const struct ite
                                 MAX(config->curator[0].max_pixels, config->curator[1].max_pixels));
     if (!preprocess_from_name(config->loader.preprocess, &s->preprocess))
         BUG("preprocess '%s' passed the settings' check", config->loader.preprocess);
-    // Training and held-out records are resized differently: two keys cannot collide, since a
-    // record belongs to one part.
+    // Training and held-out records are resized differently, but each record belongs to one part:
+    // so its number is enough as a key.
     s->cache = cache_new((size_t)config->loader.cache,
                          records_of(manifests[0]) + records_of(manifests[1]));
     for (int side = 0; side < 2; side++)
@@ -58,7 +58,7 @@ void source_fini(struct source *s) {
 }
 
 static void report(struct source *s, int side, uint64_t record, const char *path) {
-    // Two threads may both find it unset: then it is told twice, which harms nobody.
+    // The exchange lets one thread report it, the first.
     if (__atomic_exchange_n(&s->reported[side][record], 1, __ATOMIC_RELAXED))
         return;
     points_event(s->points, "warn", "picture_replaced", 0, "%s: %s", path, err_text());
@@ -82,7 +82,8 @@ struct size {
     int w, h;
 };
 
-// What an image of `full` pixels becomes before it is cropped.
+// The size of an image before the crop. Held-out images are not cropped, so they are scaled to
+// crop_size at once.
 static int target_size(const struct source *s, struct size full, bool augment,
                        struct size *ret_size) {
     int size = augment ? s->load_size : s->crop_size;
@@ -93,7 +94,7 @@ static int target_size(const struct source *s, struct size full, bool augment,
     return err;
 }
 
-// The file's bytes; trouble is told.
+// Reads a record's file; reports a failure.
 static int read_record(struct source *s, int side, uint64_t record, uint8_t **ret_bytes,
                        struct source_times *times) {
     const struct manifest *m = s->manifest[side];
@@ -107,13 +108,13 @@ static int read_record(struct source *s, int side, uint64_t record, uint8_t **re
     return err;
 }
 
-// ---- the cache: it keeps what was read, decoded and resized ----
+// ---- cache of decoded and resized images ----
 
 static size_t cache_key(const struct source *s, int side, uint64_t record) {
     return (size_t)record + (side ? records_of(s->manifest[0]) : 0);
 }
 
-// A domain without held-out images lends training ones at another size: not through the cache.
+// A training record that stands in for a held-out one has another size, so it bypasses the cache.
 static bool is_cached(const struct source *s, int side, uint64_t record, bool augment) {
     return augment || record >= s->items->n_all[side];
 }
@@ -126,13 +127,13 @@ static bool take_cached(struct source *s, int side, uint64_t record, bool augmen
     return hit;
 }
 
-static void cache(struct source *s, int side, uint64_t record, bool augment,
-                  const struct image *im) {
+static void put_cached(struct source *s, int side, uint64_t record, bool augment,
+                       const struct image *im) {
     if (is_cached(s, side, record, augment))
         cache_put(s->cache, cache_key(s, side, record), im);
 }
 
-// A record that is a file of its own, in the size the manifest says it becomes.
+// Decodes a file with one image. The manifest has its size, so the decoder can scale at once.
 static int decode_whole(struct source *s, int side, uint64_t record, bool augment,
                         const uint8_t *bytes, struct image *ret_image, struct source_times *times) {
     const struct manifest_record *r = &s->manifest[side]->records[record];
@@ -153,7 +154,7 @@ static int decode_whole(struct source *s, int side, uint64_t record, bool augmen
     return err;
 }
 
-// One side's half of a decoded file.
+// Cuts one side's half out of a decoded file and resizes it.
 static int take_half(struct source *s, int side, bool augment, const struct image *file,
                      struct image *ret_image) {
     struct image half;
@@ -168,7 +169,7 @@ static int take_half(struct source *s, int side, bool augment, const struct imag
     return err;
 }
 
-// Those of the two halves that are wanted and not there, from one decoding.
+// Decodes a file once and makes the wanted halves from it.
 static int decode_halves(struct source *s, const bool wanted[2], uint64_t record, bool augment,
                          const uint8_t *bytes, struct image ret_images[2],
                          struct source_times *times) {
@@ -189,9 +190,9 @@ static int decode_halves(struct source *s, const bool wanted[2], uint64_t record
     return err;
 }
 
-// Reads a file and makes of it what is wanted; all or nothing.
-static int make(struct source *s, const bool wanted[2], uint64_t record, bool augment,
-                struct image ret_images[2], struct source_times *times) {
+// Reads a file and makes the wanted sides from it: all of them or none.
+static int make_images(struct source *s, const bool wanted[2], uint64_t record, bool augment,
+                       struct image ret_images[2], struct source_times *times) {
     int first = wanted[0] ? 0 : 1;
     uint8_t *bytes = NULL;
     int err = read_record(s, first, record, &bytes, times);
@@ -204,17 +205,17 @@ static int make(struct source *s, const bool wanted[2], uint64_t record, bool au
         report(s, first, record, s->manifest[first]->records[record].path);
     for (int side = 0; side < 2 && !err; side++)
         if (wanted[side])
-            cache(s, side, record, augment, &ret_images[side]);
+            put_cached(s, side, record, augment, &ret_images[side]);
     return err;
 }
 
-static int load(struct source *s, int side, uint64_t record, bool augment, struct image *ret_image,
-                struct source_times *times) {
+static int load_image(struct source *s, int side, uint64_t record, bool augment,
+                      struct image *ret_image, struct source_times *times) {
     struct image images[2] = {0};
     const bool wanted[2] = {side == 0, side == 1};
     if (take_cached(s, side, record, augment, ret_image, times))
         return ERR_OK;
-    int err = make(s, wanted, record, augment, images, times);
+    int err = make_images(s, wanted, record, augment, images, times);
     if (err)
         image_fini(&images[side]);
     else
@@ -225,14 +226,15 @@ static int load(struct source *s, int side, uint64_t record, bool augment, struc
 static int load_pair(struct source *s, uint64_t record, bool augment, struct image ret_images[2],
                      struct source_times *times) {
     int err = ERR_OK;
+    // One decoding serves both halves only if both sides want the same channels.
     bool once = s->halves && s->channels[0] == s->channels[1], wanted[2];
     memset(ret_images, 0, 2 * sizeof *ret_images);
     for (int side = 0; side < 2 && !err && !once; side++)
-        err = load(s, side, record, augment, &ret_images[side], times);
+        err = load_image(s, side, record, augment, &ret_images[side], times);
     for (int side = 0; side < 2 && once; side++)
         wanted[side] = !take_cached(s, side, record, augment, &ret_images[side], times);
     if (once && (wanted[0] || wanted[1]))
-        err = make(s, wanted, record, augment, ret_images, times);
+        err = make_images(s, wanted, record, augment, ret_images, times);
     for (int side = 0; side < 2 && err; side++)
         image_fini(&ret_images[side]);
     return err;
@@ -240,7 +242,8 @@ static int load_pair(struct source *s, uint64_t record, bool augment, struct ima
 
 // ---- augmentation ----
 
-// What the crop's place is drawn from: of a pair, the lead's size. (In the reference, too.)
+// The range of the crop's position. For a pair the lead's size gives it, as in the reference's
+// aligned_dataset.py.
 static void crop_range(const struct source *s, uint64_t record, int side, const struct image *im,
                        int *ret_x, int *ret_y) {
     int w = im->w, h = im->h;
@@ -251,8 +254,8 @@ static void crop_range(const struct source *s, uint64_t record, int side, const 
     preprocess_crop_range(s->preprocess, w, h, s->crop_size, ret_x, ret_y);
 }
 
-static void augment_picture(struct source *s, const struct item *item, int side, uint64_t record,
-                            struct image *im) {
+static void augment_image(struct source *s, const struct item *item, int side, uint64_t record,
+                          struct image *im) {
     int range_x, range_y;
     preprocess_crop_range(s->preprocess, im->w, im->h, s->crop_size, &range_x, &range_y);
     if (range_x > 0 || range_y > 0) {
@@ -274,13 +277,13 @@ static void augment_picture(struct source *s, const struct item *item, int side,
 int source_get(struct source *s, const struct item *item, int side, struct image *ret_image,
                uint64_t *ret_record, struct source_times *times) {
     uint64_t record = item->record[side], first = record;
-    while (load(s, side, record, item->augment, ret_image, times)) {
+    while (load_image(s, side, record, item->augment, ret_image, times)) {
         record = items_next(s->items, side, record);
         if (record == first)
             return err_set(ERR_DATA, "no picture of domain %s under '%s' can be read any more",
                            s->manifest[side]->domain, s->manifest[side]->root);
     }
-    augment_picture(s, item, side, record, ret_image);
+    augment_image(s, item, side, record, ret_image);
     *ret_record = record;
     return ERR_OK;
 }
@@ -295,7 +298,7 @@ int source_get_pair(struct source *s, const struct item *item, struct image ret_
                            s->manifest[0]->root, s->manifest[1]->root);
     }
     for (int side = 0; side < 2; side++)
-        augment_picture(s, item, side, record, &ret_images[side]);
+        augment_image(s, item, side, record, &ret_images[side]);
     *ret_record = record;
     return ERR_OK;
 }

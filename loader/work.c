@@ -12,7 +12,7 @@
 
 struct job {
     struct work_batch batch;
-    int next_picture, pictures, finished; // 2 * count images: A's, then B's; or count pairs
+    int begun, total, finished; // of 2 * count images (A's, then B's), or of count pairs
     struct job *next;
 };
 
@@ -60,8 +60,10 @@ static void add_times(struct source_times *sum, const struct source_times *t) {
     sum->cache_hits += t->cache_hits;
 }
 
-static int get(struct source *s, struct work_batch *b, int picture, struct source_times *times) {
-    int count = (int)b->ticket.count, side = picture / count, i = picture % count;
+// Makes image (or pair) number `number` of the batch.
+static int make_one(struct source *s, struct work_batch *b, int number,
+                    struct source_times *times) {
+    int count = (int)b->ticket.count, side = number / count, i = number % count;
     struct item item = items_get(s->items, (enum items_split)b->ticket.split, b->ticket.epoch,
                                  b->ticket.index, (uint64_t)i);
     if (!s->items->aligned)
@@ -74,31 +76,31 @@ static int get(struct source *s, struct work_batch *b, int picture, struct sourc
     return err;
 }
 
-// Called with the lock held, which is given up while the image is made.
-static void make_picture(struct work *w, struct job *job) {
+// Makes the next image of the job. Called with the lock held; releases it meanwhile.
+static void make_next(struct work *w, struct job *job) {
     struct work_batch *b = &job->batch;
-    int picture = job->next_picture++;
-    if (picture == 0)
+    int number = job->begun++;
+    if (number == 0)
         b->started_us = now_us();
-    if (job->next_picture == job->pictures)
-        (void)list_pop(&w->open); // its last image is taken; it is always the first of the list
+    if (job->begun == job->total)
+        (void)list_pop(&w->open); // `job` is the first of the list: threads always take that one
     (void)pthread_mutex_unlock(&w->lock);
 
     struct source_times times = {0};
-    int err = get(w->source, b, picture, &times);
+    int err = make_one(w->source, b, number, &times);
 
     (void)pthread_mutex_lock(&w->lock);
     add_times(&b->times, &times);
     if (err && !b->err) {
         b->err = err;
-        (void)text_copy(b->text, sizeof b->text, err_text()); // a cut text is still a text
+        (void)text_copy(b->text, sizeof b->text, err_text()); // may be cut
     }
-    if (++job->finished < job->pictures)
+    if (++job->finished < job->total)
         return;
     b->done_us = now_us();
     list_push(&w->done, job);
     uint64_t one = 1;
-    (void)!write(w->fd, &one, sizeof one); // an eventfd takes it unless 2^64 batches wait
+    (void)!write(w->fd, &one, sizeof one); // fails only if 2^64 batches wait
 }
 
 static void *thread_main(void *context) {
@@ -106,7 +108,7 @@ static void *thread_main(void *context) {
     (void)pthread_mutex_lock(&w->lock);
     while (!w->stop) {
         if (w->open.first)
-            make_picture(w, w->open.first);
+            make_next(w, w->open.first);
         else
             (void)pthread_cond_wait(&w->something, &w->lock);
     }
@@ -178,7 +180,7 @@ int work_begin(struct work *w, const struct msg_ticket *ticket, uint64_t session
         b->image[side] = xcalloc(ticket->count, sizeof *b->image[side]);
         b->record[side] = xcalloc(ticket->count, sizeof *b->record[side]);
     }
-    job->pictures = (w->source->items->aligned ? 1 : 2) * (int)ticket->count;
+    job->total = (w->source->items->aligned ? 1 : 2) * (int)ticket->count;
     (void)pthread_mutex_lock(&w->lock);
     list_push(&w->open, job);
     (void)pthread_cond_broadcast(&w->something);
@@ -188,7 +190,8 @@ int work_begin(struct work *w, const struct msg_ticket *ticket, uint64_t session
 
 struct work_batch *work_next(struct work *w) {
     uint64_t count;
-    (void)!read(w->fd, &count, sizeof count); // empty is normal: the list decides
+    (void)!read(w->fd, &count, sizeof count); // resets the event; whether there is a batch, the
+                                              // list says
     (void)pthread_mutex_lock(&w->lock);
     struct job *job = list_pop(&w->done);
     (void)pthread_mutex_unlock(&w->lock);
@@ -212,6 +215,7 @@ static void free_frame(void *bytes, void *hint) {
     free(bytes);
 }
 
+// The images of one domain, one behind the other: the only copy between decoder and socket.
 static int pack_side(const struct work_batch *b, int side, struct link_frame *ret) {
     const struct image *first = &b->image[side][0];
     size_t one = (size_t)first->w * (size_t)first->h * (size_t)first->c;

@@ -110,6 +110,7 @@ $(BUILD)/tests/trainer/cpu/test_ops $(BUILD)/tests/trainer/nets/test_penalty: $(
 
 # Tests that hold modules of two processes to one case.
 $(BUILD)/tests/common/image/test_image $(BUILD)/tests/common/image/test_image_mutants: $(BUILD)/loader/preprocess.o
+$(addprefix $(BUILD)/tests/common/image/,test_image.o test_image_mutants.o): CFLAGS_common += -Iloader
 $(BUILD)/tests/trainer/judge/test_picture_sets: $(BUILD)/curator/pictures/stats.o
 $(BUILD)/tests/trainer/judge/test_picture_sets.o: CFLAGS_trainer += -Icurator
 
@@ -124,6 +125,7 @@ $(GOLDEN): $(patsubst tests/golden/%.c,$(GOLDEN_OBJECTS)/%.o,$(wildcard tests/go
     $(BUILD)/pool/replay_rule.o $(BUILD)/loader/preprocess.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(call quiet,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_trainer) $(LIBS_common)
 $(GOLDEN_OBJECTS)/pool.o: CFLAGS_trainer += -Ipool
+$(GOLDEN_OBJECTS)/image.o: CFLAGS_trainer += -Iloader
 -include $(wildcard $(GOLDEN_OBJECTS)/*.d)
 
 # What .incbin takes in, -MMD does not see.

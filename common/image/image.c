@@ -106,29 +106,9 @@ const float *image_to_tensor_table(void) {
     return to_tensor;
 }
 
-void image_to_floats(const struct image *im, float *ret_x) {
-    const float *table = image_to_tensor_table();
-    size_t n = (size_t)im->w * (size_t)im->h, c = (size_t)im->c;
-    for (size_t k = 0; k < c; k++)
-        for (size_t i = 0; i < n; i++)
-            ret_x[k * n + i] = table[im->pixels[i * c + k]];
-}
-
 uint8_t image_from_tensor(float x) {
     float v = (x + 1.0f) / 2.0f * 255.0f;
     if (!(v > 0.0f))
         return 0;
     return v >= 255.0f ? 255 : (uint8_t)v;
-}
-
-void image_from_floats(const float *x, int c, int h, int w, struct image *ret_image) {
-    struct image im;
-    image_init(&im, w, h, 3);
-    size_t n = (size_t)w * (size_t)h;
-    for (size_t k = 0; k < 3; k++) {
-        const float *plane = x + (c == 1 ? 0 : k * n);
-        for (size_t i = 0; i < n; i++)
-            im.pixels[3 * i + k] = image_from_tensor(plane[i]);
-    }
-    *ret_image = im;
 }

@@ -144,57 +144,11 @@ void image_orient(const struct image *im, int orientation, struct image *ret_ima
 // it notes none, or one that does not exist.
 int image_orientation(const uint8_t *exif, size_t size);
 
-enum preprocess {
-    PREPROCESS_RESIZE_AND_CROP,
-    PREPROCESS_RESIZE,
-    PREPROCESS_CROP,
-    PREPROCESS_SCALE_WIDTH,
-    PREPROCESS_SCALE_WIDTH_AND_CROP,
-    PREPROCESS_NONE,
-};
-
-// "resize_and_crop" and so on; false if the name is none of them.
-bool preprocess_from_name(const char *name, enum preprocess *ret_preprocess);
-
-// "resize_and_crop" and so on.
-const char *preprocess_name(enum preprocess p);
-
-// x rounded to a multiple of `base`, ties to the even multiple: 6 -> 8, 10 -> 8 for base 4.
-int image_make_power(int x, int base);
-
-// w, h if w is load_size and h >= crop_size; else load_size wide and
-// int(max(load_size * h / w, crop_size)) high.
-void image_scale_width(int w, int h, int load_size, int crop_size, int *ret_w, int *ret_h);
-
-// Size after the resize/scale part (and the rounding of `none` to multiples of 4, ties to even,
-// but at least 4: the reference fails on sides of 1 and 2).
-void preprocess_scaled_size(enum preprocess p, int w, int h, int load_size, int crop_size,
-                            int *ret_w, int *ret_h);
-
-// ERR_SHAPE if the scaled image would pass image_default_limits.max_pixels (a very tall image
-// under scale_width does): the text says so. To be asked before preprocess_apply.
-int preprocess_check(enum preprocess p, int w, int h, int load_size, int crop_size);
-
-// The reference's chain without its random draws: resize or scale, crop at (crop_x, crop_y) if the
-// mode crops and the image is larger than crop_size in one direction, mirror if `flip`.
-void preprocess_apply(enum preprocess p, const struct image *im, int load_size, int crop_size,
-                      int crop_x, int crop_y, bool flip, struct image *ret_image);
-
-// Largest valid crop offsets are ret_x, ret_y (0 where nothing is to be cropped).
-void preprocess_crop_range(enum preprocess p, int scaled_w, int scaled_h, int crop_size, int *ret_x,
-                           int *ret_y);
-
 // to_tensor[v] = (v/255 - 0.5)/0.5, each operation rounded to float: [-1,1].
 // 256 entries, lent for ever.
 const float *image_to_tensor_table(void);
 
-// The image as planes: ret_x is [c,h,w] floats in [-1,1].
-void image_to_floats(const struct image *im, float *ret_x);
-
 // Back: (x+1)/2*255 in float, truncated (the reference truncates), limited to 0..255; NaN is 0.
 uint8_t image_from_tensor(float x);
-
-// Planes [c,h,w] to an image of 3 channels; c = 1 is replicated.
-void image_from_floats(const float *x, int c, int h, int w, struct image *ret_image);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "golden/golden.h"
 #include "image/image.h"
+#include "preprocess.h"
 
 static void source(const struct json *src, struct image *ret_image) {
     uint32_t index = (uint32_t)json_int(src, "index", 0);
@@ -102,7 +103,9 @@ static void op_preprocess(struct judge *j, const struct json *c, const struct js
                      (int)json_int_at(pos, 1), json_bool(c, "flip"), &out);
     size_t n = (size_t)out.h * (size_t)out.w * (size_t)out.c;
     x = xcalloc(n, sizeof *x);
-    image_to_floats(&out, x);
+    size_t plane = n / (size_t)out.c;
+    for (size_t i = 0; i < n; i++) // [c,h,w] from interleaved bytes
+        x[i] = image_to_tensor_table()[out.pixels[i % plane * (size_t)out.c + i / plane]];
     check_shape(j, check, (int[]){out.c, out.h, out.w}, 3);
     check_f32(j, check, x, n);
     free(x);
@@ -168,7 +171,7 @@ static void op_make_power(struct judge *j, const struct json *c, const struct js
 
     for (int i = 0; i < json_count(pairs); i++) {
         const struct json *pair = json_at(pairs, i);
-        int got = image_make_power((int)json_int_at(pair, 0), (int)json_int(c, "base", 4));
+        int got = preprocess_make_power((int)json_int_at(pair, 0), (int)json_int(c, "base", 4));
         if (got != json_int_at(pair, 1))
             judge_fail(j, "pairs", got, (double)json_int_at(pair, 1), 0);
     }
@@ -180,9 +183,9 @@ static void op_scale_width(struct judge *j, const struct json *c, const struct j
     for (int i = 0; i < json_count(sizes); i++) {
         const struct json *s = json_at(sizes, i);
         int w, h;
-        image_scale_width((int)json_int_at(s, 0), (int)json_int_at(s, 1),
-                          (int)json_int(c, "load_size", 286), (int)json_int(c, "crop_size", 256),
-                          &w, &h);
+        preprocess_scale_width((int)json_int_at(s, 0), (int)json_int_at(s, 1),
+                               (int)json_int(c, "load_size", 286),
+                               (int)json_int(c, "crop_size", 256), &w, &h);
         if (w != json_int_at(s, 2) || h != json_int_at(s, 3))
             judge_complain(j, "sizes: got %dx%d, want %lldx%lld", w, h, json_int_at(s, 2),
                            json_int_at(s, 3));

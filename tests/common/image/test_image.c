@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "check.h"
 #include "image/image.h"
+#include "preprocess.h"
 
 static const char *program;
 
@@ -171,18 +172,6 @@ static void tensor_values_out_of_range_are_limited(void **state) {
     assert_int_equal(image_from_tensor(1.01f), 255);
     assert_int_equal(image_from_tensor(1e30f), 255);
     assert_int_equal(image_from_tensor(0.0f / 0.0f), 0);
-}
-
-static void floats_are_planes_and_gray_is_replicated(void **state) {
-    struct image im = random_image(4, 5, 4, 3), back;
-    float x[60];
-    image_to_floats(&im, x);
-    assert_true(x[20 + 7] == image_to_tensor_table()[im.pixels[7 * 3 + 1]]);
-    image_from_floats(x, 1, 4, 5, &back);
-    assert_int_equal(back.c, 3);
-    assert_int_equal(back.pixels[0], back.pixels[2]);
-    image_fini(&im);
-    image_fini(&back);
 }
 
 static void sizes_follow_the_reference(void **state) {
@@ -545,7 +534,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_flip_mirrors_and_two_flips_are_none),
         cmocka_unit_test(bytes_to_tensor_and_back_lose_one_in_63_values),
         cmocka_unit_test(tensor_values_out_of_range_are_limited),
-        cmocka_unit_test(floats_are_planes_and_gray_is_replicated),
         cmocka_unit_test(sizes_follow_the_reference),
         cmocka_unit_test(a_picture_that_would_grow_beyond_the_limit_is_refused),
         cmocka_unit_test(names_of_modes_go_both_ways),

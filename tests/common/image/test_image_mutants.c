@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "check.h"
 #include "image/image.h"
+#include "preprocess.h"
 
 enum {
     SEEDS_MAX = 64,
