@@ -6,7 +6,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 JOBS=$(nproc)
-CHECKS=(format headers extern shellcheck cppcheck tidy)
+CHECKS=(format headers extern names shellcheck cppcheck tidy)
 
 mapfile -t HEADERS < <(git ls-files '*.h')
 mapfile -t SOURCES < <(git ls-files '*.c')
@@ -60,6 +60,29 @@ one_header() { # file
 # A source sees another file's functions and data through a header alone.
 check_extern() {
     ! git grep -nE '^ *extern ' -- '*.c' '*.cu' ':!tests/'
+}
+
+# A file that a comment or a page of the documentation names is there. A name with a capital letter is
+# somebody else's, or stands for any.
+check_names() {
+    {
+        git grep -nE '//.*\.(c|h|cu|def|sh|md)\b' -- '*.c' '*.h' '*.cu' '*.def' | sed 's|^\([^:]*:[0-9]*:\).*//|\1|'
+        git grep -nE '\.(c|h|cu|def|sh|md)\b' -- '*.md'
+        git grep -nE '^ *#.*\.(c|h|cu|def|sh|md)\b' -- '*.sh' '*.mk' Makefile pipeline tests/run
+    } | awk '
+    FILENAME != "-" { n = split($0, part, "/"); name = ""
+        for (i = n; i > 0; i--) { name = part[i] (name == "" ? "" : "/" name); is[name] = 1 }
+        next }
+    {
+        match($0, /^[^:]*:[0-9]*:/); where = substr($0, 1, RLENGTH); text = substr($0, RLENGTH + 1)
+        while (match(text, /[A-Za-z0-9_.\/-]+\.(c|h|cu|def|sh|md)[^A-Za-z0-9_(]/) || match(text, /[A-Za-z0-9_.\/-]+\.(c|h|cu|def|sh|md)$/)) {
+            name = substr(text, RSTART, RLENGTH); text = substr(text, RSTART + RLENGTH)
+            sub(/[^a-z]$/, "", name); sub(/^(\.\.?\/)+/, "", name)
+            if (name ~ /[A-Z]/ || name ~ /^(\/|-)/ || name in is) continue
+            print where " there is no " name; bad = 1
+        }
+    }
+    END { exit bad }' <(git ls-files && printf '%s\n' version.h device_interface.h onnx.pb-c.h) -
 }
 
 # Every tracked file whose first line names a shell.

@@ -39,7 +39,7 @@ const char *err_text(void);
 // "ERR_IO" and so on; "ERR_?" for a number that is none of ours.
 const char *err_name(int err);
 
-// What a program that ends with this error returns to its parent (DESIGN: 0, 1, 2, 3, 65, 75, 78).
+// What a program that ends with this error returns to its parent: the second column of err.def.
 int err_exit_code(int err);
 
 // We are wrong, not the world: prints file, line and text, and aborts. In every build.

@@ -18,7 +18,8 @@
 
 enum { PAIRS = 5, LOAD = 22, CROP = 16, BYTES = CROP * CROP * 3 };
 
-// Reads lines "path half flip x y", writes the bytes of each as reference.md 4.2 and 4.3 have it.
+// Reads lines "path half flip x y", writes the bytes of each as the reference's data set makes
+// them.
 static const char judge[] = "import sys\n"
                             "from PIL import Image\n"
                             "for line in sys.stdin:\n"

@@ -26,8 +26,8 @@ static double cubic(double t) {
     return t < 2 ? ((-0.5 * t + 2.5) * t - 4) * t + 2 : 0;
 }
 
-// One output of a line of n bytes, `step` apart, that becomes m long: the recipe of
-// reference.md 4.4, with the sum in 64 bits.
+// One output of a line of n bytes, `step` apart, that becomes m long: Pillow's bicubic resize, with
+// the sum in 64 bits.
 static uint8_t naive_sum(const uint8_t *line, int n, size_t step, int m, int i) {
     double scale = (double)n / m, stretch = fmax(scale, 1), center = (i + 0.5) * scale, sum = 0;
     int first = (int)(center - 2 * stretch + 0.5), end = (int)(center + 2 * stretch + 0.5);

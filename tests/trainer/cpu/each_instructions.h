@@ -1,6 +1,6 @@
 // each_instructions - tries every instruction set that this machine has, within one program.
 //
-// It takes the place of common/instructions.c, which asks once.
+// It takes the place of common/base/instructions.c, which asks once.
 #ifndef EACH_INSTRUCTIONS_H
 #define EACH_INSTRUCTIONS_H
 

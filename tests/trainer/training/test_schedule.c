@@ -1,4 +1,4 @@
-// The rates of reference.md's kind are judged by the golden cases; here is what our own add.
+// The golden cases test the rates of the reference; this tests the policies that are our own.
 #include <math.h>
 
 #include "check.h"

@@ -23,7 +23,6 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/state.h"
 #include "config/config.h"
-#include "config/config.h"
 #include "trainer/weights/meter.h"
 #include "weights/onnx.h"
 #include "weights/recognise.h"

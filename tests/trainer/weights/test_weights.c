@@ -12,8 +12,8 @@
 #include "check.h"
 #include "weights/pickle.h"
 #include "weights/recognise.h"
-#include "weights/to_safetensors.h"
 #include "weights/safetensors.h"
+#include "weights/to_safetensors.h"
 #include "weights/weights.h"
 
 #define PYTHON "/usr/bin/python3"
