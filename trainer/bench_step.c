@@ -2,39 +2,26 @@
 //
 // Random pictures, fresh weights, the fakes handed straight back as if a pool had passed them on.
 // One JSON line on stdout; see --help.
-#include <errno.h>
-#include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/err.h"
+#include "base/flags.h"
 #include "base/rng.h"
 #include "base/util.h"
-#include "base/version_text.h"
 #include "models/model.h"
 #include "threads.h"
 
-static const char help[] =
-    "bench_step - time of a CycleGAN training step on random pictures\n"
-    "\n"
-    "  --size S       pictures are SxS (128)       --netG NAME    resnet_6blocks\n"
-    "  --ngf F        generator width (64)         --netD NAME    basic\n"
-    "  --ndf F        discriminator width (64)     --device NAME  cpu\n"
-    "  --batch N      pictures of each domain (1)  --dtype NAME   bf16, tf32, fp32 (the device's)\n"
-    "  --steps K      measured steps (5)           --winograd auto|off|f2|f4\n"
-    "  --warmup K     steps before (1)             --threads T    (2)\n"
-    "  --identity X   lambda_identity (0.5)        --kernels      also print the kernels\n"
-    "\n"
+static const char intro[] = "bench_step - time of a CycleGAN training step on random pictures\n";
+static const char notes[] =
     "Prints one JSON line: the settings, median_s_per_step, min_s_per_step, max_s_per_step,\n"
     "img_per_s (pictures of domain A per second, from the median), peak_mb (of the process),\n"
     "model_mb (what the model holds), of that maps_mb (activations), scratch_mb (the kernels'),\n"
-    "parameters_mb (with gradients and moments), packed_mb (repacked parameters). Of a GPU also "
-    "device_mb, the most of its memory that was\n"
-    "held, and ahead_s_per_step: the mean of as many steps, each issued while the one before\n"
-    "runs, as training does it.\n";
+    "parameters_mb (with gradients and moments), packed_mb (repacked parameters). Of a GPU also\n"
+    "device_mb, the most of its memory that was held, and ahead_s_per_step: the mean of as many\n"
+    "steps, each issued while the one before runs, as in training.\n";
 
 #define RING 4 // batches of pictures
 
@@ -46,78 +33,58 @@ struct bench {
     uint8_t *pictures; // [RING,2,bytes]
 };
 
-static int number(const char *name, const char *text, int least, int *ret) {
-    char *end;
-    long value;
-
-    errno = 0;
-    value = strtol(text, &end, 10);
-    if (*end || end == text || errno || value < least || value > INT_MAX)
-        return err_set(ERR_USAGE, "--%s %s: a number from %d", name, text, least);
-    *ret = (int)value;
-    return ERR_OK;
-}
-
-static const struct option flags[] = {
-    {"size", 1, NULL, 's'},
-    {"ngf", 1, NULL, 'g'},
-    {"ndf", 1, NULL, 'd'},
-    {"batch", 1, NULL, 'b'},
-    {"steps", 1, NULL, 'k'},
-    {"warmup", 1, NULL, 'w'},
-    {"threads", 1, NULL, 't'},
-    {"netG", 1, NULL, 'G'},
-    {"netD", 1, NULL, 'D'},
-    {"device", 1, NULL, 'v'},
-    {"dtype", 1, NULL, 'y'},
-    {"winograd", 1, NULL, 'o'},
-    {"identity", 1, NULL, 'i'},
-    {"kernels", 0, NULL, 'K'},
-    {"help", 0, NULL, 'h'},
-    {"version", 0, NULL, 'V'},
-    {0},
-};
-
-static int set_flag(struct bench *b, int flag, const char *name) {
-    switch (flag) {
-    case 's':
-        return number(name, optarg, 1, &b->size);
-    case 'g':
-        return number(name, optarg, 1, &b->options.ngf);
-    case 'd':
-        return number(name, optarg, 1, &b->options.ndf);
-    case 'b':
-        return number(name, optarg, 1, &b->batch);
-    case 'k':
-        return number(name, optarg, 1, &b->steps);
-    case 'w':
-        return number(name, optarg, 0, &b->warmup);
-    case 't':
-        return number(name, optarg, 1, &b->options.threads);
-    case 'G':
-        b->options.netG = optarg;
-        return ERR_OK;
-    case 'D':
-        b->options.netD = optarg;
-        return ERR_OK;
-    case 'v':
-        b->options.device = optarg;
-        return ERR_OK;
-    case 'o':
-        b->options.winograd = optarg;
-        return ERR_OK;
-    case 'i':
-        b->options.lambda_identity = strtod(optarg, NULL);
-        return ERR_OK;
-    case 'K':
-        b->kernels = true;
-        return ERR_OK;
-    case 'y':
-        b->options.dtype = optarg;
-        return ERR_OK;
-    default:
-        return err_set(ERR_USAGE, "unknown option; --help lists them");
-    }
+static int read_arguments(int argc, char **argv, struct bench *b) {
+    struct model_options *o = &b->options;
+    const struct flag rows[] = {
+        {.name = "--size",
+         .value = "S",
+         .number = &b->size,
+         .min = 1,
+         .help = "pictures are SxS; default 128"},
+        {.name = "--batch",
+         .value = "N",
+         .number = &b->batch,
+         .min = 1,
+         .help = "pictures of each domain; default 1"},
+        {.name = "--steps",
+         .value = "K",
+         .number = &b->steps,
+         .min = 1,
+         .help = "measured steps; default 5"},
+        {.name = "--warmup",
+         .value = "K",
+         .number = &b->warmup,
+         .help = "steps before the measured ones; default 1"},
+        {.name = "--threads", .value = "T", .number = &o->threads, .min = 1, .help = "default 2"},
+        {.name = "--netG", .value = "NAME", .text = &o->netG, .help = "default resnet_6blocks"},
+        {.name = "--netD", .value = "NAME", .text = &o->netD, .help = "default basic"},
+        {.name = "--ngf",
+         .value = "F",
+         .number = &o->ngf,
+         .min = 1,
+         .help = "generator width; default 64"},
+        {.name = "--ndf",
+         .value = "F",
+         .number = &o->ndf,
+         .min = 1,
+         .help = "discriminator width; default 64"},
+        {.name = "--identity",
+         .value = "X",
+         .real = &o->lambda_identity,
+         .help = "lambda_identity; default 0.5"},
+        {.name = "--device", .value = "NAME", .text = &o->device, .help = "default cpu"},
+        {.name = "--dtype",
+         .value = "NAME",
+         .text = &o->dtype,
+         .help = "bf16, tf32 or fp32; default: the device's"},
+        {.name = "--winograd",
+         .value = "NAME",
+         .text = &o->winograd,
+         .help = "auto, off, f2 or f4; default auto"},
+        {.name = "--kernels", .on = &b->kernels, .help = "also print the kernels, on stderr"},
+    };
+    const struct flags flags = {"bench_step", intro, rows, COUNT(rows), notes};
+    return flags_read(&flags, argc, argv);
 }
 
 static void draw_pictures(struct bench *b) {
@@ -274,21 +241,10 @@ int main(int argc, char **argv) {
                     .threads = 2,
                     .shapes = 1},
     };
-    int flag, index = 0, err = ERR_OK;
-
-    opterr = 0;
-    while (!err && (flag = getopt_long(argc, argv, "", flags, &index)) != -1) {
-        if (flag == 'h' || flag == 'V') {
-            (void)printf("%s%s", flag == 'h' ? help : version_text(), flag == 'h' ? "" : "\n");
-            return 0;
-        }
-        err = set_flag(&b, flag, flag == '?' ? "" : flags[index].name);
-    }
-    if (!err && optind < argc)
-        err = err_set(ERR_USAGE, "%s: no such argument", argv[optind]);
+    int err = read_arguments(argc, argv, &b);
     if (!err)
         err = run(&b);
-    if (err)
+    if (err && err != ERR_STOPPED)
         (void)fprintf(stderr, "bench_step: %s\n", err_text());
-    return err ? err_exit_code(err) : 0;
+    return err_exit_code(err);
 }

@@ -3,10 +3,12 @@
 #include "ctl/ctl.h"
 
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/flags.h"
 #include "base/util.h"
 #include "base/version_text.h"
 #include "link/msg.h"
@@ -31,147 +33,126 @@ static int markdown_protocol(const struct ctl_options *o) {
     return ERR_OK;
 }
 
+// `options` names the options that the command takes, `words` what it takes besides.
 static const struct command {
-    const char *name;
+    const char *name, *options, *words;
     int (*run)(const struct ctl_options *o);
     const char *help;
 } commands[] = {
-    {"resolve", ctl_resolve,
-     "[--conf F] [--set k=v].. --presets DIR --runs DIR [--fork NEW [--from STEP]] [--fresh]\n"
-     "                   checks the settings and prepares the run; --name: prints its name only"},
-    {"check", ctl_check, "[--conf F] [--set k=v].. --presets DIR: lists every problem"},
-    {"status", ctl_status, "--runs DIR [--json] [RUN]; --ready: is every process past its start?"},
-    {"line", ctl_line, "--run DIR: the trainer's progress"},
-    {"step", ctl_step, "--run DIR: the trainer's step"},
-    {"query", ctl_query, "--runs DIR [--csv|--json] NAME [RUN] | SQL; without words: the names"},
-    {"runs", ctl_runs, "--runs DIR [--json]: the runs there are"},
-    {"note", ctl_note,
-     "--run DIR [--quick] end PROCESS INSTANCE INCARNATION EXIT_CODE | event LEVEL CODE TEXT | "
-     "state S ..; --quick: leaves it in the ring"},
-    {"import-options", ctl_import_options,
-     "FILE [--out CONF]: a train_opt.txt of the PyTorch repositories as a pipeline.conf"},
-    {"config-markdown", markdown_settings, "docs/configuration.md"},
-    {"config-conf", conf_settings, "a file with every setting"},
-    {"config-help", help_settings, "every setting as text"},
-    {"protocol-markdown", markdown_protocol, "docs/protocol.md"},
+    {"resolve", "--conf --set --presets --runs --fork --from --fresh --name", "", ctl_resolve,
+     "checks the settings and prepares the run; prints what `pipeline` starts"},
+    {"check", "--conf --set --presets", "", ctl_check, "lists every problem in the settings"},
+    {"status", "--runs --run --json --ready", "[RUN]", ctl_status, "the processes that are up"},
+    {"line", "--run", "", ctl_line, "the trainer's progress"},
+    {"step", "--run", "", ctl_step, "the trainer's step"},
+    {"query", "--runs --csv --json", "[NAME [RUN] | SQL]", ctl_query,
+     "the database; without words: the names of the queries"},
+    {"runs", "--runs --csv --json", "", ctl_runs, "the runs there are"},
+    {"note", "--run --quick",
+     "end PROCESS INSTANCE INCARNATION EXIT_CODE | event LEVEL CODE TEXT | state S ..", ctl_note,
+     "records what the supervisor has seen"},
+    {"import-options", "--out", "FILE", ctl_import_options,
+     "a train_opt.txt of the PyTorch repositories as a pipeline.conf"},
+    {"config-markdown", "", "", markdown_settings, "docs/configuration.md"},
+    {"config-conf", "", "", conf_settings, "a file with every setting"},
+    {"config-help", "", "", help_settings, "every setting as text"},
+    {"protocol-markdown", "", "", markdown_protocol, "docs/protocol.md"},
 };
 
-static void print_help(void) {
+static int print_commands(void) {
     puts("ctl COMMAND - settings, status and database on behalf of `pipeline`\n");
     for (size_t i = 0; i < COUNT(commands); i++)
-        printf("  %-16s %s\n", commands[i].name, commands[i].help);
+        printf("  %-18s%s\n", commands[i].name, commands[i].help);
+    puts("\nctl COMMAND --help lists its options.");
+    return ERR_STOPPED;
 }
 
-static const struct option long_options[] = {
-    {"conf", required_argument, NULL, 'c'},
-    {"presets", required_argument, NULL, 'p'},
-    {"runs", required_argument, NULL, 'r'},
-    {"run", required_argument, NULL, 'd'},
-    {"set", required_argument, NULL, 's'},
-    {"fork", required_argument, NULL, 'F'},
-    {"from", required_argument, NULL, 'f'},
-    {"fresh", no_argument, NULL, 'n'},
-    {"out", required_argument, NULL, 'o'},
-    {"json", no_argument, NULL, 'j'},
-    {"csv", no_argument, NULL, 'v'},
-    {"quick", no_argument, NULL, 'q'},
-    {"name", no_argument, NULL, 'N'},
-    {"ready", no_argument, NULL, 'R'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
-};
-
-static int take_step(const char *text, int64_t *ret) {
-    char *end;
-    *ret = strtoll(text, &end, 10);
-    if (end == text || *end || *ret < 0)
-        return err_set(ERR_USAGE, "--from wants a step, not '%s'", text);
-    return ERR_OK;
-}
-
-// ERR_STOPPED after --help and --version.
-static int parse(int argc, char **argv, struct ctl_options *o) {
-    int err = ERR_OK;
-    for (int option; !err && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        switch (option) {
-        case 'c':
-            o->conf = optarg;
-            break;
-        case 'p':
-            o->presets = optarg;
-            break;
-        case 'r':
-            o->runs = optarg;
-            break;
-        case 'd':
-            o->run = optarg;
-            break;
-        case 's':
-            o->sets[o->n_sets++] = optarg;
-            break;
-        case 'F':
-            o->fork = optarg;
-            break;
-        case 'f':
-            err = take_step(optarg, &o->from);
-            break;
-        case 'o':
-            o->out = optarg;
-            break;
-        case 'n':
-            o->fresh = true;
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        case 'v':
-            o->csv = true;
-            break;
-        case 'N':
-            o->name_only = true;
-            break;
-        case 'q':
-            o->quick = true;
-            break;
-        case 'R':
-            o->ready = true;
-            break;
-        case 'h':
-            print_help();
-            return ERR_STOPPED;
-        case 'V':
-            printf("ctl %s\n", version_text());
-            return ERR_STOPPED;
-        default:
-            return err_set(ERR_USAGE, "see ctl --help");
-        }
-    }
-    o->words = (const char **)argv + optind;
-    o->n_words = argc - optind;
-    return err;
-}
-
-static int run_command(const struct ctl_options *all) {
-    struct ctl_options o = *all;
-    if (o.n_words == 0)
-        return err_set(ERR_USAGE, "a command is missing; see ctl --help");
-    const char *name = *o.words++;
-    o.n_words--;
+static int find_command(const char *name, const struct command **ret) {
     for (size_t i = 0; i < COUNT(commands); i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return commands[i].run(&o);
+        if (strcmp(commands[i].name, name) == 0) {
+            *ret = &commands[i];
+            return ERR_OK;
+        }
     return err_set(ERR_USAGE, "there is no command '%s'; see ctl --help", name);
 }
 
-int main(int argc, char **argv) {
+// Whether `name` is one of the words of `list`.
+static bool is_listed(const char *list, const char *name) {
+    size_t size = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)); at += size)
+        if (at[size] == 0 || at[size] == ' ')
+            return true;
+    return false;
+}
+
+// The rows that the command knows, and one for its words; how many.
+static size_t command_rows(const struct command *command, struct ctl_options *o,
+                           struct flag_texts *sets, struct flag_texts *words, struct flag *ret) {
+    const struct flag all[] = {
+        {.name = "--conf", .value = "FILE", .text = &o->conf, .help = "the settings' file"},
+        {.name = "--set", .value = "KEY=VALUE", .texts = sets, .help = "one setting"},
+        {.name = "--presets", .value = "DIR", .text = &o->presets, .help = "the presets' folder"},
+        {.name = "--runs", .value = "DIR", .text = &o->runs, .help = "the folder of all runs"},
+        {.name = "--run", .value = "DIR", .text = &o->run, .help = "the folder of one run"},
+        {.name = "--fork", .value = "NAME", .text = &o->fork, .help = "begins another run"},
+        {.name = "--from", .value = "STEP", .whole = &o->from, .help = "of this checkpoint"},
+        {.name = "--fresh", .on = &o->fresh, .help = "begins the run anew"},
+        {.name = "--name", .on = &o->name_only, .help = "prints the run's name only"},
+        {.name = "--json", .on = &o->json, .help = "prints JSON"},
+        {.name = "--csv", .on = &o->csv, .help = "prints CSV"},
+        {.name = "--ready", .on = &o->ready, .help = "fails unless every process has started"},
+        {.name = "--quick", .on = &o->quick, .help = "does not wait for the monitor"},
+        {.name = "--out", .value = "FILE", .text = &o->out, .help = "the file to write"},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT(all); i++)
+        if (is_listed(command->options, all[i].name))
+            ret[n++] = all[i];
+    if (*command->words)
+        ret[n++] = (struct flag){.name = command->words, .texts = words};
+    return n;
+}
+
+static int run_command(const struct command *command, int argc, char **argv) {
     struct ctl_options o = {.runs = "runs", .presets = "presets", .from = -1};
-    o.sets = xcalloc((size_t)argc, sizeof *o.sets);
-    int err = parse(argc, argv, &o);
+    struct flag_texts sets = {0}, words = {0};
+    struct flag rows[16];
+    char *program = xasprintf("ctl %s", command->name);
+    char *intro =
+        xasprintf("ctl %s [options] %s\n%s\n", command->name, command->words, command->help);
+    struct flags flags = {program, intro, rows, 0, NULL};
+    flags.count = command_rows(command, &o, &sets, &words, rows);
+    int err = flags_read(&flags, argc, argv);
+    o.sets = sets.at;
+    o.n_sets = sets.n;
+    o.words = words.at;
+    o.n_words = words.n;
     if (!err)
-        err = run_command(&o);
+        err = command->run(&o);
+    free(sets.at);
+    free(words.at);
+    free(intro);
+    free(program);
+    return err;
+}
+
+static int read_command(int argc, char **argv) {
+    const struct command *command = NULL;
+    if (argc < 2)
+        return err_set(ERR_USAGE, "a command is missing; see ctl --help");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return print_commands();
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("ctl %s\n", version_text());
+        return ERR_STOPPED;
+    }
+    int err = find_command(argv[1], &command);
+    return err ? err : run_command(command, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+    int err = read_command(argc, argv);
     if (err && err != ERR_STOPPED && *err_text())
         fprintf(stderr, "%s\n", err_text());
-    free(o.sets);
     return err_exit_code(err);
 }
