@@ -11,6 +11,7 @@
 #include "base/parse.h"
 #include "base/program_path.h"
 #include "base/util.h"
+#include "config/layout.h"
 
 static const struct config_origin *origin_of(struct config_draft *d, const char *path) {
     int domain;
@@ -31,18 +32,6 @@ static bool is_sure(struct config_draft *d, const char *path) {
 
 // ---- dataroot ----
 
-static char *first_folder(const char *root, const char *first, const char *second) {
-    char *path = xasprintf("%s/%s", root, first);
-    if (fs_is_dir(path))
-        return path;
-    free(path);
-    path = xasprintf("%s/%s", root, second);
-    if (fs_is_dir(path))
-        return path;
-    free(path);
-    return xstrdup("");
-}
-
 // A root and a dataroot of one layer that differ: which is meant?
 static void check_both_set(struct config_draft *d, const char *key, int layer, const char *root,
                            const char *derived) {
@@ -57,11 +46,20 @@ static void derive_pairs(struct config_draft *d, struct config_curator *c) {
     config_set_text(&c->root, dataroot);
 }
 
+static void blame_layout(struct config_draft *d, const char *dataroot) {
+    char *there = layout_describe(dataroot);
+    config_blame(d, where_of(d, "dataroot"),
+                 "dataroot: %s has no trainA/ and trainB/ (nor train/A and train/B, A/train and "
+                 "B/train, A/ and B/); %s",
+                 dataroot, there);
+    free(there);
+}
+
 static void derive_domain(struct config_draft *d, int domain) {
     struct config_curator *c = &d->config->curator[domain];
     const char letter[2] = {(char)('A' + domain), 0};
     const char *dataroot = d->config->top.dataroot;
-    char key[32], test[8], val[8];
+    char key[32];
     snprintf(key, sizeof key, "curator.%s.root", letter);
     int layer = origin_of(d, "dataroot")->layer;
     if (origin_of(d, key)->layer > layer) // a later word than dataroot's
@@ -71,29 +69,47 @@ static void derive_domain(struct config_draft *d, int domain) {
         derive_pairs(d, c);
         return;
     }
-    char *root = xasprintf("%s/train%s", dataroot, letter);
+    const struct layout *l = layout_find(dataroot, "AB");
+    if (!l) // the other domain may lie elsewhere
+        l = layout_find(dataroot, letter);
+    char *root = l ? layout_folder(dataroot, l->train, letter[0]) : NULL;
+    if (!root)
+        root = xasprintf("%s/train%s", dataroot, letter);
     check_both_set(d, key, layer, c->root, root);
     config_set_text(&c->use, "folder");
     free(c->root);
     c->root = root;
-    if (!fs_is_dir(c->root) && fs_is_dir(dataroot)) // else check_dataroot says it
-        config_blame(d, where_of(d, "dataroot"), "dataroot: there is no folder %s", c->root);
+    bool said = domain && origin_of(d, "curator.A.root")->layer <= layer &&
+                !layout_find(dataroot, "A"); // of A
+    if (!l && !said && fs_is_dir(dataroot))  // else check_dataroot says it
+        blame_layout(d, dataroot);
     snprintf(key, sizeof key, "curator.%s.held_out", letter);
     if (origin_of(d, key)->layer >= layer)
         return;
-    snprintf(test, sizeof test, "test%s", letter);
-    snprintf(val, sizeof val, "val%s", letter);
     free(c->held_out);
-    c->held_out = first_folder(dataroot, test, val);
+    c->held_out = l ? layout_held_out(dataroot, l, letter) : NULL;
+    if (!c->held_out)
+        c->held_out = xstrdup("");
 }
 
 // ---- paths ----
+
+// In a file or behind --set, no shell has replaced the "~".
+static void expand_home(char **path) {
+    const char *home = getenv("HOME");
+    if (**path != '~' || ((*path)[1] && (*path)[1] != '/') || !home || *home != '/')
+        return;
+    char *expanded = xasprintf("%s%s", home, *path + 1);
+    free(*path);
+    *path = expanded;
+}
 
 static void make_absolute(char **path) {
     char cwd[PATH_MAX];
     size_t length = strlen(*path);
     while (length > 1 && (*path)[length - 1] == '/')
         (*path)[--length] = 0;
+    expand_home(path);
     if (!**path || **path == '/' || !getcwd(cwd, sizeof cwd))
         return;
     char *absolute = xasprintf("%s/%s", cwd, strncmp(*path, "./", 2) == 0 ? *path + 2 : *path);

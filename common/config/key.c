@@ -83,8 +83,15 @@ bool config_key_is_text(const struct config_key *key) {
 
 bool config_key_is_math(const struct config_key *key) {
     char path[128];
-    if (key->section == CONFIG_SECTION_curator)
-        return strcmp(key->name, "threads") != 0 && strcmp(key->name, "timeout_s") != 0;
+    if (key->section == CONFIG_SECTION_curator) {
+        // The manifest's digest tells whether the images are the same, wherever they lie.
+        static const char *const free_to_change[] = {"threads",   "timeout_s", "root",  "held_out",
+                                                     "landmarks", "lists",     "labels"};
+        for (size_t i = 0; i < COUNT(free_to_change); i++)
+            if (strcmp(key->name, free_to_change[i]) == 0)
+                return false;
+        return true;
+    }
     snprintf(path, sizeof path, "%s.%s", config_sections[key->section].name, key->name);
     for (size_t i = 0; i < COUNT(math_paths); i++)
         if (strcmp(math_paths[i], path) == 0)

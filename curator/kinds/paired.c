@@ -7,55 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fs.h"
 #include "base/util.h"
+#include "config/layout.h"
 #include "image/format.h"
 #include "kinds/curators.h"
 
 // ---- where ----
 
-// Folders below root. * stands for the domain's letter; without it, each file holds both pictures.
-struct layout {
-    const char *train, *held[2];
-};
+// Layouts of files that hold both pictures side by side. The last one fits every folder.
+static const struct layout side_by_side[] = {{"train", {"test", "val"}}, {"", {"test", "val"}}};
 
-static const struct layout layouts[] = {
-    {"train*", {"test*", "val*"}},    {"train/*", {"test/*", "val/*"}},
-    {"*/train", {"*/test", "*/val"}}, {"*", {"test*", "val*"}},
-    {"train", {"test", "val"}},       {"", {"test", "val"}},
-};
-
-static char *expand(const char *root, const char *form, char letter) {
-    char *path = xasprintf("%s%s%s", root, *form ? "/" : "", form);
-    char *star = strchr(path + strlen(root), '*');
-    if (star)
-        *star = letter;
-    return path;
-}
-
-static bool is_there(const char *root, const char *form) {
-    char *a = expand(root, form, 'A'), *b = expand(root, form, 'B');
-    bool both = fs_is_dir(a) && fs_is_dir(b);
-    free(a);
-    free(b);
-    return both;
-}
-
-// The last layout fits every folder, so the loop ends there.
 static const struct layout *find_layout(const char *root) {
-    const struct layout *l = layouts;
-    while (l < layouts + COUNT(layouts) - 1 && !is_there(root, l->train))
-        l++;
+    const struct layout *l = layout_find(root, "AB");
+    if (l)
+        return l;
+    char *train = layout_folder(root, side_by_side[0].train, 0);
+    l = &side_by_side[train ? 0 : 1];
+    free(train);
     return l;
 }
 
 static char *find_held_out(const struct curation *c, const struct layout *l) {
+    const char letters[] = {c->domain[0], c->domain[0] == 'A' ? 'B' : 'A', 0};
     if (*c->settings->held_out)
         return xstrdup(c->settings->held_out);
-    for (int i = 0; l && i < 2; i++)
-        if (is_there(c->settings->root, l->held[i]))
-            return expand(c->settings->root, l->held[i], c->domain[0]);
-    return NULL;
+    return l ? layout_held_out(c->settings->root, l, letters) : NULL;
 }
 
 static void report_layout(const struct curation *c, const char *folder, const char *aside) {
@@ -71,7 +47,7 @@ static int locate_pairs(struct curation *c, char **ret_folder, char **ret_aside)
     const struct layout *l = two_roots ? NULL : find_layout(root);
     if (l && !strchr(l->train, '*'))
         c->half = c->domain[0] == 'A' ? IMAGE_LEFT : IMAGE_RIGHT;
-    *ret_folder = l ? expand(root, l->train, c->domain[0]) : xstrdup(root);
+    *ret_folder = l && *l->train ? layout_folder(root, l->train, c->domain[0]) : xstrdup(root);
     *ret_aside = find_held_out(c, l);
     report_layout(c, *ret_folder, *ret_aside);
     return 0;

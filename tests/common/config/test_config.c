@@ -532,6 +532,56 @@ static void only_mathematics_and_data_count_as_different(void **state) {
     config_free(b);
 }
 
+// A moved data set, or one that is spelled in another way, is told by its manifest.
+static void where_the_images_lie_does_not_count(void **state) {
+    struct config *a = resolved(NULL, NULL);
+    struct config *b = resolved(NULL, "dataroot=data/../data");
+    assert_string_not_equal(a->curator[0].root, b->curator[0].root);
+    char *text = config_math_differences(a, b);
+    assert_string_equal(text, "");
+    free(text);
+    config_free(a);
+    config_free(b);
+}
+
+static void layouts_are_recognised(void **state) {
+    static const char *const made[][3] = {{"l1/A", "l1/B", "l1/testB"},
+                                          {"l2/train/A", "l2/train/B", "l2/val/B"},
+                                          {"l3/A/train", "l3/B/train", "l3/B/test"},
+                                          {"l4/TrainA", "l4/TRAINb", "l4/TestB"}};
+    for (size_t i = 0; i < COUNT(made); i++) {
+        char set[64], expected[3][160];
+        for (int k = 0; k < 3; k++) {
+            snprintf(expected[k], sizeof expected[k], "%s/%s", folder, made[i][k]);
+            assert_int_equal(fs_mkdirs(made[i][k], 0755), ERR_OK);
+        }
+        snprintf(set, sizeof set, "dataroot=l%zu", i + 1);
+        struct config *c = resolved(NULL, set);
+        assert_string_equal(c->curator[0].root, expected[0]);
+        assert_string_equal(c->curator[1].root, expected[1]);
+        assert_string_equal(c->curator[0].held_out, "");
+        assert_string_equal(c->curator[1].held_out, expected[2]);
+        config_free(c);
+    }
+    assert_int_equal(fs_mkdirs("high/set/trainA", 0755), ERR_OK);
+    assert_int_equal(fs_mkdirs("high/set/trainB", 0755), ERR_OK);
+    put("high/notes.txt", "");
+    refused(NULL, "dataroot=high", "--set dataroot=high", "it has notes.txt, set/; did you mean ");
+    refused(NULL, "dataroot=high", "--set dataroot=high", "high/set?");
+}
+
+static void a_tilde_is_the_home_folder(void **state) {
+    char *home = xstrdup(getenv("HOME") ? getenv("HOME") : "/");
+    assert_int_equal(setenv("HOME", folder, 1), 0);
+    struct config *c = resolved(NULL, "dataroot=~/data");
+    char expected[160];
+    snprintf(expected, sizeof expected, "%s/data/trainA", folder);
+    assert_string_equal(c->curator[0].root, expected);
+    config_free(c);
+    assert_int_equal(setenv("HOME", home, 1), 0);
+    free(home);
+}
+
 static void max_steps_may_grow_or_go(void **state) {
     struct config *none = resolved(NULL, NULL);
     struct config *ten = resolved(NULL, "trainer.max_steps=10");
@@ -593,6 +643,9 @@ int main(void) {
         cmocka_unit_test(each_key_is_given_once),
         cmocka_unit_test(only_mathematics_and_data_count_as_different),
         cmocka_unit_test(max_steps_may_grow_or_go),
+        cmocka_unit_test(a_tilde_is_the_home_folder),
+        cmocka_unit_test(layouts_are_recognised),
+        cmocka_unit_test(where_the_images_lie_does_not_count),
         cmocka_unit_test(a_damaged_effective_file_is_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
