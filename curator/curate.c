@@ -72,6 +72,17 @@ static void path_of(char letter, const char *extension, char ret[64]) {
     (void)snprintf(ret, 64, "manifest/%c.%s", letter, extension); // fits
 }
 
+// The other's manifest was written before its .domain; if it is being written again, it warns
+// itself.
+static void compare_pictures(const struct curation *c, const struct manifest *m) {
+    struct manifest *other = NULL;
+    char path[64];
+    path_of(c->domain[0] == 'A' ? 'B' : 'A', "manifest", path);
+    if (manifest_load(path, &other) == ERR_OK)
+        report_shared(c, m, other);
+    manifest_free(other);
+}
+
 // Both domains' curators may run at once. Each writes its own file before it looks for the other
 // one, so at least one of them sees both. make_manifest removed our old file first.
 static void compare_domains(const struct curation *c, const struct manifest *m,
@@ -91,6 +102,8 @@ static void compare_domains(const struct curation *c, const struct manifest *m,
         curation_say(c, "warn", "domain", "no distance between the domains: %s", err_text());
     else if (both)
         report_distance(c, is_a ? &own : &other, is_a ? &other : &own, points);
+    if (!err && both && !c->curator->pair) // pairs share files on purpose
+        compare_pictures(c, m);
 }
 
 static void forget_domain(const struct curation *c) {
@@ -117,6 +130,8 @@ static void report_result(const struct curation *c, const struct manifest *m,
     report_few(c);
     report_flat(c);
     report_unread(c);
+    report_turned(c);
+    report_held_out(c);
     report_verdicts(c, points);
     report_params(c, points);
     compare_domains(c, m, points);

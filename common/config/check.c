@@ -182,7 +182,7 @@ static void check_pairs(struct config_draft *d) {
     static const char *const same[] = {
         "limit",           "limit_by",       "hold_out",   "min_side",
         "max_side",        "quick",          "max_pixels", "max_pixels_per_byte",
-        "drop_duplicates", "near_duplicates"};
+        "drop_duplicates", "near_duplicates", "drop_leaks"};
     const struct config *c = d->config;
     int paired = 0;
     for (int i = 0; i < 2; i++)

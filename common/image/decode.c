@@ -117,6 +117,12 @@ static void deliver(struct image im, int channels, int orientation, struct image
     *ret_image = im;
 }
 
+int image_file_orientation(const char *name, const uint8_t *bytes, size_t size) {
+    struct image_file file = {name, bytes, size};
+    const struct image_codec *codec = find_codec(&file);
+    return codec ? codec->orientation(&file) : 1;
+}
+
 int image_decode_how(const char *name, const uint8_t *bytes, size_t size,
                      const struct image_how *how, int channels, struct image *ret_image) {
     if (channels != 1 && channels != 3)

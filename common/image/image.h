@@ -144,6 +144,9 @@ void image_orient(const struct image *im, int orientation, struct image *ret_ima
 // it notes none, or one that does not exist.
 int image_orientation(const uint8_t *exif, size_t size);
 
+// The orientation that an image file notes, 1..8; 1 if it notes none, or is no image that is read.
+int image_file_orientation(const char *name, const uint8_t *bytes, size_t size);
+
 // to_tensor[v] = (v/255 - 0.5)/0.5, each operation rounded to float: [-1,1].
 // 256 entries, lent for ever.
 const float *image_to_tensor_table(void);

@@ -326,6 +326,26 @@ static void reject_duplicates(struct curation *c) {
     free(preferred);
 }
 
+// Only now it is known which pictures are held out.
+static int check_leaks(struct curation *c) {
+    struct leaks l;
+    duplicates_find_leaks(c, &l);
+    if (!l.example)
+        return ERR_OK;
+    curation_say(c, c->settings->drop_leaks ? "info" : "warn", "leak",
+                 "domain %s: %zu training pictures are held out too, %zu of the same bytes and %zu "
+                 "nearly the same ('%s' is '%s'): %s",
+                 c->domain, l.equal + l.near, l.equal, l.near, l.example->path,
+                 l.example->twin->path,
+                 c->settings->drop_leaks ? "they are left out of training (drop_leaks)"
+                                         : "scores on them tell little; drop_leaks = true leaves "
+                                           "them out of training");
+    for (size_t i = 0; i < c->walk.found.count; i++)
+        if (c->walk.found.items[i].verdict == VERDICT_KEEP)
+            return ERR_OK;
+    return refusal_nothing_left(c);
+}
+
 int curation_decide(struct curation *c, const char *cache) {
     int err = inspect_files(c, cache);
     if (!err && c->partner)
@@ -335,7 +355,8 @@ int curation_decide(struct curation *c, const char *cache) {
     if (err)
         return err_prefix(err, "curator.%s", c->domain);
     reject_duplicates(c);
-    return select_pictures(c);
+    err = select_pictures(c);
+    return err ? err : check_leaks(c);
 }
 
 bool curation_is_decided(const struct curation *c) {

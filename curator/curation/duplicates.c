@@ -107,3 +107,51 @@ size_t duplicates_reject(const struct curation *c, struct picture *const *ordere
     free(g.items);
     return g.count;
 }
+
+// ---- held out too ----
+
+// All known pictures of a verdict, malloc'ed.
+static struct good pictures_of(const struct curation *c, enum verdict verdict) {
+    struct good g = {.items = xcalloc(c->walk.found.count, sizeof(struct picture *))};
+    for (size_t i = 0; i < c->walk.found.count; i++) {
+        struct picture *p = &c->walk.found.items[i];
+        if (p->verdict == verdict && p->known)
+            g.items[g.count++] = p;
+    }
+    return g;
+}
+
+static void note_leak(const struct curation *c, struct picture *p, struct picture *held_out,
+                      int bits, struct leaks *l) {
+    bool equal = compare_bytes(p, held_out) == 0;
+    *(equal ? &l->equal : &l->near) += 1;
+    if (!l->example)
+        l->example = p;
+    p->twin = held_out;
+    p->twin_bits = bits;
+    if (c->settings->drop_leaks)
+        picture_reject(p, "held_out_too", bits,
+                       "%s '%.150s', which is held out; drop_leaks is true",
+                       equal ? "the same bytes as" : "nearly the same as", held_out->path);
+}
+
+void duplicates_find_leaks(struct curation *c, struct leaks *ret) {
+    struct good held = pictures_of(c, VERDICT_HOLD_OUT), kept = pictures_of(c, VERDICT_KEEP);
+    int bits = c->settings->near_duplicates ? (int)c->settings->near_duplicates : LEAK_BITS;
+    struct near *index = near_new(bits, held.count);
+    *ret = (struct leaks){0};
+    for (size_t i = 0; i < held.count; i++) {
+        struct near_item item = item_of(held.items[i]);
+        near_add(index, &item);
+    }
+    for (size_t i = 0; i < kept.count; i++) {
+        struct near_item item = item_of(kept.items[i]);
+        size_t twin;
+        int distance;
+        if (near_find(index, &item, &twin, &distance))
+            note_leak(c, kept.items[i], held.items[twin], distance, ret);
+    }
+    near_free(index);
+    free(held.items);
+    free(kept.items);
+}

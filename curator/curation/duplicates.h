@@ -17,4 +17,17 @@
 // has the same outcome for those.
 size_t duplicates_reject(const struct curation *c, struct picture *const *ordered, size_t count);
 
+// Training pictures that are held out too: the judge would score what was trained on.
+struct leaks {
+    size_t equal, near; // the same bytes; hashes within near_duplicates, or LEAK_BITS, bits
+    const struct picture *example; // the first of them by path; its twin is the held-out one
+};
+
+#define LEAK_BITS                                                                                  \
+    6 // copies encoded again, resized or a little brighter; where near_duplicates is 0
+
+// Looks for them after the selection and sets their twins. With drop_leaks they are rejected as
+// `held_out_too`, else only counted. Of pairs both sides have to be alike.
+void duplicates_find_leaks(struct curation *c, struct leaks *ret);
+
 #endif

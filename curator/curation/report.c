@@ -129,6 +129,34 @@ void report_few(const struct curation *c) {
                      c->domain, kept, CURATION_FEW);
 }
 
+void report_turned(const struct curation *c) {
+    size_t turned = 0;
+    const struct picture *example = NULL;
+    bool applied = c->reading && c->reading->exif && strcmp(c->reading->exif, "apply") == 0;
+    for (size_t i = 0; !applied && i < c->walk.found.count; i++) {
+        const struct picture *p = &c->walk.found.items[i];
+        if (p->verdict == VERDICT_REJECT || p->orientation <= 1)
+            continue;
+        example = example ? example : p;
+        turned++;
+    }
+    if (turned)
+        curation_say(
+            c, "warn", "turned",
+            "domain %s: the camera noted %zu pictures as turned or mirrored ('%s'); they are "
+            "used as stored, as PyTorch CycleGAN does; loader.exif = apply turns them",
+            c->domain, turned, example->path);
+}
+
+void report_held_out(const struct curation *c) {
+    if (count_verdict(c, VERDICT_HOLD_OUT) == 0)
+        curation_say(
+            c, "warn", "nothing_held_out",
+            "domain %s: nothing is held out, so the judge scores pictures that are trained "
+            "on; set held_out to a folder, or hold_out to a percentage",
+            c->domain);
+}
+
 // What a file is, not what is wanted, keeps it from being read.
 static bool is_unread(const char *reason) {
     static const char *const reasons[] = {"empty",         "unreadable",       "not_a_picture",
@@ -293,4 +321,33 @@ void report_distance(const struct curation *c, const struct domain *a, const str
     points_param(p, "data.distance.colours", "%.2f", d.colours);
     put_channels(p, "data.distance.earth", d.earth);
     put_channels(p, "data.distance.frechet", d.frechet);
+}
+
+static int by_sha256(const void *a, const void *b) {
+    const struct manifest_record *p = *(const struct manifest_record *const *)a;
+    const struct manifest_record *q = *(const struct manifest_record *const *)b;
+    return memcmp(p->sha256, q->sha256, sizeof p->sha256);
+}
+
+void report_shared(const struct curation *c, const struct manifest *own,
+                   const struct manifest *other) {
+    size_t n = own->count + own->held_out, m = other->count + other->held_out, shared = 0;
+    const struct manifest_record **sorted = xcalloc(m, sizeof *sorted), *example = NULL;
+    for (size_t i = 0; i < m; i++)
+        sorted[i] = &other->records[i];
+    if (m)
+        qsort(sorted, m, sizeof *sorted, by_sha256);
+    for (size_t i = 0; i < n; i++) {
+        const struct manifest_record *r = &own->records[i];
+        if (!bsearch(&r, sorted, m, sizeof *sorted, by_sha256))
+            continue;
+        example = example ? example : r;
+        shared++;
+    }
+    if (shared)
+        curation_say(c, "warn", "same_pictures",
+                     "%zu of %zu pictures of domain %s are in domain %s too ('%s'): is one folder "
+                     "set for both?",
+                     shared, n, own->domain, other->domain, example->path);
+    free(sorted);
 }

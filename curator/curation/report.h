@@ -37,6 +37,12 @@ void report_few(const struct curation *c);
 // Warns of a domain whose pixels deviate by less than CURATION_FLAT from one brightness.
 void report_flat(const struct curation *c);
 
+// Warns of pictures that a camera noted as turned or mirrored, unless loader.exif applies it.
+void report_turned(const struct curation *c);
+
+// Warns of a domain without held-out pictures: the judge then scores training pictures.
+void report_held_out(const struct curation *c);
+
 // Warns of the files that cannot be used for what they are, counted by reason, each with an example
 // and its remedy; reports how many files are no pictures.
 void report_unread(const struct curation *c);
@@ -48,6 +54,11 @@ void report_domain(const struct curation *c, const struct domain *d, struct poin
 // params.
 void report_distance(const struct curation *c, const struct domain *a, const struct domain *b,
                      struct points *p);
+
+// Warns of pictures of the same bytes in both domains, held-out ones among them: one folder given
+// twice has all of them.
+void report_shared(const struct curation *c, const struct manifest *own,
+                   const struct manifest *other);
 
 // "colours of A and B lie 34.2 levels apart (red 30.1, ...)". malloc'ed.
 char *report_distance_text(const struct domain *a, const struct domain *b);

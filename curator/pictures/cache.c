@@ -27,6 +27,7 @@ struct entry {
     struct image_stats stats, opposite;
     struct dhash hash;
     struct image_histogram histogram;
+    uint64_t orientation;
     double score;
     char reason[65], detail[DETAIL_MAX + 1];
     struct manifest_record record;
@@ -80,7 +81,8 @@ static bool take_histogram(char **at, struct image_histogram *ret) {
 static bool take_good(char **at, struct entry *ret) {
     return take_stats(at, &ret->stats) && take_stats(at, &ret->opposite) && take_space(at) &&
            take_hex(at, 16, &ret->hash.rows) && take_hex(at, 16, &ret->hash.columns) &&
-           take_space(at) && take_histogram(at, &ret->histogram);
+           take_space(at) && take_histogram(at, &ret->histogram) && take_space(at) &&
+           take_hex(at, 1, &ret->orientation) && ret->orientation >= 1 && ret->orientation <= 8;
 }
 
 static bool take_detail(char **at, char ret[DETAIL_MAX + 1]) {
@@ -135,6 +137,7 @@ static bool apply_entry(const struct entry *e, struct pictures *list) {
     p->stats = e->stats;
     p->opposite = e->opposite;
     p->hash = e->hash;
+    p->orientation = (uint8_t)e->orientation;
     p->histogram = xcalloc(1, sizeof *p->histogram);
     *p->histogram = e->histogram;
     return true;
@@ -164,7 +167,7 @@ int cache_apply(const char *path, const char *key, struct pictures *list, size_t
     int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
     if (err)
         return err;
-    char *text = (char *)bytes, *head = xasprintf("cyclegan-cache 2 %s\n", key);
+    char *text = (char *)bytes, *head = xasprintf("cyclegan-cache 3 %s\n", key);
     size_t head_size = strlen(head);
     bool ours = strncmp(text, head, head_size) == 0;
     if (ours && !checksum_holds(text, &size))
@@ -198,7 +201,7 @@ static void add_good(struct text *t, const struct picture *p, const char *record
     add_stats(t, &p->opposite);
     text_add(t, " %016" PRIx64 "%016" PRIx64 " ", p->hash.rows, p->hash.columns);
     add_histogram(t, p->histogram);
-    text_add(t, " %s", record);
+    text_add(t, " %d %s", p->orientation, record);
 }
 
 static void add_bad(struct text *t, const struct picture *p, const char *record) {
@@ -224,7 +227,7 @@ static void add_picture(struct text *t, const struct picture *p) {
 
 int cache_save(const char *path, const char *key, const struct pictures *list) {
     struct text t = {0};
-    text_add(&t, "cyclegan-cache 2 %s\n", key);
+    text_add(&t, "cyclegan-cache 3 %s\n", key);
     for (size_t i = 0; i < list->count; i++)
         if (list->items[i].known || list->items[i].bad)
             add_picture(&t, &list->items[i]);

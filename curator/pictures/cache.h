@@ -3,14 +3,15 @@
 // One line for each picture that was read. The file is disposable: if it is damaged or of other
 // settings, it is ignored.
 //
-//   cyclegan-cache 2 <key>
-//   good <mtime ns> <stats> <stats of the opposite half> <hash> <histogram> <record>
+//   cyclegan-cache 3 <key>
+//   good <mtime ns> <stats> <stats of the opposite half> <hash> <histogram> <orientation> <record>
 //   bad <mtime ns> <score, %a> <reason> <detail> <record>
 //   digest <sha256>                  of all lines above
 //
 //   stats      the doubles of image_stats, as %a
 //   hash       32 hex digits: rows, columns
 //   histogram  4 hex digits a bin
+//   orientation  1..8
 //   detail     in hex; - for none
 //   record     as in a manifest; of a bad one the digest is 0 and the size 1x1
 #ifndef CACHE_H

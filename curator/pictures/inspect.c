@@ -107,6 +107,7 @@ static void inspect_read(const struct inspect_how *how, const uint8_t *bytes, si
     digest_bytes(bytes, size, p->sha256);
     p->w = how->quick ? info.w : how->half ? im.w / 2 : im.w;
     p->h = how->quick ? info.h : im.h;
+    p->orientation = (uint8_t)image_file_orientation(p->path, bytes, size);
     look_at(how, &im, p);
     image_fini(&im);
 }

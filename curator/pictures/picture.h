@@ -31,6 +31,7 @@ struct picture {
     struct image_stats stats;
     struct image_stats opposite;       // of a pair in one file: the other half's
     struct dhash hash;                 // of the whole file
+    uint8_t orientation;               // that the camera noted, 1..8 (image_orient)
     struct image_histogram *histogram; // owned; NULL if not known
 
     enum verdict verdict; // OPEN until everything was asked

@@ -637,6 +637,27 @@ static void a_picture_smaller_than_the_crop_is_left_out(void **state) {
     assert_non_null(strstr(err_text(), "needs loader.crop_size = 100"));
 }
 
+static void a_training_picture_that_is_held_out_too_is_told(void **state) {
+    draw("train/a.jpg", 40, 40);
+    draw("train/b.jpg", 40, 40);
+    draw("train/c.jpg", 40, 40);
+    assert_int_equal(fs_mkdirs(in_folder("data/test"), 0755), ERR_OK);
+    assert_int_equal(link(in_folder("data/train/b.jpg"), in_folder("data/test/again.jpg")), 0);
+    free(settings.root);
+    settings.root = xstrdup(in_folder("data/train"));
+    settings.held_out = in_folder("data/test");
+    settings.drop_leaks = false;
+    assert_int_equal(judged(), ERR_OK);
+    assert_reason("train/b.jpg", "ok");
+    assert_non_null(heard_with("warn leak domain A: "));
+    assert_non_null(heard_with("'train/b.jpg' is 'test/again.jpg'"));
+    settings.drop_leaks = true;
+    assert_int_equal(judged(), ERR_OK);
+    assert_reason("train/b.jpg", "held_out_too");
+    assert_int_equal(picture("test/again.jpg")->verdict, VERDICT_HOLD_OUT);
+    assert_non_null(heard_with("info leak"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(every_bound_has_its_reason_its_score_and_its_setting),
@@ -659,6 +680,7 @@ int main(void) {
         CASE(only_what_is_new_or_changed_is_read),
         CASE(a_mutated_cache_is_refused_with_a_reason),
         CASE(a_picture_smaller_than_the_crop_is_left_out),
+        CASE(a_training_picture_that_is_held_out_too_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -463,6 +463,57 @@ static void judging_stops_when_asked(void **state) {
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+// A JPEG whose EXIF block notes an orientation.
+static void draw_turned(const char *name, uint8_t orientation) {
+    uint8_t exif[] = "\xff\xe1\x00\x22"
+                     "Exif\0\0"
+                     "II*\0\x08\0\0\0" // APP1, TIFF, first directory
+                     "\x01\0\x12\x01\x03\0\x01\0\0\0\x01\0\0\0\0\0\0\0";
+    uint8_t *bytes;
+    size_t size;
+    exif[28] = orientation;
+    draw(name, 24, 16);
+    char *path = xasprintf("%s/data/%s", folder, name);
+    assert_int_equal(fs_read(path, 1 << 20, &bytes, &size), ERR_OK);
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, 2, out), 2); // SOI
+    assert_int_equal(fwrite(exif, 1, 36, out), 36);
+    assert_int_equal(fwrite(bytes + 2, 1, size - 2, out), size - 2);
+    assert_int_equal(fclose(out), 0);
+    free(bytes);
+    free(path);
+}
+
+static void turned_pictures_are_counted_and_told_once(void **state) {
+    struct config_loader reading = {.exif = "ignore"};
+    struct manifest *m = NULL;
+    draw_turned("1.jpg", 6);
+    draw_turned("2.jpg", 1);
+    draw_turned("3.jpg", 3);
+    draw("4.jpg", 16, 16);
+    for (int again = 0; again < 2; again++) { // the second time from the cache
+        begin();
+        curation.reading = &reading;
+        settings.limit = again;
+        assert_int_equal(curate(&curation, NULL, &m), ERR_OK);
+        manifest_free(m);
+        assert_int_equal(picture("1.jpg")->orientation, 6);
+        assert_int_equal(picture("2.jpg")->orientation, 1);
+        assert_int_equal(curation.files_read, again ? 0 : 4);
+        assert_non_null(heard_with(again ? "warn turned domain A: the camera noted 1 pictures"
+                                         : "warn turned domain A: the camera noted 2 pictures"));
+        assert_non_null(heard_with("warn nothing_held_out domain A"));
+    }
+    reading.exif = "apply";
+    begin();
+    curation.reading = &reading;
+    assert_int_equal(curate(&curation, NULL, &m), ERR_OK);
+    manifest_free(m);
+    assert_null(heard_with("warn turned"));
+    assert_int_equal(picture("1.jpg")->w, 16);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(candidates_are_found_in_the_order_of_bytes),
@@ -492,6 +543,7 @@ int main(void) {
         CASE(a_lost_or_damaged_manifest_is_made_again),
         CASE(a_picture_is_explained),
         CASE(judging_stops_when_asked),
+        CASE(turned_pictures_are_counted_and_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

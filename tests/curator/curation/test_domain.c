@@ -215,6 +215,16 @@ static void a_domain_of_one_brightness_is_warned_of(void **state) {
     assert_null(heard_with("no_variance"));
 }
 
+static void one_folder_for_both_domains_is_warned_of(void **state) {
+    make_two(20, 100);
+    assert_int_equal(curate_domain("A", "a"), ERR_OK);
+    assert_int_equal(curate_domain("B", "b"), ERR_OK);
+    assert_null(heard_with("same_pictures"));
+    assert_int_equal(curate_domain("B", "a"), ERR_OK);
+    assert_non_null(
+        heard_with("warn same_pictures 2 of 2 pictures of domain B are in domain A too"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -228,6 +238,7 @@ int main(void) {
         CASE(one_that_changes_is_compared_again),
         CASE(held_out_and_rejected_pictures_do_not_count),
         CASE(a_domain_of_one_brightness_is_warned_of),
+        CASE(one_folder_for_both_domains_is_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
