@@ -1,8 +1,10 @@
 #include "api.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "base/util.h"
 #include "live.h"
 #include "schema.h"
@@ -146,7 +148,10 @@ static int write_series(const struct api *api, const struct api_query *query, FI
 
 // ---- /api/processes ----
 
-static void write_text(const char *text, FILE *out) {
+// Lines of processes may have names of files that are no UTF-8, or be cut within a character.
+static void write_text(const char *line, FILE *out) {
+    char *escaped = utf8_is_valid(line) ? NULL : utf8_escape(line);
+    const char *text = escaped ? escaped : line;
     (void)fputc('"', out); // everything here goes into memory
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         if (*c == '"' || *c == '\\')
@@ -157,6 +162,7 @@ static void write_text(const char *text, FILE *out) {
             (void)fputc(*c, out);
     }
     (void)fputc('"', out);
+    free(escaped);
 }
 
 static void write_live_process(const struct live_process *p, FILE *out) {

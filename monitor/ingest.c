@@ -52,7 +52,7 @@ static int make_run(sqlite3 *db, const struct config *c, const char *conf_text) 
         "make the run");
     (void)sqlite3_bind_text(s, 1, c->top.name, -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(s, 2, wall_us());
-    (void)sqlite3_bind_text(s, 3, conf_text, -1, SQLITE_STATIC);
+    schema_bind_text(s, 3, conf_text);
     (void)sqlite3_bind_text(s, 4, version_text(), -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(s, 5, c->top.seed); // binding fails for lack of memory only
     int rc = sqlite3_step(s);
@@ -83,7 +83,7 @@ static int update_run(struct ingest *g) {
                            -1, &s, NULL),
         "begin the run");
     (void)sqlite3_bind_int64(s, 1, g->rows.run_id);
-    (void)sqlite3_bind_text(s, 2, g->conf_text, -1, SQLITE_STATIC);
+    schema_bind_text(s, 2, g->conf_text);
     (void)sqlite3_bind_text(s, 3, version_text(), -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(s, 4, g->config->top.seed);
     int rc = sqlite3_step(s);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "base/util.h"
 #include "schema.h"
 
@@ -16,7 +17,7 @@ static const char *const texts[ROWS_STATEMENTS] = {
                  "UPDATE SET replayable = excluded.replayable",
     [ROWS_KEY_ID] = "SELECT key_id FROM metric_key WHERE name = ?2 AND ?1",
     [ROWS_SAMPLE] = "INSERT OR IGNORE INTO sample VALUES (?1, ?2, ?3, ?4)",
-    [ROWS_VERDICT] = "INSERT OR REPLACE INTO curation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [ROWS_VERDICT] = "INSERT OR REPLACE INTO curation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [ROWS_VERDICTS_BEGIN] = "DELETE FROM curation WHERE run_id = ?1 AND domain = ?2",
     [ROWS_LOOKS] = "INSERT OR REPLACE INTO looks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "
                    "?11, ?12, ?13)",
@@ -67,7 +68,7 @@ void rows_forget_keys(struct rows *r) {
 // ---- binding: fails only for lack of memory, which the step then reports as a NULL refused ----
 
 static void text(sqlite3_stmt *s, int i, const char *value) {
-    (void)sqlite3_bind_text(s, i, value, -1, SQLITE_STATIC); // stepped before `value` goes
+    schema_bind_text(s, i, value);
 }
 
 static void number(sqlite3_stmt *s, int i, uint64_t value) {
@@ -156,6 +157,10 @@ static int put_verdict(struct rows *r, const struct msg_verdict *m) {
     text(s, 5, m->reason);
     (void)sqlite3_bind_double(s, 6, m->score); // NaN becomes NULL
     text(s, 7, m->detail);
+    if (utf8_is_valid(m->path))
+        (void)sqlite3_bind_null(s, 8);
+    else // the text is escaped; the bytes open the file
+        (void)sqlite3_bind_blob(s, 8, m->path, (int)strlen(m->path), SQLITE_STATIC);
     return run(r, ROWS_VERDICT);
 }
 

@@ -5,14 +5,16 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "base/util.h"
 #include "embed.h"
 
 EMBED(schema_sql, "schema.sql");
 EMBED(schema_2_sql, "schema_2.sql");
+EMBED(schema_3_sql, "schema_3.sql");
 
 // migrations[n] leads from version n to n + 1.
-static const char *const migrations[SCHEMA_VERSION] = {schema_sql, schema_2_sql};
+static const char *const migrations[SCHEMA_VERSION] = {schema_sql, schema_2_sql, schema_3_sql};
 
 #define TEXT_OF_(x) #x
 #define TEXT_OF(x) TEXT_OF_(x)
@@ -39,6 +41,13 @@ int schema_failed(sqlite3 *db, const char *what) {
         break;
     }
     return err_set(err, "database: %s: %s", what, db ? sqlite3_errmsg(db) : "no memory");
+}
+
+void schema_bind_text(sqlite3_stmt *s, int i, const char *text) {
+    if (utf8_is_valid(text))
+        (void)sqlite3_bind_text(s, i, text, -1, SQLITE_STATIC);
+    else
+        (void)sqlite3_bind_text(s, i, utf8_escape(text), -1, free);
 }
 
 int schema_run(sqlite3 *db, const char *sql) {
@@ -76,9 +85,22 @@ static int back_up(sqlite3 *db, const char *path, int64_t version) {
     return err;
 }
 
+// utf8_escaped(text): the text, or where it is no UTF-8, its escaped form.
+static void escaped_in_sql(sqlite3_context *context, int n, sqlite3_value **values) {
+    const char *text = (const char *)sqlite3_value_text(values[0]);
+    if (!text || utf8_is_valid(text))
+        sqlite3_result_value(context, values[0]);
+    else
+        sqlite3_result_text(context, utf8_escape(text), -1, free);
+}
+
 static int step_version(sqlite3 *db, int64_t version) {
     char set[64];
     (void)snprintf(set, sizeof set, "PRAGMA user_version = %lld", (long long)version + 1);
+    SQL(db,
+        sqlite3_create_function(db, "utf8_escaped", 1, SQLITE_UTF8, NULL, escaped_in_sql, NULL,
+                                NULL),
+        "migrate");
     int err = schema_run(db, migrations[version]);
     return err ? err : schema_run(db, set);
 }

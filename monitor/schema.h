@@ -1,4 +1,4 @@
-// schema - metrics.sqlite: its tables and views (schema.sql, schema_2.sql), made and brought up to
+// schema - metrics.sqlite: its tables and views (schema*.sql), made and brought up to
 // date.
 //
 // SQLITE_APPLICATION is written into the file's header; PRAGMA user_version counts the versions. A
@@ -10,7 +10,7 @@
 #include <sqlite3.h>
 
 #define SCHEMA_APPLICATION 0x43474e50 // "CGNP"
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define SCHEMA_BUSY_MS 200 // how long a statement waits for another monitor
 
 // Opens for writing, makes what is missing: WAL, synchronous = NORMAL (a killed process loses
@@ -27,6 +27,10 @@ int schema_check_file(sqlite3 *db);
 // err_set with SQLite's text. ERR_BUSY (another writer; try again), ERR_SPACE (disk full; try
 // again), ERR_FORMAT (corrupt), ERR_DATA (a constraint), else ERR_IO.
 int schema_failed(sqlite3 *db, const char *what);
+
+// Binds a text that outlives the step; one that is no UTF-8 is escaped, since JSON and most readers
+// of the database refuse it. Fails only for lack of memory, which the step then reports.
+void schema_bind_text(sqlite3_stmt *s, int i, const char *text);
 
 // Runs statements without results.
 int schema_run(sqlite3 *db, const char *sql);

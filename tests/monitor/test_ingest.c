@@ -503,6 +503,37 @@ static void a_file_of_another_program_is_refused(void **state) {
     assert_int_equal(schema_open("text.sqlite", &d), ERR_FORMAT);
 }
 
+// One byte that belongs to no character made every reader of the database fail.
+static void a_name_that_is_no_utf8_is_escaped_and_kept_as_bytes(void **state) {
+    verdict(1, "A", "M\xfc\xf1oz\\.jpg", "ok");
+    verdict(2, "A", "M\xc3\xbcnz\\.jpg", "ok");
+    commit();
+    assert_string_equal(sql("select path from curation where path_bytes is not null"),
+                        "M\\xfc\\xf1oz\\\\.jpg");
+    assert_string_equal(sql("select hex(path_bytes) from curation where path_bytes is not null"),
+                        "4DFCF16F7A5C2E6A7067");
+    assert_string_equal(sql("select path from curation where path_bytes is null"),
+                        "M\xc3\xbcnz\\.jpg");
+}
+
+static void a_file_of_version_2_gets_valid_texts(void **state) {
+    static const char old[] =
+        "alter table curation drop column path_bytes; pragma user_version = 2;"
+        "insert into run (name, status, started_us, conf_text, code_version, seed)"
+        " values ('was', 'finished', 1, cast(x'61fc' as text), '', 1);"
+        "insert into curation values (1, 'A', cast(x'4dfc2e6a7067' as text), 'keep', 'ok', 0, '')";
+    sqlite3 *d = NULL, *mine = db;
+    assert_int_equal(schema_open("old.sqlite", &d), ERR_OK);
+    assert_int_equal(sqlite3_exec(d, old, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(d), SQLITE_OK);
+    assert_int_equal(schema_open("old.sqlite", &db), ERR_OK);
+    assert_string_equal(sql("select path || ' ' || hex(path_bytes) from curation"),
+                        "M\\xfc.jpg 4DFC2E6A7067");
+    assert_string_equal(sql("select conf_text from run"), "a\\xfc");
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    db = mine;
+}
+
 static void a_newer_file_is_refused_with_its_version(void **state) {
     sqlite3 *d = NULL;
     assert_int_equal(schema_open("newer.sqlite", &d), ERR_OK);
@@ -516,6 +547,7 @@ static void a_newer_file_is_refused_with_its_version(void **state) {
 static void a_file_of_version_1_is_brought_up_to_date(void **state) {
     static const char old[] =
         "drop view borderline; drop view domains; drop view data_param; drop table looks;"
+        "alter table curation drop column path_bytes;"
         "insert into run (name, status, started_us, conf_text, code_version, seed)"
         " values ('was', 'finished', 1, '', '', 1); pragma user_version = 1";
     sqlite3 *d = NULL;
@@ -556,6 +588,8 @@ int main(void) {
         CASE(views_answer_with_the_right_numbers),
         CASE(two_runs_share_a_file_and_are_compared),
         CASE(a_file_of_another_program_is_refused),
+        CASE(a_name_that_is_no_utf8_is_escaped_and_kept_as_bytes),
+        CASE(a_file_of_version_2_gets_valid_texts),
         CASE(a_newer_file_is_refused_with_its_version),
         CASE(a_file_of_version_1_is_brought_up_to_date),
     };
