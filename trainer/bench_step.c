@@ -11,6 +11,7 @@
 #include "base/flags.h"
 #include "base/rng.h"
 #include "base/util.h"
+#include "config/config.h"
 #include "models/model.h"
 #include "threads.h"
 
@@ -26,15 +27,17 @@ static const char notes[] =
 #define RING 4 // batches of pictures
 
 struct bench {
-    struct model_options options;
+    // As the flags give them; settings_of puts the second half into the settings.
     int size, batch, steps, warmup;
     bool kernels;
+    int threads, ngf, ndf;
+    double identity;
+    const char *netG, *netD, *device, *dtype, *winograd;
     size_t bytes;      // of a batch of one domain
     uint8_t *pictures; // [RING,2,bytes]
 };
 
 static int read_arguments(int argc, char **argv, struct bench *b) {
-    struct model_options *o = &b->options;
     const struct flag rows[] = {
         {.name = "--size",
          .value = "S",
@@ -55,36 +58,62 @@ static int read_arguments(int argc, char **argv, struct bench *b) {
          .value = "K",
          .number = &b->warmup,
          .help = "steps before the measured ones; default 1"},
-        {.name = "--threads", .value = "T", .number = &o->threads, .min = 1, .help = "default 2"},
-        {.name = "--netG", .value = "NAME", .text = &o->netG, .help = "default resnet_6blocks"},
-        {.name = "--netD", .value = "NAME", .text = &o->netD, .help = "default basic"},
+        {.name = "--threads", .value = "T", .number = &b->threads, .min = 1, .help = "default 2"},
+        {.name = "--netG", .value = "NAME", .text = &b->netG, .help = "default resnet_6blocks"},
+        {.name = "--netD", .value = "NAME", .text = &b->netD, .help = "default basic"},
         {.name = "--ngf",
          .value = "F",
-         .number = &o->ngf,
+         .number = &b->ngf,
          .min = 1,
          .help = "generator width; default 64"},
         {.name = "--ndf",
          .value = "F",
-         .number = &o->ndf,
+         .number = &b->ndf,
          .min = 1,
          .help = "discriminator width; default 64"},
         {.name = "--identity",
          .value = "X",
-         .real = &o->lambda_identity,
+         .real = &b->identity,
          .help = "lambda_identity; default 0.5"},
-        {.name = "--device", .value = "NAME", .text = &o->device, .help = "default cpu"},
+        {.name = "--device", .value = "NAME", .text = &b->device, .help = "default cpu"},
         {.name = "--dtype",
          .value = "NAME",
-         .text = &o->dtype,
+         .text = &b->dtype,
          .help = "bf16, tf32 or fp32; default: the device's"},
         {.name = "--winograd",
          .value = "NAME",
-         .text = &o->winograd,
+         .text = &b->winograd,
          .help = "auto, off, f2 or f4; default auto"},
         {.name = "--kernels", .on = &b->kernels, .help = "also print the kernels, on stderr"},
     };
     const struct flags flags = {"bench_step", intro, rows, COUNT(rows), notes};
     return flags_read(&flags, argc, argv);
+}
+
+static struct config_trainer settings_of(const struct bench *b) {
+    return (struct config_trainer){
+        .model = "cycle_gan",
+        .device = (char *)b->device, // read only, as all texts here
+        .dtype = (char *)b->dtype,
+        .netG = (char *)b->netG,
+        .netD = (char *)b->netD,
+        .norm = "instance",
+        .gan_mode = "lsgan",
+        .winograd = (char *)b->winograd,
+        .no_dropout = true,
+        .input_nc = 3,
+        .output_nc = 3,
+        .ngf = b->ngf,
+        .ndf = b->ndf,
+        .n_layers_D = 3,
+        .beta1 = 0.5,
+        .beta2 = 0.999,
+        .lambda_A = 10,
+        .lambda_B = 10,
+        .lambda_identity = b->identity,
+        .threads = b->threads,
+        .shapes = 1,
+    };
 }
 
 static void draw_pictures(struct bench *b) {
@@ -153,7 +182,6 @@ static double mib(size_t bytes) {
 }
 
 static void report(const struct bench *b, const struct model *m, double *seconds, double ahead) {
-    const struct model_options *o = &b->options;
     struct model_memory all = model_memory(m);
     struct rusage usage;
     double median;
@@ -165,8 +193,8 @@ static void report(const struct bench *b, const struct model *m, double *seconds
            "\"ngf\":%d,\"ndf\":%d,\"batch\":%d,\"threads\":%d,\"dtype\":\"%s\","
            "\"winograd\":\"%s\",\"steps\":%d,\"median_s_per_step\":%.6f,\"min_s_per_step\":%.6f,"
            "\"max_s_per_step\":%.6f,\"img_per_s\":%.3f,\"peak_mb\":%.1f,\"model_mb\":%.1f",
-           o->device, o->netG, o->netD, b->size, o->ngf, o->ndf, b->batch, o->threads,
-           model_dtype(m), o->winograd, b->steps, median, seconds[0], seconds[b->steps - 1],
+           b->device, b->netG, b->netD, b->size, b->ngf, b->ndf, b->batch, b->threads,
+           model_dtype(m), b->winograd, b->steps, median, seconds[0], seconds[b->steps - 1],
            b->batch / median, (double)usage.ru_maxrss / 1024, mib(model_memory_bytes(m)));
     printf(",\"maps_mb\":%.1f,\"scratch_mb\":%.1f,\"parameters_mb\":%.1f,\"packed_mb\":%.1f",
            mib(all.maps), mib(all.scratch), mib(all.parameters), mib(all.packed));
@@ -198,7 +226,8 @@ static int measure(struct bench *b, struct model *m) {
 
 static int run(struct bench *b) {
     struct model *m;
-    int err = model_new(&b->options, &m);
+    struct config_trainer settings = settings_of(b);
+    int err = model_new(&settings, &(struct model_host){0}, &m);
 
     if (err)
         return err;
@@ -221,25 +250,14 @@ int main(int argc, char **argv) {
         .batch = 1,
         .steps = 5,
         .warmup = 1,
-        .options = {.model = "cycle_gan",
-                    .device = "cpu",
-                    .netG = "resnet_6blocks",
-                    .netD = "basic",
-                    .norm = "instance",
-                    .gan_mode = "lsgan",
-                    .winograd = "auto",
-                    .input_nc = 3,
-                    .output_nc = 3,
-                    .ngf = 64,
-                    .ndf = 64,
-                    .n_layers_D = 3,
-                    .beta1 = 0.5,
-                    .beta2 = 0.999,
-                    .lambda_A = 10,
-                    .lambda_B = 10,
-                    .lambda_identity = 0.5,
-                    .threads = 2,
-                    .shapes = 1},
+        .threads = 2,
+        .ngf = 64,
+        .ndf = 64,
+        .identity = 0.5,
+        .netG = "resnet_6blocks",
+        .netD = "basic",
+        .device = "cpu",
+        .winograd = "auto",
     };
     int err = read_arguments(argc, argv, &b);
     if (!err)

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "config/config.h"
 #include "golden/golden.h"
 #include "golden/rig.h"
 #include "models/model.h"
@@ -56,15 +57,15 @@ static int new_model(struct training *t) {
     char layers[64];
 
     layers_text(json_get(c, "nce_layers"), layers, sizeof layers);
-    struct model_options options = {
-        .model = kind,
-        .device = t->judge->device,
-        .dtype = t->judge->dtype,
-        .winograd = t->judge->winograd,
-        .netG = json_text(g, "arch", ""),
-        .netD = json_text(d, "arch", ""),
-        .norm = json_text(g, "norm", ""),
-        .gan_mode = strcmp(gan_mode, "wgangp") == 0 ? "wgangp_no_penalty" : gan_mode,
+    struct config_trainer options = {
+        .model = (char *)kind,
+        .device = (char *)t->judge->device,
+        .dtype = (char *)t->judge->dtype,
+        .winograd = (char *)t->judge->winograd,
+        .netG = (char *)json_text(g, "arch", ""),
+        .netD = (char *)json_text(d, "arch", ""),
+        .norm = (char *)json_text(g, "norm", ""),
+        .gan_mode = (char *)(strcmp(gan_mode, "wgangp") == 0 ? "wgangp_no_penalty" : gan_mode),
         .input_nc = (int)json_int(g, "in_nc", 3),
         .output_nc = (int)json_int(g, "out_nc", 3),
         .ngf = (int)json_int(g, "nf", 64),
@@ -76,21 +77,22 @@ static int new_model(struct training *t) {
         .lambda_B = json_number(c, "lambda_B", 10),
         .lambda_identity = json_number(c, "lambda_identity", 0),
         .lambda_L1 = json_number(c, "lambda_L1", 100),
-        .cut = {.lambda_GAN = json_number(c, "lambda_GAN", 1),
-                .lambda_NCE = json_number(c, "lambda_NCE", 1),
-                .nce_T = json_number(c, "nce_T", 0.07),
-                .nce_layers = layers,
-                .netF_nc = (int)json_int(c, "netF_nc", 256),
-                .num_patches = (int)json_int(c, "num_patches", 256),
-                .nce_idt = json_bool(c, "nce_idt"),
-                .all_negatives = json_bool(c, "all_negatives"),
-                .flip_equivariance = json_bool(c, "flip_equivariance"),
-                .no_antialias = !json_bool(g, "antialias")},
+        .lambda_GAN = json_number(c, "lambda_GAN", 1),
+        .lambda_NCE = json_number(c, "lambda_NCE", 1),
+        .nce_T = json_number(c, "nce_T", 0.07),
+        .nce_layers = layers,
+        .netF_nc = (int)json_int(c, "netF_nc", 256),
+        .num_patches = (int)json_int(c, "num_patches", 256),
+        .nce_idt = json_bool(c, "nce_idt"),
+        .nce_includes_all_negatives_from_minibatch = json_bool(c, "all_negatives"),
+        .flip_equivariance = json_bool(c, "flip_equivariance"),
+        .no_antialias = !json_bool(g, "antialias"),
+        .no_dropout = true,
         .threads = 2,
         .shapes = 2,
     };
 
-    return model_new(&options, &t->model);
+    return model_new(&options, &(struct model_host){0}, &t->model);
 }
 
 static void fill_nets(struct training *t) {

@@ -21,7 +21,8 @@ static const struct same_case {
 
 struct same {
     struct gpu_check *g;
-    struct model_options o;
+    struct config_trainer o;
+    struct model_host host;
     int size, steps;
     double lr;
     char plans[40];
@@ -32,20 +33,20 @@ static struct same same_of(struct gpu_check *g, const struct same_case *c, const
     struct same s = {.g = g, .size = g->small ? 32 : 128, .steps = g->small ? 4 : 20, .lr = 2e-4};
 
     s.o = gpu_options(g, g->small ? c->small_netG : c->netG, g->small ? 4 : 64, dtype);
-    s.o.model = c->model;
-    s.o.norm = c->norm;
-    s.o.gan_mode = c->gan_mode;
-    s.o.dropout = c->dropout;
-    s.o.seed = g->seed;
+    s.o.model = (char *)c->model;
+    s.o.norm = (char *)c->norm;
+    s.o.gan_mode = (char *)c->gan_mode;
+    s.o.no_dropout = !c->dropout;
+    s.host.seed = g->seed;
     s.o.lambda_L1 = 100;
-    s.o.cut = (struct model_cut_options){.lambda_GAN = 1,
-                                         .lambda_NCE = 1,
-                                         .nce_T = 0.07,
-                                         .nce_layers = g->small ? "0,4,8" : "0,4,8,12,16",
-                                         .netF_nc = g->small ? 8 : 256,
-                                         .num_patches = g->small ? 16 : 256,
-                                         .nce_idt = true,
-                                         .flip_equivariance = true};
+    s.o.lambda_GAN = 1;
+    s.o.lambda_NCE = 1;
+    s.o.nce_T = 0.07;
+    s.o.nce_layers = g->small ? "0,4,8" : "0,4,8,12,16";
+    s.o.netF_nc = g->small ? 8 : 256;
+    s.o.num_patches = g->small ? 16 : 256;
+    s.o.nce_idt = true;
+    s.o.flip_equivariance = true;
     (void)snprintf(s.plans, sizeof s.plans, "gpu_check.%ld.plans", (long)getpid());
     return s;
 }
@@ -97,7 +98,7 @@ static void copy_state(struct model *from, struct model *to) {
 
 // Drawing the weights takes the host longer than the steps take the device.
 static int open_model(const struct same *s, struct model **ret) {
-    int err = model_new(&s->o, ret);
+    int err = model_new(&s->o, &s->host, ret);
 
     if (!err) {
         copy_state(s->fresh, *ret);
@@ -149,7 +150,7 @@ static void value(struct gpu_check *g, const char *label, struct model *a, struc
 // Half of the steps, and the others by another model.
 static struct model *in_halves(const struct same *s) {
     struct model *half = trained(s, s->steps / 2), *rest = NULL;
-    int err = half ? model_new(&s->o, &rest) : ERR_DEVICE;
+    int err = half ? model_new(&s->o, &s->host, &rest) : ERR_DEVICE;
 
     if (!err) {
         copy_state(half, rest);
@@ -233,7 +234,7 @@ static void check_fresh(struct gpu_check *g, struct same s, const struct same_ca
         model_free(first);
         return;
     }
-    s.o.plans = s.plans;
+    s.host.plans = s.plans;
     other = trained(&s, s.steps);
     value(g, "with its plan file", first, other);
     model_free(other);
@@ -251,7 +252,7 @@ static void check_fresh(struct gpu_check *g, struct same s, const struct same_ca
 
 static void check_same(struct gpu_check *g, const struct same_case *c, const char *dtype) {
     struct same s = same_of(g, c, dtype);
-    int err = model_new(&s.o, &s.fresh);
+    int err = model_new(&s.o, &s.host, &s.fresh);
 
     if (!err)
         err = model_init(s.fresh, "normal", 0.02, g->seed);

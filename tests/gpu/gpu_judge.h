@@ -2,6 +2,7 @@
 #ifndef GPU_JUDGE_H
 #define GPU_JUDGE_H
 
+#include "config/config.h"
 #include "gpu/gpu_check.h"
 #include "models/model.h"
 #include "trainer/oracle/net.h"
@@ -59,7 +60,7 @@ struct gpu_draws {
     int patches, *ids[2][MODEL_PATCH_LAYERS]; // of cut, see model_set_draws
 };
 // o->model is cycle_gan, pix2pix or cut, with resnets or unet_128, without dropout.
-void gpu_judge_step(const struct model_options *o, struct model *m, const struct ref_map real[2],
+void gpu_judge_step(const struct config_trainer *o, struct model *m, const struct ref_map real[2],
                     const struct gpu_draws *draws, enum ref_rounding rounding,
                     struct gpu_step_answer *ret);
 void gpu_step_answer_fini(struct gpu_step_answer *a);

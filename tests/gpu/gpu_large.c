@@ -63,14 +63,14 @@ static double off_the_first(const struct mosaic *s, const float *y) {
 
 static void check_translation(struct gpu_check *g, const char *dtype, double bound) {
     struct mosaic s = {4000, 6000, 500};
-    struct model_options o =
+    struct config_trainer o =
         gpu_options(g, g->small ? "resnet_1blocks" : "resnet_9blocks", g->small ? 4 : 64, dtype);
     struct model *m = NULL;
 
     if (g->small)
         s = (struct mosaic){96, 160, 32};
     float *x = mosaic_new(&s, g->seed), *y = xmalloc((size_t)s.h * (size_t)s.w * 3 * sizeof *y);
-    int err = model_new(&o, &m);
+    int err = model_new(&o, &(struct model_host){0}, &m);
     if (!err)
         err = model_init(m, "normal", 0.02, g->seed);
     int64_t begun = now_us();
@@ -123,10 +123,10 @@ static void let_go(struct held *h, size_t block) {
 
 // Steps that are issued, recorded and repeated.
 static int train(const struct gpu_check *g) {
-    struct model_options o = gpu_options(g, "resnet_9blocks", g->small ? 4 : 32, "bf16");
+    struct config_trainer o = gpu_options(g, "resnet_9blocks", g->small ? 4 : 32, "bf16");
     struct gpu_pictures p = gpu_pictures_new(1, g->small ? 32 : 128);
     struct model *m = NULL;
-    int err = model_new(&o, &m);
+    int err = model_new(&o, &(struct model_host){0}, &m);
 
     if (!err)
         err = model_init(m, "normal", 0.02, g->seed);
@@ -194,11 +194,11 @@ static void check_squeezed(struct gpu_check *g) {
 
 static int timed_start(const struct gpu_check *g, const char *plans, double *ret_ms) {
     enum { WARM = 30, STEPS = 100 };
-    struct model_options o = gpu_options(g, "resnet_9blocks", 64, "bf16");
+    struct config_trainer o = gpu_options(g, "resnet_9blocks", 64, "bf16");
     struct gpu_pictures p = gpu_pictures_new(1, 128);
     struct model *m = NULL;
     int64_t begun = 0;
-    int err = model_new(&o, &m);
+    int err = model_new(&o, &(struct model_host){0}, &m);
 
     if (!err)
         err = model_init(m, "normal", 0.02, g->seed);

@@ -24,23 +24,23 @@ static const struct recipe_case {
     {"cut", "resnet_6blocks", "instance", "lsgan", 16, 2, 64, 4, 32},
 };
 
-static struct model_options options_of(const struct gpu_check *g, const struct recipe_case *r,
-                                       int nf, const char *dtype) {
-    struct model_options o = gpu_options(g, r->netG, nf, dtype);
+static struct config_trainer options_of(const struct gpu_check *g, const struct recipe_case *r,
+                                        int nf, const char *dtype) {
+    struct config_trainer o = gpu_options(g, r->netG, nf, dtype);
 
-    o.model = r->model;
-    o.norm = r->norm;
-    o.gan_mode = r->gan_mode;
+    o.model = (char *)r->model;
+    o.norm = (char *)r->norm;
+    o.gan_mode = (char *)r->gan_mode;
     o.lambda_L1 = 100;
-    o.cut = (struct model_cut_options){.lambda_GAN = 1,
-                                       .lambda_NCE = 1,
-                                       .nce_T = 0.07,
-                                       .nce_layers = "0,4,8,12",
-                                       .netF_nc = MAX(nf, 16),
-                                       .num_patches = 32,
-                                       .nce_idt = true,
-                                       .no_antialias = true,
-                                       .no_antialias_up = true};
+    o.lambda_GAN = 1;
+    o.lambda_NCE = 1;
+    o.nce_T = 0.07;
+    o.nce_layers = "0,4,8,12";
+    o.netF_nc = MAX(nf, 16);
+    o.num_patches = 32;
+    o.nce_idt = true;
+    o.no_antialias = true;
+    o.no_antialias_up = true;
     return o;
 }
 
@@ -153,7 +153,7 @@ static void tell(struct gpu_check *g, const struct gpu_distance *d,
 
 // Of a model on a device.
 struct trained {
-    const struct model_options *o;
+    const struct config_trainer *o;
     struct model *m;
 };
 
@@ -218,12 +218,12 @@ static void common_fini(struct common *c) {
 }
 
 // A model behind its first step, or NULL, which has been told.
-static struct model *step_of(struct common *c, const struct model_options *o) {
+static struct model *step_of(struct common *c, const struct config_trainer *o) {
     struct model *m = NULL;
 
     gpu_row(c->g, o->dtype, "%s %s nf %d, %dx%dx%d", c->r->model, c->r->netG, c->nf, c->real[0].n,
             c->real[0].h, c->real[0].w);
-    if (!model_new(o, &m) && !run_step(c->g, m, c->real, &c->draws))
+    if (!model_new(o, &(struct model_host){0}, &m) && !run_step(c->g, m, c->real, &c->draws))
         return m;
     gpu_expect(c->g, false, "%s %s: %s", o->dtype, c->r->model, err_text());
     model_free(m);
@@ -232,7 +232,7 @@ static struct model *step_of(struct common *c, const struct model_options *o) {
 
 // By the step in double precision, exact and rounded as the dtype is.
 static void check_dtype(struct common *c, int dtype, struct gpu_step_answer *exact) {
-    struct model_options o = options_of(c->g, c->r, c->nf, gpu_dtypes[dtype]);
+    struct config_trainer o = options_of(c->g, c->r, c->nf, gpu_dtypes[dtype]);
     struct model *m = step_of(c, &o);
     struct trained t = {&o, m};
     struct gpu_step_answer rounded;
@@ -269,7 +269,7 @@ static void check_in_double(struct common *c) {
 
 static void check_beside_fp32(struct common *c) {
     int nf = c->g->small ? c->r->small_nf : 64, size = c->g->small ? c->r->small_size : 128;
-    struct model_options first, o;
+    struct config_trainer first, o;
     struct trained judge = {&first, NULL};
 
     common_init(c, nf, c->r->n, size);

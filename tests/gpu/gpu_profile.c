@@ -148,9 +148,9 @@ static int profile(const struct gpu_check *g, struct model *m, int n, int size) 
 }
 
 static void profile_one(struct gpu_check *g, const char *arch, int size, int n) {
-    struct model_options o = gpu_options(g, arch, g->small ? 4 : 64, "bf16");
+    struct config_trainer o = gpu_options(g, arch, g->small ? 4 : 64, "bf16");
     struct model *m = NULL;
-    int err = model_new(&o, &m);
+    int err = model_new(&o, &(struct model_host){0}, &m);
 
     printf("bf16 %dx%d %s batch %d\n", size, size, arch, n);
     if (!err)

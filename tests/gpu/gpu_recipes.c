@@ -11,7 +11,7 @@
 #include "trainer/oracle/ops.h"
 
 struct step {
-    const struct model_options *o;
+    const struct config_trainer *o;
     const struct ref_map *real;
     const struct gpu_draws *draws;
     struct gpu_step_answer *a;
@@ -166,9 +166,9 @@ static void compare_patches(const struct step *s, int tap, const struct ref_call
     double *dx = xcalloc((size_t)(y->n * s->draws->patches * y->c), sizeof *dx);
     struct nce_args args = {.n = y->n / 2,
                             .patches = s->draws->patches,
-                            .dim = s->o->cut.netF_nc,
-                            .temperature = s->o->cut.nce_T,
-                            .scale = s->o->cut.lambda_NCE / COUNT(taps) / 2};
+                            .dim = s->o->netF_nc,
+                            .temperature = s->o->nce_T,
+                            .scale = s->o->lambda_NCE / COUNT(taps) / 2};
 
     for (size_t call = 0; call < 2; call++) // logged without the half
         s->a->loss[4 + call] += 2 * ref_nce(&args, ref_call_y(q)->v + call * half,
@@ -198,7 +198,7 @@ static void cut(const struct step *s) {
     loss[2] = 2 * judge_map(s, pass(s, D, &fake), false, 0.5, true, NULL);
     loss[1] = 2 * judge_map(s, pass(s, D, b), true, 0.5, true, NULL);
     dy = zeros(y);
-    loss[0] = judge_map(s, pass(s, D, &fake), true, s->o->cut.lambda_GAN, false, dy);
+    loss[0] = judge_map(s, pass(s, D, &fake), true, s->o->lambda_GAN, false, dy);
     struct ref_call *made = ref_call_new(s->a->ref[G], y, 0, taps[COUNT(taps) - 1].layer + 1);
     for (int i = 0; i < (int)COUNT(taps); i++)
         compare_patches(s, i, seen, made);
@@ -213,7 +213,7 @@ static void cut(const struct step *s) {
 
 // ---- all ----
 
-static int new_generator(const struct model_options *o, struct net **ret) {
+static int new_generator(const struct config_trainer *o, struct net **ret) {
     static const int layers[] = {0, 4, 8, 12};
     bool samples = strcmp(o->model, "cut") == 0;
     struct net_options g = {.arch = o->netG,
@@ -227,7 +227,7 @@ static int new_generator(const struct model_options *o, struct net **ret) {
     return generator_new(&g, ret);
 }
 
-static int new_discriminator(const struct model_options *o, struct net **ret) {
+static int new_discriminator(const struct config_trainer *o, struct net **ret) {
     int in = strcmp(o->model, "pix2pix") == 0 ? o->input_nc + o->output_nc : o->output_nc;
     struct net_options d = {
         .arch = o->netD, .in_nc = in, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
@@ -235,15 +235,15 @@ static int new_discriminator(const struct model_options *o, struct net **ret) {
     return discriminator_new(&d, ret);
 }
 
-static int new_net(const struct model_options *o, const char *name, struct net **ret) {
+static int new_net(const struct config_trainer *o, const char *name, struct net **ret) {
     int channels[] = {o->input_nc, 2 * o->ngf, 4 * o->ngf, 4 * o->ngf};
 
     if (name[0] == 'F')
-        return mlp_new(channels, COUNT(channels), o->cut.netF_nc, ret);
+        return mlp_new(channels, COUNT(channels), o->netF_nc, ret);
     return name[0] == 'G' ? new_generator(o, ret) : new_discriminator(o, ret);
 }
 
-void gpu_judge_step(const struct model_options *o, struct model *m, const struct ref_map real[2],
+void gpu_judge_step(const struct config_trainer *o, struct model *m, const struct ref_map real[2],
                     const struct gpu_draws *draws, enum ref_rounding rounding,
                     struct gpu_step_answer *ret) {
     struct step s = {o, real, draws, ret};

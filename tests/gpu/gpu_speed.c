@@ -137,11 +137,11 @@ static int start(struct model *m, const struct gpu_pictures *p, int n, int size,
 static int measure(const struct gpu_check *g, const struct timed *t, const char *dtype,
                    struct result *ret) {
     int size = g->small ? 32 : t->size, steps = g->small ? 3 : t->batch > 1 ? 60 : 200;
-    struct model_options o = gpu_options(g, t->arch, g->small ? 4 : 64, dtype);
+    struct config_trainer o = gpu_options(g, t->arch, g->small ? 4 : 64, dtype);
     struct gpu_pictures p = gpu_pictures_new(t->batch, size);
     struct model *m = NULL;
     int64_t begun = now_us();
-    int err = model_new(&o, &m);
+    int err = model_new(&o, &(struct model_host){0}, &m);
 
     if (!err)
         err = start(m, &p, t->batch, size, ret);

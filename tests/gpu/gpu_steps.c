@@ -6,13 +6,13 @@
 #include "base/rng.h"
 #include "base/util.h"
 
-struct model_options gpu_options(const struct gpu_check *g, const char *arch, int width,
-                                 const char *dtype) {
-    return (struct model_options){
+struct config_trainer gpu_options(const struct gpu_check *g, const char *arch, int width,
+                                  const char *dtype) {
+    return (struct config_trainer){
         .model = "cycle_gan",
-        .device = g->device,
-        .dtype = dtype,
-        .netG = arch,
+        .device = (char *)g->device,
+        .dtype = (char *)dtype,
+        .netG = (char *)arch,
         .netD = "basic",
         .norm = "instance",
         .gan_mode = "lsgan",
@@ -26,6 +26,7 @@ struct model_options gpu_options(const struct gpu_check *g, const char *arch, in
         .lambda_A = 10,
         .lambda_B = 10,
         .lambda_identity = 0.5,
+        .no_dropout = true,
         .threads = 1,
         .shapes = 1,
     };

@@ -2,11 +2,12 @@
 #ifndef GPU_STEPS_H
 #define GPU_STEPS_H
 
+#include "config/config.h"
 #include "gpu/gpu_check.h"
 #include "models/model.h"
 
-struct model_options gpu_options(const struct gpu_check *g, const char *arch, int width,
-                                 const char *dtype);
+struct config_trainer gpu_options(const struct gpu_check *g, const char *arch, int width,
+                                  const char *dtype);
 
 // Pictures of the host, n of each domain, that differ from step to step. x is freed by the caller.
 struct gpu_pictures {

@@ -11,7 +11,7 @@
 #include "models/recipe.h"
 
 bool model_accumulates(const struct model *m) {
-    return m->options.accumulate > 1;
+    return m->settings.accumulate > 1;
 }
 
 static int sum_new(struct model *m, struct accumulator *a, struct optimizer *o) {
@@ -51,8 +51,8 @@ size_t model_accumulate_bytes(const struct model *m) {
 }
 
 void model_set_micro_batch(struct model *m, int i, int n) {
-    if (i < 0 || i >= n || n > MAX(m->options.accumulate, 1))
-        BUG("batch %d of %d, at most %d", i, n, m->options.accumulate);
+    if (i < 0 || i >= n || n > MAX(m->settings.accumulate, 1))
+        BUG("batch %d of %d, at most %d", i, n, (int)m->settings.accumulate);
     m->micro_batch = (struct micro_batch){i, n};
 }
 
@@ -100,7 +100,7 @@ static int run_section(struct model *m, struct accumulator *a, enum accumulate_s
 
 int model_accumulate(struct model *m, struct optimizer *o, double lr) {
     struct accumulator *a = o == &m->optimizer_g ? &m->accumulator_g : &m->accumulator_d;
-    struct device_values values = {.lr = lr, .seed = m->options.seed, .step = m->step};
+    struct device_values values = {.lr = lr, .seed = m->seed, .step = m->step};
     int err = run_section(m, a, m->micro_batch.i ? ACCUMULATE_NEXT : ACCUMULATE_FIRST, &values);
 
     if (err || m->micro_batch.i < m->micro_batch.n - 1)

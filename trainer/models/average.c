@@ -12,7 +12,7 @@
 static const char *const names[] = {"G_A" MODEL_AVERAGE, "G_B" MODEL_AVERAGE};
 
 static bool is_wanted(const struct model *m) {
-    return m->options.ema > 0;
+    return m->settings.ema > 0;
 }
 
 int model_n_averages(const struct model *m) {
@@ -78,8 +78,8 @@ void model_average_start(struct model *m) {
 int model_average_move(struct model *m) {
     if (!is_wanted(m))
         return ERR_OK;
-    return m->device->backend->blend(m->device, m->average.count, 1 - m->options.ema,
-                                     m->optimizer_g.w, m->options.ema, m->average.w);
+    return m->device->backend->blend(m->device, m->average.count, 1 - m->settings.ema,
+                                     m->optimizer_g.w, m->settings.ema, m->average.w);
 }
 
 const struct net *model_generator(const struct model *m, int i) {

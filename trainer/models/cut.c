@@ -22,6 +22,7 @@
 #include "base/rng.h"
 #include "base/util.h"
 #include "models/recipe.h"
+#include "nets/options.h"
 
 enum { NET_G, NET_F, NET_D };
 enum { LOSS_G_GAN, LOSS_D_REAL, LOSS_D_FAKE, LOSS_G, LOSS_NCE, LOSS_NCE_Y };
@@ -38,7 +39,7 @@ struct patches {
 };
 
 static int calls(const struct model *m) {
-    return m->options.cut.nce_idt ? CALLS : 1;
+    return m->settings.nce_idt ? CALLS : 1;
 }
 
 static int parse_layers(const char *text, int ret_layers[NET_SAMPLES_MAX], int *ret_count) {
@@ -59,49 +60,35 @@ static int parse_layers(const char *text, int ret_layers[NET_SAMPLES_MAX], int *
                    NET_SAMPLES_MAX);
 }
 
-static int check_options(const struct model_options *o) {
-    if (o->input_nc != o->output_nc)
+static int check_settings(const struct config_trainer *c) {
+    if (c->input_nc != c->output_nc)
         return err_set(ERR_CONFIG,
                        "input_nc %d, output_nc %d: G has to read what it makes, so cut needs equal "
                        "numbers",
-                       o->input_nc, o->output_nc);
-    if (o->cut.num_patches < 1 || o->cut.netF_nc < 1 || o->cut.nce_T <= 0)
+                       (int)c->input_nc, (int)c->output_nc);
+    if (c->num_patches < 1 || c->netF_nc < 1 || c->nce_T <= 0)
         return err_set(ERR_CONFIG, "num_patches %d, netF_nc %d, nce_T %g: all must be above 0",
-                       o->cut.num_patches, o->cut.netF_nc, o->cut.nce_T);
+                       (int)c->num_patches, (int)c->netF_nc, c->nce_T);
     return ERR_OK;
 }
 
-static int make_nets(struct model *m, const struct model_options *o) {
+static int make_nets(struct model *m, const struct config_trainer *c) {
     int layers[NET_SAMPLES_MAX], channels[NET_SAMPLES_MAX], count = 0;
-    struct net_options g = {.arch = o->netG,
-                            .nf = o->ngf,
-                            .norm = o->norm,
-                            .in_nc = o->input_nc,
-                            .out_nc = o->output_nc,
-                            .dropout = o->dropout,
-                            .upsample = o->upsample,
-                            .antialias = !o->cut.no_antialias,
-                            .no_antialias_up = o->cut.no_antialias_up,
-                            .samples = layers};
-    struct net_options d = {.arch = o->netD,
-                            .nf = o->ndf,
-                            .norm = o->norm,
-                            .n_layers = o->n_layers_D,
-                            .in_nc = o->output_nc,
-                            .antialias = !o->cut.no_antialias};
-    int err = check_options(o);
+    struct net_options g = net_options_of(c, NET_A_TO_B), d = net_options_of(c, NET_OF_B);
+    int err = check_settings(c);
 
     if (!err)
-        err = parse_layers(o->cut.nce_layers, layers, &count);
+        err = parse_layers(c->nce_layers, layers, &count);
     if (err)
         return err;
+    g.samples = layers;
     g.n_samples = count;
     err = generator_new(&g, &m->nets[NET_G]);
     if (err)
         return err;
     for (int i = 0; i < count; i++)
         channels[i] = net_sample_channels(m->nets[NET_G], layers[i]);
-    err = mlp_new(channels, count, o->cut.netF_nc, &m->nets[NET_F]);
+    err = mlp_new(channels, count, (int)c->netF_nc, &m->nets[NET_F]);
     if (err)
         return err;
     m->n_patch_layers = count;
@@ -112,7 +99,7 @@ static int make_nets(struct model *m, const struct model_options *o) {
 static int check_sizes(const struct model *m, const struct tape_shape *s) {
     int err = ERR_OK;
 
-    if (m->options.cut.nce_idt && (s->h[0] != s->h[1] || s->w[0] != s->w[1]))
+    if (m->settings.nce_idt && (s->h[0] != s->h[1] || s->w[0] != s->w[1]))
         return err_set(ERR_SHAPE,
                        "pictures of %dx%d and %dx%d: with nce_idt cut needs them of one size",
                        s->w[0], s->h[0], s->w[1], s->h[1]);
@@ -125,11 +112,11 @@ static int check_sizes(const struct model *m, const struct tape_shape *s) {
 
 static void add_inputs(struct model *m, struct tape *t) {
     for (int d = 0; d < 2; d++) {
-        int c = d == MODEL_A ? m->options.input_nc : m->options.output_nc;
+        int c = d == MODEL_A ? m->settings.input_nc : m->settings.output_nc;
         t->real[d] = graph_input(t->graph, t->shape.n, t->shape.h[d], t->shape.w[d], c);
     }
     t->pooled[MODEL_B] =
-        graph_input(t->graph, t->shape.n, t->shape.h[0], t->shape.w[0], m->options.output_nc);
+        graph_input(t->graph, t->shape.n, t->shape.h[0], t->shape.w[0], m->settings.output_nc);
 }
 
 static int new_ints(struct model *m, size_t count, int **ret_ints) {
@@ -142,13 +129,13 @@ static int new_ints(struct model *m, size_t count, int **ret_ints) {
 }
 
 static int add_patches(struct model *m, struct tape *t) {
-    size_t ids = (size_t)(calls(m) * t->shape.n) * (size_t)m->options.cut.num_patches;
+    size_t ids = (size_t)(calls(m) * t->shape.n) * (size_t)m->settings.num_patches;
     struct patches *p = xcalloc(1, sizeof *p);
     int err = new_ints(m, 1, &p->flip);
 
     t->patches = p;
     p->drawn = xcalloc(ids, sizeof *p->drawn);
-    p->x = (struct net_samples){.count = m->n_patch_layers, .patches = m->options.cut.num_patches};
+    p->x = (struct net_samples){.count = m->n_patch_layers, .patches = m->settings.num_patches};
     memcpy(p->x.at, m->patch_layers, sizeof p->x.at);
     p->y = p->x;
     for (int i = 0; i < m->n_patch_layers && !err; i++) {
@@ -198,7 +185,7 @@ static int join_inputs(struct model *m, struct tape *t, const int input[2], int 
 // [fake; idt], and the patches of what they were made of. Those are of the pictures as they are:
 // if G may see them mirrored, they have to be passed a second time.
 static int generate(struct model *m, struct tape *t, int *ret_y) {
-    bool flips = m->options.cut.flip_equivariance;
+    bool flips = m->settings.flip_equivariance;
     int x, ignored, err;
 
     if (flips)
@@ -240,11 +227,11 @@ static int discriminator_losses(struct model *m, struct tape *t) {
 
 // The loss of one map's patches.
 static int nce(struct model *m, struct tape *t, int layer) {
-    const struct model_cut_options *o = &m->options.cut;
+    const struct config_trainer *c = &m->settings;
     const struct net_samples *x = &t->patches->x, *y = &t->patches->y;
-    struct graph_nce_args args = {.temperature = o->nce_T,
-                                  .scale = o->lambda_NCE / m->n_patch_layers / calls(m),
-                                  .all = o->all_negatives,
+    struct graph_nce_args args = {.temperature = c->nce_T,
+                                  .scale = c->lambda_NCE / m->n_patch_layers / calls(m),
+                                  .all = c->nce_includes_all_negatives_from_minibatch,
                                   .add = layer > 0};
     int n = t->shape.n, q, k;
     int err = mlp_forward(m->nets[NET_F], t->graph, layer, x->sample[layer], NET_THROUGH, &k);
@@ -267,7 +254,7 @@ static int generator_losses(struct model *m, struct tape *t, int y) {
     err = net_forward(m->nets[NET_D], t->graph, t->fake[MODEL_B], NET_THROUGH, &map);
     if (err)
         return err;
-    graph_gan(t->graph, map, m->gan_mode, true, m->options.cut.lambda_GAN, &t->loss[LOSS_G_GAN]);
+    graph_gan(t->graph, map, m->gan_mode, true, m->settings.lambda_GAN, &t->loss[LOSS_G_GAN]);
     graph_stream(t->graph, 0);
     err = net_forward_sampled(m->nets[NET_G], t->graph, y, NET_TRAIN, &t->patches->y, &ignored);
     for (int i = 0; i < m->n_patch_layers && !err; i++)
@@ -303,10 +290,10 @@ static int build(struct model *m, struct tape *t) {
 }
 
 static bool draw_flip(const struct model *m) {
-    if (!m->options.cut.flip_equivariance)
+    if (!m->settings.flip_equivariance)
         return false;
     return m->draws ? m->draws->flip
-                    : rng_uniform(m->options.seed, RNG_PATCH, m->step << 9 | FLIP_LAYER, 0) < 0.5;
+                    : rng_uniform(m->seed, RNG_PATCH, m->step << 9 | FLIP_LAYER, 0) < 0.5;
 }
 
 // Patch i of a map with `positions` of them.
@@ -315,7 +302,7 @@ static int draw_patch(const struct model *m, int call, int layer, int positions,
 
     if (m->draws)
         return m->draws->patches[call][layer][i];
-    return (int)rng_permute(m->options.seed, RNG_PATCH, index, (uint64_t)positions, (uint64_t)i);
+    return (int)rng_permute(m->seed, RNG_PATCH, index, (uint64_t)positions, (uint64_t)i);
 }
 
 // The places in the input or, mirrored by `flip`, in what G makes of it.

@@ -11,6 +11,7 @@
 // Source: Zhu et al. 2017 (arXiv:1703.10593), sections 3 and 4, 5.2 for the identity loss.
 #include "base/err.h"
 #include "models/recipe.h"
+#include "nets/options.h"
 
 enum { NET_G_A, NET_G_B, NET_D_A, NET_D_B };
 enum { LOSS_D_A, LOSS_G_A, LOSS_CYCLE_A, LOSS_IDT_A, LOSS_D_B, LOSS_G_B, LOSS_CYCLE_B, LOSS_IDT_B };
@@ -21,24 +22,17 @@ static int other(int d) {
     return 1 - d;
 }
 
-static int make_nets(struct model *m, const struct model_options *o) {
-    struct net_options g = {.arch = o->netG,
-                            .nf = o->ngf,
-                            .norm = o->norm,
-                            .dropout = o->dropout,
-                            .upsample = o->upsample};
-    struct net_options d = {
-        .arch = o->netD, .nf = o->ndf, .norm = o->norm, .n_layers = o->n_layers_D};
-    int channels[2] = {o->input_nc, o->output_nc};
+static int make_nets(struct model *m, const struct config_trainer *c) {
+    static const enum net_side g_sides[] = {NET_A_TO_B, NET_B_TO_A};
+    static const enum net_side d_sides[] = {NET_OF_B, NET_OF_A};
 
-    if (o->lambda_identity > 0 && o->input_nc != o->output_nc)
+    if (c->lambda_identity > 0 && c->input_nc != c->output_nc)
         return err_set(ERR_CONFIG,
                        "lambda_identity %g with input_nc %d and output_nc %d: the identity loss "
                        "needs equal numbers; set lambda_identity = 0",
-                       o->lambda_identity, o->input_nc, o->output_nc);
+                       c->lambda_identity, (int)c->input_nc, (int)c->output_nc);
     for (int i = 0; i < 2; i++) {
-        g.in_nc = channels[i];
-        g.out_nc = d.in_nc = channels[other(i)];
+        struct net_options g = net_options_of(c, g_sides[i]), d = net_options_of(c, d_sides[i]);
         int err = generator_new(&g, &m->nets[NET_G_A + i]);
         if (err)
             return err;
@@ -52,7 +46,7 @@ static int make_nets(struct model *m, const struct model_options *o) {
 // Real and pooled pictures of a domain lie behind each other: its discriminator reads both at once.
 static void add_inputs(struct model *m, struct tape *t, int ret_judged[2]) {
     for (int d = 0; d < 2; d++) {
-        int n = t->shape.n, c = d == MODEL_A ? m->options.input_nc : m->options.output_nc;
+        int n = t->shape.n, c = d == MODEL_A ? m->settings.input_nc : m->settings.output_nc;
         ret_judged[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
         t->real[d] = graph_view(t->graph, ret_judged[d], 0, n);
         t->pooled[d] = graph_view(t->graph, ret_judged[d], n, n);
@@ -105,7 +99,7 @@ static int reconstruct(struct model *m, struct tape *t, int d) {
 }
 
 static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
-    return m->options.lambda_identity > 0 && same_size(&t->shape) &&
+    return m->settings.lambda_identity > 0 && same_size(&t->shape) &&
            !net_couples_pictures(m->nets[NET_G_A]);
 }
 
@@ -130,7 +124,7 @@ static int generate(struct model *m, struct tape *t, int ret_begin[3]) {
 static int identity(struct model *m, struct tape *t, int d) {
     int err;
 
-    if (m->options.lambda_identity <= 0 || t->idt[d] >= 0)
+    if (m->settings.lambda_identity <= 0 || t->idt[d] >= 0)
         return ERR_OK;
     err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[other(d)], NET_TRAIN, &t->idt[d]);
     if (!err)
@@ -141,8 +135,8 @@ static int identity(struct model *m, struct tape *t, int d) {
 // Generator d's losses, and what they need: back to the start, and before the discriminator, whose
 // own parameters get no gradient here.
 static int generator_losses(struct model *m, struct tape *t, int d) {
-    double lambda = d == MODEL_A ? m->options.lambda_A : m->options.lambda_B;
-    double lambda_other = d == MODEL_A ? m->options.lambda_B : m->options.lambda_A;
+    double lambda = d == MODEL_A ? m->settings.lambda_A : m->settings.lambda_B;
+    double lambda_other = d == MODEL_A ? m->settings.lambda_B : m->settings.lambda_A;
     double *loss = t->loss + d * LOSS_STRIDE;
     int map, err = t->rec[d] >= 0 ? ERR_OK : reconstruct(m, t, d);
 
@@ -157,7 +151,7 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 1, &loss[LOSS_G_A]);
     if (t->idt[d] >= 0)
-        graph_l1(t->graph, t->idt[d], t->real[other(d)], lambda_other * m->options.lambda_identity,
+        graph_l1(t->graph, t->idt[d], t->real[other(d)], lambda_other * m->settings.lambda_identity,
                  &loss[LOSS_IDT_A]);
     graph_stream(t->graph, d);
     graph_l1(t->graph, t->rec[d], t->real[d], lambda, &loss[LOSS_CYCLE_A]);
@@ -168,7 +162,7 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
 // activations: where no streams work side by side, and where a filter's gradient has two parts, one
 // of each direction, whose sum does not depend on the order.
 static bool directions_in_turns(const struct model *m, const struct tape *t) {
-    bool two_parts = m->options.lambda_identity <= 0 || identity_is_with_fake(m, t);
+    bool two_parts = m->settings.lambda_identity <= 0 || identity_is_with_fake(m, t);
 
     return m->device->streams == 1 && two_parts;
 }

@@ -63,12 +63,12 @@ static void drop_sections(struct model *m, void **arena) {
 }
 
 static bool is_within_limit(const struct model *m, size_t bytes) {
-    return !m->options.memory_bytes || model_memory_bytes(m) + bytes <= m->options.memory_bytes;
+    return !m->settings.memory || model_memory_bytes(m) + bytes <= (size_t)m->settings.memory;
 }
 
 static int take(struct model *m, size_t bytes, void **ret_memory) {
     if (!is_within_limit(m, bytes))
-        return err_set(ERR_LIMIT, "the limit is %.0f MiB", mebibytes(m->options.memory_bytes));
+        return err_set(ERR_LIMIT, "the limit is %.0f MiB", mebibytes((size_t)m->settings.memory));
     return m->device->backend->memory_new(m->device, bytes, ret_memory);
 }
 

@@ -18,10 +18,10 @@ static const char *const gan_modes[] = {
 };
 
 // "wgangp" is wgangp_no_penalty with the penalty.
-static int parse_gan_mode(struct model *m, const struct model_options *o) {
-    const char *text = strcmp(o->gan_mode, "wgangp") == 0 ? gan_modes[GAN_WGANGP] : o->gan_mode;
+static int parse_gan_mode(struct model *m, const char *name) {
+    const char *text = strcmp(name, "wgangp") == 0 ? gan_modes[GAN_WGANGP] : name;
 
-    m->penalized = text != o->gan_mode;
+    m->penalized = text != name;
     for (unsigned i = 0; i < COUNT(gan_modes); i++)
         if (strcmp(text, gan_modes[i]) == 0) {
             m->gan_mode = (enum gan_mode)i;
@@ -32,19 +32,16 @@ static int parse_gan_mode(struct model *m, const struct model_options *o) {
                    text);
 }
 
-static int find_recipe(const struct model_options *o, const struct recipe **ret_recipe) {
+static int find_recipe(const struct config_trainer *c, const struct recipe **ret_recipe) {
     static const struct recipe *const recipes[] = {&recipe_cyclegan, &recipe_pix2pix, &recipe_cut};
+    const char *name = strcmp(c->model, "fastcut") == 0 ? "cut" : c->model; // other settings only
 
-    if (o->world > 1)
-        return err_set(ERR_CONFIG, "%d ranks: this build trains with one", o->world);
-    const char *name = strcmp(o->model, "fastcut") == 0 ? "cut" : o->model; // other settings only
     for (unsigned i = 0; i < COUNT(recipes); i++)
         if (strcmp(name, recipes[i]->name) == 0) {
-            *ret_recipe =
-                recipes[i] == &recipe_cut && o->cut.nce_idt ? &recipe_cut_idt : recipes[i];
+            *ret_recipe = recipes[i] == &recipe_cut && c->nce_idt ? &recipe_cut_idt : recipes[i];
             return ERR_OK;
         }
-    return err_set(ERR_CONFIG, "model \"%s\": cycle_gan, pix2pix, cut or fastcut", o->model);
+    return err_set(ERR_CONFIG, "model \"%s\": cycle_gan, pix2pix, cut or fastcut", c->model);
 }
 
 // Places the parameters of nets [first, end) in one optimizer.
@@ -53,7 +50,7 @@ static int optimizer_new(struct model *m, struct optimizer *o, int first, int en
 
     for (int i = first; i < end; i++)
         net_reserve(m->nets[i], &size);
-    int err = optimizer_init(o, m->device, size, m->options.beta1, m->options.beta2);
+    int err = optimizer_init(o, m->device, size, m->settings.beta1, m->settings.beta2);
     for (int i = first; i < end && !err; i++) {
         err = net_bind(m->nets[i], o);
         m->public_nets[i] = (struct model_net){.name = m->recipe->nets[i],
@@ -64,28 +61,30 @@ static int optimizer_new(struct model *m, struct optimizer *o, int first, int en
     return err;
 }
 
-int model_new(const struct model_options *options, struct model **ret_model) {
-    struct device_options device = {.name = options->device,
-                                    .threads = options->threads,
-                                    .winograd = options->winograd,
+int model_new(const struct config_trainer *settings, const struct model_host *host,
+              struct model **ret_model) {
+    struct device_options device = {.name = settings->device,
+                                    .threads = (int)settings->threads,
+                                    .winograd = settings->winograd,
                                     .weights_change = true,
-                                    .dtype = options->dtype,
-                                    .gpu = options->gpu,
-                                    .plans = options->plans};
+                                    .dtype = settings->dtype,
+                                    .gpu = (int)settings->gpu,
+                                    .plans = host->plans};
     struct model *m = xcalloc(1, sizeof *m);
-    m->ahead[MODEL_A] = m->ahead[MODEL_B] = -1;
-    int err = find_recipe(options, &m->recipe);
+    m->prefetched[MODEL_A] = m->prefetched[MODEL_B] = -1;
+    int err = find_recipe(settings, &m->recipe);
 
     if (err)
         goto fail;
-    m->options = *options;
-    m->options.shapes = MAX(options->shapes, 1);
-    m->hook = (struct graph_hook){options->between_ops, options->context};
-    m->tapes = xcalloc((size_t)m->options.shapes, sizeof(struct tape *));
-    err = parse_gan_mode(m, options);
+    m->settings = *settings;
+    m->settings.shapes = MAX(settings->shapes, 1);
+    m->seed = host->seed;
+    m->hook = (struct graph_hook){host->between_ops, host->context};
+    m->tapes = xcalloc((size_t)m->settings.shapes, sizeof(struct tape *));
+    err = parse_gan_mode(m, settings->gan_mode);
     if (err)
         goto fail;
-    err = m->recipe->make_nets(m, options);
+    err = m->recipe->make_nets(m, settings);
     if (err)
         goto fail;
     err = device_open(&device, &m->device);
@@ -196,7 +195,7 @@ static struct tape *tape_find(const struct model *m, const struct tape_shape *s)
 static void tape_evict(struct model *m) {
     int oldest = 0;
 
-    if (m->n_tapes < m->options.shapes)
+    if (m->n_tapes < m->settings.shapes)
         return;
     for (int i = 1; i < m->n_tapes; i++)
         if (m->tapes[i]->used < m->tapes[oldest]->used)

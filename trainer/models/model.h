@@ -34,51 +34,26 @@
 
 enum model_domain { MODEL_A, MODEL_B };
 
-// Of model "cut".
-struct model_cut_options {
-    double lambda_GAN, lambda_NCE, nce_T;
-    const char *nce_layers; // modules of G, ascending, e.g. "0,4,8,12,16"
-    int netF_nc, num_patches;
-    bool nce_idt;           // also between a picture of B and what G makes of it
-    bool all_negatives;     // patches of the whole batch are negatives
-    bool flip_equivariance; // at random G sees mirrored pictures, and their patches are compared
-    bool no_antialias, no_antialias_up;
-};
-
-struct model_options {
-    const char *model;  // "cycle_gan", "pix2pix"
-    const char *device; // "cpu" or "cuda", already resolved
-    const char *dtype;  // "fp32", "tf32", "bf16"; NULL or "auto": the device's choice
-    const char *plans;  // file of model_plans_save whose choices are to be kept; NULL: none
-    int gpu;
-    const char *netG;     // "resnet_6blocks", "resnet_9blocks", ...
-    const char *netD;     // "basic", ...
-    const char *norm;     // "instance", ...
-    const char *upsample; // of a resnet: "transposed" (NULL is that) or "resize"
-    const char *gan_mode; // "lsgan", "vanilla", "wgangp_no_penalty", "nonsaturating"
-    const char *winograd; // "auto", "off", "f2", "f4"; CPU only
-    bool dropout;         // in the generators
-    uint64_t seed;        // of dropout
-    int input_nc, output_nc, ngf, ndf, n_layers_D;
-    double ema;     // of the generators' weights, an average that is used in their place; 0: none
-    int accumulate; // batches that make one update at most; 0 or 1: each its own
-    double beta1, beta2, lambda_A, lambda_B, lambda_identity, lambda_L1, lambda_gp;
-    struct model_cut_options cut;
-    int threads;         // the results do not depend on it
-    int rank, world;     // of data-parallel training; world 0 or 1: alone, all that works so far
-    int shapes;          // tapes kept at most
-    size_t memory_bytes; // refuse a tape that needs more; 0: no limit
-    // Called between ops (a CPU step can take 20 s) so that the process can answer pings; may be
-    // NULL; must not touch the model.
+// What a model needs besides its settings.
+struct model_host {
+    uint64_t seed;     // of dropout, patches, flips and penalties
+    const char *plans; // a file of model_plans_save, whose choices are kept; NULL: none
+    // Called between ops, since a step on the CPU can take 20 s: the process answers pings then. It
+    // must not touch the model. NULL: nothing is called.
     void (*between_ops)(void *context);
     void *context;
 };
+
+struct config_trainer; // common/config: the settings of the trainer
 
 struct model;
 
 // Fails with ERR_CONFIG (names the option and what would work), ERR_DEVICE. Weights are zero until
 // model_init or a loader has filled them and model_weights_changed has been called.
-int model_new(const struct model_options *options, struct model **ret_model);
+//
+// Of the settings, device is resolved ("auto" is none), and texts are lent for the call.
+int model_new(const struct config_trainer *settings, const struct model_host *host,
+              struct model **ret_model);
 void model_free(struct model *m);
 
 // Fresh weights: `init_type` with `init_gain` (init.h), from Philox (seed, RNG_INIT). Biases 0, a
@@ -87,7 +62,7 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
 
 // The recipe's nets and, behind them, the averages of the generators' weights, which have no m, v.
 int model_n_nets(const struct model *m);
-int model_n_averages(const struct model *m); // 0 without options.ema
+int model_n_averages(const struct model *m); // 0 without trainer.ema
 // Lets the averages begin anew with the weights as they are; the host's, see model_weights_changed.
 void model_average_start(struct model *m);
 struct model_net *model_net(struct model *m, int i);
@@ -118,7 +93,7 @@ int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int 
 void model_set_step(struct model *m, uint64_t step);
 
 // Says that the next batch is number i of n whose gradients make one update, their mean: only
-// behind the last of them do model_update_g and _d change weights. n <= options.accumulate; 0 of 1
+// behind the last of them do model_update_g and _d change weights. n <= trainer.accumulate; 0 of 1
 // at first. Steps, and so draws, count batches. Losses are those of each batch.
 void model_set_micro_batch(struct model *m, int i, int n);
 
@@ -187,7 +162,7 @@ int model_weights_finite(struct model *m, bool *ret_finite);
 // 2, or 1 where only A is translated to B.
 int model_n_generators(const struct model *m);
 
-// Runs one generator forward only (its average, with options.ema): y = G(x), x [n,h,w,c] -> y. Any
+// Runs one generator forward only (its average, with trainer.ema): y = G(x), x [n,h,w,c] -> y. Any
 // n, h, w that the net allows; uses tapes of its own. `net` 0 is A to B, 1 is B to A, below
 // model_n_generators. Batch norm takes each picture's own statistics, as the reference does when it
 // tests; there is no dropout, so the same picture gives the same answer.

@@ -34,7 +34,7 @@ int model_add_penalty(struct model *m, struct tape *t, const struct net *discrim
                                    real.c + (front < 0 ? 0 : graph_size(t->graph, front).c));
     graph_mix(t->graph, front, t->real[domain], t->pooled[domain], t->alpha[domain],
               t->mixed[domain]);
-    return penalty_append(t->graph, discriminator, t->mixed[domain], m->options.lambda_gp,
+    return penalty_append(t->graph, discriminator, t->mixed[domain], m->settings.lambda_gp,
                           &t->penalty[domain], &ignored);
 }
 
@@ -43,8 +43,8 @@ int model_draw_penalty(struct model *m, enum model_domain domain) {
     float *alpha = xcalloc((size_t)n, sizeof *alpha);
 
     for (int i = 0; i < n; i++)
-        alpha[i] = (float)rng_uniform(m->options.seed, RNG_PENALTY, m->step,
-                                      (uint32_t)domain << 16 | (uint32_t)i);
+        alpha[i] =
+            (float)rng_uniform(m->seed, RNG_PENALTY, m->step, (uint32_t)domain << 16 | (uint32_t)i);
     int err = m->device->backend->copy_in(m->device, m->tape->alpha[domain], alpha,
                                           (size_t)n * sizeof *alpha);
     free(alpha);

@@ -8,23 +8,13 @@
 // Source: Isola et al. 2017 (arXiv:1611.07004), section 3.1.
 #include "base/err.h"
 #include "models/recipe.h"
+#include "nets/options.h"
 
 enum { NET_G, NET_D };
 enum { LOSS_G_GAN, LOSS_G_L1, LOSS_D_REAL, LOSS_D_FAKE };
 
-static int make_nets(struct model *m, const struct model_options *o) {
-    struct net_options g = {.arch = o->netG,
-                            .nf = o->ngf,
-                            .norm = o->norm,
-                            .dropout = o->dropout,
-                            .upsample = o->upsample,
-                            .in_nc = o->input_nc,
-                            .out_nc = o->output_nc};
-    struct net_options d = {.arch = o->netD,
-                            .nf = o->ndf,
-                            .norm = o->norm,
-                            .n_layers = o->n_layers_D,
-                            .in_nc = o->input_nc + o->output_nc};
+static int make_nets(struct model *m, const struct config_trainer *c) {
+    struct net_options g = net_options_of(c, NET_A_TO_B), d = net_options_of(c, NET_OF_B);
     int err = generator_new(&g, &m->nets[NET_G]);
 
     return err ? err : discriminator_new(&d, &m->nets[NET_D]);
@@ -46,9 +36,9 @@ static int generate(struct model *m, struct tape *t) {
 
     for (int d = 0; d < 2; d++)
         t->real[d] = graph_input(t->graph, t->shape.n, t->shape.h[d], t->shape.w[d],
-                                 d == MODEL_A ? m->options.input_nc : m->options.output_nc);
+                                 d == MODEL_A ? m->settings.input_nc : m->settings.output_nc);
     t->pooled[MODEL_B] =
-        graph_input(t->graph, t->shape.n, t->shape.h[1], t->shape.w[1], m->options.output_nc);
+        graph_input(t->graph, t->shape.n, t->shape.h[1], t->shape.w[1], m->settings.output_nc);
     err = net_forward(m->nets[NET_G], t->graph, t->real[MODEL_A], NET_TRAIN, fake);
     if (!err)
         graph_keep(t->graph, *fake);
@@ -84,7 +74,7 @@ static int generator_losses(struct model *m, struct tape *t) {
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 1, &t->loss[LOSS_G_GAN]);
-    graph_l1(t->graph, t->fake[MODEL_B], t->real[MODEL_B], m->options.lambda_L1,
+    graph_l1(t->graph, t->fake[MODEL_B], t->real[MODEL_B], m->settings.lambda_L1,
              &t->loss[LOSS_G_L1]);
     return ERR_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef MODEL_RECIPE_H
 #define MODEL_RECIPE_H
 
+#include "config/config.h"
 #include "graph/graph.h"
 #include "models/model.h"
 #include "nets/nets.h"
@@ -86,7 +87,7 @@ struct recipe {
     unsigned total;        // loss that is the sum of others: 1 << their number each; 0: none
     int total_loss;
     // Fills m->nets. Fails with ERR_CONFIG.
-    int (*make_nets)(struct model *m, const struct model_options *options);
+    int (*make_nets)(struct model *m, const struct config_trainer *c);
     // Fills the tape for tape->shape. Fails with ERR_SHAPE, ERR_DEVICE.
     int (*build)(struct model *m, struct tape *tape);
     // Before each model_generate; may be NULL. ERR_DEVICE_LOST.
@@ -96,7 +97,8 @@ struct recipe {
 
 struct model {
     const struct recipe *recipe;
-    struct model_options options; // without its strings
+    struct config_trainer settings; // its texts are gone after model_new
+    uint64_t seed;
     enum gan_mode gan_mode;
     bool penalized;
     struct graph_hook hook;
@@ -104,7 +106,7 @@ struct model {
     struct optimizer optimizer_g, optimizer_d;
     struct net *nets[NETS_MAX];
     struct model_net public_nets[NETS_MAX + GENERATORS_MAX]; // the averages behind the others
-    // Averages of the generators' weights, laid out as in optimizer_g. Without options.ema:
+    // Averages of the generators' weights, laid out as in optimizer_g. Without settings.ema:
     // nothing.
     struct optimizer average;
     struct net *averages[GENERATORS_MAX];
@@ -112,14 +114,14 @@ struct model {
     struct accumulator accumulator_g, accumulator_d;
     bool average_moved; // since what the device derives from it was made
     int n_tapes;
-    struct tape **tapes; // options.shapes of them at most
+    struct tape **tapes; // settings.shapes of them at most
     struct tape *tape;   // the selected one; NULL: none yet
     struct translation translations[TRANSLATIONS];
     uint64_t clock, step;
     int failed; // what the pictures of a step could not tell, with its text
     char *failure;
     int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
-    int ahead[2];                                      // see image_prefetch; -1: none
+    int prefetched[2];                                 // see image_prefetch; -1: none
     const struct model_draws *draws;                   // NULL: by seed and step
     void *arena, *translation_arena;                   // for the largest tape of each kind
     size_t arena_bytes, translation_arena_bytes;
@@ -133,7 +135,7 @@ struct model_batch {
     int n, h, w;
 };
 // Makes *arena at least as large as the graph needs, unless the model would then pass
-// options.memory_bytes or there is no more: ERR_LIMIT, with what would fit; there is no arena then.
+// settings.memory or there is no more: ERR_LIMIT, with what would fit; there is no arena then.
 // What it held is lost if it moves; sections that ran on it are dropped.
 int model_arena_grow(struct model *m, const struct model_batch *b, const struct graph *g,
                      void **arena, size_t *bytes);
@@ -151,7 +153,7 @@ struct model_run {
 int model_run_part(struct model *m, struct model_part *part, struct model_run *run);
 void model_drop_part(struct model *m, struct model_part *part);
 
-// models/accumulate.c: nothing is allocated with options.accumulate of 0 or 1.
+// models/accumulate.c: nothing is allocated with settings.accumulate of 0 or 1.
 int model_accumulate_new(struct model *m);
 void model_accumulate_fini(struct model *m);
 size_t model_accumulate_bytes(const struct model *m);
@@ -163,7 +165,7 @@ int model_accumulate(struct model *m, struct optimizer *o, double lr);
 int model_update(struct model *m, struct optimizer *o);
 
 // models/average.c: the averaged generators. Between model_new and model_free; nothing without
-// options.ema.
+// settings.ema.
 int model_average_new(struct model *m);
 void model_average_fini(struct model *m);
 int model_average_pull(struct model *m);

@@ -8,7 +8,7 @@
 static int run(struct model *m, struct model_part *part, struct optimizer *optimizer, double lr) {
     struct model_run r = {.graph = m->tape->graph,
                           .arena = m->arena,
-                          .values = {.lr = lr, .seed = m->options.seed, .step = m->step},
+                          .values = {.lr = lr, .seed = m->seed, .step = m->step},
                           .optimizer = model_accumulates(m) ? NULL : optimizer};
     int err = model_run_part(m, part, &r);
 
@@ -40,9 +40,9 @@ static int feed(struct model *m, enum model_domain domain, enum pixel_type type,
 }
 
 int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures) {
-    int ahead = m->ahead[domain];
+    int ahead = m->prefetched[domain];
 
-    m->ahead[domain] = -1;
+    m->prefetched[domain] = -1;
     if (ahead >= 0)
         return graph_write_prefetched(m->tape->graph, m->arena, m->tape->real[domain], PIXELS_BYTE,
                                       ahead);
@@ -55,11 +55,11 @@ int model_feed_floats(struct model *m, enum model_domain domain, const float *pi
 
 int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int w,
                    const uint8_t *pictures) {
-    int c = domain == MODEL_A ? m->options.input_nc : m->options.output_nc;
+    int c = domain == MODEL_A ? m->settings.input_nc : m->settings.output_nc;
     struct tensor_shape s = {n, h, w, c};
 
     return m->device->backend->image_prefetch(m->device, &s, PIXELS_BYTE, pictures,
-                                              &m->ahead[domain]);
+                                              &m->prefetched[domain]);
 }
 
 // Lets tensors leave the device; they have left after the fence.

@@ -43,7 +43,7 @@ static int arena_for(struct model *m, const struct translation *t) {
 
 static int build(struct model *m, struct translation *t) {
     const struct net *net = model_generator(m, t->net);
-    int c = t->net == 0 ? m->options.input_nc : m->options.output_nc;
+    int c = t->net == 0 ? m->settings.input_nc : m->settings.output_nc;
     int err = net_check_size(net, t->h, t->w);
 
     if (err)
@@ -66,7 +66,7 @@ static int build(struct model *m, struct translation *t) {
             return err;
         t->host = memory;
     }
-    return optimizer_refresh(m->options.ema > 0 ? &m->average : &m->optimizer_g);
+    return optimizer_refresh(m->settings.ema > 0 ? &m->average : &m->optimizer_g);
 }
 
 static int add(struct model *m, const struct translation *want, struct translation **ret) {
@@ -105,10 +105,10 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
     if (n > 1 && net_couples_pictures(m->nets[net])) { // no picture depends on its neighbours
-        size_t in =
-            (size_t)h * (size_t)w * (size_t)(net == 0 ? m->options.input_nc : m->options.output_nc);
-        size_t out =
-            (size_t)h * (size_t)w * (size_t)(net == 0 ? m->options.output_nc : m->options.input_nc);
+        size_t in = (size_t)h * (size_t)w *
+                    (size_t)(net == 0 ? m->settings.input_nc : m->settings.output_nc);
+        size_t out = (size_t)h * (size_t)w *
+                     (size_t)(net == 0 ? m->settings.output_nc : m->settings.input_nc);
         for (int i = 0; i < n; i++) {
             err = model_translate(m, net, 1, h, w, x + (size_t)i * in, ret_y + (size_t)i * out);
             if (err)

@@ -77,17 +77,18 @@ static int load(struct training *t) {
 // A resumed run uses the checkpoint's plans of its device. A fork may run on another device, which
 // cannot use them.
 static int open_model(struct training *t) {
-    struct model_options options = setup_model(t->config, wait_between_ops, t->wait);
+    struct model_host host = {
+        .seed = (uint64_t)t->config->top.seed, .between_ops = wait_between_ops, .context = t->wait};
     char path[CHECKPOINT_PATH + 16];
     bool has_plans = t->state.step && state_digest(&t->state, CHECKPOINT_PLANS) &&
                      strcmp(t->config->trainer.device, "cpu") != 0;
     (void)snprintf(path, sizeof path, "%s/%s", t->resumed_from, CHECKPOINT_PLANS); // fits
-    options.plans = has_plans ? path : NULL;
-    int err = model_new(&options, &t->model);
+    host.plans = has_plans ? path : NULL;
+    int err = model_new(&t->config->trainer, &host, &t->model);
     if (err == ERR_MISMATCH && has_plans && t->forked) {
         points_event(t->points, "warn", "plans_changed", t->state.step, "%s", err_text());
-        options.plans = NULL;
-        err = model_new(&options, &t->model);
+        host.plans = NULL;
+        err = model_new(&t->config->trainer, &host, &t->model);
     }
     if (!err && model_has_plans(t->model) && t->state.step && !t->forked && !has_plans)
         err = err_set(ERR_MISMATCH,

@@ -38,55 +38,6 @@ int setup_resolve(struct config *c, const struct state *state) {
     return ERR_OK;
 }
 
-struct model_options setup_model(const struct config *c, void (*between_ops)(void *),
-                                 void *context) {
-    const struct config_trainer *t = &c->trainer;
-    return (struct model_options){
-        .model = t->model,
-        .device = t->device,
-        .dtype = t->dtype,
-        .gpu = (int)t->gpu,
-        .netG = t->netG,
-        .upsample = t->upsample,
-        .netD = t->netD,
-        .norm = t->norm,
-        .gan_mode = t->gan_mode,
-        .winograd = t->winograd,
-        .dropout = !t->no_dropout,
-        .seed = (uint64_t)c->top.seed,
-        .input_nc = (int)t->input_nc,
-        .output_nc = (int)t->output_nc,
-        .ngf = (int)t->ngf,
-        .ndf = (int)t->ndf,
-        .n_layers_D = (int)t->n_layers_D,
-        .ema = t->ema,
-        .accumulate = (int)t->accumulate,
-        .beta1 = t->beta1,
-        .beta2 = t->beta2,
-        .lambda_A = t->lambda_A,
-        .lambda_B = t->lambda_B,
-        .lambda_identity = t->lambda_identity,
-        .lambda_L1 = t->lambda_L1,
-        .lambda_gp = t->lambda_gp,
-        .cut = {.lambda_GAN = t->lambda_GAN,
-                .lambda_NCE = t->lambda_NCE,
-                .nce_T = t->nce_T,
-                .nce_layers = t->nce_layers,
-                .netF_nc = (int)t->netF_nc,
-                .num_patches = (int)t->num_patches,
-                .nce_idt = t->nce_idt,
-                .all_negatives = t->nce_includes_all_negatives_from_minibatch,
-                .flip_equivariance = t->flip_equivariance,
-                .no_antialias = t->no_antialias,
-                .no_antialias_up = t->no_antialias_up},
-        .threads = (int)t->threads,
-        .shapes = (int)t->shapes,
-        .memory_bytes = (size_t)t->memory,
-        .between_ops = between_ops,
-        .context = context,
-    };
-}
-
 int setup_schedule(const struct config *c, struct schedule *ret_schedule) {
     const struct config_trainer *t = &c->trainer;
     struct schedule s = {

@@ -4,7 +4,6 @@
 
 #include "checkpoint/state.h"
 #include "config/config.h"
-#include "models/model.h"
 #include "streams/feed.h"
 #include "training/schedule.h"
 
@@ -12,10 +11,6 @@
 // values if there is one (state->step > 0), else by this machine's. ERR_MISMATCH if the settings
 // contradict the checkpoint. ERR_DEVICE.
 int setup_resolve(struct config *c, const struct state *state);
-
-// The texts are lent by the settings. `context` is for between_ops.
-struct model_options setup_model(const struct config *c, void (*between_ops)(void *),
-                                 void *context);
 
 int setup_schedule(const struct config *c, struct schedule *ret_schedule);
 

@@ -11,6 +11,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/sources.h"
 #include "device/device.h"
+#include "nets/options.h"
 #include "weights/recognise.h"
 #include "weights/weights.h"
 
@@ -48,25 +49,6 @@ static int folder_of(const struct weights_source_request *r, char ret[CHECKPOINT
     if (!fs_is_dir(ret))
         return err_set(ERR_IO, "there is no checkpoint '%s'", ret);
     return ERR_OK;
-}
-
-static bool is_cut(const struct config_trainer *c) {
-    return strcmp(c->model, "cut") == 0 || strcmp(c->model, "fastcut") == 0;
-}
-
-// `reversed`: the generator that maps output_nc channels to input_nc.
-static struct net_options net_of(const struct config_trainer *c, bool reversed) {
-    return (struct net_options){
-        .arch = c->netG,
-        .nf = (int)c->ngf,
-        .norm = c->norm,
-        .dropout = !c->no_dropout,
-        .in_nc = (int)(reversed ? c->output_nc : c->input_nc),
-        .out_nc = (int)(reversed ? c->input_nc : c->output_nc),
-        .antialias = is_cut(c) && !c->no_antialias,
-        .no_antialias_up = c->no_antialias_up,
-        .upsample = c->upsample,
-    };
 }
 
 // The first generator of a model translates in the run's direction.
@@ -152,7 +134,8 @@ static int open_checkpoint(const struct weights_source_request *r, struct weight
         err = resolve_device(r, &o->config->trainer);
     if (err)
         return err;
-    struct net_options net = net_of(&o->config->trainer, strcmp(name, "G_B") == 0);
+    struct net_options net =
+        net_options_of(&o->config->trainer, strcmp(name, "G_B") == 0 ? NET_B_TO_A : NET_A_TO_B);
     err = make_translator(&net, &o->config->trainer, &o->translator);
     return err ? err : load_checkpoint(folder, name, r->raw, o);
 }

@@ -17,15 +17,15 @@
 static char folder[64];
 static struct config *config;
 
-static struct model_options options_of(const char *model) {
+static struct config_trainer options_of(const char *model) {
     bool cycle = strcmp(model, "cycle_gan") == 0;
-    struct model_options o = recipe_options(model);
+    struct config_trainer o = recipe_options(model);
 
     o.netG = cycle ? "resnet_6blocks" : "unet_128";
     o.netD = cycle ? "n_layers" : "basic";
     o.norm = "batch";
     o.gan_mode = cycle ? "lsgan" : "vanilla";
-    o.dropout = true;
+    o.no_dropout = false;
     o.ngf = o.ndf = 2;
     o.ema = cycle ? 0.9 : 0;
     o.threads = 1;
@@ -33,7 +33,7 @@ static struct model_options options_of(const char *model) {
 }
 
 struct life {
-    struct model_options options;
+    struct config_trainer options;
     const char *root;
     uint64_t from, to;
 };
@@ -128,7 +128,7 @@ static int64_t batches_seen(const char *root, const char *name, const char *key)
 }
 
 static void train_whole_and_in_halves(const char *model) {
-    struct model_options o = options_of(model);
+    struct config_trainer o = options_of(model);
 
     in_a_process(&(struct life){o, "whole", 0, STEPS});
     in_a_process(&(struct life){o, "halves", 0, STEPS / 2});

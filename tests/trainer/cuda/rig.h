@@ -9,16 +9,15 @@
 #include "trainer/models/model_test.h"
 
 // recipe_options on the emulated device; pix2pix with batch norm and dropout, CUT without blurs.
-static inline struct model_options options_of(const char *model) {
-    struct model_options o = recipe_options(model);
+static inline struct config_trainer options_of(const char *model) {
+    struct config_trainer o = recipe_options(model);
 
     o.device = "cuda-host";
-    o.seed = 5;
-    o.cut.no_antialias = o.cut.no_antialias_up = true;
+    o.no_antialias = o.no_antialias_up = true;
     if (strcmp(model, "pix2pix") == 0) {
         o.norm = "batch";
         o.gan_mode = "vanilla";
-        o.dropout = true;
+        o.no_dropout = false;
     }
     return o;
 }

@@ -17,7 +17,7 @@ static const struct sizes sizes = {1, 16, 16};
 static const struct sizes sizes = {2, 32, 32};
 #endif
 
-static struct model *trained_on(const struct model_options *o, struct sizes s, int steps) {
+static struct model *trained_on(const struct config_trainer *o, struct sizes s, int steps) {
     struct model *m = open_model(o);
 
     for (int i = 0; i < steps; i++)
@@ -26,7 +26,7 @@ static struct model *trained_on(const struct model_options *o, struct sizes s, i
     return m;
 }
 
-static struct model *trained(const struct model_options *o, int steps) {
+static struct model *trained(const struct config_trainer *o, int steps) {
     return trained_on(o, sizes, steps);
 }
 
@@ -47,7 +47,7 @@ static void assert_same(struct model *a, struct model *b) {
 
 static void recorded_steps_are_the_issued_ones(void **state) {
     for (size_t i = 0; i < COUNT(recipes); i++) {
-        struct model_options o = options_of(recipes[i]);
+        struct config_trainer o = options_of(recipes[i]);
         struct model *recorded = trained(&o, 5);
         assert_int_equal(setenv("CUDA_EAGER", "1", 1), 0);
         struct model *issued = trained(&o, 5);
@@ -65,10 +65,10 @@ static void recorded_steps_are_the_issued_ones(void **state) {
 enum { AVERAGE_OF = 3 };
 static const double rate = 2e-4, decay = 0.75;
 
-static struct model_options options_of_several(const char *device) {
-    struct model_options o = options_of("cycle_gan");
+static struct config_trainer options_of_several(const char *device) {
+    struct config_trainer o = options_of("cycle_gan");
 
-    o.device = device;
+    o.device = (char *)device;
     o.accumulate = AVERAGE_OF;
     o.ema = decay;
     o.dtype = "fp32";
@@ -76,7 +76,7 @@ static struct model_options options_of_several(const char *device) {
 }
 
 // Batch i of five: an update by three, one by two. True when it was the last of its update.
-static bool train_share(struct model *m, const struct model_options *o, int i, double lr) {
+static bool train_share(struct model *m, const struct config_trainer *o, int i, double lr) {
     static const int share[5][2] = {{0, 3}, {1, 3}, {2, 3}, {0, 2}, {1, 2}};
 
     model_set_micro_batch(m, share[i % 5][0], share[i % 5][1]);
@@ -86,7 +86,7 @@ static bool train_share(struct model *m, const struct model_options *o, int i, d
 
 // Ten batches, four updates, recorded ones among them.
 static struct model *gathered(const char *device, double lr) {
-    struct model_options o = options_of_several(device);
+    struct config_trainer o = options_of_several(device);
     struct model *m = open_model(&o);
 
     for (int i = 0; i < 10; i++)
@@ -164,7 +164,7 @@ static void assert_average(struct model *m, struct model_net *net, const struct 
 }
 
 static void the_average_follows_each_update(void **state) {
-    struct model_options o = options_of_several("cuda-host");
+    struct config_trainer o = options_of_several("cuda-host");
     struct model *m = open_model(&o);
     struct model_net *net = model_net(m, 0);
     float **want = calloc((size_t)net->n_params, sizeof *want);
@@ -195,8 +195,8 @@ static void no_order_that_the_lanes_allow_changes_a_bit(void **state) {
 
     for (size_t i = 0; i < COUNT(recipes); i++)
         for (size_t d = 0; d < COUNT(dtypes); d++) {
-            struct model_options o = options_of(recipes[i]);
-            o.dtype = dtypes[d];
+            struct config_trainer o = options_of(recipes[i]);
+            o.dtype = (char *)dtypes[d];
             take_turns(0);
             struct model *in_order = trained(&o, 4);
             for (uint64_t seed = 1; seed < 4; seed++) {
@@ -211,12 +211,12 @@ static void no_order_that_the_lanes_allow_changes_a_bit(void **state) {
 }
 
 // One step from the first weights on pictures of its own, at a rate of 0.
-static struct model *one_step(const struct model_options *o, const char *device, const char *dtype,
+static struct model *one_step(const struct config_trainer *o, const char *device, const char *dtype,
                               int number) {
-    struct model_options other = *o;
+    struct config_trainer other = *o;
 
-    other.device = device;
-    other.dtype = dtype;
+    other.device = (char *)device;
+    other.dtype = (char *)dtype;
     struct model *m = open_model(&other);
     train_at(m, &other, sizes, (uint64_t)number, 0);
     assert_int_equal(model_pull(m), ERR_OK);
@@ -247,7 +247,7 @@ static void a_step_computes_what_the_cpus_does(void **state) {
     enum { STEPS = 5 };
 
     for (size_t i = 0; i < COUNT(recipes); i++) {
-        struct model_options o = options_of(recipes[i]);
+        struct config_trainer o = options_of(recipes[i]);
         double apart[4][STEPS] = {{0}};
         int n_nets = 0;
         for (int k = 0; k < STEPS; k++) {
@@ -292,13 +292,12 @@ static void copy_state(struct model *from, struct model *to) {
 }
 
 static void ten_steps_and_ten_are_twenty(void **state) {
-    struct model_options o = options_of("cycle_gan");
+    struct config_trainer o = options_of("cycle_gan");
     struct model *whole = trained(&o, 20), *half = trained(&o, 10);
 
     assert_true(model_has_plans(half));
     assert_int_equal(model_plans_save(half, PLANS), ERR_OK);
-    o.plans = PLANS;
-    struct model *rest = open_model(&o);
+    struct model *rest = open_model_with(&o, &(struct model_host){.seed = 42, .plans = PLANS});
     copy_state(half, rest);
     assert_int_equal(model_weights_changed(rest), ERR_OK);
     for (uint64_t i = 10; i < 20; i++)
@@ -312,7 +311,7 @@ static void ten_steps_and_ten_are_twenty(void **state) {
 }
 
 static void nothing_is_allocated_after_the_first_step(void **state) {
-    struct model_options o = options_of("cycle_gan");
+    struct config_trainer o = options_of("cycle_gan");
     struct model *m = trained(&o, 1);
     size_t peak = model_device_memory_peak(m);
 
@@ -328,7 +327,7 @@ static void nothing_is_allocated_after_the_first_step(void **state) {
 static void the_step_is_as_few_launches_as_said(void **state) {
     static const char *const sections[] = {"generate", "update of G", "update of D"};
     static const struct { int nodes, chain; } most[] = {{110, 55}, {564, 163}, {72, 29}};
-    struct model_options o = options_of("cycle_gan");
+    struct config_trainer o = options_of("cycle_gan");
     bool (*recorded)(size_t, int *, int *);
     void (*sample)(unsigned);
     int nodes, chain, all = 0, behind = 0;

@@ -7,13 +7,13 @@
 
 static const struct sizes sizes = {1, 16, 16};
 
-static struct model_options small_options(const char *model) {
-    struct model_options o = options_of(model);
+static struct config_trainer small_options(const char *model) {
+    struct config_trainer o = options_of(model);
 
     o.netG = "resnet_1blocks";
     o.ngf = o.ndf = 2;
     o.n_layers_D = 1;
-    o.cut.nce_layers = "0,4";
+    o.nce_layers = "0,4";
     return o;
 }
 
@@ -72,9 +72,9 @@ static int work(struct model *m) {
     return err ? err : model_pull(m);
 }
 
-static int train_small(const struct model_options *o) {
+static int train_small(const struct config_trainer *o) {
     struct model *m;
-    int err = model_new(o, &m);
+    int err = model_new(o, &usual_host, &m);
 
     if (err)
         return err;
@@ -97,7 +97,7 @@ static const char *failed_call(void) {
     return failed();
 }
 
-static uint64_t calls_of_a_training(const struct model_options *o) {
+static uint64_t calls_of_a_training(const struct config_trainer *o) {
     machine("idle");
     assert_int_equal(train_small(o), ERR_OK);
     return calls();
@@ -125,7 +125,7 @@ static bool may_fail_unheard(const char *call) {
 // Every `by`th call fails, each in a training of its own; with FAULTS_BY=1 in the environment every
 // one.
 static void fail_each(const char *model, unsigned by, const char *stays) {
-    struct model_options o = small_options(model);
+    struct config_trainer o = small_options(model);
     uint64_t count = calls_of_a_training(&o);
     int objects = objects_left();
 
@@ -173,7 +173,7 @@ static void the_context_may_be_lost_at_any_call(void **state) {
 
 // The n-th allocation finds none.
 static void no_memory_at(const char *function, const char *model) {
-    struct model_options o = small_options(model);
+    struct config_trainer o = small_options(model);
     int err = ERR_LIMIT, objects = objects_left(), n;
 
     for (n = 1; err == ERR_LIMIT; n++) {
@@ -203,7 +203,7 @@ static void every_allocation_may_find_no_memory(void **state) {
 // A launch that finds no memory (the module is loaded at its first) and one that is refused end in
 // ERR_LIMIT, with the reason: a new start would meet the same. Issued, captured, replayed.
 static void launches_that_are_refused_are_no_lost_device(void **state) {
-    struct model_options o = small_options("cycle_gan");
+    struct config_trainer o = small_options("cycle_gan");
     int objects = objects_left(), told = 0;
 
     for (int n = 1; n < 2000; n += 37) {
@@ -228,7 +228,7 @@ static void a_plugin_without_code_for_the_gpu_is_refused(void **state) {
     static const char *const faults[] = {
         "fail cudaFuncGetAttributes 1 209", "fail cudaFuncGetAttributes 2 222",
         "fail cudaLaunchKernel 30 209"}; // a kernel that has none though others do
-    struct model_options o = small_options("cycle_gan");
+    struct config_trainer o = small_options("cycle_gan");
 
     for (size_t i = 0; i < COUNT(faults); i++) {
         machine(faults[i]);
@@ -265,7 +265,7 @@ static int step_of(struct model *m, int n, int side) {
 }
 
 // What steps on n pictures take on a GPU that has enough, in MiB.
-static double peak_of(const struct model_options *o, int n, int side) {
+static double peak_of(const struct config_trainer *o, int n, int side) {
     struct model *m = open_model(o);
 
     assert_int_equal(step_of(m, n, side), ERR_OK);
@@ -284,7 +284,7 @@ static double number_behind(const char *text) {
 
 // The text names what is needed, and what it suggests does.
 static void a_batch_that_does_not_fit_is_told_with_one_that_does(void **state) {
-    struct model_options o = small_options("cycle_gan");
+    struct config_trainer o = small_options("cycle_gan");
 
     machine("idle");
     double six = peak_of(&o, 6, 128), all = peak_of(&o, 6, 128);
@@ -314,7 +314,7 @@ static void a_batch_that_does_not_fit_is_told_with_one_that_does(void **state) {
 }
 
 static void a_picture_that_does_not_fit_is_told_with_a_size_that_does(void **state) {
-    struct model_options o = small_options("cycle_gan");
+    struct config_trainer o = small_options("cycle_gan");
 
     o.dtype = "bf16";
     machine("idle");
@@ -339,7 +339,7 @@ static void large_gpu(double unused_mib) {
 
 // What a driver takes in the first steps is kept free by what is suggested.
 static void a_suggestion_leaves_room_for_the_driver(void **state) {
-    struct model_options o = small_options("cycle_gan");
+    struct config_trainer o = small_options("cycle_gan");
     double six;
 
     machine("idle");
@@ -357,7 +357,7 @@ static void a_suggestion_leaves_room_for_the_driver(void **state) {
 }
 
 static void weights_that_do_not_fit_are_told(void **state) {
-    struct model_options o = small_options("cycle_gan");
+    struct config_trainer o = small_options("cycle_gan");
     struct model *m;
 
     o.ngf = o.ndf = 16;
@@ -369,7 +369,7 @@ static void weights_that_do_not_fit_are_told(void **state) {
             count += model_net(m, i)->params[k].count;
     model_free(m);
     small_gpu(2);
-    assert_int_equal(model_new(&o, &m), ERR_LIMIT);
+    assert_int_equal(model_new(&o, &usual_host, &m), ERR_LIMIT);
     double mib = (double)(4 * count * sizeof(float)) / 1048576;
     assert_true(fabs(number_behind("moments need ") - mib) < 0.05 * mib + 0.5);
     assert_non_null(strstr(err_text(), "GPU 0 (a small one)"));
@@ -399,7 +399,7 @@ static void assert_allocates_nothing(struct model *m, int n, int side) {
 
 static void nothing_is_allocated_after_the_first_step_of_a_shape(void **state) {
     for (size_t i = 0; i < COUNT(recipes); i++) {
-        struct model_options o = small_options(recipes[i]);
+        struct config_trainer o = small_options(recipes[i]);
         machine("idle");
         struct model *m = open_model(&o);
         assert_int_equal(step_of(m, 2, 32), ERR_OK);

@@ -83,7 +83,7 @@ static void take_step(struct model *m, const struct way *way, uint64_t number, b
         assert_int_equal(model_translate(m, 0, 1, 32, 32, x, y), ERR_OK);
 }
 
-static struct model *run(const struct model_options *o, const struct way *way) {
+static struct model *run(const struct config_trainer *o, const struct way *way) {
     struct model *m = open_model(o);
 
     for (uint64_t i = 0; i < 4; i++)
@@ -105,10 +105,10 @@ static void assert_same_weights(struct model *a, struct model *b, const char *wh
 
 static void same_bits(const char *device, const char *dtype, const struct way *way) {
     static const struct way plain = {false, false};
-    struct model_options o = options_of("cycle_gan");
+    struct config_trainer o = options_of("cycle_gan");
 
-    o.device = device;
-    o.dtype = dtype;
+    o.device = (char *)device;
+    o.dtype = (char *)dtype;
     o.netG = "resnet_1blocks";
     struct model *want = run(&o, &plain);
     for (uint64_t seed = 0; seed < 4; seed++) {
@@ -136,8 +136,8 @@ static void pictures_that_travel_ahead_arrive(void **state) {
 // bfloat16 is on the way what it is in the tensor: half the bytes, and no rounding.
 static void fakes_are_sent_as_they_are(void **state) {
     for (size_t i = 0; i < COUNT(dtypes); i++) {
-        struct model_options o = options_of("cycle_gan");
-        o.dtype = dtypes[i];
+        struct config_trainer o = options_of("cycle_gan");
+        o.dtype = (char *)dtypes[i];
         struct model *m = open_model(&o);
         take_step(m, &(struct way){.pool = true}, 0, true);
         assert_int_equal(model_number_bytes(m), i ? 2 : 4);

@@ -10,12 +10,12 @@
 #define POISON 0xff // a NaN in float and bfloat16
 
 // All kinds of ops, pix2pix's critic with its penalty too.
-static struct model_options wide_options_of(const char *model) {
-    struct model_options o = options_of(model);
+static struct config_trainer wide_options_of(const char *model) {
+    struct config_trainer o = options_of(model);
 
     o.dtype = "bf16";
     o.shapes = 1;
-    o.cut.no_antialias = o.cut.no_antialias_up = false;
+    o.no_antialias = o.no_antialias_up = false;
     if (strcmp(model, "pix2pix") == 0) {
         o.gan_mode = "wgangp";
         o.lambda_gp = 10;
@@ -109,7 +109,7 @@ static void look_at(struct trial *t, int number) {
 }
 
 static void ops_touch_what_they_say(const char *model) {
-    struct model_options o = wide_options_of(model);
+    struct config_trainer o = wide_options_of(model);
     struct model *m = open_model(&o);
 
     train(m, &o, SIZES, 0); // so that there is something in the tensors

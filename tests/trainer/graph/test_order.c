@@ -10,11 +10,11 @@
 #define STEPS 2
 #define ORDERS 4 // of each recipe
 
-static struct model_options options_of(const char *model) {
-    struct model_options o = recipe_options(model);
+static struct config_trainer options_of(const char *model) {
+    struct config_trainer o = recipe_options(model);
 
-    o.cut.nce_layers = "0,4,8,12";
-    o.cut.num_patches = 10;
+    o.nce_layers = "0,4,8,12";
+    o.num_patches = 10;
     o.threads = 1;
     o.shapes = 1;
     return o;
@@ -22,30 +22,31 @@ static struct model_options options_of(const char *model) {
 
 #define CASES 9
 
-static struct model_options case_of(int i) {
+static struct config_trainer case_of(int i) {
     static const char *const models[CASES] = {"cycle_gan", "cycle_gan", "cycle_gan",
                                               "cycle_gan", "pix2pix",   "pix2pix",
                                               "cut",       "cut",       "cut"};
-    struct model_options o = options_of(models[i]);
+    struct config_trainer o = options_of(models[i]);
 
     o.lambda_identity = i == 1 ? 0 : 0.5;
     if (i == 2 || i == 4) { // running statistics and dropout
         o.norm = "batch";
-        o.dropout = true;
+        o.no_dropout = false;
     }
     if (i == 3 || i == 5 || i == 8)
         o.gan_mode = "wgangp";
     if (i == 7) { // FastCUT
-        o.cut.nce_idt = false;
-        o.cut.flip_equivariance = o.cut.all_negatives = true;
+        o.nce_idt = false;
+        o.flip_equivariance = o.nce_includes_all_negatives_from_minibatch = true;
     }
     return o;
 }
 
 #define SIZES ((struct sizes){2, 24, 24})
 
-static struct model *open_with_streams(const struct model_options *o) {
-    struct model *m = open_model(o);
+static struct model *open_with_streams(const struct config_trainer *o,
+                                       const struct model_host *host) {
+    struct model *m = open_model_with(o, host);
 
     m->device->streams = DEVICE_STREAMS;
     assert_int_equal(model_shape(m, SIZES.n, SIZES.h, SIZES.w, SIZES.h, SIZES.w), ERR_OK);
@@ -126,7 +127,7 @@ static bool same_parameters(struct model *a, struct model *b) {
     return same;
 }
 
-static struct model *train_plainly(const struct model_options *o) {
+static struct model *train_plainly(const struct config_trainer *o) {
     struct model *m = open_model(o);
 
     for (uint64_t i = 0; i < STEPS; i++)
@@ -134,8 +135,8 @@ static struct model *train_plainly(const struct model_options *o) {
     return m;
 }
 
-static struct model *train_shuffled(const struct model_options *o, uint64_t seed, bool waits) {
-    struct model *m = open_with_streams(o);
+static struct model *train_shuffled(const struct config_trainer *o, uint64_t seed, bool waits) {
+    struct model *m = open_with_streams(o, &usual_host);
 
     assert_true(shuffle(m->tape->graph, seed, waits) > m->tape->graph->n_ops / 4);
     memset(m->arena, 0xff, m->arena_bytes); // NaN
@@ -147,7 +148,7 @@ static struct model *train_shuffled(const struct model_options *o, uint64_t seed
 
 static void every_order_that_the_waits_allow_has_the_bits_of_the_tape(void **state) {
     for (int c = 0; c < CASES; c++) {
-        struct model_options o = case_of(c);
+        struct config_trainer o = case_of(c);
         struct model *plain = train_plainly(&o);
         for (uint64_t seed = 0; seed < ORDERS; seed++) {
             struct model *m = train_shuffled(&o, seed, true);
@@ -161,7 +162,7 @@ static void every_order_that_the_waits_allow_has_the_bits_of_the_tape(void **sta
 // What the test above would see if ops did not wait.
 static void without_waits_the_bits_are_others(void **state) {
     for (int c = 0; c < CASES; c++) {
-        struct model_options o = case_of(c);
+        struct config_trainer o = case_of(c);
         struct model *plain = train_plainly(&o), *m = train_shuffled(&o, 1, false);
         assert_false(same_parameters(plain, m));
         model_free(m);
@@ -202,8 +203,8 @@ static bool conflict(const struct graph *g, int i, int k) {
 
 static void ops_that_touch_the_same_memory_are_ordered(void **state) {
     for (int c = 0; c < CASES; c++) {
-        struct model_options o = case_of(c);
-        struct model *m = open_with_streams(&o);
+        struct config_trainer o = case_of(c);
+        struct model *m = open_with_streams(&o, &usual_host);
         const struct graph *g = m->tape->graph;
         bool *before = find_order(g);
         int pairs = 0, waits = 0, used[DEVICE_STREAMS] = {0};
@@ -226,8 +227,8 @@ static void ops_that_touch_the_same_memory_are_ordered(void **state) {
 
 static void an_op_that_is_waited_for_has_an_event_of_its_own(void **state) {
     for (int c = 0; c < CASES; c++) {
-        struct model_options o = case_of(c);
-        struct model *m = open_with_streams(&o);
+        struct config_trainer o = case_of(c);
+        struct model *m = open_with_streams(&o, &usual_host);
         const struct graph *g = m->tape->graph;
         for (int i = 0; i < g->n_ops; i++)
             for (int w = 0; w < g->ops[i].n_waits; w++) {
@@ -280,9 +281,9 @@ static void count_op(void *context) {
 }
 
 static void a_stream_waits_for_events_that_were_recorded_before(void **state) {
-    struct model_options o = case_of(0);
-    o.between_ops = count_op;
-    struct model *m = open_with_streams(&o);
+    struct config_trainer o = case_of(0);
+    struct model_host host = {.seed = 42, .between_ops = count_op};
+    struct model *m = open_with_streams(&o, &host);
     struct backend with_streams = *m->device->backend;
 
     cpu = m->device->backend;

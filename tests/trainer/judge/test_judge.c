@@ -12,7 +12,7 @@
 enum { N = 6, SIDE = 32 };
 #define FACES "../shared/data/face2genshin/"
 
-static const struct model_options small = {
+static const struct config_trainer small = {
     .model = "cycle_gan",
     .device = "cpu",
     .netG = "resnet_6blocks",
@@ -29,6 +29,7 @@ static const struct model_options small = {
     .lambda_identity = 0.5,
     .beta1 = 0.5,
     .beta2 = 0.999,
+    .no_dropout = true,
     .threads = 2,
     .shapes = 1,
 };

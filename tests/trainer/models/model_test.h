@@ -10,19 +10,20 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "check.h"
+#include "config/config.h"
 #include "models/model.h"
 
 // A small model of a recipe; a test changes what it is about.
-static inline struct model_options recipe_options(const char *model) {
-    return (struct model_options){
-        .model = model,
+static inline struct config_trainer recipe_options(const char *model) {
+    return (struct config_trainer){
+        .model = (char *)model,
         .device = "cpu",
         .netG = "resnet_6blocks",
         .netD = "n_layers",
         .norm = "instance",
         .gan_mode = "lsgan",
         .winograd = "auto",
-        .seed = 42,
+        .no_dropout = true,
         .input_nc = 3,
         .output_nc = 3,
         .ngf = 4,
@@ -35,13 +36,13 @@ static inline struct model_options recipe_options(const char *model) {
         .lambda_identity = 0.5,
         .lambda_L1 = 100,
         .lambda_gp = 10,
-        .cut = {.lambda_GAN = 1,
-                .lambda_NCE = 1,
-                .nce_T = 0.07,
-                .nce_layers = "0,4,8",
-                .netF_nc = 8,
-                .num_patches = 16,
-                .nce_idt = true},
+        .lambda_GAN = 1,
+        .lambda_NCE = 1,
+        .nce_T = 0.07,
+        .nce_layers = "0,4,8",
+        .netF_nc = 8,
+        .num_patches = 16,
+        .nce_idt = true,
         .threads = 2,
         .shapes = 2,
     };
@@ -65,16 +66,23 @@ static inline void feed(struct model *m, enum model_domain domain, size_t count,
     free(x);
 }
 
-static inline struct model *open_model(const struct model_options *options) {
+static const struct model_host usual_host = {.seed = 42};
+
+static inline struct model *open_model_with(const struct config_trainer *options,
+                                            const struct model_host *host) {
     struct model *m;
 
-    assert_int_equal(model_new(options, &m), ERR_OK);
+    assert_int_equal(model_new(options, host, &m), ERR_OK);
     assert_int_equal(model_init(m, "normal", 0.05, 3), ERR_OK);
     return m;
 }
 
+static inline struct model *open_model(const struct config_trainer *options) {
+    return open_model_with(options, &usual_host);
+}
+
 // Step `number` on pictures that depend on it alone, with a learning rate.
-static inline void train_at(struct model *m, const struct model_options *o, struct sizes s,
+static inline void train_at(struct model *m, const struct config_trainer *o, struct sizes s,
                             uint64_t number, double lr) {
     size_t pixels = (size_t)(s.n * s.h * s.w);
 
@@ -92,7 +100,7 @@ static inline void train_at(struct model *m, const struct model_options *o, stru
     assert_int_equal(model_wait(m), ERR_OK);
 }
 
-static inline void train(struct model *m, const struct model_options *o, struct sizes s,
+static inline void train(struct model *m, const struct config_trainer *o, struct sizes s,
                          uint64_t number) {
     train_at(m, o, s, number, 2e-4);
 }

@@ -5,8 +5,8 @@
 
 enum { SIDE = 24, BATCHES = 3 };
 
-static struct model_options options_of(const char *model, int accumulate) {
-    struct model_options o = recipe_options(model);
+static struct config_trainer options_of(const char *model, int accumulate) {
+    struct config_trainer o = recipe_options(model);
 
     o.accumulate = accumulate;
     o.ema = 0.5;
@@ -67,7 +67,7 @@ static bool same_weights(struct model *a, struct model *b) {
 }
 
 static void three_batches_are_one_of_three(const char *model) {
-    struct model_options one = options_of(model, 0), three = options_of(model, BATCHES);
+    struct config_trainer one = options_of(model, 0), three = options_of(model, BATCHES);
     struct model *a = open_model(&one), *b = open_model(&three), *before = open_model(&one);
 
     batch(a, 0, BATCHES, 0, 1);
@@ -96,7 +96,7 @@ static void of_cyclegan(void **state) {
 static void where_d_comes_first(void **state) {
     // Of pix2pix D's update comes first, and G is judged by the updated D: of a part of the batches
     // it cannot be. So only that every batch counts once.
-    struct model_options o = options_of("pix2pix", 2);
+    struct config_trainer o = options_of("pix2pix", 2);
     struct model *m = open_model(&o);
 
     batch(m, 0, 1, 0, 2);

@@ -7,13 +7,13 @@
 
 static const struct sizes size = {2, 24, 24};
 
-static struct model_options options_of(const char *model, double ema) {
-    struct model_options o = recipe_options(model);
+static struct config_trainer options_of(const char *model, double ema) {
+    struct config_trainer o = recipe_options(model);
 
     o.norm = "batch";
     o.ngf = o.ndf = 2;
-    o.cut.nce_layers = "0,4";
-    o.cut.num_patches = 4;
+    o.nce_layers = "0,4";
+    o.num_patches = 4;
     o.ema = ema;
     return o;
 }
@@ -43,7 +43,7 @@ static void assert_follows(const struct model_net *g, const double *average) {
 }
 
 static void the_average_is_the_definition(const char *recipe, const char *net) {
-    struct model_options o = options_of(recipe, DECAY);
+    struct config_trainer o = options_of(recipe, DECAY);
     struct model *m = open_model(&o);
     char name[32];
     size_t count = 0;
@@ -86,8 +86,8 @@ static void of_cut_and_pix2pix(void **state) {
 }
 
 static void training_does_not_see_it(void **state) {
-    struct model_options with = options_of("cycle_gan", DECAY),
-                         without = options_of("cycle_gan", 0);
+    struct config_trainer with = options_of("cycle_gan", DECAY),
+                          without = options_of("cycle_gan", 0);
     struct model *a = open_model(&with), *b = open_model(&without);
 
     for (uint64_t step = 0; step < 3; step++) {
@@ -108,8 +108,8 @@ static void training_does_not_see_it(void **state) {
 
 // A model whose weights are the average gives what the averaging one gives.
 static void it_is_what_translates(void **state) {
-    struct model_options with = options_of("cycle_gan", DECAY),
-                         without = options_of("cycle_gan", 0);
+    struct config_trainer with = options_of("cycle_gan", DECAY),
+                          without = options_of("cycle_gan", 0);
     struct model *a = open_model(&with), *b = open_model(&without);
     float x[24 * 24 * 3], y[24 * 24 * 3], z[24 * 24 * 3];
 

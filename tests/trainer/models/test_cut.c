@@ -12,31 +12,36 @@
 
 #define SIDE 16
 
-static struct model_options tiny(void) {
-    struct model_options o = recipe_options("cut");
+static struct config_trainer tiny(void) {
+    struct config_trainer o = recipe_options("cut");
 
     o.n_layers_D = 1;
-    o.cut.nce_layers = "0,4,8,12,16";
-    o.cut.netF_nc = 16;
-    o.cut.num_patches = 24;
+    o.nce_layers = "0,4,8,12,16";
+    o.netF_nc = 16;
+    o.num_patches = 24;
     return o;
 }
 
-static struct model_options tiny_fast(void) {
-    struct model_options o = tiny();
+static struct config_trainer tiny_fast(void) {
+    struct config_trainer o = tiny();
 
-    o.cut.nce_idt = false;
-    o.cut.flip_equivariance = true;
-    o.cut.lambda_NCE = 10;
+    o.nce_idt = false;
+    o.flip_equivariance = true;
+    o.lambda_NCE = 10;
     return o;
 }
 
-static struct model *open_tiny(const struct model_options *options) {
+static struct model *open_tiny_with(const struct config_trainer *options,
+                                    const struct model_host *host) {
     struct model *m;
 
-    assert_int_equal(model_new(options, &m), ERR_OK);
+    assert_int_equal(model_new(options, host, &m), ERR_OK);
     assert_int_equal(model_init(m, "xavier", 1, 3), ERR_OK);
     return m;
+}
+
+static struct model *open_tiny(const struct config_trainer *options) {
+    return open_tiny_with(options, &usual_host);
 }
 
 static void step_on(struct model *m, int n, uint64_t number, uint64_t pictures) {
@@ -68,7 +73,7 @@ static bool same_parameters(struct model *a, struct model *b) {
 }
 
 static void two_runs_give_the_same_bits(void **state) {
-    struct model_options options[] = {tiny(), tiny_fast()};
+    struct config_trainer options[] = {tiny(), tiny_fast()};
 
     for (int i = 0; i < 2; i++) {
         struct model *a = open_tiny(&options[i]), *b = open_tiny(&options[i]);
@@ -83,11 +88,10 @@ static void two_runs_give_the_same_bits(void **state) {
 }
 
 static void another_seed_draws_other_patches(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_tiny(&o);
 
-    o.seed++;
-    struct model *b = open_tiny(&o);
+    struct model *b = open_tiny_with(&o, &(struct model_host){.seed = 43});
     step(a, 1, 0);
     step(b, 1, 0);
     assert_false(same_parameters(a, b));
@@ -96,7 +100,7 @@ static void another_seed_draws_other_patches(void **state) {
 }
 
 static void training_lowers_the_loss_of_patches(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_tiny(&o);
     double first;
 
@@ -110,7 +114,7 @@ static void training_lowers_the_loss_of_patches(void **state) {
 }
 
 static void losses_add_up(void **state) {
-    struct model_options options[] = {tiny(), tiny_fast()};
+    struct config_trainer options[] = {tiny(), tiny_fast()};
 
     for (int i = 0; i < 2; i++) {
         struct model *m = open_tiny(&options[i]);
@@ -126,12 +130,12 @@ static void losses_add_up(void **state) {
 // A batch of the same picture twice: each picture's patches are compared among themselves, unless
 // the whole batch's are, where each meets its double.
 static void negatives_are_of_the_same_picture_unless_told(void **state) {
-    struct model_options o = tiny_fast();
+    struct config_trainer o = tiny_fast();
     double value[3];
 
     for (int i = 0; i < 3; i++) {
         int n = i ? 2 : 1;
-        o.cut.all_negatives = i == 2;
+        o.nce_includes_all_negatives_from_minibatch = i == 2;
         struct model *m = open_tiny(&o);
         assert_int_equal(model_shape(m, n, SIDE, SIDE, SIDE, SIDE), ERR_OK);
         for (int d = 0; d < 2; d++) {
@@ -151,7 +155,7 @@ static void negatives_are_of_the_same_picture_unless_told(void **state) {
 }
 
 static void mirroring_is_seen_by_the_generator_alone(void **state) {
-    struct model_options o = tiny_fast();
+    struct config_trainer o = tiny_fast();
     struct model *a = open_tiny(&o), *b = open_tiny(&o);
     size_t row = SIDE * 3;
     const int patches[24] = {0};
@@ -205,7 +209,7 @@ static void train_in_a_process(const char *root, uint64_t from, uint64_t to) {
     int status = -1;
 
     if (pid == 0) {
-        struct model_options o = tiny();
+        struct config_trainer o = tiny();
         struct model *m = open_tiny(&o);
         struct model_net *nets[] = {model_net(m, 0), model_net(m, 1), model_net(m, 2)};
         if (from)
@@ -257,7 +261,7 @@ static const struct model_param *find(struct model *m, int net, const char *key)
 }
 
 static void filters_are_in_the_state_dict_and_stay(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_tiny(&o);
     const struct model_param *blur = find(m, 0, "model.7.filt"), *up = find(m, 0, "model.18.filt");
 
@@ -272,7 +276,7 @@ static void filters_are_in_the_state_dict_and_stay(void **state) {
 
 // Such a bias moves what is sampled, so it is trained; all others before an instance norm are not.
 static void biases_of_sampled_maps_are_trained(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_tiny(&o);
 
     step(m, 1, 0);
@@ -286,7 +290,7 @@ static void biases_of_sampled_maps_are_trained(void **state) {
 
 // With the penalty D's loss differs from that without by the penalty alone.
 static void penalty_of_wgangp_is_logged_and_changes_the_discriminator(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a, *b;
 
     o.lambda_gp = 10;
@@ -307,27 +311,27 @@ static void penalty_of_wgangp_is_logged_and_changes_the_discriminator(void **sta
 }
 
 static void options_that_cannot_work_are_refused(void **state) {
-    struct model_options o;
+    struct config_trainer o;
     struct model *m;
 
 #define REFUSED(field, value, word)                                                                \
     o = tiny();                                                                                    \
     o.field = value;                                                                               \
-    assert_int_equal(model_new(&o, &m), ERR_CONFIG);                                               \
+    assert_int_equal(model_new(&o, &usual_host, &m), ERR_CONFIG);                                  \
     assert_non_null(strstr(err_text(), word))
-    REFUSED(cut.nce_layers, "0,4,x", "nce_layers");
-    REFUSED(cut.nce_layers, "", "nce_layers");
-    REFUSED(cut.nce_layers, "4,0", "nce_layers");
-    REFUSED(cut.nce_layers, "0,7", "nce_layers"); // a fixed filter
-    REFUSED(cut.nce_layers, "0,99", "nce_layers");
-    REFUSED(cut.num_patches, 0, "num_patches");
-    REFUSED(cut.netF_nc, 0, "netF_nc");
+    REFUSED(nce_layers, "0,4,x", "nce_layers");
+    REFUSED(nce_layers, "", "nce_layers");
+    REFUSED(nce_layers, "4,0", "nce_layers");
+    REFUSED(nce_layers, "0,7", "nce_layers"); // a fixed filter
+    REFUSED(nce_layers, "0,99", "nce_layers");
+    REFUSED(num_patches, 0, "num_patches");
+    REFUSED(netF_nc, 0, "netF_nc");
     REFUSED(output_nc, 1, "input_nc");
 #undef REFUSED
 }
 
 static void sizes_that_cannot_work_are_refused(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_tiny(&o);
 
     assert_int_equal(model_shape(m, 1, 16, 16, 16, 20), ERR_SHAPE);

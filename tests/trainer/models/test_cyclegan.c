@@ -8,7 +8,7 @@
 #include "device/device.h"
 #include "nets/nets.h"
 
-static struct model_options tiny(void) {
+static struct config_trainer tiny(void) {
     return recipe_options("cycle_gan");
 }
 
@@ -38,7 +38,7 @@ static void assert_same_parameters(struct model *a, struct model *b) {
 }
 
 static void two_runs_give_the_same_bits(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct pair_sizes s = {2, 16, 20, 16, 20};
 
@@ -52,7 +52,7 @@ static void two_runs_give_the_same_bits(void **state) {
 }
 
 static void training_lowers_the_cycle_loss(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
     struct pair_sizes s = {1, 16, 16, 16, 16};
     double first;
@@ -69,7 +69,7 @@ static void training_lowers_the_cycle_loss(void **state) {
 
 // Going through a short batch must leave nothing behind but the weights.
 static void short_batch_does_not_disturb_the_next(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a, *b;
     struct pair_sizes full = {3, 16, 20, 16, 20}, last = {1, 16, 20, 16, 20};
 
@@ -87,7 +87,7 @@ static void short_batch_does_not_disturb_the_next(void **state) {
 
 // Means over the batch: one step on [x; x] has the losses of one on x.
 static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct pair_sizes one = {1, 16, 16, 16, 16};
     size_t count = 16 * 16 * 3;
@@ -114,7 +114,7 @@ static void batch_of_two_equal_pictures_has_the_losses_of_one(void **state) {
 // With A and B of different sizes translation and identity are separate calls; with equal sizes
 // one. Pictures of B that are wider by nothing but a different shape must not change the A side.
 static void domains_of_different_size_train(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct pair_sizes equal = {2, 16, 20, 16, 20}, different = {2, 16, 20, 24, 16};
 
@@ -131,7 +131,7 @@ static void domains_of_different_size_train(void **state) {
 }
 
 static void biases_before_a_norm_stay_where_they_are(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
     struct pair_sizes s = {1, 16, 16, 16, 16};
     int frozen = 0;
@@ -154,7 +154,7 @@ static void biases_before_a_norm_stay_where_they_are(void **state) {
 }
 
 static void translation_in_mid_step_disturbs_nothing(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     struct pair_sizes s = {2, 16, 20, 16, 20};
     size_t count = 2 * 16 * 20 * 3;
@@ -182,7 +182,7 @@ static void translation_in_mid_step_disturbs_nothing(void **state) {
 }
 
 static void gradients_that_are_not_finite_are_noticed(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
     struct pair_sizes s = {1, 16, 16, 16, 16};
 
@@ -201,20 +201,19 @@ static void count_call(void *context) {
 }
 
 static void callback_runs_between_ops(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct pair_sizes s = {1, 16, 16, 16, 16};
     int calls = 0;
 
-    o.between_ops = count_call;
-    o.context = &calls;
-    struct model *m = open_model(&o);
+    struct model_host host = {.seed = 42, .between_ops = count_call, .context = &calls};
+    struct model *m = open_model_with(&o, &host);
     step(m, &s, 0);
     assert_true(calls > 200);
     model_free(m);
 }
 
 static void without_identity_its_losses_are_zero(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct pair_sizes s = {1, 16, 16, 16, 16};
 
     o.lambda_identity = 0;
@@ -287,22 +286,22 @@ static void tensors_that_share_memory_do_not_meet(void **state) {
     }
 }
 
-static void assert_refused(const struct model_options *o, int want, const char *word) {
+static void assert_refused(const struct config_trainer *o, int want, const char *word) {
     struct model *m;
 
-    assert_int_equal(model_new(o, &m), want);
+    assert_int_equal(model_new(o, &usual_host, &m), want);
     assert_non_null(strstr(err_text(), word));
 }
 
 // Both discriminators have one, and it is theirs: the other's pictures do not change it.
 static void check_penalty(const char *norm) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct pair_sizes s = {2, 16, 16, 16, 16};
     struct model *m, *unpenalized;
 
     o.gan_mode = "wgangp";
     o.lambda_gp = 10;
-    o.norm = norm;
+    o.norm = (char *)norm;
     m = open_model(&o);
     o.gan_mode = "wgangp_no_penalty";
     unpenalized = open_model(&o);
@@ -323,7 +322,7 @@ static void wgangp_has_a_penalty_for_each_discriminator(void **state) {
 }
 
 static void options_that_cannot_work_are_refused(void **state) {
-    struct model_options o;
+    struct config_trainer o;
 
 #define REFUSED(field, value, err, word)                                                           \
     o = tiny();                                                                                    \
@@ -338,7 +337,6 @@ static void options_that_cannot_work_are_refused(void **state) {
     REFUSED(device, "cuda", ERR_DEVICE, "\"cpu\"");
     REFUSED(winograd, "f6", ERR_CONFIG, "f4");
     REFUSED(threads, 0, ERR_CONFIG, "threads");
-    REFUSED(world, 2, ERR_CONFIG, "ranks");
     REFUSED(output_nc, 1, ERR_CONFIG, "lambda_identity");
     REFUSED(n_layers_D, 0, ERR_CONFIG, "n_layers");
     REFUSED(ngf, 0, ERR_CONFIG, "features");
@@ -346,7 +344,7 @@ static void options_that_cannot_work_are_refused(void **state) {
 }
 
 static void sizes_that_cannot_work_are_refused(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m;
     float x[4] = {0};
 
@@ -364,22 +362,22 @@ static void sizes_that_cannot_work_are_refused(void **state) {
 }
 
 static void batch_beyond_the_memory_limit_is_refused(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m;
     struct pair_sizes s = {1, 16, 16, 16, 16};
 
-    o.memory_bytes = (size_t)24 << 20;
+    o.memory = (size_t)24 << 20;
     m = open_model(&o);
     step(m, &s, 0);
     assert_int_equal(model_shape(m, 64, 64, 64, 64, 64), ERR_LIMIT);
     assert_non_null(strstr(err_text(), "MiB"));
     step(m, &s, 1); // the old shape still works
-    assert_true(model_memory_bytes(m) <= o.memory_bytes);
+    assert_true(model_memory_bytes(m) <= (size_t)o.memory);
     model_free(m);
 }
 
 static void batch_beyond_the_machine_is_refused(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
     struct pair_sizes s = {1, 16, 16, 16, 16};
 
@@ -393,7 +391,7 @@ static void batch_beyond_the_machine_is_refused(void **state) {
 }
 
 static void kernels_are_listed_once_each(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
     struct pair_sizes s = {1, 16, 16, 16, 16};
     char *text;
@@ -412,11 +410,11 @@ static void kernels_are_listed_once_each(void **state) {
 // of the borders' reach. Without norms, which would subtract the constant.
 static double checkerboard(const char *upsample) {
     enum { SIDE = 192, MIDDLE = SIDE / 2 };
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     float *x = xcalloc(SIDE * SIDE * 3, sizeof *x), *y = xcalloc(SIDE * SIDE * 3, sizeof *y);
     double most = 0;
 
-    o.upsample = upsample;
+    o.upsample = (char *)upsample;
     o.norm = "none";
     struct model *m = open_model(&o);
     for (int k = 0; k < model_net(m, 0)->n_params; k++) // 0.05 would vanish layer by layer
@@ -443,7 +441,7 @@ static void resizing_leaves_no_checkerboard(void **state) {
 }
 
 static void resizing_trains_and_has_its_own_state_dict(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct pair_sizes s = {1, 32, 32, 32, 32};
     struct model *m;
 
@@ -466,7 +464,7 @@ static void resizing_trains_and_has_its_own_state_dict(void **state) {
     assert_true(model_loss(m, 2) < 0.9 * before);
     model_free(m);
     o.netG = "unet_128";
-    assert_int_equal(model_new(&o, &m), ERR_CONFIG);
+    assert_int_equal(model_new(&o, &usual_host, &m), ERR_CONFIG);
     assert_non_null(strstr(err_text(), "resnets only"));
 }
 

@@ -14,22 +14,23 @@
 
 enum { SIZE = 64, WIDTH = 32, BLOCKS = 6 };
 
-static const struct model_options options = {.model = "cycle_gan",
-                                             .device = "cpu",
-                                             .netG = "resnet_6blocks",
-                                             .netD = "basic",
-                                             .norm = "instance",
-                                             .gan_mode = "lsgan",
-                                             .input_nc = 3,
-                                             .output_nc = 3,
-                                             .ngf = WIDTH,
-                                             .ndf = WIDTH,
-                                             .beta1 = 0.5,
-                                             .beta2 = 0.999,
-                                             .lambda_A = 10,
-                                             .lambda_B = 10,
-                                             .lambda_identity = 0.5,
-                                             .threads = 2};
+static const struct config_trainer options = {.model = "cycle_gan",
+                                              .device = "cpu",
+                                              .netG = "resnet_6blocks",
+                                              .netD = "basic",
+                                              .norm = "instance",
+                                              .gan_mode = "lsgan",
+                                              .input_nc = 3,
+                                              .output_nc = 3,
+                                              .ngf = WIDTH,
+                                              .ndf = WIDTH,
+                                              .beta1 = 0.5,
+                                              .beta2 = 0.999,
+                                              .lambda_A = 10,
+                                              .lambda_B = 10,
+                                              .lambda_identity = 0.5,
+                                              .no_dropout = true,
+                                              .threads = 2};
 
 // Floats of a map of c channels with a border.
 static size_t map(int side, int c, int border) {

@@ -4,12 +4,12 @@
 
 #include "base/util.h"
 
-static struct model_options tiny(void) {
-    struct model_options o = recipe_options("pix2pix");
+static struct config_trainer tiny(void) {
+    struct config_trainer o = recipe_options("pix2pix");
 
     o.norm = "batch";
     o.gan_mode = "vanilla";
-    o.dropout = true;
+    o.no_dropout = false;
     o.threads = 1;
     return o;
 }
@@ -38,7 +38,7 @@ static bool same_weights(struct model *a, struct model *b) {
 }
 
 static void training_lowers_the_distance(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
 
     train(m, &o, small, 0);
@@ -54,7 +54,7 @@ static void training_lowers_the_distance(void **state) {
 
 // At the start D knows nothing: about log 2 for both, each without the half.
 static void losses_of_d_are_logged_whole(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
 
     train(m, &o, small, 0);
@@ -76,12 +76,12 @@ static void every_combination_of_nets_and_norms_trains(void **state) {
     static const char *const models[] = {"pix2pix", "cycle_gan"};
 
     for (unsigned i = 0; i < COUNT(generators) * 3 * 3 * 2; i++) {
-        struct model_options o = tiny();
+        struct config_trainer o = tiny();
         struct sizes s = generators[i / 18].sizes;
-        o.netG = generators[i / 18].net;
-        o.norm = norms[i / 6 % 3];
-        o.netD = discriminators[i / 2 % 3];
-        o.model = models[i % 2];
+        o.netG = (char *)generators[i / 18].net;
+        o.norm = (char *)norms[i / 6 % 3];
+        o.netD = (char *)discriminators[i / 2 % 3];
+        o.model = (char *)models[i % 2];
         o.ngf = o.ndf = 2;
         if (strcmp(o.netD, "basic") == 0 && s.h < 24)
             s.h = s.w = 24;
@@ -95,7 +95,7 @@ static void every_combination_of_nets_and_norms_trains(void **state) {
 }
 
 static void domains_may_have_other_numbers_of_channels(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     float x[16 * 20], y[16 * 20 * 2];
 
     o.input_nc = 1;
@@ -109,7 +109,7 @@ static void domains_may_have_other_numbers_of_channels(void **state) {
 }
 
 static void short_batch_does_not_disturb_the_next(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_model(&o);
 
     o.shapes = 1; // b builds each tape anew
@@ -125,13 +125,11 @@ static void short_batch_does_not_disturb_the_next(void **state) {
 }
 
 static void dropout_is_a_function_of_seed_and_step(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
 
-    o.seed++;
-    struct model *c = open_model(&o);
-    o.seed--;
-    o.dropout = false;
+    struct model *c = open_model_with(&o, &(struct model_host){.seed = 43});
+    o.no_dropout = true;
     struct model *d = open_model(&o);
     train(a, &o, small, 5);
     train(b, &o, small, 5);
@@ -147,7 +145,7 @@ static void dropout_is_a_function_of_seed_and_step(void **state) {
 }
 
 static void translation_draws_nothing_and_moves_nothing(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *a = open_model(&o), *b = open_model(&o);
     float x[2 * 16 * 20 * 3], y[2][COUNT(x)];
 
@@ -171,7 +169,7 @@ static void translation_draws_nothing_and_moves_nothing(void **state) {
 }
 
 static void sizes_that_cannot_work_are_refused(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
 
     o.netG = "unet_128";
     struct model *m = open_model(&o);
@@ -189,7 +187,7 @@ static void sizes_that_cannot_work_are_refused(void **state) {
 }
 
 static void fresh_statistics_say_nothing(void **state) {
-    struct model_options o = tiny();
+    struct config_trainer o = tiny();
     struct model *m = open_model(&o);
     const struct model_param *weight = param(m, 0, "model.2.weight");
 

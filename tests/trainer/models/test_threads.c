@@ -18,7 +18,7 @@ static void assert_same_bits(struct model *a, struct model *b, int threads) {
             fail_msg("%d threads change loss %s", threads, model_loss_name(a, i));
 }
 
-static struct model *trained(struct model_options o, struct sizes sizes, int threads) {
+static struct model *trained(struct config_trainer o, struct sizes sizes, int threads) {
     o.threads = threads;
     struct model *m = open_model(&o);
     for (int step = 0; step < 2; step++)
@@ -27,7 +27,7 @@ static struct model *trained(struct model_options o, struct sizes sizes, int thr
     return m;
 }
 
-static void check_threads(struct model_options o, struct sizes sizes) {
+static void check_threads(struct config_trainer o, struct sizes sizes) {
     struct model *one = trained(o, sizes, 1);
 
     for (int threads = 2; threads <= 8; threads *= 2) {
@@ -38,8 +38,8 @@ static void check_threads(struct model_options o, struct sizes sizes) {
     model_free(one);
 }
 
-static struct model_options wide(const char *model) {
-    struct model_options o = recipe_options(model);
+static struct config_trainer wide(const char *model) {
+    struct config_trainer o = recipe_options(model);
 
     o.ngf = o.ndf = 16;
     o.netD = "basic";
@@ -51,7 +51,7 @@ static void cycle_gan(void **state) {
 }
 
 static void pix2pix_with_a_unet_and_batch_norm(void **state) {
-    struct model_options o = wide("pix2pix");
+    struct config_trainer o = wide("pix2pix");
 
     o.netG = "unet_128";
     o.norm = "batch";
@@ -64,14 +64,14 @@ static void cut(void **state) {
 }
 
 static void gradient_penalty(void **state) {
-    struct model_options o = wide("pix2pix");
+    struct config_trainer o = wide("pix2pix");
 
     o.gan_mode = "wgangp";
     check_threads(o, (struct sizes){2, 64, 64});
 }
 
 static void channels_of_no_round_number(void **state) {
-    struct model_options o = wide("cycle_gan");
+    struct config_trainer o = wide("cycle_gan");
 
     o.ngf = o.ndf = 10;
     o.netD = "pixel";

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "base/util.h"
 #include "check.h"
+#include "config/config.h"
 #include "image/image.h"
 #include "judge/picture.h"
 #include "models/model.h"
@@ -92,18 +93,19 @@ static void make_picture(const char *path, int w, int h, int c) {
 
 static int set_up(void **state) {
     const char *build = getenv("BUILD");
-    struct model_options o = {.model = "cycle_gan",
-                              .device = "cpu",
-                              .netG = "resnet_6blocks",
-                              .netD = "basic",
-                              .norm = "instance",
-                              .gan_mode = "lsgan",
-                              .winograd = "auto",
-                              .input_nc = 3,
-                              .output_nc = 3,
-                              .ngf = NGF,
-                              .ndf = NGF,
-                              .threads = 2};
+    struct config_trainer o = {.model = "cycle_gan",
+                               .device = "cpu",
+                               .netG = "resnet_6blocks",
+                               .netD = "basic",
+                               .norm = "instance",
+                               .gan_mode = "lsgan",
+                               .winograd = "auto",
+                               .input_nc = 3,
+                               .output_nc = 3,
+                               .ngf = NGF,
+                               .ndf = NGF,
+                               .no_dropout = true,
+                               .threads = 2};
     (void)snprintf(program, sizeof program, "%s/bin/translate", build ? build : "build");
     char *whole = realpath(program, NULL);
     if (!whole)
@@ -113,7 +115,7 @@ static int set_up(void **state) {
     assert_non_null(getcwd(tree, sizeof tree));
     assert_non_null(mkdtemp(work));
     assert_int_equal(chdir(work), 0);
-    assert_int_equal(model_new(&o, &model), ERR_OK);
+    assert_int_equal(model_new(&o, &(struct model_host){0}, &model), ERR_OK);
     assert_int_equal(model_init(model, "normal", 0.1, 5), ERR_OK);
     assert_int_equal(fs_mkdirs("run/checkpoints/step_00000007", 0755), ERR_OK);
     for (int i = 0; i < 3; i++)
