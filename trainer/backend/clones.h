@@ -1,17 +1,17 @@
-// clones - one C source, several instruction sets, chosen when it is called.
+// clones - one C function compiled for several instruction sets, chosen at each call.
 //
 //   CPU_CLONED(void, row_add, (int count, const float *x, float *y), (count, x, y)) {
 //       for (int i = 0; i < count; i++)
 //           y[i] += x[i];
 //   }
 //
-// defines a static function that the compiler has vectorized for AVX-512, AVX2 and the baseline;
-// each call takes what instructions_best says. It is for leaf loops over channels: no OpenMP inside
-// (the outlined body would not be compiled again). Since nothing is contracted or reordered
-// (-ffp-contract=off), all sets give the same bits. GCC's target_clones does the same, but decides
-// before main, where no limit can be set and no test can look at the others.
-#ifndef CPU_SIMD_H
-#define CPU_SIMD_H
+// defines a static function, vectorized for AVX-512, AVX2 and the baseline. Each call takes the set
+// of instructions_best. It is for leaf loops over channels. OpenMP inside is not possible: the
+// compiler outlines such a body and does not clone it. All sets give the same bits, because the
+// compiler neither contracts nor reorders (-ffp-contract=off). GCC's target_clones chooses before
+// main, so no limit could be set, and no test could run the other sets.
+#ifndef CLONES_H
+#define CLONES_H
 
 #include "base/instructions.h"
 

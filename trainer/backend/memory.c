@@ -6,8 +6,8 @@
 
 #include "base/util.h"
 
-// The number behind `key` in a file of "key: N kB" lines, in bytes; 0: there is none.
-static size_t line_of(const char *path, const char *key) {
+// The number behind `key` in a file of "key: N kB" lines, in bytes; 0 if there is none.
+static size_t kilobytes_of(const char *path, const char *key) {
     char line[256];
     size_t n = strlen(key), kb = 0;
     FILE *f = fopen(path, "re");
@@ -21,15 +21,15 @@ static size_t line_of(const char *path, const char *key) {
 }
 
 size_t memory_resident(void) {
-    return line_of("/proc/self/status", "VmRSS");
+    return kilobytes_of("/proc/self/status", "VmRSS");
 }
 
 size_t memory_peak(void) {
-    return line_of("/proc/self/status", "VmHWM");
+    return kilobytes_of("/proc/self/status", "VmHWM");
 }
 
 // The number in a file of one line; `other` if there is none ("max").
-static size_t number_of(const char *folder, const char *file, size_t other) {
+static size_t group_limit(const char *folder, const char *file, size_t other) {
     char path[4352], text[64] = "";
     (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/%s", folder, file); // cut: not there
     FILE *f = fopen(path, "re");
@@ -40,7 +40,8 @@ static size_t number_of(const char *folder, const char *file, size_t other) {
     return line && *text >= '0' && *text <= '9' ? strtoull(text, NULL, 10) : other;
 }
 
-// What the control group leaves; page cache that it counts can be taken back.
+// The group's limit less the resident memory of this process. The group also counts page cache,
+// which the kernel takes back when memory is short, so its own figure would be too small.
 static size_t group_available(void) {
     char line[4200] = "";
     FILE *f = fopen("/proc/self/cgroup", "re");
@@ -53,12 +54,12 @@ static size_t group_available(void) {
         return SIZE_MAX;
     line[strcspn(line, "\n")] = 0;
     const char *folder = strcmp(line + 3, "/") != 0 ? line + 3 : "";
-    size_t max = number_of(folder, "memory.max", SIZE_MAX), own = memory_resident();
+    size_t max = group_limit(folder, "memory.max", SIZE_MAX), own = memory_resident();
     return max == SIZE_MAX ? max : max > own ? max - own : 1;
 }
 
 size_t memory_available(void) {
-    size_t machine = line_of("/proc/meminfo", "MemAvailable");
+    size_t machine = kilobytes_of("/proc/meminfo", "MemAvailable");
 
     return machine ? MIN(machine, group_available()) : 0;
 }

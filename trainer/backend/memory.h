@@ -1,4 +1,4 @@
-// memory - what this process and this machine have, as the kernel counts it.
+// memory - the memory of this process and of this machine, as the kernel counts it.
 #ifndef MEMORY_H
 #define MEMORY_H
 
@@ -7,7 +7,7 @@
 // Bytes resident now, and at most since the start (VmRSS, VmHWM). 0: unknown.
 size_t memory_resident(void);
 size_t memory_peak(void);
-// Bytes that can still be had without swapping: MemAvailable, or less where the process's control
+// Bytes that can be allocated without swapping: MemAvailable, or less if the process's control
 // group (cgroup v2) allows less. 0: unknown.
 size_t memory_available(void);
 

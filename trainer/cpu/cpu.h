@@ -1,4 +1,4 @@
-// cpu - what the CPU backend's files share. Private to them.
+// cpu - the CPU's device, its packed weights and its convolutions, for the files of cpu/ alone.
 #ifndef BACKEND_CPU_H
 #define BACKEND_CPU_H
 
@@ -15,9 +15,9 @@ struct cpu_device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int threads;
-    bool keeps_packed;           // copies of weights; else each use makes its own
-    bool winograd;               // may be chosen
-    int tile;                    // 2 or 4: F(2x2) or F(4x4) wherever possible; 0: what is faster
+    bool keeps_packed;           // keeps packed copies of weights; else each use makes its own
+    bool winograd;               // Winograd's kernels may be chosen
+    int tile;                    // 2, 4: F(2x2), F(4x4) where possible; 0: the faster of both
     struct device_values values; // of the section that is open
 };
 
@@ -29,7 +29,7 @@ struct cpu_device {
             return err_set(err, "oneDNN: %s: %s", #call, dnnl_status2str(status_));                \
     } while (0)
 
-// A copy of a weight tensor as some kernel wants it.
+// A copy of a weight tensor in the layout of a kernel.
 struct packed {
     enum packing {
         PACKED_DNNL,
@@ -58,20 +58,20 @@ struct device_weights {
     struct packed *packed;
 };
 
-// The index in w->packed of the copy that has this packing; it is made if it is new.
+// The index in w->packed of the copy with this packing, which is added if it is new.
 int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
                     const dnnl_memory_desc_t *desc, int *ret_index);
 int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing);
 int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum packing packing);
 
-// The copy itself: the one that is kept, valid after a refresh, or one that is made now of the
-// master in `scratch` of cpu_packed_scratch bytes, aligned to 64, where the last one is lost. Index
-// -1: no bytes.
+// The copy itself. A kept one is valid after a refresh. Otherwise it is made now, from the master,
+// in `scratch` of cpu_packed_scratch bytes, aligned to 64, and overwrites the one before. Index -1
+// needs no bytes.
 size_t cpu_packed_scratch(const struct device_weights *w, int index);
 int cpu_packed_use(const struct device_weights *w, int index, void *scratch,
                    const float **ret_data);
 
-// [k,c,r,r] as oneDNN counts it; a transposed convolution's master has c and k exchanged in memory.
+// oneDNN's [k,c,r,r]. In the master of a transposed convolution, c and k are exchanged in memory.
 int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc);
 
 int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
@@ -79,7 +79,7 @@ int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
 int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
                     dnnl_memory_t to);
 
-// What computes a pass of a convolution.
+// The kernel of a pass of a convolution.
 enum kernel {
     KERNEL_NONE,   // the pass is not wanted
     KERNEL_DNNL,   // oneDNN
@@ -98,13 +98,13 @@ int cpu_dnnl_conv_new(struct device_weights *w, const struct conv_shape *shape,
                       const struct kernels *kernels, struct dnnl_conv **ret_conv);
 void cpu_dnnl_conv_free(struct dnnl_conv *c);
 size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c);
-// oneDNN's names for them, "-" for a pass that is not its.
+// oneDNN's names of the passes; "-" for a pass of another kernel.
 void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[2]);
 int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace);
 int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
 
-// The passes that our own kernels compute.
+// The passes that kernels of this room compute.
 struct own_conv {
     struct device_weights *weights;
     struct conv_shape shape;
@@ -115,13 +115,13 @@ struct own_conv {
     int packed_forward, packed_data; // of weights; -1: none, as with Winograd if none are kept
 };
 
-// Says in c->kernels which passes are ours (KERNEL_DNNL: not ours) and prepares them.
+// Chooses the kernel of each pass (KERNEL_DNNL: oneDNN computes it) and prepares our own.
 void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struct conv_shape *s,
                        bool backward);
 size_t cpu_own_conv_bytes(const struct own_conv *c);
 int cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
                          void *workspace);
-// Both gradients, as far as they are ours and wanted.
+// Computes those gradients that are ours and wanted.
 int cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
                           void *workspace);
 

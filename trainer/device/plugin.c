@@ -10,7 +10,7 @@
 
 #define INSTEAD "; or set device = \"cpu\" or \"auto\""
 
-static int missing(const char *name, const char *path) {
+static int no_plugin(const char *name, const char *path) {
     if (strcmp(name, "cuda") != 0)
         return err_set(ERR_DEVICE,
                        "device = \"%s\": no such device; set device = \"cpu\", "
@@ -22,15 +22,15 @@ static int missing(const char *name, const char *path) {
                    path);
 }
 
-// The device's name as text for people: libraries that it needs are named by the loader.
-static int refused(const char *name, const char *why) {
+// The loader's reason names the libraries that are missing.
+static int not_loaded(const char *name, const char *why) {
     return err_set(ERR_DEVICE,
                    "device = \"%s\" cannot be loaded: %s; it needs the libraries it was built with "
                    "(for cuda: CUDA's runtime and cuDNN 9, and NVIDIA's driver)" INSTEAD,
                    name, why);
 }
 
-// A plugin that a build with another backend.h has left would be called wrongly.
+// A plugin of a build with another backend.h has other structs: calling it would corrupt memory.
 static int check_interface(void *library, const char *name, const char *path) {
     const char *interface = dlsym(library, "device_plugin_interface");
 
@@ -51,15 +51,16 @@ int plugin_open(const struct device_options *options, struct device **ret_device
     if (err)
         return err;
     if (!fs_exists(path))
-        return missing(options->name, path);
+        return no_plugin(options->name, path);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library)
-        return refused(options->name, dlerror());
+        return not_loaded(options->name, dlerror());
     err = check_interface(library, options->name, path);
     if (err)
         return err;
-    *(void **)&open = dlsym(library, "device_plugin_open"); // as POSIX wants it written
+    *(void **)&open =
+        dlsym(library, "device_plugin_open"); // POSIX: dlsym gives void *, not a function pointer
     if (!open)
-        return refused(options->name, dlerror());
+        return not_loaded(options->name, dlerror());
     return open(options, ret_device);
 }
