@@ -20,7 +20,7 @@ int model_n_averages(const struct model *m) {
 }
 
 // Places the twins as optimizer_g places what they average; its other nets leave gaps.
-static size_t reserve(struct model *m) {
+static size_t reserve_as_optimizer(struct model *m) {
     size_t size = 0;
 
     for (int i = 0; i < m->recipe->n_with_g; i++)
@@ -28,7 +28,7 @@ static size_t reserve(struct model *m) {
     return size;
 }
 
-static struct model_net describe(const struct model *m, int i) {
+static struct model_net describe_average(const struct model *m, int i) {
     struct model_net net = {
         .name = m->recipe->n_generators == 1 ? "G" MODEL_AVERAGE : names[i],
         .n_params = net_n_params(m->averages[i]),
@@ -45,10 +45,10 @@ int model_average_new(struct model *m) {
         return ERR_OK;
     for (int i = 0; i < m->recipe->n_generators; i++)
         m->averages[i] = net_twin(m->nets[i]);
-    int err = optimizer_init_weights(&m->average, m->device, reserve(m));
+    int err = optimizer_init_weights(&m->average, m->device, reserve_as_optimizer(m));
     for (int i = 0; i < m->recipe->n_generators && !err; i++) {
         err = net_bind(m->averages[i], &m->average);
-        m->public_nets[m->recipe->n_nets + i] = describe(m, i);
+        m->public_nets[m->recipe->n_nets + i] = describe_average(m, i);
     }
     return err;
 }

@@ -1,7 +1,7 @@
-// CUT: one generator, whose picture keeps the content of its input because each patch of it is
+// CUT: one generator, whose image keeps the content of its input because each patch of it is
 // more like the patch of the same place than like others. FastCUT is CUT with other settings.
 //
-// G: A -> B; D judges pictures of B and is updated first; F makes vectors of patches of G's inner
+// G: A -> B; D reads images of B and is updated first; F makes vectors of patches of G's inner
 // maps, one small net for each map, and is updated with G.
 //
 //   loss_D = 1/2 (GAN(D(G(a)), fake) + GAN(D(b), real)), G(a) constant
@@ -10,7 +10,7 @@
 //   NCE(x, y) = lambda_NCE times the mean over maps l of PatchNCE(F_l(G_l(y)), F_l(G_l(x)))
 //
 // The patches' places are the start of a permutation by (seed, RNG_PATCH, step), the same for all
-// pictures of a call and for x and y. With flip_equivariance G sees mirrored pictures in every
+// images of a call and for x and y. With flip_equivariance G sees mirrored images in every
 // second step, by chance; the patches of y are then taken at the mirrored places.
 //
 // Source: Park et al. 2020 (arXiv:2007.15651), sections 3 and 4.
@@ -38,7 +38,7 @@ struct patches {
     int *drawn; // the host's, for one map
 };
 
-static int calls(const struct model *m) {
+static int n_calls(const struct model *m) {
     return m->settings.nce_idt ? CALLS : 1;
 }
 
@@ -103,7 +103,7 @@ static int check_sizes(const struct model *m, const struct tape_shape *s) {
         return err_set(ERR_SHAPE,
                        "pictures of %dx%d and %dx%d: with nce_idt cut needs them of one size",
                        s->w[0], s->h[0], s->w[1], s->h[1]);
-    for (int d = 0; d < calls(m) && !err; d++)
+    for (int d = 0; d < n_calls(m) && !err; d++)
         err = net_check_size(m->nets[NET_G], s->h[d], s->w[d]);
     for (int d = 0; d < 2 && !err; d++)
         err = net_check_size(m->nets[NET_D], s->h[d], s->w[d]);
@@ -129,7 +129,7 @@ static int new_ints(struct model *m, size_t count, int **ret_ints) {
 }
 
 static int add_patches(struct model *m, struct tape *t) {
-    size_t ids = (size_t)(calls(m) * t->shape.n) * (size_t)m->settings.num_patches;
+    size_t ids = (size_t)(n_calls(m) * t->shape.n) * (size_t)m->settings.num_patches;
     struct patches *p = xcalloc(1, sizeof *p);
     int err = new_ints(m, 1, &p->flip);
 
@@ -161,9 +161,9 @@ static void tape_fini(struct model *m, struct tape *t) {
     free(t->patches);
 }
 
-// What G sees of the pictures, mirrored or not.
-static void show(struct model *m, struct tape *t) {
-    for (int d = 0; d < calls(m); d++) {
+// What G sees of the images, mirrored or not.
+static void flip_inputs(struct model *m, struct tape *t) {
+    for (int d = 0; d < n_calls(m); d++) {
         struct graph_size s = graph_size(t->graph, t->real[d]);
         t->seen[d] = graph_input(t->graph, s.n, s.h, s.w, s.c);
         graph_flip(t->graph, t->real[d], t->patches->flip, t->seen[d]);
@@ -176,20 +176,20 @@ static int join_inputs(struct model *m, struct tape *t, const int input[2], int 
     struct graph_size s = graph_size(t->graph, input[MODEL_A]);
     int err = ERR_OK;
 
-    *ret_x = graph_buffer(t->graph, calls(m) * s.n, s.h, s.w, s.c, pad.pad);
-    for (int i = 0; i < calls(m) && !err; i++)
+    *ret_x = graph_buffer(t->graph, n_calls(m) * s.n, s.h, s.w, s.c, pad.pad);
+    for (int i = 0; i < n_calls(m) && !err; i++)
         err = graph_norm_into(t->graph, input[i], &pad, graph_view(t->graph, *ret_x, i * s.n, s.n));
     return err;
 }
 
-// [fake; idt], and the patches of what they were made of. Those are of the pictures as they are:
+// [fake; idt], and the patches of what they were made of. Those are of the images as they are:
 // if G may see them mirrored, they have to be passed a second time.
-static int generate(struct model *m, struct tape *t, int *ret_y) {
+static int build_generate(struct model *m, struct tape *t, int *ret_y) {
     bool flips = m->settings.flip_equivariance;
     int x, ignored, err;
 
     if (flips)
-        show(m, t);
+        flip_inputs(m, t);
     err = join_inputs(m, t, flips ? t->seen : t->real, &x);
     if (err)
         return err;
@@ -199,7 +199,7 @@ static int generate(struct model *m, struct tape *t, int *ret_y) {
         return err;
     graph_keep(t->graph, *ret_y);
     t->fake[MODEL_B] = graph_view(t->graph, *ret_y, 0, t->shape.n);
-    if (calls(m) == CALLS)
+    if (n_calls(m) == CALLS)
         t->idt[MODEL_B] = graph_view(t->graph, *ret_y, t->shape.n, t->shape.n);
     if (!flips)
         return ERR_OK;
@@ -226,11 +226,11 @@ static int discriminator_losses(struct model *m, struct tape *t) {
 }
 
 // The loss of one map's patches.
-static int nce(struct model *m, struct tape *t, int layer) {
+static int nce_loss(struct model *m, struct tape *t, int layer) {
     const struct config_trainer *c = &m->settings;
     const struct net_samples *x = &t->patches->x, *y = &t->patches->y;
     struct graph_nce_args args = {.temperature = c->nce_T,
-                                  .scale = c->lambda_NCE / m->n_patch_layers / calls(m),
+                                  .scale = c->lambda_NCE / m->n_patch_layers / n_calls(m),
                                   .all = c->nce_includes_all_negatives_from_minibatch,
                                   .add = layer > 0};
     int n = t->shape.n, q, k;
@@ -241,7 +241,7 @@ static int nce(struct model *m, struct tape *t, int layer) {
     err = mlp_forward(m->nets[NET_F], t->graph, layer, y->sample[layer], NET_TRAIN, &q);
     if (err)
         return err;
-    for (int call = 0; call < calls(m); call++)
+    for (int call = 0; call < n_calls(m); call++)
         graph_nce(t->graph, graph_view(t->graph, q, call * n, n),
                   graph_view(t->graph, k, call * n, n), &args, &t->loss[LOSS_NCE + call]);
     return ERR_OK;
@@ -258,7 +258,7 @@ static int generator_losses(struct model *m, struct tape *t, int y) {
     graph_stream(t->graph, 0);
     err = net_forward_sampled(m->nets[NET_G], t->graph, y, NET_TRAIN, &t->patches->y, &ignored);
     for (int i = 0; i < m->n_patch_layers && !err; i++)
-        err = nce(m, t, i);
+        err = nce_loss(m, t, i);
     return err;
 }
 
@@ -270,7 +270,7 @@ static int build(struct model *m, struct tape *t) {
     add_inputs(m, t);
     err = add_patches(m, t);
     if (!err)
-        err = generate(m, t, &y);
+        err = build_generate(m, t, &y);
     t->generate.end = t->update_d.begin = graph_section(t->graph);
     if (!err)
         err = discriminator_losses(m, t);
@@ -311,14 +311,14 @@ static int send_patches(struct model *m, const struct tape *t, int layer, bool f
     int w = p->x.w[layer], positions = p->x.h[layer] * w;
     int count = MIN(p->x.patches, positions), n = t->shape.n;
 
-    for (int call = 0; call < calls(m); call++)
+    for (int call = 0; call < n_calls(m); call++)
         for (int i = 0; i < count; i++) {
             int id = draw_patch(m, call, layer, positions, i);
             for (int k = call * n; k < (call + 1) * n; k++)
                 p->drawn[k * count + i] = flip ? id + w - 1 - 2 * (id % w) : id;
         }
     return m->device->backend->copy_in(m->device, ids, p->drawn,
-                                       (size_t)(calls(m) * n * count) * sizeof *ids);
+                                       (size_t)(n_calls(m) * n * count) * sizeof *ids);
 }
 
 static int prepare(struct model *m, struct tape *t) {

@@ -1,6 +1,6 @@
 // CycleGAN: two generators, two discriminators, cycle consistency and identity.
 //
-// G_A: A -> B, G_B: B -> A; D_A judges pictures of B, D_B pictures of A.
+// G_A: A -> B, G_B: B -> A; D_A discriminates images of B, D_B images of A.
 //
 //   loss_G = sum over both directions of
 //              GAN(D_A(G_A(a)), real)
@@ -43,13 +43,13 @@ static int make_nets(struct model *m, const struct config_trainer *c) {
     return ERR_OK;
 }
 
-// Real and pooled pictures of a domain lie behind each other: its discriminator reads both at once.
-static void add_inputs(struct model *m, struct tape *t, int ret_judged[2]) {
+// Real and pooled images of a domain lie behind each other: its discriminator reads both at once.
+static void add_inputs(struct model *m, struct tape *t, int ret_pairs[2]) {
     for (int d = 0; d < 2; d++) {
         int n = t->shape.n, c = d == MODEL_A ? m->settings.input_nc : m->settings.output_nc;
-        ret_judged[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
-        t->real[d] = graph_view(t->graph, ret_judged[d], 0, n);
-        t->pooled[d] = graph_view(t->graph, ret_judged[d], n, n);
+        ret_pairs[d] = graph_input(t->graph, 2 * n, t->shape.h[d], t->shape.w[d], c);
+        t->real[d] = graph_view(t->graph, ret_pairs[d], 0, n);
+        t->pooled[d] = graph_view(t->graph, ret_pairs[d], n, n);
     }
 }
 
@@ -57,7 +57,7 @@ static bool same_size(const struct tape_shape *s) {
     return s->h[0] == s->h[1] && s->w[0] == s->w[1];
 }
 
-// [fake; idt] = G_d([real_d; real_other]): one call, where pictures do not depend on each other.
+// [fake; idt] = G_d([real_d; real_other]): one call, where images do not depend on each other.
 static int generate_both(struct model *m, struct tape *t, int d) {
     const struct net *net = m->nets[NET_G_A + d];
     struct graph_size s = graph_size(t->graph, t->real[d]);
@@ -80,7 +80,7 @@ static int generate_both(struct model *m, struct tape *t, int d) {
     return ERR_OK;
 }
 
-static int fake(struct model *m, struct tape *t, int d) {
+static int make_fake(struct model *m, struct tape *t, int d) {
     int *y = &t->fake[other(d)];
     int err = net_forward(m->nets[NET_G_A + d], t->graph, t->real[d], NET_TRAIN, y);
 
@@ -89,7 +89,7 @@ static int fake(struct model *m, struct tape *t, int d) {
     return err;
 }
 
-static int reconstruct(struct model *m, struct tape *t, int d) {
+static int make_reconstruction(struct model *m, struct tape *t, int d) {
     int err = net_forward(m->nets[NET_G_A + other(d)], t->graph, t->fake[other(d)], NET_TRAIN,
                           &t->rec[d]);
 
@@ -100,28 +100,28 @@ static int reconstruct(struct model *m, struct tape *t, int d) {
 
 static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
     return m->settings.lambda_identity > 0 && same_size(&t->shape) &&
-           !net_couples_pictures(m->nets[NET_G_A]);
+           !net_couples_images(m->nets[NET_G_A]);
 }
 
 // What is sent to the pool. The two directions have a stream each. A net with running statistics
 // has to see its batches in the order of the reference: of each direction the fake, then its
 // reconstruction, and identities last.
-static int generate(struct model *m, struct tape *t, int ret_begin[3]) {
+static int build_generate(struct model *m, struct tape *t, int ret_begin[3]) {
     int err = ERR_OK;
 
     for (int d = 0; d < 2 && !err; d++) {
         ret_begin[d] = graph_n_ops(t->graph);
         graph_stream(t->graph, d);
-        err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : fake(m, t, d);
-        if (!err && net_couples_pictures(m->nets[NET_G_A]))
-            err = reconstruct(m, t, d);
+        err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : make_fake(m, t, d);
+        if (!err && net_couples_images(m->nets[NET_G_A]))
+            err = make_reconstruction(m, t, d);
     }
     ret_begin[2] = graph_n_ops(t->graph);
     return err;
 }
 
-// The identity picture of generator d, where generate did not make it.
-static int identity(struct model *m, struct tape *t, int d) {
+// The identity image of generator d, where generate did not make it.
+static int make_identity(struct model *m, struct tape *t, int d) {
     int err;
 
     if (m->settings.lambda_identity <= 0 || t->idt[d] >= 0)
@@ -138,11 +138,11 @@ static int generator_losses(struct model *m, struct tape *t, int d) {
     double lambda = d == MODEL_A ? m->settings.lambda_A : m->settings.lambda_B;
     double lambda_other = d == MODEL_A ? m->settings.lambda_B : m->settings.lambda_A;
     double *loss = t->loss + d * LOSS_STRIDE;
-    int map, err = t->rec[d] >= 0 ? ERR_OK : reconstruct(m, t, d);
+    int map, err = t->rec[d] >= 0 ? ERR_OK : make_reconstruction(m, t, d);
 
     if (err)
         return err;
-    err = identity(m, t, d);
+    err = make_identity(m, t, d);
     if (err)
         return err;
     graph_stream(t->graph, GRAPH_SIDE_STREAM(d)); // while the reconstruction is made
@@ -186,22 +186,22 @@ static int update_generators(struct model *m, struct tape *t, const int generate
     return ERR_OK;
 }
 
-// D_d on n pictures of the domain that G_d writes.
-static int judge(struct model *m, struct tape *t, int d, int pictures, int *ret_map) {
-    return net_forward(m->nets[NET_D_A + d], t->graph, pictures, NET_TRAIN, ret_map);
+// D_d on n images of the domain that G_d writes.
+static int discriminate(struct model *m, struct tape *t, int d, int images, int *ret_map) {
+    return net_forward(m->nets[NET_D_A + d], t->graph, images, NET_TRAIN, ret_map);
 }
 
-// Reads the real and the pooled pictures in one call, or, if they would depend on each other, in
+// Reads the real and the pooled images in one call, or, if they would depend on each other, in
 // two.
-static int discriminator_losses(struct model *m, struct tape *t, int d, int judged) {
+static int discriminator_losses(struct model *m, struct tape *t, int d, int pairs) {
     int n = t->shape.n, both, map[2], err;
 
-    if (net_couples_pictures(m->nets[NET_D_A + d])) {
-        err = judge(m, t, d, t->real[other(d)], &map[0]);
+    if (net_couples_images(m->nets[NET_D_A + d])) {
+        err = discriminate(m, t, d, t->real[other(d)], &map[0]);
         if (!err)
-            err = judge(m, t, d, t->pooled[other(d)], &map[1]);
+            err = discriminate(m, t, d, t->pooled[other(d)], &map[1]);
     } else {
-        err = judge(m, t, d, judged, &both);
+        err = discriminate(m, t, d, pairs, &both);
         if (!err)
             for (int half = 0; half < 2; half++)
                 map[half] = graph_view(t->graph, both, half * n, n);
@@ -226,11 +226,11 @@ static int check_sizes(const struct model *m, const struct tape_shape *s) {
 }
 
 static int build(struct model *m, struct tape *t) {
-    int err = check_sizes(m, &t->shape), judged[2], generate_begin[3];
+    int err = check_sizes(m, &t->shape), pairs[2], generate_begin[3];
 
-    add_inputs(m, t, judged);
+    add_inputs(m, t, pairs);
     if (!err)
-        err = generate(m, t, generate_begin);
+        err = build_generate(m, t, generate_begin);
     t->generate.end = t->update_g.begin = graph_section(t->graph);
     if (!err)
         err = update_generators(m, t, generate_begin);
@@ -239,7 +239,7 @@ static int build(struct model *m, struct tape *t) {
     t->update_g.end = t->update_d.begin = graph_section(t->graph);
     for (int d = 0; d < 2 && !err; d++) {
         graph_stream(t->graph, d);
-        err = discriminator_losses(m, t, d, judged[other(d)]);
+        err = discriminator_losses(m, t, d, pairs[other(d)]);
     }
     if (err)
         return err;

@@ -66,7 +66,7 @@ static bool is_within_limit(const struct model *m, size_t bytes) {
     return !m->settings.memory || model_memory_bytes(m) + bytes <= (size_t)m->settings.memory;
 }
 
-static int take(struct model *m, size_t bytes, void **ret_memory) {
+static int memory_within_limit(struct model *m, size_t bytes, void **ret_memory) {
     if (!is_within_limit(m, bytes))
         return err_set(ERR_LIMIT, "the limit is %.0f MiB", mebibytes((size_t)m->settings.memory));
     return m->device->backend->memory_new(m->device, bytes, ret_memory);
@@ -83,7 +83,7 @@ static bool fits(struct model *m, double bytes) {
 
     if (!m->device->asynchronous)
         return is_within_limit(m, need) && (!available || need <= available);
-    if (take(m, need, &memory))
+    if (memory_within_limit(m, need, &memory))
         return false;
     m->device->backend->memory_free(m->device, memory);
     return true;
@@ -112,13 +112,13 @@ static int side_that_fits(struct model *m, int side, double picture_bytes) {
 }
 
 // "loader.batch_size 4 needs about 5230 MiB". An arena grows with the number of pixels.
-static void suggest(struct model *m, const struct model_batch *b, size_t need, char *ret,
-                    size_t size) {
+static void suggest_sizes(struct model *m, const struct model_batch *b, size_t need, char *ret,
+                          size_t size) {
     double picture_bytes = (double)need / b->n, held = mebibytes(model_memory_bytes(m));
     int side = MAX(b->h, b->w), n = batch_that_fits(m, b->n, picture_bytes);
     char gather[80] = "";
 
-    if (n && b->n % n == 0 && !net_couples_pictures(m->nets[0]))
+    if (n && b->n % n == 0 && !net_couples_images(m->nets[0]))
         (void)snprintf(gather, sizeof gather,
                        ", and trainer.accumulate %d keeps updates of %d pictures", b->n / n,
                        b->n); // fits
@@ -136,13 +136,13 @@ static void suggest(struct model *m, const struct model_batch *b, size_t need, c
         (void)snprintf(ret, size, "no batch of such pictures fits"); // may be cut
 }
 
-static int no_arena(struct model *m, const struct model_batch *b, size_t need) {
+static int explain_no_arena(struct model *m, const struct model_batch *b, size_t need) {
     bool narrow = !m->device->asynchronous || m->device->element_bytes == 2;
     double rest = mebibytes(model_memory_bytes(m));
     char why[512], advice[200];
 
     (void)text_copy(why, sizeof why, err_text()); // may be cut
-    suggest(m, b, need, advice, sizeof advice);
+    suggest_sizes(m, b, need, advice, sizeof advice);
     return err_set(ERR_LIMIT,
                    "%s on a batch of %d pictures of %dx%d needs %.0f MiB: %.0f for its maps, their "
                    "gradients and workspaces beside %.0f of weights, their gradients and moments, "
@@ -162,9 +162,9 @@ int model_arena_grow(struct model *m, const struct model_batch *b, const struct 
     m->device->backend->memory_free(m->device, *arena);
     *arena = NULL;
     *bytes = 0;
-    int err = take(m, need, arena);
+    int err = memory_within_limit(m, need, arena);
     if (err == ERR_LIMIT)
-        return no_arena(m, b, need);
+        return explain_no_arena(m, b, need);
     if (!err)
         *bytes = need;
     return err;

@@ -206,7 +206,7 @@ static void tape_evict(struct model *m) {
     m->tapes[oldest] = m->tapes[--m->n_tapes];
 }
 
-static int new_losses(struct model *m, struct tape *t) {
+static int losses_new(struct model *m, struct tape *t) {
     void *memory;
     int err = m->device->backend->shared_new(m->device, (2 * LOSSES + 2) * sizeof(double), &memory);
 
@@ -218,7 +218,7 @@ static int new_losses(struct model *m, struct tape *t) {
     return ERR_OK;
 }
 
-static int arena_for(struct model *m, const struct tape *t) {
+static int tape_arena(struct model *m, const struct tape *t) {
     const struct tape_shape *s = &t->shape;
     struct model_batch batch = {"a step", s->n, MAX(s->h[0], s->h[1]), MAX(s->w[0], s->w[1])};
 
@@ -234,13 +234,13 @@ static int tape_new(struct model *m, const struct tape_shape *s, struct tape **r
     for (int d = 0; d < 2; d++)
         t->pooled[d] = t->fake[d] = t->rec[d] = t->idt[d] = t->seen[d] = t->mixed[d] = -1;
     t->elements.type = PIXELS_NATIVE;
-    err = new_losses(m, t);
+    err = losses_new(m, t);
     if (!err)
         err = m->recipe->build(m, t);
     if (err)
         goto fail;
     graph_place(t->graph, false);
-    err = arena_for(m, t);
+    err = tape_arena(m, t);
     if (!err) // its convolutions may have brought new packings
         err = optimizer_refresh(&m->optimizer_g);
     if (!err)
@@ -262,7 +262,7 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b) {
 
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
-    err = t ? arena_for(m, t) : tape_new(m, &s, &t); // a larger shape may have lost the arena
+    err = t ? tape_arena(m, t) : tape_new(m, &s, &t); // a larger shape may have lost the arena
     if (err)
         return err;
     if (tape_find(m, &s) != t) {

@@ -1,6 +1,6 @@
-// pix2pix: one generator, one discriminator that sees what was translated, pairs of pictures.
+// pix2pix: one generator, one discriminator that sees what was translated, pairs of images.
 //
-// G: A -> B; D judges [a; b], both on the channels. D is updated first.
+// G: A -> B; D reads [a; b], both on the channels. D is updated first.
 //
 //   loss_D = 1/2 (GAN(D([a; G(a)]), fake) + GAN(D([a; b]), real)), G(a) constant
 //   loss_G = GAN(D([a; G(a)]), real) + lambda_L1 |G(a) - b|, with the updated D
@@ -31,7 +31,7 @@ static int check_sizes(const struct model *m, const struct tape_shape *s) {
     return err ? err : net_check_size(m->nets[NET_D], s->h[0], s->w[0]);
 }
 
-static int generate(struct model *m, struct tape *t) {
+static int build_generate(struct model *m, struct tape *t) {
     int *fake = &t->fake[MODEL_B], err;
 
     for (int d = 0; d < 2; d++)
@@ -46,21 +46,21 @@ static int generate(struct model *m, struct tape *t) {
 }
 
 // D's map of [a; b].
-static int judge(struct model *m, struct tape *t, int b, enum net_mode mode, int *ret_map) {
+static int discriminate(struct model *m, struct tape *t, int b, enum net_mode mode, int *ret_map) {
     int pair = graph_concat(t->graph, t->real[MODEL_A], b, ACT_NONE);
 
     return net_forward(m->nets[NET_D], t->graph, pair, mode, ret_map);
 }
 
-// The fake comes before the real picture, as in the reference: D's running statistics see it.
+// The fake comes before the real image, as in the reference: D's running statistics see it.
 static int discriminator_losses(struct model *m, struct tape *t) {
-    int map, err = judge(m, t, t->pooled[MODEL_B], NET_TRAIN, &map);
+    int map, err = discriminate(m, t, t->pooled[MODEL_B], NET_TRAIN, &map);
 
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_FAKE]);
     graph_stream(t->graph, 1);
-    err = judge(m, t, t->real[MODEL_B], NET_TRAIN, &map);
+    err = discriminate(m, t, t->real[MODEL_B], NET_TRAIN, &map);
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, true, 0.5, &t->loss[LOSS_D_REAL]);
@@ -69,7 +69,7 @@ static int discriminator_losses(struct model *m, struct tape *t) {
 }
 
 static int generator_losses(struct model *m, struct tape *t) {
-    int map, err = judge(m, t, t->fake[MODEL_B], NET_THROUGH, &map);
+    int map, err = discriminate(m, t, t->fake[MODEL_B], NET_THROUGH, &map);
 
     if (err)
         return err;
@@ -83,7 +83,7 @@ static int build(struct model *m, struct tape *t) {
     int err = check_sizes(m, &t->shape);
 
     if (!err)
-        err = generate(m, t);
+        err = build_generate(m, t);
     t->generate.end = t->update_d.begin = graph_section(t->graph);
     if (!err)
         err = discriminator_losses(m, t);

@@ -1,4 +1,4 @@
-// recipe - what models/ shares: the model itself and what a recipe has to bring. Private.
+// recipe - the model's struct and the interface of a recipe, for the files of models/ alone.
 #ifndef MODEL_RECIPE_H
 #define MODEL_RECIPE_H
 
@@ -23,9 +23,9 @@ struct model_part {
     struct device_section *section; // NULL: not run since the arena's last move
 };
 
-// Pictures that leave the device.
+// Images on their way from the device to the host.
 struct leaving {
-    float *host[2]; // shared memory; NULL: not wanted so far
+    float *host[2]; // shared memory; NULL: not asked for so far
     bool sent;      // since the last model_generate
     enum pixel_type type;
 };
@@ -37,8 +37,8 @@ struct tape {
     struct graph *graph;
     struct model_part generate, update_g, update_d;
     int real[2], pooled[2], fake[2], rec[2], idt[2];
-    int seen[2];  // what G reads, if that is a copy of `real`
-    int mixed[2]; // of a gradient penalty: what the discriminator of a domain reads
+    int seen[2];  // the input of G, if that is a flipped copy of `real`
+    int mixed[2]; // of a gradient penalty: the discriminator's input
     struct patches *patches;
     struct leaving fakes, recs, idts, elements; // elements: of the fakes
     // Shared memory. A loss is the sum of loss and loss_fake; that is D's second half.
@@ -74,7 +74,7 @@ struct accumulator {
     struct device_section *section[ACCUMULATE_SECTIONS];
 };
 
-// What differs between the recipes. Nets [0, n_with_g) have one optimizer, the others another.
+// The differences between recipes. Nets [0, n_with_g) have one optimizer, the others another.
 struct recipe {
     const char *name;
     int n_nets, n_generators, n_with_g;
@@ -84,7 +84,7 @@ struct recipe {
     int n_losses;
     const char *losses[LOSSES];
     double logged[LOSSES]; // the logged loss is so many times the one that is minimized; 0: 1
-    unsigned total;        // loss that is the sum of others: 1 << their number each; 0: none
+    unsigned total;        // total_loss is the sum of these losses, 1 << their number; 0: no sum
     int total_loss;
     // Fills m->nets. Fails with ERR_CONFIG.
     int (*make_nets)(struct model *m, const struct config_trainer *c);
@@ -92,7 +92,8 @@ struct recipe {
     int (*build)(struct model *m, struct tape *tape);
     // Before each model_generate; may be NULL. ERR_DEVICE_LOST.
     int (*prepare)(struct model *m, struct tape *tape);
-    void (*tape_fini)(struct model *m, struct tape *tape); // what build has made besides the graph
+    // Frees what build has made besides the graph; takes a half-made tape. May be NULL.
+    void (*tape_fini)(struct model *m, struct tape *tape);
 };
 
 struct model {
@@ -112,13 +113,13 @@ struct model {
     struct net *averages[GENERATORS_MAX];
     struct micro_batch micro_batch;
     struct accumulator accumulator_g, accumulator_d;
-    bool average_moved; // since what the device derives from it was made
+    bool average_moved; // since the device derived its packed weights from it
     int n_tapes;
     struct tape **tapes; // settings.shapes of them at most
     struct tape *tape;   // the selected one; NULL: none yet
     struct translation translations[TRANSLATIONS];
     uint64_t clock, step;
-    int failed; // what the pictures of a step could not tell, with its text
+    int failed; // an error of a call that returns images; the next call that computes reports it
     char *failure;
     int n_patch_layers, patch_layers[NET_SAMPLES_MAX]; // of CUT
     int prefetched[2];                                 // see image_prefetch; -1: none
@@ -129,17 +130,17 @@ struct model {
 
 extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_cut_idt;
 
-// models/memory.c. What an arena is for.
+// models/memory.c. The use of an arena, for messages.
 struct model_batch {
     const char *what; // "a step"
     int n, h, w;
 };
-// Makes *arena at least as large as the graph needs, unless the model would then pass
-// settings.memory or there is no more: ERR_LIMIT, with what would fit; there is no arena then.
-// What it held is lost if it moves; sections that ran on it are dropped.
+// Makes *arena at least as large as the graph needs. ERR_LIMIT if the model would pass
+// trainer.memory or there is not so much; the text has sizes that fit, and there is no arena then.
+// If the arena moves, its contents are lost, and the sections that ran on it are dropped.
 int model_arena_grow(struct model *m, const struct model_batch *b, const struct graph *g,
                      void **arena, size_t *bytes);
-// Adds to ERR_LIMIT of what is not an arena what that needs; returns err.
+// Adds to ERR_LIMIT of other memory the bytes that weights need; returns err.
 int model_no_weights(const struct model *m, int err);
 
 // models/section.c. Runs a part of a tape, with Adam and what follows from it if `optimizer` is not
@@ -172,13 +173,13 @@ int model_average_pull(struct model *m);
 int model_average_push(struct model *m);
 // One update's step of the average. An op, behind Adam's. ERR_DEVICE_LOST.
 int model_average_move(struct model *m);
-// The generator that is used: the average, ready for use, or the one that is trained.
+// The generator that translates: its average, or the trained one without averages.
 const struct net *model_generator(const struct model *m, int i);
 int model_generator_refresh(struct model *m);
 
 void model_translation_fini(struct model *m, struct translation *t);
 
-// What of a tape only steps need; takes a half-made one.
+// Frees the parts of a tape that steps use; takes a half-made one.
 void model_step_fini(struct model *m, struct tape *t);
 
 // models/penalty.c: appends, behind the losses and gradients of a domain's discriminator, the

@@ -5,7 +5,8 @@
 #include "base/util.h"
 #include "models/recipe.h"
 
-static int run(struct model *m, struct model_part *part, struct optimizer *optimizer, double lr) {
+static int run_step_part(struct model *m, struct model_part *part, struct optimizer *optimizer,
+                         double lr) {
     struct model_run r = {.graph = m->tape->graph,
                           .arena = m->arena,
                           .values = {.lr = lr, .seed = m->seed, .step = m->step},
@@ -32,8 +33,8 @@ void model_step_fini(struct model *m, struct tape *t) {
 
 // ---- pictures ----
 
-static int feed(struct model *m, enum model_domain domain, enum pixel_type type,
-                const void *pictures) {
+static int feed_images(struct model *m, enum model_domain domain, enum pixel_type type,
+                       const void *pictures) {
     if (!m->tape)
         BUG("pictures before model_shape");
     return graph_write(m->tape->graph, m->arena, m->tape->real[domain], type, pictures);
@@ -46,11 +47,11 @@ int model_feed(struct model *m, enum model_domain domain, const uint8_t *picture
     if (ahead >= 0)
         return graph_write_prefetched(m->tape->graph, m->arena, m->tape->real[domain], PIXELS_BYTE,
                                       ahead);
-    return feed(m, domain, PIXELS_BYTE, pictures);
+    return feed_images(m, domain, PIXELS_BYTE, pictures);
 }
 
 int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures) {
-    return feed(m, domain, PIXELS_FLOAT, pictures);
+    return feed_images(m, domain, PIXELS_FLOAT, pictures);
 }
 
 int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int w,
@@ -63,7 +64,8 @@ int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int 
 }
 
 // Lets tensors leave the device; they have left after the fence.
-static int send(struct model *m, struct leaving *l, const int tensors[2], enum device_fence fence) {
+static int send_images(struct model *m, struct leaving *l, const int tensors[2],
+                       enum device_fence fence) {
     const struct graph *g = m->tape->graph;
     int err = ERR_OK;
 
@@ -83,7 +85,7 @@ static int send(struct model *m, struct leaving *l, const int tensors[2], enum d
 }
 
 int model_send_fakes(struct model *m) {
-    return m->device->asynchronous ? send(m, &m->tape->elements, m->tape->fake, FENCE_FAKES)
+    return m->device->asynchronous ? send_images(m, &m->tape->elements, m->tape->fake, FENCE_FAKES)
                                    : ERR_OK;
 }
 
@@ -98,13 +100,13 @@ static void keep_failure(struct model *m, int err) {
     m->failure = xstrdup(err_text());
 }
 
-static const void *receive(struct model *m, struct leaving *l, const int tensors[2],
-                           enum model_domain d) {
+static const void *receive_images(struct model *m, struct leaving *l, const int tensors[2],
+                                  enum model_domain d) {
     if (tensors[d] < 0)
         return NULL;
     if (!m->device->asynchronous)
         return graph_data(m->tape->graph, m->arena, tensors[d]);
-    int err = l->sent ? ERR_OK : send(m, l, tensors, FENCE_FAKES);
+    int err = l->sent ? ERR_OK : send_images(m, l, tensors, FENCE_FAKES);
     if (!err)
         err = m->device->backend->fence_wait(m->device, FENCE_FAKES);
     keep_failure(m, err);
@@ -112,7 +114,7 @@ static const void *receive(struct model *m, struct leaving *l, const int tensors
 }
 
 const float *model_fake(struct model *m, enum model_domain domain) {
-    return m->tape ? receive(m, &m->tape->fakes, m->tape->fake, domain) : NULL;
+    return m->tape ? receive_images(m, &m->tape->fakes, m->tape->fake, domain) : NULL;
 }
 
 size_t model_number_bytes(const struct model *m) {
@@ -120,15 +122,15 @@ size_t model_number_bytes(const struct model *m) {
 }
 
 const void *model_sent_fake(struct model *m, enum model_domain domain) {
-    return receive(m, &m->tape->elements, m->tape->fake, domain);
+    return receive_images(m, &m->tape->elements, m->tape->fake, domain);
 }
 
 const float *model_rec(struct model *m, enum model_domain domain) {
-    return m->tape ? receive(m, &m->tape->recs, m->tape->rec, domain) : NULL;
+    return m->tape ? receive_images(m, &m->tape->recs, m->tape->rec, domain) : NULL;
 }
 
 const float *model_idt(struct model *m, enum model_domain domain) {
-    return m->tape ? receive(m, &m->tape->idts, m->tape->idt, domain) : NULL;
+    return m->tape ? receive_images(m, &m->tape->idts, m->tape->idt, domain) : NULL;
 }
 
 // ---- a step ----
@@ -151,7 +153,7 @@ int model_generate(struct model *m) {
     if (!err && m->recipe->prepare)
         err = m->recipe->prepare(m, t);
     m->draws = NULL;
-    return err ? err : run(m, &t->generate, NULL, 0);
+    return err ? err : run_step_part(m, &t->generate, NULL, 0);
 }
 
 static int end_update(struct model *m, int err) {
@@ -162,11 +164,11 @@ int model_update_g(struct model *m, double lr) {
     int err = model_failure(m);
 
     m->average_moved = true;
-    return err ? err : end_update(m, run(m, &m->tape->update_g, &m->optimizer_g, lr));
+    return err ? err : end_update(m, run_step_part(m, &m->tape->update_g, &m->optimizer_g, lr));
 }
 
 // Gives a discriminator its fakes: the pool's, or those of this step.
-static int take_pooled(struct model *m, enum model_domain d, const float *pooled) {
+static int write_pooled(struct model *m, enum model_domain d, const float *pooled) {
     const struct tape *t = m->tape;
     struct graph_size s = graph_size(t->graph, t->pooled[d]);
     struct tensor_shape shape = {s.n, s.h, s.w, s.c};
@@ -184,7 +186,7 @@ static int update_d(struct model *m, double lr) {
     for (int d = 0; d < 2 && !err; d++)
         if (m->tape->mixed[d] >= 0)
             err = model_draw_penalty(m, (enum model_domain)d);
-    return end_update(m, err ? err : run(m, &m->tape->update_d, &m->optimizer_d, lr));
+    return end_update(m, err ? err : run_step_part(m, &m->tape->update_d, &m->optimizer_d, lr));
 }
 
 int model_update_d(struct model *m, double lr, const float *pooled_a, const float *pooled_b) {
@@ -193,7 +195,7 @@ int model_update_d(struct model *m, double lr, const float *pooled_a, const floa
 
     for (int d = 0; d < 2 && !err; d++)
         if (m->tape->pooled[d] >= 0)
-            err = take_pooled(m, (enum model_domain)d, pooled[d]);
+            err = write_pooled(m, (enum model_domain)d, pooled[d]);
     return err ? err : update_d(m, lr);
 }
 

@@ -5,7 +5,7 @@
 #include "base/util.h"
 #include "models/recipe.h"
 
-static struct translation *find(struct model *m, int net, int n, int h, int w) {
+static struct translation *translation_find(struct model *m, int net, int n, int h, int w) {
     for (int i = 0; i < TRANSLATIONS; i++) {
         struct translation *t = &m->translations[i];
         if (t->graph && t->net == net && t->n == n && t->h == h && t->w == w)
@@ -15,7 +15,7 @@ static struct translation *find(struct model *m, int net, int n, int h, int w) {
 }
 
 // A free slot, or that of the tape that was not used for longest.
-static struct translation *claim(struct model *m) {
+static struct translation *translation_claim(struct model *m) {
     struct translation *oldest = &m->translations[0];
 
     for (int i = 1; i < TRANSLATIONS; i++)
@@ -34,14 +34,14 @@ void model_translation_fini(struct model *m, struct translation *t) {
     memset(t, 0, sizeof *t);
 }
 
-static int arena_for(struct model *m, const struct translation *t) {
+static int translation_arena(struct model *m, const struct translation *t) {
     struct model_batch batch = {"a translation", t->n, t->h, t->w};
 
     return model_arena_grow(m, &batch, t->graph, &m->translation_arena,
                             &m->translation_arena_bytes);
 }
 
-static int build(struct model *m, struct translation *t) {
+static int translation_build(struct model *m, struct translation *t) {
     const struct net *net = model_generator(m, t->net);
     int c = t->net == 0 ? m->settings.input_nc : m->settings.output_nc;
     int err = net_check_size(net, t->h, t->w);
@@ -55,7 +55,7 @@ static int build(struct model *m, struct translation *t) {
     graph_keep(t->graph, t->y);
     graph_place(t->graph, false);
     t->all.end = graph_n_ops(t->graph);
-    err = arena_for(m, t);
+    err = translation_arena(m, t);
     if (err)
         return err;
     if (m->device->asynchronous) {
@@ -69,13 +69,14 @@ static int build(struct model *m, struct translation *t) {
     return optimizer_refresh(m->settings.ema > 0 ? &m->average : &m->optimizer_g);
 }
 
-static int add(struct model *m, const struct translation *want, struct translation **ret) {
-    struct translation *t = claim(m);
+static int translation_add(struct model *m, const struct translation *want,
+                           struct translation **ret) {
+    struct translation *t = translation_claim(m);
     int err;
 
     *t = *want;
     t->graph = graph_new(m->device);
-    err = build(m, t);
+    err = translation_build(m, t);
     if (err) {
         model_translation_fini(m, t);
         return err;
@@ -85,7 +86,7 @@ static int add(struct model *m, const struct translation *want, struct translati
 }
 
 // Where the answer lies when it has been computed, as the host's floats.
-static int fetch(struct model *m, const struct translation *t, const float **ret_y) {
+static int fetch_answer(struct model *m, const struct translation *t, const float **ret_y) {
     if (!m->device->asynchronous) {
         *ret_y = graph_data(t->graph, m->translation_arena, t->y);
         return ERR_OK;
@@ -96,7 +97,7 @@ static int fetch(struct model *m, const struct translation *t, const float **ret
 }
 
 int model_translate(struct model *m, int net, int n, int h, int w, const float *x, float *ret_y) {
-    struct translation *t = find(m, net, n, h, w);
+    struct translation *t = translation_find(m, net, n, h, w);
     const float *y;
     int err;
 
@@ -104,7 +105,7 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
         return err_set(ERR_CONFIG, "%s translates in one direction only", m->recipe->name);
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
-    if (n > 1 && net_couples_pictures(m->nets[net])) { // no picture depends on its neighbours
+    if (n > 1 && net_couples_images(m->nets[net])) { // no picture depends on its neighbours
         size_t in = (size_t)h * (size_t)w *
                     (size_t)(net == 0 ? m->settings.input_nc : m->settings.output_nc);
         size_t out = (size_t)h * (size_t)w *
@@ -118,12 +119,12 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
     }
     if (!t) {
         struct translation want = {.net = net, .n = n, .h = h, .w = w};
-        err = add(m, &want, &t);
+        err = translation_add(m, &want, &t);
         if (err)
             return err;
     }
     t->used = ++m->clock;
-    err = arena_for(m, t); // a larger one may have lost it
+    err = translation_arena(m, t); // a larger one may have lost it
     if (!err)
         err = model_generator_refresh(m);
     if (!err)
@@ -132,7 +133,7 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
     if (!err)
         err = model_run_part(m, &t->all, &run);
     if (!err)
-        err = fetch(m, t, &y);
+        err = fetch_answer(m, t, &y);
     if (err)
         return err;
     memcpy(ret_y, y, graph_count(t->graph, t->y) * sizeof *ret_y);

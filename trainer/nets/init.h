@@ -25,12 +25,12 @@ struct init_args {
 //   kaiming     N(0, 2 / fan_in), whatever the gain      He et al. 2015 (arXiv:1502.01852)
 //   orthogonal  rows or columns (the fewer) of the matrix [dims0, rest] orthogonal and of length
 //               gain                                      Saxe et al. 2014 (arXiv:1312.6120)
-// fan_in = dims1 dims2 dims3 and fan_out = dims0 dims2 dims3 as stored, so of a transposed
-// convolution they are exchanged, as in the reference.
+// fan_in = dims1 dims2 dims3 and fan_out = dims0 dims2 dims3 of the stored layout. For a transposed
+// convolution the two are exchanged, as in the reference.
 void init_filter(const struct init_args *args, const int64_t dims[4], float *ret_w);
 
-// Any tensor of a state dict: filters as above, a batch norm's weight N(1, gain^2), running
-// variances 1, all else 0.
+// Fills any tensor of a state dict: filters as above, the weight of a batch norm with N(1, gain^2),
+// running variances with 1, all else with 0.
 void init_param(const struct init_args *args, struct model_param *p);
 
 // CUT's filters: [1 2 1] x [1 2 1] / 16 halves a map, [1 3 3 1] x [1 3 3 1] / 16 doubles it.

@@ -1,8 +1,7 @@
-// layers - the table of a net's layers, which nets.c, nets/layers.c, nets/params.c and
-// nets/forward.c share and nobody else sees.
+// layers - the table of a net's layers, for the files of nets/ alone.
 //
-// nets/layers.c writes a row for each convolution of an architecture; nets/params.c gives the rows
-// parameters and binds these to memory; nets/forward.c walks the rows on a graph.
+// layers.c writes a row for each convolution of an architecture. params.c gives the rows parameters
+// and binds these to memory. forward.c walks the rows and appends ops to a graph.
 #ifndef NET_LAYERS_H
 #define NET_LAYERS_H
 
@@ -16,20 +15,20 @@ struct layer {
     struct graph_conv_args conv;
     int border; // reflection that x carries
     bool bias, norm, tanh, dropout;
-    bool linear;  // in the state dict: of rank 2
+    bool linear;  // rank 2 in the state dict
     bool up;      // x is doubled before the convolution
     bool blur;    // y is halved after the activation
-    int filt;     // module of the fixed filter that does either; 0: none
-    int module;   // of the convolution, where its neighbours are modules of the net; -1: a block's
-    int block;    // module whose output y is; 0: none
-    bool sampled; // the map before the norm is, so its bias has an effect
+    int filt;     // module of the fixed filter of `up` or `blur`; 0: none
+    int module;   // number of the convolution's module; -1: it lies within a block
+    int block;    // number of the block whose output is y; 0: none
+    bool sampled; // the map before the norm is sampled, so the bias has an effect
     enum activation act;
     enum net_skip skip;
     int weight_param, bias_param, norm_param; // -1: none; of a batch norm the first
     struct graph_weights weights;
     struct graph_weights slope; // the same without bias: the layer's derivative
     struct graph_affine affine;
-    struct graph_affine still; // the same without running statistics to move
+    struct graph_affine still; // the same with running statistics that do not move
 };
 
 // A batch norm's entries in the state dict.
@@ -45,28 +44,28 @@ struct net {
     size_t *places; // of params, in the optimizer's buffers
     struct optimizer *optimizer;
     size_t n_statistics;
-    float *statistics;        // running ones, of the device
-    float *statistics_mirror; // the host's; the same where the device is not asynchronous
+    float *statistics;      // running ones, of the device
+    float *statistics_host; // the host's copy; the same where the device is not asynchronous
     size_t n_filters;
-    float *filters;   // fixed ones; only for the state dict
+    float *filters;   // the fixed ones, for the state dict alone
     int64_t *batches; // of each layer
 };
 
-// Append an architecture's layers, net->divisor with them. blocks: of a resnet; levels: of a U-Net,
-// NET_STACK at most; n: layers of a PatchGAN with a stride; channels [count], see mlp_new.
+// Append the layers of an architecture and set net->divisor. `levels` is at most NET_STACK, `n`
+// counts the layers of a PatchGAN with a stride; channels [count] as in mlp_new.
 void net_add_resnet(struct net *net, const struct net_options *options, int blocks);
 void net_add_unet(struct net *net, const struct net_options *options, int levels);
 void net_add_patch(struct net *net, const struct net_options *options, int n);
 void net_add_pixel(struct net *net, const struct net_options *options);
 void net_add_mlp(struct net *net, const int *channels, int count, int nc);
-// Whether the options ask for interpolation before a plain convolution.
+// Whether maps are doubled by interpolation before a plain convolution.
 bool net_resizes(const struct net_options *options);
 
-// Makes the list of parameters, the state dict, of the table of layers, once that is complete.
+// Makes the list of parameters, the state dict, from the complete table of layers.
 void net_list_params(struct net *net);
 
-// Whether module `at` of the net, as the reference counts, is a map around layer l. An index of the
-// norm means the map after the activation: that is done in place.
+// Where module `at`, by the reference's count, lies around layer l. The number of a norm means the
+// map behind the activation, since the reference activates in place.
 enum net_sample { NET_SAMPLE_NONE, NET_SAMPLE_BEFORE_NORM, NET_SAMPLE_AFTER };
 enum net_sample net_sample_of(const struct layer *l, int at);
 

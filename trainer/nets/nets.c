@@ -176,8 +176,8 @@ void net_free(struct net *net) {
     for (int i = 0; i < net->n_params; i++)
         free((char *)net->params[i].key);
     if (net->optimizer) {
-        if (net->statistics_mirror != net->statistics)
-            free(net->statistics_mirror);
+        if (net->statistics_host != net->statistics)
+            free(net->statistics_host);
         net->optimizer->device->backend->memory_free(net->optimizer->device, net->statistics);
     }
     free(net->batches);
@@ -243,7 +243,7 @@ int net_border(const struct net *net) {
     return net->layers[0].border;
 }
 
-bool net_couples_pictures(const struct net *net) {
+bool net_couples_images(const struct net *net) {
     return net->norm == NORM_BATCH;
 }
 

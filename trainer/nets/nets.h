@@ -6,11 +6,10 @@
 //   discriminators  basic (3 layers), n_layers       PatchGAN, Isola et al. 2017 (arXiv:1611.07004)
 //                   pixel                            the same with 1x1 filters
 //
-// Norms are instance norms, batch norms (after the convolution MODULE.N of the state dict, the norm
-// is MODULE.N+1) or none. Convolutions have a bias if the norm is instance norm; the first and last
-// of a PatchGAN, the last of a generator and the first of a pixel net have one always. A bias in
-// front of an instance norm has no effect: it is a parameter like the others, but `frozen` and left
-// out of the sums.
+// Norms are instance norms, batch norms or none; in the state dict the norm behind the convolution
+// MODULE.N is MODULE.N+1. With instance norm every convolution has a bias. The first and last of a
+// PatchGAN, the last of a generator and the first of a pixel net always have one. A bias in front
+// of an instance norm has no effect: it is a parameter, but `frozen`, and no sum includes it.
 #ifndef NETS_H
 #define NETS_H
 
@@ -27,63 +26,61 @@ struct net_options {
     int n_layers;          // "n_layers" only
     const char *norm;      // "instance", "batch" or "none"
     bool dropout;          // of a generator: in resnet blocks, in a U-Net's inner levels
-    bool antialias;        // resnet and PatchGAN: maps are halved and doubled by fixed filters
-    bool no_antialias_up;  // but not doubled
+    bool antialias;        // resnet and PatchGAN: fixed filters halve and double maps
+    bool no_antialias_up;  // fixed filters only halve
     const char *upsample;  // resnet: "transposed" (or NULL) or "resize", which doubles maps by
                            // interpolation before a plain convolution; fixed filters go before
-    const int *samples; // of a generator: modules that net_forward_sampled will sample; ascending
+    const int *samples;    // of a generator: the modules of net_forward_sampled; ascending
     int n_samples;
 };
 
 struct net;
 
-// Fails with ERR_CONFIG (names the option and what works).
+// Fail with ERR_CONFIG (the text names the option and values that work).
 int generator_new(const struct net_options *options, struct net **ret_net);
 int discriminator_new(const struct net_options *options, struct net **ret_net);
 // CUT's F, "mlp_sample": for each of `count` maps a net of two layers, channels[i] -> nc -> nc.
 int mlp_new(const int *channels, int count, int nc, struct net **ret_net);
-// A net of the same layers with parameters of its own, not bound yet.
+// A net of the same layers, with parameters of its own that are not bound yet.
 struct net *net_twin(const struct net *net);
 void net_free(struct net *net);
 
-// Lays the parameters behind *size floats of a flat buffer and moves *size past them.
+// Places the parameters behind *size floats of a flat buffer and moves *size past them.
 void net_reserve(struct net *net, size_t *size);
 // Gives the parameters their places in the optimizer's buffers, which must outlive the net. Fails
 // with ERR_LIMIT.
 int net_bind(struct net *net, struct optimizer *optimizer);
 
-// Gives the twin the running statistics of the net it was made of, in the mirrors.
+// Copies the running statistics of a net to its twin, in the host's memory.
 void net_copy_statistics(struct net *twin, const struct net *net);
 
 int net_n_params(const struct net *net);
-// In state-dict order; pointers inside are set by net_bind, to the host's mirror.
+// In state-dict order. net_bind sets the pointers inside, to the host's copy.
 struct model_param *net_params(struct net *net);
-// Where the gradient of parameter i lies in the device's memory, in the layout of the parameter.
+// The gradient of parameter i, in memory of the device and in the layout of the parameter.
 const float *net_gradient(const struct net *net, int i);
 
-// Parameters are refreshed, pulled and pushed by their optimizer (after net_forward on a new graph
-// they have to be refreshed); these move the running statistics between the mirror and the device.
-// ERR_DEVICE_LOST.
+// Copy the running statistics from the device to the host, and back. The optimizer moves
+// parameters, and refreshes them, which has to follow net_forward on a new graph. ERR_DEVICE_LOST.
 int net_pull(struct net *net);
 int net_push(struct net *net);
-// Packed weights.
+// Bytes of packed weights.
 size_t net_bytes(const struct net *net);
 
-// Whether maps of this size can pass. Fails with ERR_SHAPE (names sizes that can).
+// ERR_OK if the net takes maps of this size, else ERR_SHAPE (the text names sizes that it takes).
 int net_check_size(const struct net *net, int h, int w);
 
 // The reflection border that the first layer reads.
 int net_border(const struct net *net);
 
 enum net_mode {
-    NET_THROUGH, // as in training, but gradients go to x alone
+    NET_THROUGH, // as NET_TRAIN, but only x gets a gradient
     NET_TRAIN,   // batch norm by the batch, which moves its running statistics; dropout
-    NET_EVAL,    // batch norm by its running statistics, no dropout; no gradients
-    NET_ALONE,   // batch norm by the batch, running statistics left as they are; no dropout; no
-                 // gradients
+    NET_EVAL,    // batch norm by its running statistics; no dropout, no gradients
+    NET_ALONE, // batch norm by the batch, running statistics do not move; no dropout, no gradients
 };
 
-// y = net(x). x has the border net_border, or none (it is padded then). Fails with ERR_SHAPE,
+// y = net(x). x has the border net_border, or none, and is padded then. Fails with ERR_SHAPE,
 // ERR_DEVICE.
 int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mode, int *ret_y);
 
@@ -93,29 +90,29 @@ struct net_samples {
     int count, at[NET_SAMPLES_MAX];  // modules, ascending; 0: the bordered input, border included
     int patches;                     // of each picture, or all there are if that is less
     const int *ids[NET_SAMPLES_MAX]; // [n,min(patches, h w)], see graph_sample
-    bool constant;                   // no gradient comes back
-    bool until_last;                 // the call ends behind the last of them
+    bool constant;                   // samples have no gradient
+    bool until_last;                 // the call ends behind the last sample
     int found, h[NET_SAMPLES_MAX], w[NET_SAMPLES_MAX], sample[NET_SAMPLES_MAX]; // out
 };
 int net_forward_sampled(const struct net *net, struct graph *g, int x, enum net_mode mode,
                         struct net_samples *samples, int *ret_y);
-// Channels of module `at`; 0: it is none that can be sampled.
+// Channels of module `at`; 0 if it cannot be sampled.
 int net_sample_channels(const struct net *net, int at);
 
 // The i-th net of mlp_new on x [n,patches,1,channels[i]].
 int mlp_forward(const struct net *net, struct graph *g, int i, int x, enum net_mode mode,
                 int *ret_y);
 
-// dy = the derivative of net(x) along dx, for a discriminator with norm instance or none; the
-// backward adds to the parameters' gradients, x and dx are constant.
+// dy = the derivative of the discriminator net(x) along dx. Its backward adds to the gradients of
+// the parameters; x and dx are constant.
 int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int *ret_dy);
 
-// Whether the result for one picture depends on the others of the batch: then two batches must not
-// be passed as one.
-bool net_couples_pictures(const struct net *net);
+// Whether the result for an image depends on the others of the batch. Then two batches must not be
+// passed as one.
+bool net_couples_images(const struct net *net);
 
-// What happens around a layer's map: x is the layer's input, m the remembered map. Of a U-Net m is
-// a stack.
+// The skip connection at a layer: x is the layer's input, y its output, m the remembered map, which
+// is a stack in a U-Net.
 enum net_skip {
     NET_SKIP_NONE,
     NET_SKIP_REMEMBER, // m = x, without its border
@@ -124,14 +121,14 @@ enum net_skip {
     NET_SKIP_CONCAT    // y = relu([pop; y])
 };
 
-// A layer, for who runs or writes a net without a graph: y = blur(act(norm(conv(border(up(x))))))
-// with what `skip` says before the blur; the last one is y = tanh(conv(border(x)) + bias).
+// A layer as data, for the export and for translation in bands:
+// y = blur(skip(act(norm(conv(border(up(x))))))); the last one is y = tanh(conv(border(x)) + bias).
 struct net_layer {
     int c; // channels of x
     struct graph_conv_args conv;
     int border;          // reflection around x
     bool up, blur;       // RESAMPLE_UP, RESAMPLE_BLUR (border 1 by reflection)
-    enum norm_kind norm; // as the net's option says; NORM_NONE: there is none
+    enum norm_kind norm; // the net's; NORM_NONE: the layer has none
     enum activation act;
     bool tanh;
     enum net_skip skip;
@@ -142,7 +139,7 @@ struct net_layer {
 int net_n_layers(const struct net *net);
 // Pointers inside are good until net_free.
 struct net_layer net_layer(const struct net *net, int i);
-// What divides height and width.
+// The divisor of height and width.
 int net_divisor(const struct net *net);
 
 #endif

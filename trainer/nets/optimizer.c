@@ -60,7 +60,7 @@ static bool is_own(const float *weights, const float *buffer) {
 }
 
 void optimizer_fini(struct optimizer *o) {
-    float *buffers[] = {o->g, o->m, o->v}, *mirrors[] = {o->host.m, o->host.v};
+    float *buffers[] = {o->g, o->m, o->v}, *copies[] = {o->host.m, o->host.v};
 
     if (!o->device)
         return;
@@ -68,9 +68,9 @@ void optimizer_fini(struct optimizer *o) {
     for (unsigned i = 0; i < COUNT(buffers); i++)
         if (is_own(o->w, buffers[i]))
             b->memory_free(o->device, buffers[i]);
-    for (unsigned i = 0; i < COUNT(mirrors) && o->device->asynchronous; i++)
-        if (is_own(o->host.w, mirrors[i]))
-            free(mirrors[i]);
+    for (unsigned i = 0; i < COUNT(copies) && o->device->asynchronous; i++)
+        if (is_own(o->host.w, copies[i]))
+            free(copies[i]);
     if (o->device->asynchronous)
         free(o->host.w);
     b->memory_free(o->device, o->w);

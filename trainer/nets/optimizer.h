@@ -1,10 +1,9 @@
 // optimizer - all parameters of some nets in one flat buffer, and Adam on it.
 //
-// Parameters, gradients and moments lie in four buffers of the same layout, so that an update is
-// one call and a sum over ranks one message. A parameter whose gradient is never written keeps
-// gradient, moments and therefore itself unchanged. On an asynchronous device the host has a mirror
-// of parameters and moments, which is what the rest of the program reads and writes; between
-// optimizer_pull and optimizer_push the two agree.
+// Parameters, gradients and moments lie in four buffers of one layout, so that an update is one call.
+// A parameter whose gradient is never written keeps gradient and moments 0, and so itself. On an
+// asynchronous device the host has a copy of parameters and moments, which the rest of the program
+// reads and writes. Between optimizer_pull and optimizer_push the two agree.
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 
@@ -14,7 +13,7 @@
 
 #include "backend/backend.h"
 
-struct optimizer_mirror {
+struct optimizer_host {
     float *w, *m, *v; // [count] each; where the device is not asynchronous, those of the optimizer
 };
 
@@ -22,12 +21,12 @@ struct optimizer {
     struct device *device;
     size_t count;
     float *w, *g, *m, *v; // [count] each, of the device; zero at first
-    struct optimizer_mirror host;
+    struct optimizer_host host;
     double beta1, beta2;
     int64_t t; // updates done
     int n_derived;
-    struct device_weights **derived; // what has to be refreshed after an update; owned by the nets
-    int *bad_gradients, *bad_state;  // shared with the device; not 0: a number is not finite
+    struct device_weights **derived; // refreshed after an update; owned by the nets
+    int *bad_gradients, *bad_state;  // shared with the device; not 0: NaN or infinity was seen
 };
 
 // `count` from optimizer_reserve. The device is lent for the optimizer's life. Fails with
@@ -41,20 +40,20 @@ void optimizer_fini(struct optimizer *o);
 // Where a parameter of `count` floats starts (aligned to 64 bytes); moves *size past it.
 size_t optimizer_reserve(size_t *size, size_t count);
 
-// From now on optimizer_refresh refreshes these too. Lent until optimizer_fini.
+// Adds to the weights that optimizer_refresh refreshes. Lent until optimizer_fini.
 void optimizer_add_derived(struct optimizer *o, struct device_weights *derived);
-// Makes the derived weights follow the parameters. An op. ERR_DEVICE_LOST.
+// Makes the derived weights anew from the parameters. An op. ERR_DEVICE_LOST.
 int optimizer_refresh(const struct optimizer *o);
 
-// One Adam update of everything, with the refresh, by the values of the section under way; their t
-// is o->t, which the caller has counted up. An op. Fails with ERR_DEVICE_LOST.
+// One Adam update of all parameters, and the refresh, by the values of the open section. Their t is
+// o->t, which the caller has incremented. An op. ERR_DEVICE_LOST.
 int optimizer_update(const struct optimizer *o);
 
-// Mirror from device, and device from mirror (with the refresh). Both wait.
+// Copy from the device to the host, and back with a refresh. Both wait.
 int optimizer_pull(struct optimizer *o);
 int optimizer_push(struct optimizer *o);
 
-// False if a gradient of an update was not finite. Valid after a fence behind the update.
+// False if a gradient of an update was NaN or infinity. Valid after a fence behind the update.
 bool optimizer_finite(const struct optimizer *o);
 // Whether weights and moments are finite. Waits. ERR_DEVICE_LOST.
 int optimizer_state_finite(struct optimizer *o, bool *ret_finite);

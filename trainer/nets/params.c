@@ -123,14 +123,14 @@ static int place_statistics(struct net *net) {
     if (err)
         return err;
     net->statistics = memory;
-    net->statistics_mirror = d->asynchronous ? xaligned(bytes) : memory;
+    net->statistics_host = d->asynchronous ? xaligned(bytes) : memory;
     net->batches = xcalloc((size_t)net->n_layers, sizeof *net->batches);
     for (int i = 0; i < net->n_layers; i++) {
         struct layer *l = &net->layers[i];
         struct model_param *p = &net->params[l->norm_param];
         if (l->norm_param < 0)
             continue;
-        p[NORM_MEAN].w = net->statistics_mirror + at;
+        p[NORM_MEAN].w = net->statistics_host + at;
         p[NORM_VAR].w = p[NORM_MEAN].w + p[NORM_MEAN].count;
         p[NORM_BATCHES].batches = &net->batches[i];
         bind_norm(net, l, net->statistics + at);
@@ -172,7 +172,7 @@ int net_bind(struct net *net, struct optimizer *optimizer) {
 }
 
 void net_copy_statistics(struct net *twin, const struct net *net) {
-    memcpy(twin->statistics_mirror, net->statistics_mirror, net->n_statistics * sizeof(float));
+    memcpy(twin->statistics_host, net->statistics_host, net->n_statistics * sizeof(float));
     memcpy(twin->batches, net->batches, (size_t)net->n_layers * sizeof *net->batches);
 }
 
@@ -191,7 +191,7 @@ const float *net_gradient(const struct net *net, int i) {
 int net_pull(struct net *net) {
     struct device *d = net->optimizer->device;
 
-    return d->asynchronous ? d->backend->copy_out(d, net->statistics_mirror, net->statistics,
+    return d->asynchronous ? d->backend->copy_out(d, net->statistics_host, net->statistics,
                                                   net->n_statistics * sizeof(float))
                            : ERR_OK;
 }
@@ -199,7 +199,7 @@ int net_pull(struct net *net) {
 int net_push(struct net *net) {
     struct device *d = net->optimizer->device;
 
-    return d->asynchronous ? d->backend->copy_in(d, net->statistics, net->statistics_mirror,
+    return d->asynchronous ? d->backend->copy_in(d, net->statistics, net->statistics_host,
                                                  net->n_statistics * sizeof(float))
                            : ERR_OK;
 }
