@@ -6,7 +6,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 JOBS=$(nproc)
-CHECKS=(format headers extern names shellcheck cppcheck tidy)
+CHECKS=(format layers headers extern names shellcheck cppcheck tidy)
 
 mapfile -t HEADERS < <(git ls-files '*.h')
 mapfile -t SOURCES < <(git ls-files '*.c')
@@ -30,6 +30,11 @@ needs() { # tool
 
 check_format() {
     needs clang-format && clang-format --dry-run -Werror "${HEADERS[@]}" "${SOURCES[@]}" "${KERNELS[@]}"
+}
+
+# An include stays within what tools/layers.txt allows.
+check_layers() {
+    tools/layers.sh
 }
 
 # A header includes what it uses, so it compiles alone. Two kinds cannot: the loops that
