@@ -180,8 +180,8 @@ static void check_same(struct config_draft *d, const char *name) {
 
 static void check_pairs(struct config_draft *d) {
     static const char *const same[] = {
-        "limit",           "limit_by",       "hold_out",   "min_side",
-        "max_side",        "quick",          "max_pixels", "max_pixels_per_byte",
+        "limit",           "limit_by",        "hold_out",   "min_side",
+        "max_side",        "quick",           "max_pixels", "max_pixels_per_byte",
         "drop_duplicates", "near_duplicates", "drop_leaks"};
     const struct config *c = d->config;
     int paired = 0;

@@ -17,9 +17,8 @@ static long long pass(struct test_table *t, long long id) {
     bool full = t->filled == t->capacity && t->capacity > 0;
     const struct json *draw = full ? json_at(t->draws, t->drawn++) : NULL;
     long long position = full ? json_int_at(draw, 1) : 0;
-    struct replay_action a =
-        replay_rule(t->capacity, t->filled, full ? json_number_at(draw, 0) : 0,
-                      position < 0 ? 0 : (uint64_t)position);
+    struct replay_action a = replay_rule(t->capacity, t->filled, full ? json_number_at(draw, 0) : 0,
+                                         position < 0 ? 0 : (uint64_t)position);
     long long back = a.gives ? t->slots[a.position] : id;
 
     if (a.stores) {

@@ -1,9 +1,9 @@
 // optimizer - all parameters of some nets in one flat buffer, and Adam on it.
 //
-// Parameters, gradients and moments lie in four buffers of one layout, so that an update is one call.
-// A parameter whose gradient is never written keeps gradient and moments 0, and so itself. On an
-// asynchronous device the host has a copy of parameters and moments, which the rest of the program
-// reads and writes. Between optimizer_pull and optimizer_push the two agree.
+// Parameters, gradients and moments lie in four buffers of one layout, so that an update is one
+// call. A parameter whose gradient is never written keeps gradient and moments 0, and so itself. On
+// an asynchronous device the host has a copy of parameters and moments, which the rest of the
+// program reads and writes. Between optimizer_pull and optimizer_push the two agree.
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 
