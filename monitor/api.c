@@ -10,16 +10,17 @@
 #include "schema.h"
 
 #define POINTS_MAX 4000
-#define PATIENCE_US 1000000 // a query may hold up the monitor's loop so long
+#define QUERY_MAX_US 1000000 // queries run in the monitor's only loop, so they are bounded
 
 // ---- one query, one value ----
 
+// Called by SQLite every 10000 instructions; anything but 0 interrupts the query.
 static int is_late(void *deadline_us) {
     return now_us() > *(int64_t *)deadline_us;
 }
 
 static int step_once(sqlite3 *db, sqlite3_stmt *s) {
-    int64_t deadline_us = now_us() + PATIENCE_US;
+    int64_t deadline_us = now_us() + QUERY_MAX_US;
     sqlite3_progress_handler(db, 10000, is_late, &deadline_us);
     int rc = sqlite3_step(s);
     sqlite3_progress_handler(db, 0, NULL, NULL);
@@ -43,7 +44,7 @@ static int prepare(const struct api *api, const char *sql, sqlite3_stmt **ret) {
 }
 
 static void bind_text(sqlite3_stmt *s, int i, const char *text) {
-    (void)sqlite3_bind_text(s, i, text, -1, SQLITE_STATIC); // for want of memory it stays NULL
+    (void)sqlite3_bind_text(s, i, text, -1, SQLITE_STATIC); // without memory it stays NULL
 }
 
 // `sql` yields one text; ?1 is the run.
@@ -54,7 +55,7 @@ static int write_query(const struct api *api, const char *sql, const char *run, 
         return err;
     bind_text(s, 1, run);
     err = write_value(api, s, out);
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return err;
 }
 
@@ -103,11 +104,11 @@ static void bind_series(sqlite3_stmt *s, const struct api_query *q) {
     bind_text(s, 1, q->run);
     bind_text(s, 2, q->key);
     (void)sqlite3_bind_int64(s, 3, q->from);
-    (void)sqlite3_bind_int64(s, 4, q->to); // these two always succeed
+    (void)sqlite3_bind_int64(s, 4, q->to); // binding a number always succeeds
 }
 
-// The first and last step there are within the query's.
-static int narrow(const struct api *api, struct api_query *q) {
+// Shrinks the query's range to the steps that exist, so that the buckets divide these.
+static int narrow_range(const struct api *api, struct api_query *q) {
     sqlite3_stmt *s = NULL;
     int err =
         prepare(api, "SELECT (SELECT min(step) " OF_KEY "), (SELECT max(step) " OF_KEY ")", &s);
@@ -119,7 +120,7 @@ static int narrow(const struct api *api, struct api_query *q) {
         q->from = sqlite3_column_int64(s, 0);
         q->to = sqlite3_column_int64(s, 1);
     }
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return rc == SQLITE_ROW ? ERR_OK : schema_failed(api->db, "read");
 }
 
@@ -128,7 +129,7 @@ static int write_series(const struct api *api, const struct api_query *query, FI
     sqlite3_stmt *s = NULL;
     if (!q.key)
         return err_set(ERR_NOT_RUNNING, "key= is missing");
-    int err = narrow(api, &q);
+    int err = narrow_range(api, &q);
     if (err)
         return err;
     err = prepare(api,
@@ -142,17 +143,17 @@ static int write_series(const struct api *api, const struct api_query *query, FI
     bind_series(s, &q);
     (void)sqlite3_bind_int64(s, 5, (q.to - q.from) / points + 1);
     err = write_value(api, s, out);
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return err;
 }
 
 // ---- /api/processes ----
 
-// Lines of processes may have names of files that are no UTF-8, or be cut within a character.
+// A process's line may hold a file name that is not UTF-8, or end in the middle of a character.
 static void write_text(const char *line, FILE *out) {
     char *escaped = utf8_is_valid(line) ? NULL : utf8_escape(line);
     const char *text = escaped ? escaped : line;
-    (void)fputc('"', out); // everything here goes into memory
+    (void)fputc('"', out); // `out` is memory; its fclose reports a failure
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         if (*c == '"' || *c == '\\')
             (void)fprintf(out, "\\%c", *c);
@@ -185,7 +186,7 @@ static void write_live_process(const struct live_process *p, FILE *out) {
 static int write_processes(const struct api *api, const char *run, FILE *out) {
     static struct live live; // large, so not on the stack; one thread
     live.count = 0;
-    if (!strcmp(run, api->run))
+    if (strcmp(run, api->run) == 0)
         live_read(api->ring_dir, &live);
     (void)fputs("{\"live\":[", out);
     for (int i = 0; i < live.count; i++) {
@@ -209,12 +210,12 @@ int api_answer(const struct api *api, const char *path, const struct api_query *
     struct api_query q = *query;
     if (!q.run)
         q.run = api->run;
-    if (!strcmp(path, "/api/metrics"))
+    if (strcmp(path, "/api/metrics") == 0)
         return write_series(api, &q, out);
-    if (!strcmp(path, "/api/processes"))
+    if (strcmp(path, "/api/processes") == 0)
         return write_processes(api, q.run, out);
     for (size_t i = 0; i < COUNT(simple); i++)
-        if (!strcmp(path, simple[i].path))
+        if (strcmp(path, simple[i].path) == 0)
             return write_query(api, simple[i].sql, i ? q.run : api->run, out);
     return err_set(ERR_NOT_RUNNING, "nothing at '%s'", path);
 }
@@ -227,7 +228,7 @@ int api_is_sample(const struct api *api, const char *run, const char *path) {
     bind_text(s, 1, run);
     bind_text(s, 2, path);
     int rc = step_once(api->db, s);
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return rc == SQLITE_ROW ? ERR_OK : err_set(ERR_NOT_RUNNING, "'%s' is no sample", path);
 }
 
@@ -271,7 +272,7 @@ static int write_latest(const struct api *api, FILE *out) {
         else
             (void)fprintf(out, "} %.17g\n", sqlite3_column_double(s, 1));
     }
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return rc == SQLITE_DONE ? ERR_OK : schema_failed(api->db, "read");
 }
 
@@ -341,7 +342,7 @@ static void write_counts(const struct ingest_counts *c, FILE *out) {
         uint64_t value;
     } families[] = {
         {"monitor_records_total", "Records written to the database.", c->records},
-        {"monitor_duplicates_total", "Records that had been taken before.", c->duplicates},
+        {"monitor_duplicates_total", "Records that had been stored before.", c->duplicates},
         {"monitor_refused_total", "Records that could not become a row.", c->refused},
         {"monitor_commits_total", "Transactions.", c->commits},
         {"monitor_failed_commits_total", "Transactions that had to be tried again.", c->failures},

@@ -1,5 +1,5 @@
-// api - the dashboard's answers: JSON and Prometheus text made from the database and the ring
-// pages.
+// api - the answers of the dashboard's server: JSON and Prometheus text, made from the database and
+// the pages of the rings.
 //
 //   /api/runs                                    every run, the newest first
 //   /api/keys?run=                               every metric with its newest value
@@ -10,7 +10,7 @@
 //   /api/processes?run=                          {"live": [...], "lives": [...]}; live: of this run
 //   /metrics                                     Prometheus text 0.0.4
 //
-// Without run= the monitor's own run is meant. No answer changes anything.
+// Without run= it is the monitor's own run. No answer changes anything.
 #ifndef API_H
 #define API_H
 
@@ -22,7 +22,7 @@
 #include "ingest.h"
 
 struct api {
-    sqlite3 *db; // a reader's
+    sqlite3 *db; // opened with schema_open_reader
     const char *run, *ring_dir;
     const struct ingest_counts *counts; // may be NULL
 };
@@ -32,11 +32,11 @@ struct api_query {
     int64_t max_points, from, to;
 };
 
-// Writes the answer. ERR_NOT_RUNNING: no such path or run; ERR_TIMEOUT: it took too long; else as
-// schema_failed.
+// Writes the answer. ERR_NOT_RUNNING for an unknown path; ERR_TIMEOUT if a query takes more than a
+// second; else as schema_failed.
 int api_answer(const struct api *api, const char *path, const struct api_query *query, FILE *out);
 
-// Whether `path` is a sample of the run, as its row says, and may be read.
+// ERR_OK if the database lists `path` as a sample of the run, else ERR_NOT_RUNNING.
 int api_is_sample(const struct api *api, const char *run, const char *path);
 
 int api_prometheus(const struct api *api, FILE *out);

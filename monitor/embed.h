@@ -1,4 +1,4 @@
-// embed - a file of this folder as a constant in the program.
+// embed - puts a file of this folder into the program as a constant.
 #ifndef EMBED_H
 #define EMBED_H
 

@@ -20,17 +20,17 @@
 #define LISTENERS 32 // connections to /events
 #define IDLE_S 30
 #define PORTS 100         // tried one after the other
-#define CHANGE_US 500000  // between two "change" to the same listener
-#define ALIVE_US 10000000 // a comment says so, and finds out who has gone
+#define CHANGE_US 500000  // least time between two "change" events of a listener
+#define ALIVE_US 10000000 // period of the keep-alive line; a write to a closed connection ends it
 #define DYGRAPHS "/usr/share/javascript/dygraphs"
 #define PAGE_POLICY "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 struct listener {
     struct http *http; // NULL: free
     struct MHD_Connection *connection;
-    uint64_t seen;
-    int64_t said_us;
-    bool asleep;
+    uint64_t seen; // value of http.changes in its last event
+    int64_t sent_us;
+    bool asleep; // its connection is suspended
 };
 
 struct http {
@@ -49,7 +49,7 @@ static enum MHD_Result send_response(struct MHD_Connection *c, unsigned status, 
                                      struct MHD_Response *r) {
     if (!r)
         return MHD_NO;
-    // A header that does not fit is missing, not a reason to say nothing.
+    // Adding a header fails only for lack of memory; the response is useful without it.
     (void)MHD_add_response_header(r, "Content-Type", kind);
     (void)MHD_add_response_header(r, "Content-Security-Policy", PAGE_POLICY);
     (void)MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
@@ -75,13 +75,14 @@ static enum MHD_Result send_file(struct MHD_Connection *c, int fd, const char *k
     struct stat st;
     if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         if (fd >= 0)
-            (void)close(fd); // only to be read from
+            (void)close(fd); // it was only read
         return send_text(c, MHD_HTTP_NOT_FOUND, "no such file");
     }
     return send_response(c, MHD_HTTP_OK, kind,
                          MHD_create_response_from_fd64((uint64_t)st.st_size, fd));
 }
 
+// Collects the answer in memory first: an error in the middle becomes a status, not half a body.
 static enum MHD_Result send_made(struct MHD_Connection *c, const char *kind,
                                  int (*make)(struct http *h, const char *path,
                                              struct MHD_Connection *c, FILE *out),
@@ -100,7 +101,7 @@ static enum MHD_Result send_made(struct MHD_Connection *c, const char *kind,
                          MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE));
 }
 
-// ---- what is asked ----
+// ---- requests ----
 
 static int64_t argument(struct MHD_Connection *c, const char *name, int64_t otherwise) {
     const char *text = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, name);
@@ -125,7 +126,7 @@ static int make_prometheus(struct http *h, const char *path, struct MHD_Connecti
     return api_prometheus(&h->api, out);
 }
 
-// A run's name is one folder; a path has no part that begins with a dot.
+// Relative, and no part is empty or begins with a dot.
 static bool is_plain(const char *path) {
     if (!*path || *path == '/' || *path == '.' || strchr(path, '\\'))
         return false;
@@ -135,7 +136,7 @@ static bool is_plain(const char *path) {
     return true;
 }
 
-// Opens step by step, so that no symbolic link leads out of the run's folder.
+// Opens folder by folder with O_NOFOLLOW, so that no symbolic link leads out of the run's folder.
 static int open_below(const char *runs_dir, const char *path) {
     char part[256];
     int at = open(runs_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -149,7 +150,7 @@ static int open_below(const char *runs_dir, const char *path) {
             part[n] = 0;
             next = openat(at, part, flags);
         }
-        (void)close(at); // only to be read from
+        (void)close(at); // it was only read
         if (!slash)
             return next;
         at = next;
@@ -178,27 +179,29 @@ static enum MHD_Result answer_health(struct http *h, struct MHD_Connection *c) {
     FILE *out = open_memstream(&text, &size);
     int err = out ? api_answer(&h->api, "/api/runs", &q, out) : err_set(ERR_IO, "no memory");
     if (out)
-        (void)fclose(out); // not looked at
+        (void)fclose(out); // its text is not used
     free(text);
     return err ? send_error(c, err) : send_text(c, MHD_HTTP_OK, "ok");
 }
 
 // ---- /events ----
 
-static ssize_t say_events(void *context, uint64_t position, char *ret, size_t max) {
+// libmicrohttpd's content reader: returns the bytes written, or suspends the connection until
+// wake_listeners has something for it. 0 without a suspension would make it poll.
+static ssize_t write_events(void *context, uint64_t position, char *ret, size_t max) {
     struct listener *l = context;
     struct http *h = l->http;
     int n = 0;
     int64_t now = now_us();
     if (h->closing)
         return MHD_CONTENT_READER_END_OF_STREAM;
-    if (l->seen != h->changes && now - l->said_us >= CHANGE_US)
+    if (l->seen != h->changes && now - l->sent_us >= CHANGE_US)
         n = snprintf(ret, max, "event: change\ndata: %llu\n\n", (unsigned long long)h->changes);
-    else if (now - l->said_us >= ALIVE_US)
+    else if (now - l->sent_us >= ALIVE_US)
         n = snprintf(ret, max, ": alive\n\n");
     if (n > 0 && (size_t)n < max) {
         l->seen = h->changes;
-        l->said_us = now;
+        l->sent_us = now;
         return n;
     }
     l->asleep = true;
@@ -217,7 +220,7 @@ static enum MHD_Result answer_events(struct http *h, struct MHD_Connection *c) {
     if (i == LISTENERS)
         return send_text(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many listeners");
     h->listeners[i] = (struct listener){.http = h, .connection = c, .seen = h->changes - 1};
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 256, say_events,
+    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 256, write_events,
                                                                &h->listeners[i], forget_listener);
     if (!r)
         forget_listener(&h->listeners[i]);
@@ -225,8 +228,8 @@ static enum MHD_Result answer_events(struct http *h, struct MHD_Connection *c) {
 }
 
 static bool has_news(const struct http *h, const struct listener *l, int64_t now) {
-    return h->closing || (l->seen != h->changes && now - l->said_us >= CHANGE_US) ||
-           now - l->said_us >= ALIVE_US;
+    return h->closing || (l->seen != h->changes && now - l->sent_us >= CHANGE_US) ||
+           now - l->sent_us >= ALIVE_US;
 }
 
 static void wake_listeners(struct http *h) {
@@ -253,20 +256,20 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *c, const cha
         return send_response(c, MHD_HTTP_OK, file->kind,
                              MHD_create_response_from_buffer(strlen(file->text), (void *)file->text,
                                                              MHD_RESPMEM_PERSISTENT));
-    if (!strncmp(url, "/api/", 5))
+    if (strncmp(url, "/api/", 5) == 0)
         return send_made(c, "application/json", make_api, h, url);
-    if (!strncmp(url, "/files/", 7))
+    if (strncmp(url, "/files/", 7) == 0)
         return answer_file(h, c, url + 7);
-    if (!strcmp(url, "/events"))
+    if (strcmp(url, "/events") == 0)
         return answer_events(h, c);
-    if (!strcmp(url, "/metrics"))
+    if (strcmp(url, "/metrics") == 0)
         return send_made(c, "text/plain; version=0.0.4; charset=utf-8", make_prometheus, h, url);
-    if (!strcmp(url, "/healthz"))
+    if (strcmp(url, "/healthz") == 0)
         return answer_health(h, c);
-    if (!strcmp(url, "/dygraph.min.js"))
+    if (strcmp(url, "/dygraph.min.js") == 0)
         return send_file(c, open(DYGRAPHS "/dygraph.min.js", O_RDONLY | O_CLOEXEC),
                          "text/javascript; charset=utf-8");
-    if (!strcmp(url, "/dygraph.min.css"))
+    if (strcmp(url, "/dygraph.min.css") == 0)
         return send_file(c, open(DYGRAPHS "/dygraph.min.css", O_RDONLY | O_CLOEXEC),
                          "text/css; charset=utf-8");
     return send_text(c, MHD_HTTP_NOT_FOUND, "nothing there");
@@ -292,7 +295,7 @@ static struct MHD_Daemon *listen_at(struct http *h, const struct addrinfo *at) {
                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_END);
 }
 
-static int start(struct http *h, const char *address, int port) {
+static int start_daemon(struct http *h, const char *address, int port) {
     for (int i = 0; i < PORTS && !h->daemon && port + i < 65536; i++) {
         struct addrinfo *at = NULL;
         int err = resolve(address, port + i, &at);
@@ -320,7 +323,7 @@ int http_open(const struct http_options *o, struct http **ret_http) {
     h->api = (struct api){.run = h->run, .ring_dir = h->ring_dir, .counts = o->counts};
     int err = schema_open_reader(h->database, &h->api.db);
     if (!err)
-        err = start(h, o->listen, o->port);
+        err = start_daemon(h, o->listen, o->port);
     if (err) {
         http_close(h);
         return err;
@@ -333,7 +336,7 @@ void http_close(struct http *h) {
     if (!h)
         return;
     h->closing = true;
-    wake_listeners(h); // suspended connections must not be there when the daemon stops
+    wake_listeners(h); // libmicrohttpd must not be stopped while connections are suspended
     if (h->daemon) {
         http_run(h);
         MHD_stop_daemon(h->daemon);
@@ -362,14 +365,14 @@ int64_t http_due_us(struct http *h) {
     for (int i = 0; i < LISTENERS; i++) {
         const struct listener *l = &h->listeners[i];
         if (l->http && l->asleep)
-            due = MIN(due, l->said_us + (l->seen != h->changes ? CHANGE_US : ALIVE_US));
+            due = MIN(due, l->sent_us + (l->seen != h->changes ? CHANGE_US : ALIVE_US));
     }
     return due;
 }
 
 void http_run(struct http *h) {
     wake_listeners(h);
-    (void)MHD_run(h->daemon); // fails only when the daemon is not of this kind
+    (void)MHD_run(h->daemon); // fails only for a daemon with threads of its own
 }
 
 void http_changed(struct http *h) {

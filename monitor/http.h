@@ -1,10 +1,10 @@
 // http - the dashboard's server: GET and HEAD only, in the monitor's own loop, never blocking.
 //
 //   /  /page.css  /page.js     the page (page.h)
-//   /dygraph.min.js, .css      Debian's dygraphs; 404 if it is not installed, the page does without
+//   /dygraph.min.js, .css      Debian's dygraphs; 404 if it is not installed: the page shows tables
 //   /api/...                   api.h
 //   /events                    server-sent events: "change" whenever rows have been committed
-//   /files/RUN/PATH            a PNG that a row of `sample` names
+//   /files/RUN/PATH            a PNG, if a row of `sample` names it
 //   /metrics  /healthz
 //
 // At most 64 connections, 32 of them /events.
@@ -18,8 +18,8 @@
 struct http;
 
 struct http_options {
-    const char *listen; // address, no name
-    int port;           // 0: any; a taken one moves on by one, up to 100 times
+    const char *listen; // a numeric address
+    int port;           // 0: any; if it is taken, the next 99 are tried
     const char *database, *runs_dir, *run, *ring_dir;
     const struct ingest_counts *counts;
 };
@@ -30,9 +30,9 @@ int http_open(const struct http_options *options, struct http **ret_http);
 void http_close(struct http *h);
 
 const char *http_url(const struct http *h); // "http://127.0.0.1:8097/"
-int http_fd(const struct http *h);          // readable: call http_run
-int64_t http_due_us(struct http *h);        // by when to call it anyway
-void http_run(struct http *h);
-void http_changed(struct http *h); // rows have been committed
+int http_fd(const struct http *h);          // for poll: when it is readable, call http_run
+int64_t http_due_us(struct http *h);        // now_us() by which http_run wants to be called
+void http_run(struct http *h);              // handles what is ready, without waiting
+void http_changed(struct http *h);          // call after a commit: sends "change" to /events
 
 #endif

@@ -12,13 +12,13 @@
 
 #define MESSAGE_MAX (128 << 10) // bytes of one message's records
 
-// A process and how far it has come.
+// A process with the numbers of its last records.
 struct source {
     struct msg_peer peer;
-    uint64_t taken, committed; // in memory or written; written
+    uint64_t taken, committed; // last one kept in memory; last one in the database
 };
 
-// Records of one source, one behind the other in `bytes`.
+// Records of one message, one behind the other in ingest.bytes.
 struct parcel {
     int source;
     size_t offset, size;
@@ -57,7 +57,7 @@ static int make_run(sqlite3 *db, const struct config *c, const char *conf_text) 
     (void)sqlite3_bind_int64(s, 5, c->top.seed); // binding fails for lack of memory only
     int rc = sqlite3_step(s);
     int err = rc == SQLITE_DONE ? ERR_OK : schema_failed(db, "make the run");
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return err;
 }
 
@@ -70,7 +70,7 @@ static int find_run(sqlite3 *db, const char *name, int64_t *ret_id) {
     if (rc == SQLITE_ROW)
         *ret_id = sqlite3_column_int64(s, 0);
     int err = rc == SQLITE_ROW ? ERR_OK : schema_failed(db, "find the run");
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return err;
 }
 
@@ -88,7 +88,7 @@ static int update_run(struct ingest *g) {
     (void)sqlite3_bind_int64(s, 4, g->config->top.seed);
     int rc = sqlite3_step(s);
     int err = rc == SQLITE_DONE ? ERR_OK : schema_failed(g->db, "begin the run");
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return err;
 }
 
@@ -104,7 +104,7 @@ static void put_setting(void *context, const char *path, const char *value) {
 }
 
 static void roll_back(struct ingest *g) {
-    (void)sqlite3_exec(g->db, "ROLLBACK", NULL, NULL, NULL); // SQLite may have done it already
+    (void)sqlite3_exec(g->db, "ROLLBACK", NULL, NULL, NULL); // fails if SQLite has done it already
     rows_forget_keys(&g->rows);
 }
 
@@ -130,7 +130,7 @@ int ingest_begin_run(struct ingest *g) {
 static int find_source(const struct ingest *g, const struct msg_peer *peer) {
     for (int i = 0; i < g->n_sources; i++)
         if (g->sources[i].peer.instance == peer->instance &&
-            !strcmp(g->sources[i].peer.process, peer->process))
+            strcmp(g->sources[i].peer.process, peer->process) == 0)
             return i;
     return -1;
 }
@@ -156,7 +156,7 @@ static int load_sources(struct ingest *g) {
         (void)add_source(g, &peer, (uint64_t)sqlite3_column_int64(s, 2));
     }
     int err = rc == SQLITE_DONE ? ERR_OK : schema_failed(g->db, "read the cursors");
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return err;
 }
 
@@ -216,7 +216,7 @@ uint64_t ingest_pending(const struct ingest *g) {
     return g->pending;
 }
 
-static int check(const void *bytes, size_t size, uint64_t first, uint64_t count) {
+static int check_records(const void *bytes, size_t size, uint64_t first, uint64_t count) {
     size_t offset = 0;
     struct ring_record record;
     for (uint64_t i = 0; i < count; i++)
@@ -239,13 +239,14 @@ int ingest_add(struct ingest *g, const struct msg_peer *from, uint64_t first, ui
                const void *bytes, size_t size) {
     if (!count || first > INT64_MAX - count || size > MESSAGE_MAX)
         return err_set(ERR_PEER, "points: first, count or size out of range");
-    int err = check(bytes, size, first, count);
+    int err = check_records(bytes, size, first, count);
     if (err)
         return err;
     int i = find_source(g, from);
     if (i < 0)
         i = add_source(g, from, 0);
     struct source *s = &g->sources[i];
+    // A message that overlaps what was taken is kept: write_parcel drops the duplicates in it.
     if (first + count - 1 <= s->taken) {
         g->counts.duplicates += count;
         return ERR_OK;
@@ -268,7 +269,7 @@ int ingest_add_body(struct ingest *g, const struct msg_peer *from, uint64_t seq,
 
 // ---- into the database ----
 
-// One record; what cannot be a row is passed over.
+// Writes one record. Counts and skips a record that cannot become a row.
 static int write_record(struct ingest *g, const struct source *s, const struct ring_record *r,
                         struct ingest_counts *counts) {
     int err = msg_unpack_record(r->body, r->length, &g->record) ? ERR_PEER : ERR_OK;
@@ -312,6 +313,7 @@ static int write_all(struct ingest *g, uint64_t *reached, struct ingest_counts *
 int ingest_commit(struct ingest *g) {
     if (!g->n_parcels)
         return ERR_OK;
+    // Counts and cursors change in copies, which are adopted when the transaction has succeeded.
     struct ingest_counts counts = g->counts;
     uint64_t *reached = xmalloc((size_t)g->n_sources * sizeof *reached);
     for (int i = 0; i < g->n_sources; i++)

@@ -12,7 +12,7 @@
 
 static int is_ring(const struct dirent *entry) {
     const char *end = strrchr(entry->d_name, '.');
-    return end && !strcmp(end, ".ring");
+    return end && strcmp(end, ".ring") == 0;
 }
 
 static uint64_t rss_of(uint64_t pid) {

@@ -1,9 +1,9 @@
-// monitor - takes the points of every process of a run into metrics.sqlite and shows them.
+// monitor - stores the points of every process of a run in metrics.sqlite and shows them.
 //
 //   ROUTER  ipc://s/monitor  bind     points <- every process, points_ack ->
 //   TCP     monitor.listen   listen   the dashboard (http.h)
 //
-// With --drain: takes what the rings of the run's folder still hold, and ends.
+// With --drain it stores what the rings of the run's folder still hold, and ends.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +24,9 @@
 #define RINGS "ring"
 #define URL_FILE "dashboard.url"
 #define CONF_MAX (1 << 20)
-#define OWN_US 250000    // between two looks at our own ring
-#define DEAD_US 1000000  // between two looks for rings of the dead
-#define RETRY_US 1000000 // after a disk was full
+#define OWN_US 250000    // period of reading our own ring
+#define DEAD_US 1000000  // period of looking for rings of dead processes
+#define RETRY_US 1000000 // pause after a failed commit
 #define PEER_TIMEOUT_US 10000000
 #define FRAME_MAX (128 << 10)
 
@@ -46,21 +46,21 @@ struct monitor {
     struct http *http; // NULL: no dashboard
     uint64_t *acked;   // of each client of the hub
     int n_acked;
-    int64_t first_us; // of the records that are kept; 0: none
-    int64_t retry_us, own_us, dead_us;
-    uint64_t commits; // the dashboard knows of
+    int64_t first_us;                  // arrival of the oldest pending record; 0: none
+    int64_t retry_us, own_us, dead_us; // when the next attempt of each is due
+    uint64_t commits;                  // that the dashboard has been told of
     bool paused;
 };
 
 // ---- commit and acknowledge ----
 
-static bool may_pass(int err) {
+static bool is_temporary(int err) {
     return err == ERR_BUSY || err == ERR_SPACE || err == ERR_IO || err == ERR_AGAIN;
 }
 
-// The world failed; what is kept stays kept, producers go on in their rings.
+// A temporary failure: pending records stay pending, and producers continue in their rings.
 static int pause_for(struct monitor *m, int err) {
-    if (!may_pass(err))
+    if (!is_temporary(err))
         return err;
     m->retry_us = now_us() + (err == ERR_BUSY ? 0 : RETRY_US);
     if (!m->paused && err != ERR_BUSY && err != ERR_AGAIN) {
@@ -71,7 +71,7 @@ static int pause_for(struct monitor *m, int err) {
     return ERR_OK;
 }
 
-static int commit(struct monitor *m) {
+static int commit_pending(struct monitor *m) {
     if (!ingest_pending(m->ingest))
         return ERR_OK;
     int err = ingest_commit(m->ingest);
@@ -83,6 +83,8 @@ static int commit(struct monitor *m) {
     return ERR_OK;
 }
 
+// A commit waits until its oldest record is commit_ms old, or until INGEST_ROWS are pending: many
+// records share the cost of one fsync.
 static int64_t commit_due_us(const struct monitor *m) {
     if (!ingest_pending(m->ingest))
         return INT64_MAX;
@@ -91,6 +93,7 @@ static int64_t commit_due_us(const struct monitor *m) {
     return MAX(m->retry_us, m->first_us + m->proc.config->monitor.commit_ms * 1000);
 }
 
+// Only committed records are acknowledged: the producer frees their room in its ring.
 static void acknowledge(struct monitor *m) {
     for (int i = 0; i < m->n_acked && i < hub_clients(m->hub); i++) {
         const struct msg_peer *peer = hub_peer(m->hub, i);
@@ -101,7 +104,7 @@ static void acknowledge(struct monitor *m) {
         ack.type = MSG_points_ack;
         ack.points_ack.last = cursor;
         if (!hub_send(m->hub, i, &ack, NULL))
-            m->acked[i] = cursor; // else at the next turn
+            m->acked[i] = cursor; // if not sent: the next turn tries again
     }
 }
 
@@ -113,7 +116,7 @@ static void reset_acked(struct monitor *m, int client) {
         memset(m->acked + m->n_acked, 0, (size_t)(client + 1 - m->n_acked) * sizeof *m->acked);
         m->n_acked = client + 1;
     }
-    m->acked[client] = 0; // it wants to hear how far we have come
+    m->acked[client] = 0; // a new session needs the cursor again
 }
 
 static int take_points(struct monitor *m, struct link_in *in) {
@@ -125,12 +128,14 @@ static int take_points(struct monitor *m, struct link_in *in) {
                       zmq_msg_data(&in->frames[0]), zmq_msg_size(&in->frames[0]));
 }
 
-static void complain(struct monitor *m, const struct link_in *in) {
+static void report_broken(struct monitor *m, const struct link_in *in) {
     log_line("%s %llu: %s", in->peer.process, (unsigned long long)in->peer.instance, err_text());
     points_event(m->proc.points, "error", "points_broken", 0, "from %s %llu: %s", in->peer.process,
                  (unsigned long long)in->peer.instance, err_text());
 }
 
+// Stops reading when enough is pending. The senders then fill their rings: that is the
+// back-pressure.
 static int take_messages(struct monitor *m) {
     static struct link_in in; // large, so not on the stack
     while (ingest_has_room(m->ingest) && ingest_pending(m->ingest) < INGEST_ROWS) {
@@ -142,13 +147,13 @@ static int take_messages(struct monitor *m) {
         if (in.event == LINK_UP)
             reset_acked(m, in.client);
         else if (in.event == LINK_MSG && take_points(m, &in))
-            complain(m, &in);
+            report_broken(m, &in);
         link_in_fini(&in);
     }
     return ERR_OK;
 }
 
-// ---- rings nobody sends ----
+// ---- rings without a sender ----
 
 static int take_rings(struct monitor *m) {
     int64_t now = now_us();
@@ -183,7 +188,7 @@ static int wait_for_events(struct monitor *m) {
     return proc_poll(&m->proc, items, n, until);
 }
 
-static void show(struct monitor *m) {
+static void serve_dashboard(struct monitor *m) {
     uint64_t commits = ingest_counts(m->ingest)->commits;
     if (commits != m->commits)
         http_changed(m->http);
@@ -191,21 +196,21 @@ static void show(struct monitor *m) {
     http_run(m->http);
 }
 
-static int turn(struct monitor *m) {
+static int do_turn(struct monitor *m) {
     int err = take_messages(m);
     if (!err && now_us() >= commit_due_us(m))
-        err = commit(m);
+        err = commit_pending(m);
     if (!err)
         err = take_rings(m);
     acknowledge(m);
     if (!ingest_pending(m->ingest))
         m->first_us = 0;
     if (m->http)
-        show(m);
+        serve_dashboard(m);
     return err;
 }
 
-// The first commits of several monitors may meet.
+// Several monitors may start at once and share the database file.
 static int begin_run(struct monitor *m) {
     int64_t until = now_us() + 10 * RETRY_US;
     int err = ingest_begin_run(m->ingest);
@@ -217,14 +222,14 @@ static int begin_run(struct monitor *m) {
 static int run(struct monitor *m) {
     int err = begin_run(m);
     while (!err && !m->proc.stop) {
-        err = turn(m);
+        err = do_turn(m);
         if (!err && !m->proc.stop)
             err = wait_for_events(m);
     }
     if (!err)
-        err = turn(m); // what has arrived until now
+        err = do_turn(m); // what has arrived since the last turn
     if (!err)
-        err = commit(m);
+        err = commit_pending(m);
     acknowledge(m);
     return err;
 }
@@ -256,7 +261,7 @@ static int open_dashboard(struct monitor *m) {
                              RINGS,
                              ingest_counts(m->ingest)};
     int err = http_open(&o, &m->http);
-    if (err == ERR_BUSY) { // points matter more than the page
+    if (err == ERR_BUSY) { // no free port: storing points matters more than showing them
         log_line("no dashboard: %s", err_text());
         points_event(m->proc.points, "warn", "no_dashboard", 0, "%s", err_text());
         return ERR_OK;
@@ -287,7 +292,7 @@ static int open_all(struct monitor *m) {
 
 static void close_all(struct monitor *m) {
     if (m->http)
-        (void)unlink(URL_FILE); // a left one leads nowhere, no more
+        (void)unlink(URL_FILE); // if it stays, its address merely does not answer
     http_close(m->http);
     hub_close(m->hub);
     ingest_free(m->ingest);
@@ -295,6 +300,7 @@ static void close_all(struct monitor *m) {
     free(m->acked);
 }
 
+// Without sockets and points: the supervisor calls it when every process has ended.
 static int drain(const char *dir) {
     struct config *config = NULL;
     struct ingest *ingest = NULL;

@@ -1,3 +1,4 @@
+// Short, and a file of its own: the objects that embed files depend on them in the build.
 #include "page.h"
 
 #include <string.h>
@@ -16,7 +17,7 @@ const struct page_file *page_find(const char *path) {
         {"/page.js", "text/javascript; charset=utf-8", page_js},
     };
     for (size_t i = 0; i < COUNT(files); i++)
-        if (!strcmp(path, files[i].path))
+        if (strcmp(path, files[i].path) == 0)
             return &files[i];
     return NULL;
 }

@@ -1,4 +1,4 @@
-// page - the dashboard's own files, part of the program.
+// page - the dashboard's own files, embedded in the program.
 #ifndef PAGE_H
 #define PAGE_H
 
@@ -8,7 +8,7 @@ struct page_file {
     const char *text;
 };
 
-// NULL: there is no such file. "/" is the page.
+// The file of a URL path; "/" is the page. NULL: there is none.
 const struct page_file *page_find(const char *path);
 
 #endif

@@ -9,7 +9,7 @@
 #include "base/util.h"
 #include "schema.h"
 
-// ?1 is the run in all of them.
+// ?1 is the run in every statement, also where it is not needed, so that rows_init can bind it.
 static const char *const texts[ROWS_STATEMENTS] = {
     [ROWS_METRIC] = "INSERT INTO metric VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET "
                     "ts_us = excluded.ts_us, value = excluded.value, special = excluded.special",
@@ -56,7 +56,7 @@ int rows_init(sqlite3 *db, int64_t run_id, struct rows *ret_rows) {
 
 void rows_fini(struct rows *r) {
     for (int i = 0; i < ROWS_STATEMENTS; i++)
-        (void)sqlite3_finalize(r->statements[i]); // repeats the last step's error
+        (void)sqlite3_finalize(r->statements[i]); // returns the last step's error again
     free(r->keys);
     *r = (struct rows){0};
 }
@@ -65,8 +65,10 @@ void rows_forget_keys(struct rows *r) {
     r->n_keys = r->next_key = 0;
 }
 
-// ---- binding: fails only for lack of memory, which the step then reports as a NULL refused ----
+// ---- binding ----
 
+// A bind fails only for lack of memory. The value stays NULL then, and a NOT NULL column makes the
+// step report it.
 static void text(sqlite3_stmt *s, int i, const char *value) {
     schema_bind_text(s, i, value);
 }
@@ -75,31 +77,31 @@ static void number(sqlite3_stmt *s, int i, uint64_t value) {
     (void)sqlite3_bind_int64(s, i, (int64_t)MIN(value, (uint64_t)INT64_MAX));
 }
 
-static int run(struct rows *r, int which) {
+static int run_statement(struct rows *r, int which) {
     sqlite3_stmt *s = r->statements[which];
     int rc = sqlite3_step(s);
-    (void)sqlite3_reset(s); // repeats the step's error
+    (void)sqlite3_reset(s); // returns the step's error again
     return rc == SQLITE_DONE ? ERR_OK : schema_failed(r->db, "write a row");
 }
 
 // ---- metrics ----
 
-static int ask_key(struct rows *r, const struct msg_metric *m, int64_t *ret_id) {
-    sqlite3_stmt *put = r->statements[ROWS_KEY], *ask = r->statements[ROWS_KEY_ID];
+static int insert_key(struct rows *r, const struct msg_metric *m, int64_t *ret_id) {
+    sqlite3_stmt *put = r->statements[ROWS_KEY], *get = r->statements[ROWS_KEY_ID];
     text(put, 2, m->key);
     number(put, 3, m->replayable != 0);
-    int err = run(r, ROWS_KEY);
+    int err = run_statement(r, ROWS_KEY);
     if (err)
         return err;
-    text(ask, 2, m->key);
-    int rc = sqlite3_step(ask);
+    text(get, 2, m->key);
+    int rc = sqlite3_step(get);
     if (rc == SQLITE_ROW)
-        *ret_id = sqlite3_column_int64(ask, 0);
-    (void)sqlite3_reset(ask); // repeats the step's error
+        *ret_id = sqlite3_column_int64(get, 0);
+    (void)sqlite3_reset(get); // returns the step's error again
     return rc == SQLITE_ROW ? ERR_OK : schema_failed(r->db, "read a key");
 }
 
-// Keys come in the same order step after step: the next one is looked at first.
+// Every step has the same keys in the same order, so the search begins behind the last hit.
 static int find_key(struct rows *r, const struct msg_metric *m, int64_t *ret_id) {
     for (int i = 0; i < r->n_keys; i++) {
         int k = (r->next_key + i) % r->n_keys;
@@ -109,7 +111,7 @@ static int find_key(struct rows *r, const struct msg_metric *m, int64_t *ret_id)
         *ret_id = r->keys[k].id;
         return ERR_OK;
     }
-    int err = ask_key(r, m, ret_id);
+    int err = insert_key(r, m, ret_id);
     if (err)
         return err;
     r->keys = xrealloc(r->keys, (size_t)(r->n_keys + 1) * sizeof *r->keys);
@@ -128,6 +130,7 @@ static int put_metric(struct rows *r, const struct msg_metric *m) {
     (void)sqlite3_bind_int64(s, 2, key_id);
     number(s, 3, m->step);
     (void)sqlite3_bind_int64(s, 4, m->ts_us);
+    // SQLite stores NaN as NULL, so the kind of a value that is not finite has a column of its own.
     if (isfinite(m->value))
         (void)sqlite3_bind_double(s, 5, m->value);
     else
@@ -136,7 +139,7 @@ static int put_metric(struct rows *r, const struct msg_metric *m) {
                            isnan(m->value)   ? 1
                            : isinf(m->value) ? (m->value > 0 ? 2 : 3)
                                              : 0);
-    return run(r, ROWS_METRIC);
+    return run_statement(r, ROWS_METRIC);
 }
 
 // ---- the others ----
@@ -146,7 +149,7 @@ static int put_sample(struct rows *r, const struct msg_sample *m) {
     number(s, 2, m->step);
     text(s, 3, m->kind);
     text(s, 4, m->path);
-    return run(r, ROWS_SAMPLE);
+    return run_statement(r, ROWS_SAMPLE);
 }
 
 static int put_verdict(struct rows *r, const struct msg_verdict *m) {
@@ -159,16 +162,16 @@ static int put_verdict(struct rows *r, const struct msg_verdict *m) {
     text(s, 7, m->detail);
     if (utf8_is_valid(m->path))
         (void)sqlite3_bind_null(s, 8);
-    else // the text is escaped; the bytes open the file
+    else // the text column has it escaped; only the bytes open the file
         (void)sqlite3_bind_blob(s, 8, m->path, (int)strlen(m->path), SQLITE_STATIC);
-    return run(r, ROWS_VERDICT);
+    return run_statement(r, ROWS_VERDICT);
 }
 
 static int put_verdicts_begin(struct rows *r, const struct msg_verdicts_begin *m) {
     text(r->statements[ROWS_VERDICTS_BEGIN], 2, m->domain);
     text(r->statements[ROWS_LOOKS_BEGIN], 2, m->domain);
-    int err = run(r, ROWS_VERDICTS_BEGIN);
-    return err ? err : run(r, ROWS_LOOKS_BEGIN);
+    int err = run_statement(r, ROWS_VERDICTS_BEGIN);
+    return err ? err : run_statement(r, ROWS_LOOKS_BEGIN);
 }
 
 static int put_looks(struct rows *r, const struct msg_looks *m) {
@@ -183,7 +186,7 @@ static int put_looks(struct rows *r, const struct msg_looks *m) {
     text(s, 11, m->hash);
     (void)sqlite3_bind_double(s, 12, m->twin_bits); // NaN becomes NULL
     text(s, 13, m->borderline);
-    return run(r, ROWS_LOOKS);
+    return run_statement(r, ROWS_LOOKS);
 }
 
 static int put_event(struct rows *r, const struct msg_peer *from, const struct msg_event *m) {
@@ -194,7 +197,7 @@ static int put_event(struct rows *r, const struct msg_peer *from, const struct m
     text(s, 5, m->code);
     number(s, 6, m->step);
     text(s, 7, m->message);
-    return run(r, ROWS_EVENT);
+    return run_statement(r, ROWS_EVENT);
 }
 
 static int put_checkpoint(struct rows *r, const struct msg_checkpoint *m) {
@@ -202,7 +205,7 @@ static int put_checkpoint(struct rows *r, const struct msg_checkpoint *m) {
     number(s, 2, m->step);
     text(s, 3, m->dir);
     text(s, 4, m->digest);
-    return run(r, ROWS_CHECKPOINT);
+    return run_statement(r, ROWS_CHECKPOINT);
 }
 
 static int put_process_start(struct rows *r, const struct msg_process_start *m) {
@@ -212,7 +215,7 @@ static int put_process_start(struct rows *r, const struct msg_process_start *m) 
     number(s, 4, m->incarnation);
     number(s, 5, m->pid);
     (void)sqlite3_bind_int64(s, 6, m->ts_us);
-    return run(r, ROWS_PROCESS_START);
+    return run_statement(r, ROWS_PROCESS_START);
 }
 
 static int put_process_end(struct rows *r, const struct msg_process_end *m) {
@@ -226,7 +229,7 @@ static int put_process_end(struct rows *r, const struct msg_process_end *m) {
         number(s, 7, m->peak_rss_bytes);
     else
         (void)sqlite3_bind_null(s, 7);
-    return run(r, ROWS_PROCESS_END);
+    return run_statement(r, ROWS_PROCESS_END);
 }
 
 static int put_run_state(struct rows *r, const struct msg_run_state *m) {
@@ -234,14 +237,14 @@ static int put_run_state(struct rows *r, const struct msg_run_state *m) {
     text(s, 2, m->status);
     (void)sqlite3_bind_int64(s, 3, m->ts_us);
     text(s, 4, m->device);
-    return run(r, ROWS_RUN_STATE);
+    return run_statement(r, ROWS_RUN_STATE);
 }
 
 int rows_put_param(struct rows *r, const char *key, const char *value) {
     sqlite3_stmt *s = r->statements[ROWS_PARAM];
     text(s, 2, key);
     text(s, 3, value);
-    return run(r, ROWS_PARAM);
+    return run_statement(r, ROWS_PARAM);
 }
 
 int rows_put_cursor(struct rows *r, const struct msg_peer *from, uint64_t last_seq) {
@@ -249,7 +252,7 @@ int rows_put_cursor(struct rows *r, const struct msg_peer *from, uint64_t last_s
     text(s, 2, from->process);
     number(s, 3, from->instance);
     number(s, 4, last_seq);
-    return run(r, ROWS_CURSOR);
+    return run_statement(r, ROWS_CURSOR);
 }
 
 int rows_put(struct rows *r, const struct msg_peer *from, const struct msg *m) {

@@ -1,5 +1,5 @@
-// rows - a record becomes a row: the statements of ingest. Nothing here begins or ends a
-// transaction.
+// rows - writes a record as a row: the prepared statements of ingest. The caller begins and ends
+// the transaction.
 #ifndef ROWS_H
 #define ROWS_H
 
@@ -35,19 +35,19 @@ struct rows {
     struct rows_key {
         char name[65];
         int64_t id;
-    } * keys; // seen since the last rows_forget_keys
+    } * keys; // a cache of metric_key
     int n_keys, next_key;
 };
 
 int rows_init(sqlite3 *db, int64_t run_id, struct rows *ret_rows);
 void rows_fini(struct rows *r); // accepts a zeroed struct
 
-// ERR_PEER: no type that belongs into a ring; else as schema_failed.
+// ERR_PEER for a message that is not a record; else as schema_failed.
 int rows_put(struct rows *r, const struct msg_peer *from, const struct msg *record);
 int rows_put_param(struct rows *r, const char *key, const char *value);
 int rows_put_cursor(struct rows *r, const struct msg_peer *from, uint64_t last_seq);
 
-// After a rollback: rows of metric_key may be gone again.
+// To be called after a rollback, which may have removed rows of metric_key.
 void rows_forget_keys(struct rows *r);
 
 #endif

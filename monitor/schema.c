@@ -61,7 +61,7 @@ static int read_number(sqlite3 *db, const char *sql, int64_t *ret) {
     int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW)
         *ret = sqlite3_column_int64(s, 0);
-    (void)sqlite3_finalize(s); // repeats the step's error
+    (void)sqlite3_finalize(s); // returns the step's error again
     return rc == SQLITE_ROW ? ERR_OK : schema_failed(db, sql);
 }
 
@@ -77,7 +77,7 @@ static int open_file(const char *path, int flags, sqlite3 **ret_db) {
     return ERR_OK;
 }
 
-// A copy of what there is before it is changed.
+// Copies the database before it is changed.
 static int back_up(sqlite3 *db, const char *path, int64_t version) {
     char *sql = sqlite3_mprintf("VACUUM INTO %Q || '.bak-v%lld'", path, (long long)version);
     int err = sql ? schema_run(db, sql) : err_set(ERR_IO, "no memory");
@@ -105,7 +105,7 @@ static int step_version(sqlite3 *db, int64_t version) {
     return err ? err : schema_run(db, set);
 }
 
-// Under the write lock: another monitor may be doing the same.
+// Reads the version under the write lock, since another monitor may be migrating at the same time.
 static int migrate(sqlite3 *db, const char *path) {
     int64_t version = 0, application = 0, tables = 0;
     int err = schema_run(db, "BEGIN IMMEDIATE");
@@ -129,7 +129,7 @@ static int migrate(sqlite3 *db, const char *path) {
     return err ? err : schema_run(db, "COMMIT");
 }
 
-static int prepare(sqlite3 *db, const char *path) {
+static int make_current(sqlite3 *db, const char *path) {
     int64_t version = 0, application = 0;
     int err = schema_run(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                              "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;");
@@ -150,8 +150,8 @@ int schema_open(const char *path, sqlite3 **ret_db) {
     int err = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
     if (err)
         return err;
-    (void)sqlite3_busy_timeout(db, 10000); // the first monitors of several may meet here
-    err = prepare(db, path);
+    (void)sqlite3_busy_timeout(db, 10000); // several monitors may start and migrate at once
+    err = make_current(db, path);
     if (err) {
         (void)sqlite3_close(db); // rolls back
         return err;

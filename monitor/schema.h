@@ -1,9 +1,8 @@
-// schema - metrics.sqlite: its tables and views (schema*.sql), made and brought up to
-// date.
+// schema - opens metrics.sqlite, and makes or migrates its tables and views (schema*.sql).
 //
-// SQLITE_APPLICATION is written into the file's header; PRAGMA user_version counts the versions. A
-// file of an older version is copied to PATH.bak-vN and then migrated in one transaction; one of a
-// newer version is refused with its number.
+// SCHEMA_APPLICATION marks the file's header (PRAGMA application_id), and PRAGMA user_version is
+// the version of the tables. A file of an older version is copied to PATH.bak-vN and then migrated
+// in one transaction. A newer version is refused.
 #ifndef SCHEMA_H
 #define SCHEMA_H
 
@@ -13,15 +12,16 @@
 #define SCHEMA_VERSION 3
 #define SCHEMA_BUSY_MS 200 // how long a statement waits for another monitor
 
-// Opens for writing, makes what is missing: WAL, synchronous = NORMAL (a killed process loses
-// nothing). ERR_IO, ERR_FORMAT (no database, or not ours), ERR_MISMATCH (newer), ERR_BUSY,
-// ERR_SPACE.
+// Opens the file for writing and makes what is missing. WAL with synchronous = NORMAL: a killed
+// process loses no committed row, a power loss may lose the last ones. ERR_IO, ERR_FORMAT (no
+// database, or of another program), ERR_MISMATCH (a newer version), ERR_BUSY, ERR_SPACE.
 int schema_open(const char *path, sqlite3 **ret_db);
 
-// Opens for reading only, for the dashboard. ERR_IO.
+// Opens the file for reading, for the dashboard. ERR_IO.
 int schema_open_reader(const char *path, sqlite3 **ret_db);
 
-// ERR_FORMAT if the file was removed or replaced since it was opened: what is written goes nowhere.
+// ERR_FORMAT if the file was removed or replaced since it was opened: nobody would see what is
+// written to it.
 int schema_check_file(sqlite3 *db);
 
 // err_set with SQLite's text. ERR_BUSY (another writer; try again), ERR_SPACE (disk full; try
