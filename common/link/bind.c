@@ -19,7 +19,7 @@ static const char *ipc_path(const char *endpoint) {
     return strncmp(endpoint, "ipc://", 6) == 0 ? endpoint + 6 : NULL;
 }
 
-// Removes the socket file that a dead process left. ZeroMQ itself would take it from a live one.
+// Removes the socket file of a dead process. ZeroMQ itself would remove that of a live one, too.
 static int clear_path(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (!text_copy(address.sun_path, sizeof address.sun_path, path))
@@ -29,10 +29,10 @@ static int clear_path(const char *path) {
     if (fd < 0)
         return err_set(ERR_IO, "socket: %s", strerror(errno));
     bool alive = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ||
-                 errno == EAGAIN; // it listens, but accepts nobody just now
+                 errno == EAGAIN; // it listens, but its queue is full
     (void)close(fd);              // nothing was written
     if (alive)
-        return err_set(ERR_BUSY, "somebody answers at '%s' already", path);
+        return err_set(ERR_BUSY, "another process answers at '%s'", path);
     if (unlink(path) && errno != ENOENT)
         return fs_failed("remove", path);
     return ERR_OK;

@@ -9,24 +9,24 @@
 #include "link/session.h"
 #include "link/wire.h"
 
-#define BURST 256        // messages looked at in one call, at most
-#define LAST_WORD_MS 200 // a fin_ack may take so long after hub_close
-#define NOISE_US 1000000 // between two LINK_NOISE
+#define BURST 256        // most messages that one call reads without an event
+#define LINGER_MS 200    // time for a last fin_ack to be sent after hub_close
+#define NOISE_US 1000000 // least time between two LINK_NOISE
 
-// One process and instance; its incarnations follow each other in the same place.
+// One process and instance. Its incarnations use the same element one after the other.
 struct client {
     struct link_id id;
     struct link_session session;
-    struct msg_peer gone; // of a session that ended without a fin and was not reported yet
-    bool tell_down, tell_up, new_incarnation;
+    struct msg_peer gone; // the peer of a broken session that has not been reported yet
+    bool report_down, report_up, new_incarnation;
 };
 
 struct hub {
     struct link_wire wire;
     struct link_options options; // endpoint and run are ours
-    bool said_last_word;
-    int64_t noise_us; // when the last LINK_NOISE was told
-    int n_clients, n_untold;
+    bool fin_ack_sent;
+    int64_t noise_us; // time of the last LINK_NOISE
+    int n_clients, n_unreported;
     struct client clients[HUB_CLIENTS];
 };
 
@@ -51,7 +51,7 @@ int hub_open(const struct link_options *options, struct hub **ret_hub) {
 void hub_close(struct hub *h) {
     if (!h)
         return;
-    link_wire_close(&h->wire, h->said_last_word ? LAST_WORD_MS : 0);
+    link_wire_close(&h->wire, h->fin_ack_sent ? LINGER_MS : 0);
     free((char *)h->options.endpoint);
     free((char *)h->options.run);
     free(h);
@@ -59,14 +59,14 @@ void hub_close(struct hub *h) {
 
 // ---- clients ----
 
-static struct client *find(struct hub *h, const struct link_id *id) {
+static struct client *find_client(struct hub *h, const struct link_id *id) {
     for (int i = 0; i < h->n_clients; i++)
         if (strcmp(h->clients[i].id.text, id->text) == 0)
             return &h->clients[i];
     return NULL;
 }
 
-// The place of a process and instance; a new or an unused one if it has none; NULL: all are taken.
+// The element of a process and instance, or a free one. NULL: all are in use.
 static struct client *place_for(struct hub *h, const struct msg_peer *peer) {
     struct client *unused = NULL;
     for (int i = 0; i < h->n_clients; i++) {
@@ -74,7 +74,7 @@ static struct client *place_for(struct hub *h, const struct msg_peer *peer) {
         if (strcmp(c->session.peer.process, peer->process) == 0 &&
             c->session.peer.instance == peer->instance)
             return c;
-        if (!c->session.up && !c->tell_down && !unused)
+        if (!c->session.up && !c->report_down && !unused)
             unused = c;
     }
     if (h->n_clients < HUB_CLIENTS)
@@ -84,45 +84,47 @@ static struct client *place_for(struct hub *h, const struct msg_peer *peer) {
     return unused;
 }
 
-// Ends a session without a fin; the next hub_next says so.
-static void drop(struct hub *h, struct client *c) {
+// Marks a session as broken; hub_next reports it. A session whose LINK_UP has not been reported yet
+// disappears without an event.
+static void drop_session(struct hub *h, struct client *c) {
     if (!c->session.up)
         return;
     c->session.up = false;
-    if (c->tell_up) { // nobody has heard of this session
-        c->tell_up = false;
-        h->n_untold--;
+    if (c->report_up) {
+        c->report_up = false;
+        h->n_unreported--;
         return;
     }
     c->gone = c->session.peer;
-    c->tell_down = true;
-    h->n_untold++;
+    c->report_down = true;
+    h->n_unreported++;
 }
 
-static int say(struct hub *h, struct client *c, const struct msg *m,
-               const struct link_frame *frames, bool numbered) {
+static int send_in_session(struct hub *h, struct client *c, const struct msg *m,
+                           const struct link_frame *frames, bool numbered) {
     struct msg_envelope e = link_session_envelope(&c->session, &h->options.self, numbered);
     int err = link_wire_send(&h->wire, &c->id, &e, m, frames);
     if (!err)
-        link_session_said(&c->session, &e, now_us());
+        link_session_sent(&c->session, &e, now_us());
     if (err != ERR_PEER)
         return err;
-    c->session.fin_owed = false; // ZeroMQ has seen its connection end
-    drop(h, c);
+    c->session.fin_owed = false; // the client has disconnected
+    drop_session(h, c);
     return ERR_AGAIN;
 }
 
-static void say_control(struct hub *h, struct client *c, enum msg_type type) {
-    (void)say(h, c, &(struct msg){.type = type}, NULL, false); // full: the next tick tries again
+static void send_control(struct hub *h, struct client *c, enum msg_type type) {
+    (void)send_in_session(h, c, &(struct msg){.type = type}, NULL,
+                          false); // full: send_due tries again
 }
 
-// To somebody who is in no session.
-static void refuse(struct hub *h, const struct link_id *id, const struct msg_peer *to, int code,
-                   const char *text) {
+// Answers a peer that is in no session.
+static void send_refusal(struct hub *h, const struct link_id *id, const struct msg_peer *to,
+                         int code, const char *text) {
     struct msg m = {.type = MSG_refuse, .refuse.err = code};
     struct msg_envelope e = {.from = h->options.self, .to = *to};
     (void)text_copy(m.refuse.text, sizeof m.refuse.text, text); // cut if too long
-    (void)link_wire_send(&h->wire, id, &e, &m, NULL);           // gone or full: it will ask again
+    (void)link_wire_send(&h->wire, id, &e, &m, NULL);           // if it fails, the peer repeats
 }
 
 // ---- the opening of a session ----
@@ -136,8 +138,8 @@ static int check_hello(const struct hub *h, const struct msg_hello *hello) {
     return ERR_OK;
 }
 
-static int admit(struct hub *h, const struct msg_envelope *e, const struct msg_hello *hello,
-                 struct client **ret) {
+static int admit_client(struct hub *h, const struct msg_envelope *e, const struct msg_hello *hello,
+                        struct client **ret) {
     int err = check_hello(h, hello);
     if (err)
         return err;
@@ -154,20 +156,20 @@ static int admit(struct hub *h, const struct msg_envelope *e, const struct msg_h
 static void open_session(struct hub *h, struct client *c, const struct link_id *id,
                          const struct msg_envelope *e, int64_t now) {
     bool met = *c->session.peer.process != 0;
-    drop(h, c);
+    drop_session(h, c);
     c->new_incarnation = met && c->session.peer.incarnation != e->from.incarnation;
     c->id = *id;
     link_session_begin(&c->session, &e->from, e->seq, h->options.peer_timeout_us, now);
-    c->tell_up = true;
-    h->n_untold++;
+    c->report_up = true;
+    h->n_unreported++;
 }
 
 static void take_hello(struct hub *h, const struct link_id *id, const struct msg_envelope *e,
                        const struct msg_hello *hello, int64_t now) {
     struct client *c = NULL;
-    int err = admit(h, e, hello, &c);
+    int err = admit_client(h, e, hello, &c);
     if (!c) {
-        refuse(h, id, &e->from, err, err_text());
+        send_refusal(h, id, &e->from, err, err_text());
         return;
     }
     bool again =
@@ -176,12 +178,12 @@ static void take_hello(struct hub *h, const struct link_id *id, const struct msg
         open_session(h, c, id, e, now);
     struct msg m = {.type = MSG_welcome, .welcome.protocol = PROTOCOL_VERSION};
     struct msg_envelope answer = {.ack = e->seq, .from = h->options.self, .to = e->from};
-    (void)link_wire_send(&h->wire, &c->id, &answer, &m, NULL); // full or gone: hello comes again
+    (void)link_wire_send(&h->wire, &c->id, &answer, &m, NULL); // if it fails, hello comes again
 }
 
 // ---- messages ----
 
-static void end(struct client *c, struct link_in *in) {
+static void end_session(struct client *c, struct link_in *in) {
     in->event = LINK_FIN;
     c->session.up = false;
 }
@@ -189,8 +191,8 @@ static void end(struct client *c, struct link_in *in) {
 static void take_in_session(struct hub *h, struct client *c, const struct msg_envelope *e,
                             struct link_in *in, int64_t now) {
     if (link_session_take(&c->session, e, in->msg.type, now)) {
-        refuse(h, &c->id, &e->from, ERR_AGAIN, err_text());
-        drop(h, c);
+        send_refusal(h, &c->id, &e->from, ERR_AGAIN, err_text());
+        drop_session(h, c);
         return;
     }
     switch (in->msg.type) {
@@ -200,15 +202,15 @@ static void take_in_session(struct hub *h, struct client *c, const struct msg_en
         return;
     case MSG_ping: {
         struct msg pong = {.type = MSG_pong, .pong.stamp = in->msg.ping.stamp};
-        (void)say(h, c, &pong, NULL, false); // full: anything else is an answer as good
+        (void)send_in_session(h, c, &pong, NULL, false); // full: queued messages show life, too
         return;
     }
     case MSG_fin:
         c->session.fin_owed = true;
-        end(c, in);
+        end_session(c, in);
         break;
     case MSG_fin_ack:
-        end(c, in);
+        end_session(c, in);
         break;
     default:
         in->event = LINK_MSG;
@@ -217,29 +219,29 @@ static void take_in_session(struct hub *h, struct client *c, const struct msg_en
     in->peer = c->session.peer;
 }
 
-// Somebody writes who does not speak our language. Said at most once a second.
+// Handles bytes that are not a valid message. Reports them at most once a second.
 static void take_noise(struct hub *h, const struct link_id *id, struct client *c,
                        struct link_in *in, int64_t now) {
     if (c && c->session.up) {
-        refuse(h, id, &c->session.peer, ERR_AGAIN, err_text());
-        drop(h, c);
+        send_refusal(h, id, &c->session.peer, ERR_AGAIN, err_text());
+        drop_session(h, c);
     }
     if (h->noise_us && now < h->noise_us + NOISE_US)
         return;
     if (!c)
-        refuse(h, id, &(struct msg_peer){0}, ERR_PEER, err_text());
+        send_refusal(h, id, &(struct msg_peer){0}, ERR_PEER, err_text());
     h->noise_us = now;
     in->event = LINK_NOISE;
 }
 
-// One message off the socket. ERR_AGAIN: there is none.
-static int take(struct hub *h, struct link_in *in, int64_t now) {
+// Receives one message and handles it. ERR_AGAIN: none has arrived.
+static int receive_one(struct hub *h, struct link_in *in, int64_t now) {
     struct link_id id = {0};
     struct msg_envelope e = {0};
     int err = link_wire_recv(&h->wire, &id, &e, in);
     if (err && err != ERR_PEER)
         return err;
-    struct client *c = find(h, &id);
+    struct client *c = find_client(h, &id);
     if (!err && strcmp(link_id_of(&e.from).text, id.text) != 0)
         err = err_set(ERR_PEER, "routing id '%s' does not belong to %s", id.text, e.from.process);
     if (err)
@@ -249,39 +251,41 @@ static int take(struct hub *h, struct link_in *in, int64_t now) {
     else if (c && c->session.up && link_peer_equal(&e.to, &h->options.self))
         take_in_session(h, c, &e, in, now);
     else if (in->msg.type != MSG_fin_ack)
-        refuse(h, &id, &e.from, ERR_AGAIN, "no session; say hello");
+        send_refusal(h, &id, &e.from, ERR_AGAIN, "no session; say hello");
     if (in->event != LINK_MSG)
         link_in_fini(in);
     return ERR_OK;
 }
 
-// What drop and open_session left to say.
-static void tell(struct hub *h, struct link_in *in) {
-    for (int i = 0; h->n_untold && i < h->n_clients && in->event == LINK_NONE; i++) {
+// Reports the next change that is due: a client's LINK_DOWN first, then its LINK_UP.
+static void report_change(struct hub *h, struct link_in *in) {
+    for (int i = 0; h->n_unreported && i < h->n_clients && in->event == LINK_NONE; i++) {
         struct client *c = &h->clients[i];
-        if (!c->tell_down && !c->tell_up)
+        if (!c->report_down && !c->report_up)
             continue;
-        in->event = c->tell_down ? LINK_DOWN : LINK_UP;
-        in->peer = c->tell_down ? c->gone : c->session.peer;
-        in->new_incarnation = !c->tell_down && c->new_incarnation;
+        in->event = c->report_down ? LINK_DOWN : LINK_UP;
+        in->peer = c->report_down ? c->gone : c->session.peer;
+        in->new_incarnation = !c->report_down && c->new_incarnation;
         in->client = i;
-        *(c->tell_down ? &c->tell_down : &c->tell_up) = false;
-        h->n_untold--;
+        *(c->report_down ? &c->report_down : &c->report_up) = false;
+        h->n_unreported--;
     }
 }
 
-static void tick(struct hub *h, struct client *c, int64_t now) {
+// Sends what is due without the application: fin_ack, acknowledgements, pings.
+static void send_due(struct hub *h, struct client *c, int64_t now) {
     struct link_session *s = &c->session;
-    if (s->fin_owed && say(h, c, &(struct msg){.type = MSG_fin_ack}, NULL, false) != ERR_AGAIN) {
+    if (s->fin_owed &&
+        send_in_session(h, c, &(struct msg){.type = MSG_fin_ack}, NULL, false) != ERR_AGAIN) {
         s->fin_owed = false;
-        h->said_last_word = true;
+        h->fin_ack_sent = true;
     }
     if (!s->up)
         return;
     if (link_session_owes_ack(s, now))
-        say_control(h, c, MSG_ack);
+        send_control(h, c, MSG_ack);
     if (s->up && link_session_wants_ping(s, now)) {
-        say_control(h, c, MSG_ping);
+        send_control(h, c, MSG_ping);
         s->pinged_us = now;
     }
 }
@@ -289,33 +293,30 @@ static void tick(struct hub *h, struct client *c, int64_t now) {
 static void drop_silent(struct hub *h, int64_t now) {
     for (int i = 0; i < h->n_clients; i++)
         if (h->clients[i].session.up && link_session_is_silent(&h->clients[i].session, now))
-            drop(h, &h->clients[i]);
+            drop_session(h, &h->clients[i]);
 }
 
 int hub_next(struct hub *h, struct link_in *ret_in) {
     int64_t now = now_us();
     int err = ERR_OK;
-    ret_in->event = LINK_NONE;
-    ret_in->client = 0;
-    ret_in->new_incarnation = false;
-    ret_in->n_frames = 0;
-    ret_in->frames = NULL;
+    link_in_clear(ret_in);
     for (int i = 0; i < h->n_clients; i++)
-        tick(h, &h->clients[i], now);
+        send_due(h, &h->clients[i], now);
     for (int i = 0; i < BURST; i++) {
-        tell(h, ret_in);
+        report_change(h, ret_in);
         if (err || ret_in->event != LINK_NONE)
             break;
-        err = take(h, ret_in, now);
+        err = receive_one(h, ret_in, now);
     }
+    // Only with an empty socket: a message of a slow client may still wait in it.
     if (err == ERR_AGAIN) {
         drop_silent(h, now);
         if (ret_in->event == LINK_NONE)
-            tell(h, ret_in);
+            report_change(h, ret_in);
     }
     for (int i = 0; i < h->n_clients; i++)
         if (h->clients[i].session.fin_owed)
-            tick(h, &h->clients[i], now);
+            send_due(h, &h->clients[i], now);
     return err == ERR_AGAIN ? ERR_OK : err;
 }
 
@@ -329,10 +330,10 @@ static struct client *in_session(const struct hub *h, int client) {
 
 int hub_send(struct hub *h, int client, const struct msg *m, const struct link_frame *frames) {
     struct client *c = in_session(h, client);
-    if (!c || c->tell_up || c->session.fin_sent)
+    if (!c || c->report_up || c->session.fin_sent)
         return err_set(ERR_AGAIN, "client %d is in no session at '%s'", client,
                        h->options.endpoint);
-    return say(h, c, m, frames, true);
+    return send_in_session(h, c, m, frames, true);
 }
 
 int hub_fin(struct hub *h, int client) {
@@ -342,7 +343,7 @@ int hub_fin(struct hub *h, int client) {
                        h->options.endpoint);
     if (c->session.fin_sent)
         return ERR_OK;
-    int err = say(h, c, &(struct msg){.type = MSG_fin}, NULL, true);
+    int err = send_in_session(h, c, &(struct msg){.type = MSG_fin}, NULL, true);
     if (!err)
         c->session.fin_sent = true;
     return err;
@@ -350,7 +351,7 @@ int hub_fin(struct hub *h, int client) {
 
 const struct msg_peer *hub_peer(const struct hub *h, int client) {
     const struct client *c = in_session(h, client);
-    return c && !c->tell_up ? &c->session.peer : NULL;
+    return c && !c->report_up ? &c->session.peer : NULL;
 }
 
 int hub_clients(const struct hub *h) {
@@ -363,13 +364,13 @@ void *hub_socket(struct hub *h) {
 
 int64_t hub_due_us(const struct hub *h) {
     int64_t due = INT64_MAX;
-    if (h->n_untold)
+    if (h->n_unreported)
         return 0;
     for (int i = 0; i < h->n_clients; i++) {
         const struct link_session *s = &h->clients[i].session;
         if (s->up)
             due = MIN(due, link_session_due_us(s));
-        else if (s->fin_owed) // the socket was full when it was due
+        else if (s->fin_owed) // not sent yet: the socket was full
             due = MIN(due, now_us() + 10000);
     }
     return due;

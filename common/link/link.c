@@ -1,3 +1,4 @@
+// The client's end of link.h.
 #include "link/link.h"
 
 #include <errno.h>
@@ -9,14 +10,14 @@
 #include "link/session.h"
 #include "link/wire.h"
 
-#define HELLO_US 200000  // between two of them
-#define BURST 256        // messages looked at in one call, at most
-#define LAST_WORD_MS 200 // a fin_ack may take so long after link_close
+#define HELLO_US 200000 // period of hello until it is answered
+#define BURST 256       // most messages that one call reads without an event
+#define LINGER_MS 200   // time for a last fin_ack to be sent after link_close
 
 enum link_state {
-    LINK_ASKING,  // hello is said again and again
+    LINK_ASKING,  // hello is repeated until it is answered
     LINK_OPEN,    // session.up
-    LINK_REFUSED, // for good
+    LINK_REFUSED, // final
     LINK_OVER,    // after a fin
 };
 
@@ -25,7 +26,7 @@ struct link {
     struct link_options options; // endpoint and run are ours
     enum link_state state;
     struct link_session session;
-    bool met; // session.peer is that of the last session
+    bool met; // there was a session before; session.peer is its peer
     int64_t hello_us;
     char refusal[1024];
 };
@@ -53,48 +54,51 @@ fail:
 void link_close(struct link *l) {
     if (!l)
         return;
-    link_wire_close(&l->wire, l->state == LINK_OVER ? LAST_WORD_MS : 0);
+    link_wire_close(&l->wire, l->state == LINK_OVER ? LINGER_MS : 0);
     free((char *)l->options.endpoint);
     free((char *)l->options.run);
     free(l);
 }
 
-static int say(struct link *l, const struct msg *m, const struct link_frame *frames,
-               bool numbered) {
+static int send_in_session(struct link *l, const struct msg *m, const struct link_frame *frames,
+                           bool numbered) {
     struct msg_envelope e = link_session_envelope(&l->session, &l->options.self, numbered);
     int err = link_wire_send(&l->wire, NULL, &e, m, frames);
     if (!err)
-        link_session_said(&l->session, &e, now_us());
+        link_session_sent(&l->session, &e, now_us());
     return err;
 }
 
-static void say_control(struct link *l, enum msg_type type) {
-    (void)say(l, &(struct msg){.type = type}, NULL, false); // full: the next tick tries again
+static void send_control(struct link *l, enum msg_type type) {
+    (void)send_in_session(l, &(struct msg){.type = type}, NULL,
+                          false); // full: send_due tries again
 }
 
-static void say_hello(struct link *l, int64_t now) {
+static void send_hello(struct link *l, int64_t now) {
     struct msg m = {.type = MSG_hello, .hello.protocol = PROTOCOL_VERSION};
     struct msg_envelope e = {.seq = l->session.number, .from = l->options.self};
     (void)text_copy(m.hello.run, sizeof m.hello.run, l->options.run); // names are shorter
-    (void)link_wire_send(&l->wire, NULL, &e, &m, NULL);               // full: said again later
+    (void)link_wire_send(&l->wire, NULL, &e, &m, NULL);               // full: HELLO_US later again
     l->hello_us = now;
 }
 
-// A new attempt. Its number keeps answers to older attempts out.
-static void ask(struct link *l, int64_t now) {
+// Starts a new attempt. Answers to older attempts carry their number and are ignored. The number
+// grows across incarnations of this process, too: the time is its lower bound.
+static void start_attempt(struct link *l, int64_t now) {
     l->state = LINK_ASKING;
     l->session.up = false;
     l->session.number = MAX(l->session.number + 1, (uint64_t)now);
-    say_hello(l, now);
+    send_hello(l, now);
 }
 
-static void go_down(struct link *l, struct link_in *in, int64_t now) {
+static void report_down(struct link *l, struct link_in *in, int64_t now) {
     in->event = LINK_DOWN;
     in->peer = l->session.peer;
-    ask(l, now);
+    start_attempt(l, now);
 }
 
-static void go_up(struct link *l, const struct msg_peer *peer, struct link_in *in, int64_t now) {
+static void report_up(struct link *l, const struct msg_peer *peer, struct link_in *in,
+                      int64_t now) {
     in->event = LINK_UP;
     in->peer = *peer;
     in->new_incarnation = l->met && !link_peer_equal(peer, &l->session.peer);
@@ -103,7 +107,7 @@ static void go_up(struct link *l, const struct msg_peer *peer, struct link_in *i
     l->met = true;
 }
 
-static void end(struct link *l, struct link_in *in) {
+static void end_session(struct link *l, struct link_in *in) {
     in->event = LINK_FIN;
     l->state = LINK_OVER;
     l->session.up = false;
@@ -113,7 +117,7 @@ static void take_while_asking(struct link *l, const struct msg_envelope *e, stru
                               int64_t now) {
     const struct msg *m = &in->msg;
     if (m->type == MSG_welcome && e->ack == l->session.number) {
-        go_up(l, &e->from, in, now);
+        report_up(l, &e->from, in, now);
     } else if (m->type == MSG_refuse && e->seq == 0 && m->refuse.err != ERR_AGAIN) {
         (void)text_copy(l->refusal, sizeof l->refusal, m->refuse.text);
         l->state = LINK_REFUSED;
@@ -125,10 +129,10 @@ static void take_while_asking(struct link *l, const struct msg_envelope *e, stru
 static void take_in_session(struct link *l, const struct msg_envelope *e, struct link_in *in,
                             int64_t now) {
     if (!link_peer_equal(&e->from, &l->session.peer) && in->msg.type != MSG_refuse)
-        return; // left over from an earlier server
+        return; // sent by an earlier incarnation of the server
     if ((in->msg.type == MSG_refuse && e->seq == 0) ||
         link_session_take(&l->session, e, in->msg.type, now)) {
-        go_down(l, in, now);
+        report_down(l, in, now);
         return;
     }
     in->peer = l->session.peer;
@@ -140,27 +144,27 @@ static void take_in_session(struct link *l, const struct msg_envelope *e, struct
         return;
     case MSG_ping: {
         struct msg pong = {.type = MSG_pong, .pong.stamp = in->msg.ping.stamp};
-        (void)say(l, &pong, NULL, false); // full: anything else is an answer as good
+        (void)send_in_session(l, &pong, NULL, false); // full: queued messages show life, too
         return;
     }
     case MSG_fin:
-        l->session.fin_owed = true; // said by the tick, until it goes out
-        end(l, in);
+        l->session.fin_owed = true; // send_due sends it, again until it succeeds
+        end_session(l, in);
         return;
     case MSG_fin_ack:
-        end(l, in);
+        end_session(l, in);
         return;
     default:
         in->event = LINK_MSG;
     }
 }
 
-// One message off the socket. ERR_AGAIN: there is none.
-static int take(struct link *l, struct link_in *in, int64_t now) {
+// Receives one message and handles it. ERR_AGAIN: none has arrived.
+static int receive_one(struct link *l, struct link_in *in, int64_t now) {
     struct msg_envelope e = {0};
     int err = link_wire_recv(&l->wire, NULL, &e, in);
     if (err == ERR_PEER && l->state == LINK_OPEN)
-        go_down(l, in, now);
+        report_down(l, in, now);
     if (err)
         return err == ERR_PEER ? ERR_OK : err;
     if (l->state == LINK_ASKING)
@@ -172,20 +176,22 @@ static int take(struct link *l, struct link_in *in, int64_t now) {
     return ERR_OK;
 }
 
-static void tick(struct link *l, int64_t now) {
+// Sends what is due without the application: hello, fin_ack, acknowledgements, pings.
+static void send_due(struct link *l, int64_t now) {
     struct link_session *s = &l->session;
-    if (s->fin_owed && say(l, &(struct msg){.type = MSG_fin_ack}, NULL, false) == ERR_OK)
+    if (s->fin_owed &&
+        send_in_session(l, &(struct msg){.type = MSG_fin_ack}, NULL, false) == ERR_OK)
         s->fin_owed = false;
     if (l->state == LINK_ASKING && s->number == 0)
-        ask(l, now);
+        start_attempt(l, now);
     if (l->state == LINK_ASKING && now >= l->hello_us + HELLO_US)
-        say_hello(l, now);
+        send_hello(l, now);
     if (l->state != LINK_OPEN)
         return;
     if (link_session_owes_ack(s, now))
-        say_control(l, MSG_ack);
+        send_control(l, MSG_ack);
     if (link_session_wants_ping(s, now)) {
-        say_control(l, MSG_ping);
+        send_control(l, MSG_ping);
         s->pinged_us = now;
     }
 }
@@ -193,27 +199,23 @@ static void tick(struct link *l, int64_t now) {
 int link_next(struct link *l, struct link_in *ret_in) {
     int64_t now = now_us();
     int err = ERR_OK;
-    ret_in->event = LINK_NONE;
-    ret_in->client = 0;
-    ret_in->new_incarnation = false;
-    ret_in->n_frames = 0;
-    ret_in->frames = NULL;
+    link_in_clear(ret_in);
     if (l->state == LINK_REFUSED)
         return err_set(ERR_PEER, "'%s' refused: %s", l->options.endpoint, l->refusal);
-    tick(l, now);
+    send_due(l, now);
     for (int i = 0; !err && ret_in->event == LINK_NONE && i < BURST; i++)
-        err = take(l, ret_in, now);
+        err = receive_one(l, ret_in, now);
     if (err == ERR_AGAIN && l->state == LINK_OPEN && link_session_is_silent(&l->session, now))
-        go_down(l, ret_in, now);
+        report_down(l, ret_in, now);
     if (l->session.fin_owed)
-        tick(l, now);
+        send_due(l, now);
     return err == ERR_AGAIN ? ERR_OK : err;
 }
 
 int link_send(struct link *l, const struct msg *m, const struct link_frame *frames) {
     if (l->state != LINK_OPEN || l->session.fin_sent)
         return err_set(ERR_AGAIN, "no session at '%s'", l->options.endpoint);
-    return say(l, m, frames, true);
+    return send_in_session(l, m, frames, true);
 }
 
 int link_fin(struct link *l) {
@@ -221,7 +223,7 @@ int link_fin(struct link *l) {
         return err_set(ERR_AGAIN, "no session at '%s'", l->options.endpoint);
     if (l->session.fin_sent)
         return ERR_OK;
-    int err = say(l, &(struct msg){.type = MSG_fin}, NULL, true);
+    int err = send_in_session(l, &(struct msg){.type = MSG_fin}, NULL, true);
     if (!err)
         l->session.fin_sent = true;
     return err;
@@ -245,7 +247,7 @@ int64_t link_due_us(const struct link *l) {
         return l->session.number == 0 ? 0 : l->hello_us + HELLO_US;
     case LINK_OPEN:
         return link_session_due_us(&l->session);
-    case LINK_OVER: // the socket was full when the fin_ack was due
+    case LINK_OVER: // a fin_ack may be unsent: the socket was full
         return l->session.fin_owed ? now_us() + 10000 : INT64_MAX;
     default:
         return INT64_MAX;

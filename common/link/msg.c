@@ -17,7 +17,7 @@ struct sink {
 static int sink_write(void *context, const char *bytes, size_t size) {
     struct sink *sink = context;
     if (size > sink->left) {
-        sink->left = 0; // what follows must not fit either
+        sink->left = 0; // nothing after a gap may fit
         return -1;
     }
     memcpy(sink->at, bytes, size);
@@ -66,7 +66,7 @@ static bool pack_field(msgpack_packer *p, const struct msg_field *f, const char 
 
 static bool pack_fields(msgpack_packer *p, const struct msg_layout *layout, const struct msg *m) {
     for (const struct msg_field *f = layout->fields; f->name; f++)
-        if (!pack_field(p, f, (const char *)&m->hello)) // every member of the union begins there
+        if (!pack_field(p, f, (const char *)&m->hello)) // all members of the union begin here
             return false;
     return true;
 }
@@ -110,7 +110,7 @@ int msg_pack_record(const struct msg *m, uint8_t *ret, size_t capacity, size_t *
 
 // ---- unpacking: the bytes have passed scan_check ----
 
-static int refuse(const char *message, const char *field, const char *what) {
+static int refuse_field(const char *message, const char *field, const char *what) {
     return err_set(ERR_PEER, "message %s, field %s: %s", message, field, what);
 }
 
@@ -120,7 +120,7 @@ static int take_u64(struct scan *s, const char *message, const char *field, uint
     if (err)
         return err;
     if (item.kind != SCAN_UNSIGNED)
-        return refuse(message, field, "not an unsigned integer");
+        return refuse_field(message, field, "not an unsigned integer");
     *ret = item.u;
     return ERR_OK;
 }
@@ -135,7 +135,7 @@ static int take_i64(struct scan *s, const char *message, const char *field, int6
     else if (item.kind == SCAN_UNSIGNED && item.u <= INT64_MAX)
         *ret = (int64_t)item.u;
     else
-        return refuse(message, field, "not an integer of 64 bits");
+        return refuse_field(message, field, "not an integer of 64 bits");
     return ERR_OK;
 }
 
@@ -145,7 +145,7 @@ static int take_f64(struct scan *s, const char *message, const char *field, doub
     if (err)
         return err;
     if (item.kind != SCAN_FLOAT)
-        return refuse(message, field, "not a floating-point number");
+        return refuse_field(message, field, "not a floating-point number");
     *ret = item.f;
     return ERR_OK;
 }
@@ -157,11 +157,11 @@ static int take_str(struct scan *s, const char *message, const char *field, uint
     if (err)
         return err;
     if (item.kind != SCAN_STR)
-        return refuse(message, field, "not a string");
+        return refuse_field(message, field, "not a string");
     if (item.size > max)
-        return refuse(message, field, "too long");
+        return refuse_field(message, field, "too long");
     if (memchr(item.str, 0, item.size))
-        return refuse(message, field, "a zero byte inside");
+        return refuse_field(message, field, "a zero byte inside");
     memcpy(ret, item.str, item.size);
     ret[item.size] = 0;
     return ERR_OK;
@@ -174,9 +174,9 @@ static int take_array(struct scan *s, const char *message, const char *field, ui
     if (err)
         return err;
     if (item.kind != SCAN_ARRAY)
-        return refuse(message, field, "not an array");
+        return refuse_field(message, field, "not an array");
     if (item.size < min || item.size > max)
-        return refuse(message, field, "wrong number of elements");
+        return refuse_field(message, field, "wrong number of elements");
     *ret_n = item.size;
     return ERR_OK;
 }
@@ -311,6 +311,6 @@ int msg_unpack_record(const uint8_t *bytes, size_t size, struct msg *ret_m) {
     if (err)
         return err;
     if (n != msg_layout_of(type)->n_fields + 1)
-        return refuse(msg_name(type), "record", "wrong number of elements");
+        return refuse_field(msg_name(type), "record", "wrong number of elements");
     return take_fields(&s, type, ret_m);
 }

@@ -1,9 +1,9 @@
-// msg - structs, packing and checking of every message, made from msg.def.
+// msg - the struct of every message, packed and checked; made from msg.def.
 //
 // An envelope is one msgpack array: [PROTOCOL_VERSION, type, seq, ack, from, to, body] with
 // from, to = [process, instance, incarnation] and body = array of the fields in msg.def's order.
-// It is at most MSG_MAX bytes; pixels travel in raw frames behind it. Nothing is unpacked before
-// a scan that allocates nothing has checked depth, counts, lengths and kinds (scan.h).
+// It is at most MSG_MAX bytes; pixels follow it in raw frames. Before anything is unpacked, a scan
+// that allocates nothing checks depth, counts, lengths and kinds (scan.h).
 #ifndef MSG_H
 #define MSG_H
 
@@ -49,14 +49,14 @@ struct msg {
     };
 };
 
-// Who speaks: "loader", 0, 3 is the third life of loader 0.
+// A process, as sender or receiver: "loader", 0, 3 is the third incarnation of loader 0.
 struct msg_peer {
     char process[32];
     uint64_t instance, incarnation;
 };
 
 struct msg_envelope {
-    uint64_t seq, ack; // of this direction; last taken of the other
+    uint64_t seq, ack; // number in this direction; last one taken of the other direction
     struct msg_peer from, to;
 };
 
@@ -67,17 +67,14 @@ uint64_t msg_raw_frames(const struct msg *m); // frames that follow the envelope
 int msg_pack(const struct msg_envelope *envelope, const struct msg *m, uint8_t *ret,
              size_t *ret_size);
 
-// Checks and unpacks. ERR_PEER, the text names what is wrong, for anything else than one envelope
-// of a known type with exactly its fields within their bounds; ret_m->type is MSG_NONE then.
+// Checks and unpacks one envelope of a known type, with exactly its fields within their bounds.
+// ERR_PEER with the field's name for anything else; ret_m->type is MSG_NONE then.
 int msg_unpack(const uint8_t *bytes, size_t size, struct msg_envelope *ret_envelope,
                struct msg *ret_m);
 
 // The body alone ([type, fields...]), for the records of a ring.
 int msg_pack_record(const struct msg *m, uint8_t *ret, size_t capacity, size_t *ret_size);
 int msg_unpack_record(const uint8_t *bytes, size_t size, struct msg *ret_m);
-
-// "ticket split=0 epoch=1 ..." into ret, cut at n bytes: for logs.
-void msg_text(const struct msg *m, char *ret, size_t n);
 
 // docs/protocol.md, as Markdown on stdout.
 void msg_print_markdown(void);

@@ -40,7 +40,7 @@ const char *msg_name(enum msg_type type) {
 
 static uint64_t count_of(const struct msg *m, const struct msg_layout *layout) {
     for (const struct msg_field *f = layout->fields; f->name; f++)
-        if (strcmp(f->name, "count") == 0) // every member of the union begins at `hello`
+        if (strcmp(f->name, "count") == 0) // all members of the union begin at `hello`
             return *(const uint64_t *)(const void *)((const char *)&m->hello + f->offset);
     BUG("%s has no count of its frames", layout->name);
 }

@@ -1,4 +1,4 @@
-// msg_layout - the messages of msg.def as a table, for msg.c and msg_text.c.
+// msg_layout - the messages of msg.def as a table, for msg.c and msg_markdown.c.
 #ifndef MSG_LAYOUT_H
 #define MSG_LAYOUT_H
 
@@ -23,7 +23,7 @@ struct msg_layout {
     size_t size; // of the struct
 };
 
-// The row of a type; BUG for what is none.
+// The row of a type; BUG for an invalid type.
 const struct msg_layout *msg_layout_of(enum msg_type type);
 
 #endif

@@ -35,7 +35,7 @@ static void set_number(struct scan_item *item, uint8_t head, uint64_t v, unsigne
         item->kind = SCAN_UNSIGNED;
         item->u = v;
     } else if (head >= 0xd0 && head <= 0xd3) {
-        unsigned shift = 64 - 8 * n;
+        unsigned shift = 64 - 8 * n; // sign extension
         set_signed(item, (int64_t)(v << shift) >> shift);
     } else if (head >= 0xd9 && head <= 0xdb) {
         item->kind = SCAN_STR;
@@ -46,7 +46,8 @@ static void set_number(struct scan_item *item, uint8_t head, uint64_t v, unsigne
     }
 }
 
-// Bytes of number behind the heads 0xc0 .. 0xdf; 0: not ours (nil, bool, bin, ext, map).
+// Bytes of the number behind the heads 0xc0 .. 0xdf; 0: a kind that we refuse (nil, bool, bin, ext,
+// map). Source: the msgpack specification, "Formats".
 static const uint8_t number_bytes[32] = {
     [0x0a] = 4, [0x0b] = 8,                                     // float 32, 64
     [0x0c] = 1, [0x0d] = 2, [0x0e] = 4, [0x0f] = 8,             // uint
@@ -54,7 +55,7 @@ static const uint8_t number_bytes[32] = {
     [0x19] = 1, [0x1a] = 2, [0x1b] = 4, [0x1c] = 2, [0x1d] = 4, // str, array
 };
 
-// Head and number; *ret_used bytes. The sizes of strings and arrays are not judged yet.
+// Reads head and number, *ret_used bytes. The caller checks the sizes of strings and arrays.
 static int read_head(const struct scan *s, struct scan_item *item, size_t *ret_used) {
     if (s->at == s->end)
         return err_set(ERR_PEER, "msgpack: the bytes end too early");
@@ -119,7 +120,7 @@ int scan_check(const uint8_t *bytes, size_t size) {
                 return err_set(ERR_PEER, "msgpack: deeper than %d", SCAN_DEPTH);
             left[depth++] = item.size;
         }
-        while (depth > 0 && left[depth - 1] == 0)
+        while (depth > 0 && left[depth - 1] == 0) // arrays that end here, also empty ones
             depth--;
     } while (depth > 0);
     if (s.at != s.end)

@@ -1,10 +1,10 @@
-// scan - reading msgpack from strangers: a check that allocates nothing, and a cursor.
+// scan - reads msgpack from peers that are not trusted: a check that allocates nothing, and a
+// cursor.
 //
-// Only what our messages are made of is let through: integers, floats, strings and arrays. A text
-// is refused when it is deeper than SCAN_DEPTH, has more than SCAN_OBJECTS objects or a string
-// longer than SCAN_STRING, when a count or length goes beyond the bytes that follow, or when
-// anything stands behind the one top object. msgpack-c itself would believe a count and ask for
-// the memory.
+// It accepts integers, floats, strings and arrays: our messages have no other kinds. It refuses
+// what is deeper than SCAN_DEPTH, has more than SCAN_OBJECTS objects or a string longer than
+// SCAN_STRING, a count or length beyond the bytes that follow, and bytes behind the top object.
+// (msgpack-c would allocate as much as a count announces.)
 #ifndef SCAN_H
 #define SCAN_H
 
@@ -36,11 +36,11 @@ struct scan {
     const uint8_t *at, *end;
 };
 
-// Checks the whole text. ERR_PEER with the reason.
+// Checks all bytes. ERR_PEER with the reason.
 int scan_check(const uint8_t *bytes, size_t size);
 
-// Takes the next item; an array's elements come next, one by one. ERR_PEER where a bound above is
-// passed or the bytes end; the cursor stays then.
+// Reads the next item. After an array its elements follow, one by one. ERR_PEER beyond a bound
+// above or at the end of the bytes; the cursor does not move then.
 int scan_next(struct scan *s, struct scan_item *ret);
 
 #endif

@@ -27,17 +27,17 @@ struct msg_envelope link_session_envelope(const struct link_session *s, const st
         .seq = numbered ? s->sent + 1 : 0, .ack = s->taken, .from = *self, .to = s->peer};
 }
 
-void link_session_said(struct link_session *s, const struct msg_envelope *e, int64_t now) {
+void link_session_sent(struct link_session *s, const struct msg_envelope *e, int64_t now) {
     if (e->seq) {
         s->sent = e->seq;
-        s->said_us = now;
+        s->sent_us = now;
     }
-    s->told = e->ack;
+    s->confirmed = e->ack;
 }
 
 static bool is_control(enum msg_type type, uint64_t seq) {
     switch (type) {
-    case MSG_refuse: // of the link itself if it has no number, else of the application
+    case MSG_refuse: // without a number the session's own, else the application's
         return seq == 0;
     case MSG_hello:
     case MSG_welcome:
@@ -63,7 +63,7 @@ int link_session_take(struct link_session *s, const struct msg_envelope *e, enum
     s->acked = MAX(s->acked, e->ack);
     s->heard_us = now;
     if (expected) {
-        if (s->told == s->taken)
+        if (s->confirmed == s->taken)
             s->owed_us = now;
         s->taken = expected;
     }
@@ -71,15 +71,16 @@ int link_session_take(struct link_session *s, const struct msg_envelope *e, enum
 }
 
 bool link_session_owes_ack(const struct link_session *s, int64_t now) {
-    return s->told != s->taken && now >= s->owed_us + ACK_US;
+    return s->confirmed != s->taken && now >= s->owed_us + ACK_US;
 }
 
-// While something of ours is not acknowledged, the first ping comes early: it is waiting in the
-// socket when a restarted server binds again, and the server's answer opens the new session.
+// While a message of ours is not acknowledged, the first ping is sent early. If the server is being
+// restarted, this ping waits in the socket until it binds, and its answer opens the new session at
+// once, not only after the next ping.
 static int64_t ping_due_us(const struct link_session *s) {
-    bool early = s->acked != s->sent && s->pinged_us <= s->said_us;
+    bool early = s->acked != s->sent && s->pinged_us <= s->sent_us;
     if (early)
-        return MAX(s->heard_us, s->said_us) + s->ping_us / 10;
+        return MAX(s->heard_us, s->sent_us) + s->ping_us / 10;
     return MAX(s->heard_us, s->pinged_us) + s->ping_us;
 }
 
@@ -93,7 +94,7 @@ bool link_session_is_silent(const struct link_session *s, int64_t now) {
 
 int64_t link_session_due_us(const struct link_session *s) {
     int64_t due = MIN(ping_due_us(s), s->heard_us + s->timeout_us);
-    return s->told != s->taken ? MIN(due, s->owed_us + ACK_US) : due;
+    return s->confirmed != s->taken ? MIN(due, s->owed_us + ACK_US) : due;
 }
 
 bool link_peer_equal(const struct msg_peer *a, const struct msg_peer *b) {

@@ -1,5 +1,5 @@
-// session - the bookkeeping of one session: numbers, acknowledgements, silence. No socket, no
-// clock: `now` is now_us() of the caller. For link.c and hub.c.
+// session - the state of one session: numbers, acknowledgements, silence. It has no socket and no
+// clock: `now` is the caller's now_us(). For link.c and hub.c.
 #ifndef LINK_SESSION_H
 #define LINK_SESSION_H
 
@@ -11,33 +11,33 @@
 struct link_session {
     bool up;
     bool fin_sent;
-    bool fin_owed; // the peer's fin is taken, our fin_ack is not sent yet
+    bool fin_owed; // the peer's fin has arrived, our fin_ack has not been sent
     struct msg_peer peer;
-    uint64_t number;             // chosen by the client; grows from session to session
-    uint64_t sent, acked;        // ours: last sent, last taken by the peer's application
-    uint64_t taken, told;        // theirs: last taken, last acknowledged by us
-    int64_t timeout_us, ping_us; // of silence
-    int64_t heard_us, pinged_us; // last sign of the peer, last ping to it
-    int64_t said_us, owed_us;    // last numbered message, since when an ack is owed
+    uint64_t number;              // of the session; chosen by the client, grows
+    uint64_t sent, acked;         // ours: last sent, last taken by the peer's application
+    uint64_t taken, confirmed; // theirs: last taken, last acknowledged by us
+    int64_t timeout_us, ping_us;  // of silence
+    int64_t heard_us, pinged_us;  // last sign of the peer, last ping to it
+    int64_t sent_us, owed_us;     // last numbered message, since when an ack is owed
 };
 
 void link_session_begin(struct link_session *s, const struct msg_peer *peer, uint64_t number,
                         int64_t timeout_us, int64_t now);
 
-// What stands on the next message, and what to note when it has gone out. Only messages of the
-// application and fin are `numbered`.
+// The envelope of the next message, and the update of the state after it has been sent. Only fin
+// and messages of the application are `numbered`.
 struct msg_envelope link_session_envelope(const struct link_session *s, const struct msg_peer *self,
                                           bool numbered);
-void link_session_said(struct link_session *s, const struct msg_envelope *e, int64_t now);
+void link_session_sent(struct link_session *s, const struct msg_envelope *e, int64_t now);
 
-// Notes an incoming message of this session. ERR_PEER: it does not follow the last one.
+// Updates the state for an incoming message. ERR_PEER: its number does not follow the last one.
 int link_session_take(struct link_session *s, const struct msg_envelope *e, enum msg_type type,
                       int64_t now);
 
 bool link_session_owes_ack(const struct link_session *s, int64_t now);
 bool link_session_wants_ping(const struct link_session *s, int64_t now);
-bool link_session_is_silent(const struct link_session *s, int64_t now); // beyond the time-out
-int64_t link_session_due_us(const struct link_session *s); // when one of these three changes
+bool link_session_is_silent(const struct link_session *s, int64_t now); // for the whole time-out
+int64_t link_session_due_us(const struct link_session *s); // when one of these three becomes true
 
 bool link_peer_equal(const struct msg_peer *a, const struct msg_peer *b);
 

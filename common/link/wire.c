@@ -21,7 +21,8 @@ static bool set_int(void *socket, int option, int value) {
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
 }
 
-static bool set_up(struct link_wire *w, const struct link_options *o) {
+// ROUTER_MANDATORY: sending to a client that is gone is an error, not a silent loss.
+static bool set_options(struct link_wire *w, const struct link_options *o) {
     int64_t max_bytes = MAX(MSG_MAX, (int64_t)o->frame_max_bytes);
     struct link_id id = link_id_of(&o->self);
     return set_int(w->socket, ZMQ_LINGER, 0) && set_int(w->socket, ZMQ_SNDHWM, o->hwm) &&
@@ -38,7 +39,7 @@ int link_wire_open(const struct link_options *options, int type, struct link_wir
     ret->socket = zmq_socket(options->zmq, type);
     if (!ret->socket)
         return err_set(ERR_IO, "a socket for '%s': %s", options->endpoint, zmq_strerror(errno));
-    if (set_up(ret, options))
+    if (set_options(ret, options))
         return ERR_OK;
     int err = err_set(ERR_IO, "options of '%s': %s", options->endpoint, zmq_strerror(errno));
     link_wire_close(ret, 0);
@@ -48,7 +49,7 @@ int link_wire_open(const struct link_options *options, int type, struct link_wir
 void link_wire_close(struct link_wire *w, int linger_ms) {
     if (!w->socket)
         return;
-    (void)set_int(w->socket, ZMQ_LINGER, linger_ms); // else it stays 0
+    (void)set_int(w->socket, ZMQ_LINGER, linger_ms); // if it fails, it stays 0
     zmq_close(w->socket);
     w->socket = NULL;
 }
@@ -96,7 +97,7 @@ int link_wire_send(struct link_wire *w, const struct link_id *to, const struct m
     int err = msg_pack(e, m, w->buffer, &size);
     if (!err)
         err = send_head(w, to, size, ZMQ_DONTWAIT | (n ? ZMQ_SNDMORE : 0));
-    // Once its head is taken, ZeroMQ takes the whole message.
+    // ZeroMQ counts whole messages: after it has accepted the head, it accepts every frame.
     for (uint64_t i = 0; !err && i < n; i++)
         if (!send_frame(w->socket, &frames[i], ZMQ_DONTWAIT | (i + 1 < n ? ZMQ_SNDMORE : 0)))
             return err_set(ERR_IO, "send a frame: %s", zmq_strerror(errno));
@@ -133,8 +134,8 @@ static int recv_id(struct link_wire *w, struct link_id *ret_id, bool *ret_more) 
     return ERR_OK;
 }
 
-// Room for one more frame; capacities are powers of two.
-static void grow(struct link_in *in) {
+// Makes room for one more frame. The capacity is the next power of two, so it need not be stored.
+static void reserve_frame(struct link_in *in) {
     int n = in->n_frames;
     if (n & (n - 1) || n == 1)
         return;
@@ -147,7 +148,8 @@ static void grow(struct link_in *in) {
     in->frames = more;
 }
 
-// The frames behind an envelope; more than a message may have are dropped but counted.
+// Receives the frames behind an envelope. Frames beyond the limit are counted and dropped, so that
+// the next message begins with an envelope again.
 static int recv_frames(struct link_wire *w, bool more, struct link_in *ret_in, int *ret_count) {
     for (*ret_count = 0; more; ++*ret_count) {
         zmq_msg_t part;
@@ -155,7 +157,7 @@ static int recv_frames(struct link_wire *w, bool more, struct link_in *ret_in, i
         if (err)
             return err;
         if (ret_in->n_frames < LINK_FRAMES_MAX) {
-            grow(ret_in);
+            reserve_frame(ret_in);
             zmq_msg_t *frame = &ret_in->frames[ret_in->n_frames++];
             (void)zmq_msg_init(frame);
             zmq_msg_move(frame, &part);
@@ -165,7 +167,7 @@ static int recv_frames(struct link_wire *w, bool more, struct link_in *ret_in, i
     return ERR_OK;
 }
 
-static int check(const struct link_wire *w, struct link_in *in, int count) {
+static int check_frames(const struct link_wire *w, struct link_in *in, int count) {
     if (count != in->n_frames || (uint64_t)count != msg_raw_frames(&in->msg))
         return err_set(ERR_PEER, "%s with %d raw frames", msg_name(in->msg.type), count);
     for (int i = 0; i < count; i++)
@@ -193,7 +195,7 @@ int link_wire_recv(struct link_wire *w, struct link_id *ret_id, struct msg_envel
     if (!err)
         err = msg_unpack(zmq_msg_data(&head), zmq_msg_size(&head), ret_envelope, &ret_in->msg);
     if (!err)
-        err = check(w, ret_in, count);
+        err = check_frames(w, ret_in, count);
     if (err)
         link_in_fini(ret_in);
     zmq_msg_close(&head);
@@ -206,4 +208,12 @@ void link_in_fini(struct link_in *in) {
     free(in->frames);
     in->frames = NULL;
     in->n_frames = 0;
+}
+
+void link_in_clear(struct link_in *in) {
+    in->event = LINK_NONE;
+    in->client = 0;
+    in->new_incarnation = false;
+    in->n_frames = 0;
+    in->frames = NULL;
 }

@@ -11,12 +11,10 @@ static void try_envelope(const uint8_t *bytes, size_t size) {
     struct msg_envelope envelope, again;
     static struct msg m, same;
     size_t n_first, n_second;
-    char text[256];
     if (msg_unpack(bytes, size, &envelope, &m)) {
         FUZZ_CHECK(m.type == MSG_NONE);
         return;
     }
-    msg_text(&m, text, sizeof text);
     if (msg_pack(&envelope, &m, first, &n_first))
         return; // shorter floats on their way in than on their way out
     FUZZ_CHECK(msg_unpack(first, n_first, &again, &same) == ERR_OK);
