@@ -2,6 +2,7 @@
 #ifndef HELD_OUT_H
 #define HELD_OUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "image/image.h"
@@ -9,6 +10,7 @@
 struct held_out {
     int count[2];          // of A and B
     struct image *real[2]; // owned
+    bool trained[2];       // nothing is held out of the domain: these are training images
 };
 
 // Makes room for min(n, available[i]) images of domain i.

@@ -60,12 +60,24 @@ int judge_check(const struct config *c, int n_generators) {
                    n_generators > 1 ? names[0].cycle_ssim : names[0].diversity);
 }
 
+void judge_stored_name(const struct held_out *held, const char *key, char ret[65]) {
+    static const char prefix[] = "held_out/";
+    size_t n = sizeof prefix - 1, size = strlen(key);
+    int domain = size && key[size - 1] == 'B'; // cycle_L1_A, cycle_SSIM_B
+    if (strncmp(key, prefix, n) == 0 && held->trained[domain])
+        (void)snprintf(ret, 65, "training/%.55s", key + n); // names have up to 64 letters
+    else
+        (void)snprintf(ret, 65, "%.64s", key);
+}
+
 // `ours`: a repeated training records the same value.
 static void record_as(const struct judge *j, bool ours, const char *key, double value) {
     const char *best = j->config->trainer.best_metric;
     if (isnan(value))
         return;
-    points_metric(j->points, key, ours, j->state->step, value);
+    char stored[65];
+    judge_stored_name(j->held, key, stored);
+    points_metric(j->points, stored, ours, j->state->step, value);
     if (j->follow)
         j->follow(j->context, key, value);
     if (j->state->step && strcmp(key, best_name(best)) == 0 &&

@@ -35,6 +35,10 @@ struct judge {
 // Whether a score of this name will be recorded. Losses are not considered.
 bool judge_records(const struct config *config, int n_generators, const char *key);
 
+// The name under which a score is stored. Of training images, held_out/cycle_L1_A becomes
+// training/cycle_L1_A. Settings name it held_out/ in any case.
+void judge_stored_name(const struct held_out *held, const char *key, char ret[65]);
+
 // ERR_CONFIG unless trainer.best_metric names a score that is recorded.
 int judge_check(const struct config *config, int n_generators);
 

@@ -6,6 +6,7 @@
 #include "checkpoint/best.h"
 #include "image/image.h"
 #include "judge/evaluate.h"
+#include "judge/judge.h"
 #include "judge/swd.h"
 #include "trainer/models/model_test.h"
 
@@ -173,6 +174,18 @@ static void distances_move_the_right_way(void **state) {
     }
 }
 
+// Nothing is held out of B: its scores are not called held_out.
+static void scores_of_training_images_are_named_for_it(void **state) {
+    const struct held_out held = {.trained = {false, true}};
+    char name[65];
+    judge_stored_name(&held, "held_out/cycle_L1_A", name);
+    assert_string_equal(name, "held_out/cycle_L1_A");
+    judge_stored_name(&held, "held_out/cycle_SSIM_B", name);
+    assert_string_equal(name, "training/cycle_SSIM_B");
+    judge_stored_name(&held, "swd/AtoB", name);
+    assert_string_equal(name, "swd/AtoB");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_generator_that_gives_one_picture_has_no_diversity),
@@ -180,6 +193,7 @@ int main(void) {
         cmocka_unit_test(pictures_are_written_for_others),
         cmocka_unit_test(the_best_is_the_lowest_or_the_highest),
         cmocka_unit_test(distances_move_the_right_way),
+        cmocka_unit_test(scores_of_training_images_are_named_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
