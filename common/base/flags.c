@@ -33,6 +33,8 @@ static bool is_option(const struct flag *row) {
 
 static int store_choice(const struct flag *row, const char *text) {
     size_t size = strlen(text);
+    if (!row->choices)
+        BUG("%s has no choices", row->name);
     for (const char *word = row->choices; word; word = strchr(word, '|')) {
         word += *word == '|';
         if (size == strcspn(word, "|") && strncmp(word, text, size) == 0) {
