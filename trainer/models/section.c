@@ -1,4 +1,5 @@
-// Parts of a tape as sections of the device: recorded at their first run, repeated later.
+// Parts of a tape as sections of the device: recorded at their first run, repeated later. A file of
+// its own, because steps, translations and the arena all stand on it.
 #include "base/err.h"
 #include "models/recipe.h"
 

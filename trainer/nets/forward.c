@@ -2,7 +2,7 @@
 #include "base/util.h"
 #include "nets/layers.h"
 
-// The border that the reader of layer i's output wants.
+// The border that the next layer reads.
 static int border_behind(const struct net *net, int i) {
     return i + 1 < net->n_layers ? net->layers[i + 1].border : 0;
 }
@@ -19,7 +19,7 @@ static const struct graph_affine *affine_of(const struct layer *l, enum net_mode
     return mode == NET_ALONE ? &l->still : &l->affine;
 }
 
-// A call of a net, under way.
+// The state of one call of a net.
 struct call {
     const struct net *net;
     struct graph *graph;
@@ -54,7 +54,8 @@ static void take_samples(const struct call *call, const struct layer *l, enum ne
         take_sample(call, y, false);
 }
 
-static int blur(const struct call *call, int x, int border, int *ret_y) {
+// Halves x; the result gets the border that its reader wants.
+static int blur_map(const struct call *call, int x, int border, int *ret_y) {
     struct graph_norm_args pad = {.pad = border, .skip = -1};
     int y = graph_blur(call->graph, x);
 
@@ -78,16 +79,17 @@ static int layer_forward(const struct call *call, int i, int x, int *ret_y) {
         .dropout = l->dropout && (call->mode == NET_TRAIN || call->mode == NET_THROUGH)};
     int err, y;
 
-    conv.train = call->mode == NET_TRAIN;
+    conv.train = call->mode == NET_TRAIN; // NET_THROUGH: only x gets a gradient
     err = graph_conv(call->graph, l->up ? graph_up(call->graph, x) : x, &l->weights, &conv, &y);
     if (err)
         return err;
     take_samples(call, l, NET_SAMPLE_BEFORE_NORM, y);
     *ret_y = y;
-    if (has_all_samples(call))
+    if (has_all_samples(call)) // the caller reads samples only
         return ERR_OK;
     if (l->tanh)
         return graph_tanh(call->graph, y, ret_y);
+    // A layer with none of these needs no op behind its convolution.
     if (norm.norm == NORM_NONE && !norm.dropout && norm.act == ACT_NONE && norm.pad == 0 &&
         norm.skip < 0)
         return ERR_OK;
@@ -95,7 +97,7 @@ static int layer_forward(const struct call *call, int i, int x, int *ret_y) {
     if (err)
         return err;
     take_samples(call, l, NET_SAMPLE_AFTER, *ret_y);
-    return l->blur && !has_all_samples(call) ? blur(call, *ret_y, border_behind(net, i), ret_y)
+    return l->blur && !has_all_samples(call) ? blur_map(call, *ret_y, border_behind(net, i), ret_y)
                                              : ERR_OK;
 }
 
@@ -108,6 +110,7 @@ static int layers_forward(struct call *call, int first, int end, int x, int *ret
         int err = layer_forward(call, i, x, &x);
         if (err)
             return err;
+        // A U-Net's levels nest: the last map pushed is the first one concatenated.
         if (what == NET_SKIP_PUSH)
             call->stack[call->depth++] = x;
         if (what == NET_SKIP_CONCAT)
@@ -122,13 +125,14 @@ int net_forward_sampled(const struct net *net, struct graph *g, int x, enum net_
     struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
     struct call call = {.net = net, .graph = g, .mode = mode, .samples = samples, .skip = -1};
 
-    if (graph_size(g, x).pad != pad.pad) {
+    if (graph_size(g, x).pad != pad.pad) { // an x without border gets it here
         int err = graph_norm(g, x, &pad, &x);
         if (err)
             return err;
     }
     if (samples)
         samples->found = 0;
+    // Module 0 is the padding: its sample counts positions in the bordered input.
     if (samples && samples->count && samples->at[0] == 0)
         take_sample(&call, x, true);
     return layers_forward(&call, 0, net->n_layers, x, ret_y);
@@ -142,9 +146,10 @@ int mlp_forward(const struct net *net, struct graph *g, int i, int x, enum net_m
                 int *ret_y) {
     struct call call = {.net = net, .graph = g, .mode = mode, .skip = -1};
 
-    return layers_forward(&call, 2 * i, 2 * i + 2, x, ret_y);
+    return layers_forward(&call, 2 * i, 2 * i + 2, x, ret_y); // two layers for each map
 }
 
+// Halves a map and its tangent. The blur is linear, so the tangent passes like the map.
 static int blur_both(struct graph *g, int *x, int *dx) {
     struct graph_norm_args pad = {.pad = 1, .skip = -1};
     int err = graph_norm(g, *x, &pad, x);
@@ -168,11 +173,12 @@ int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int
                                        .act = l->act,
                                        .affine = affine_of(l, NET_TRAIN),
                                        .train = true};
+        // A convolution is linear in x: the tangent passes through it without the bias.
         conv.train = true;
         int err = graph_conv(g, dx, &l->slope, &conv, &dx);
         if (err)
             return err;
-        if (i == net->n_layers - 1)
+        if (i == net->n_layers - 1) // the loss reads dy alone
             break;
         err = graph_conv(g, x, &l->weights, &conv, &x);
         if (err)

@@ -6,8 +6,9 @@
 
 #include "base/util.h"
 
-// Appends a plain convolution with norm and activation; the caller changes what differs.
-static struct layer *add(struct net *net, int c, int k, int r, const char *key, ...) {
+// Appends a convolution of stride 1 with a norm, without padding and activation; the caller sets
+// the other fields.
+static struct layer *layer_add(struct net *net, int c, int k, int r, const char *key, ...) {
     va_list args;
 
     net->layers = xrealloc(net->layers, (size_t)(net->n_layers + 1) * sizeof *net->layers);
@@ -28,11 +29,12 @@ bool net_resizes(const struct net_options *o) {
     return o->upsample && strcmp(o->upsample, "resize") == 0;
 }
 
-// The convolution that doubles the map; returns the module behind its activation. CUT's filter for
-// that is an entry of the state dict, interpolation (the same numbers) has none.
+// Adds the convolution that doubles the map; returns the number of the module behind its
+// activation. CUT's doubling filter has an entry in the state dict. Interpolation has the same
+// numbers, but none.
 static int resnet_up(struct net *net, const struct net_options *o, int c, int at) {
     bool filtered = o->antialias && !o->no_antialias_up, fixed = filtered || net_resizes(o);
-    struct layer *l = add(net, c, c / 2, 3, "model.%d", at + fixed);
+    struct layer *l = layer_add(net, c, c / 2, 3, "model.%d", at + fixed);
 
     l->conv.pad = 1;
     l->act = ACT_RELU;
@@ -45,15 +47,15 @@ static int resnet_up(struct net *net, const struct net_options *o, int c, int at
 }
 
 void net_add_resnet(struct net *net, const struct net_options *o, int blocks) {
-    int f = o->nf, at = 4; // `at`: the place in the reference's list of modules
+    int f = o->nf, at = 4; // `at`: the number in the reference's list of modules
     struct layer *l;
 
     net->divisor = 4;
-    l = add(net, o->in_nc, f, 7, "model.1");
+    l = layer_add(net, o->in_nc, f, 7, "model.1");
     l->border = 3;
     l->act = ACT_RELU;
     for (int i = 0; i < 2; i++) {
-        l = add(net, f << i, f << (i + 1), 3, "model.%d", at);
+        l = layer_add(net, f << i, f << (i + 1), 3, "model.%d", at);
         l->conv.stride = o->antialias ? 1 : 2;
         l->conv.pad = 1;
         l->act = ACT_RELU;
@@ -62,13 +64,13 @@ void net_add_resnet(struct net *net, const struct net_options *o, int blocks) {
         at += 3 + o->antialias;
     }
     for (int i = 0; i < blocks; i++, at++) {
-        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.1", at);
+        l = layer_add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.1", at);
         l->border = 1;
         l->act = ACT_RELU;
         l->skip = NET_SKIP_REMEMBER;
         l->dropout = o->dropout;
         l->module = -1;
-        l = add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.%d", at, o->dropout ? 6 : 5);
+        l = layer_add(net, 4 * f, 4 * f, 3, "model.%d.conv_block.%d", at, o->dropout ? 6 : 5);
         l->border = 1;
         l->skip = NET_SKIP_ADD;
         l->module = -1;
@@ -76,16 +78,16 @@ void net_add_resnet(struct net *net, const struct net_options *o, int blocks) {
     }
     at = resnet_up(net, o, 4 * f, at);
     at = resnet_up(net, o, 2 * f, at);
-    l = add(net, f, o->out_nc, 7, "model.%d", at + 1);
+    l = layer_add(net, f, o->out_nc, 7, "model.%d", at + 1);
     l->border = 3;
     l->bias = true;
     l->norm = false;
     l->tanh = true;
 }
 
-// Levels from the outside: all downs, then all ups, which is also the order of the state dict. A
-// level's leaky ReLU and ReLU come before its convolutions; here they end the layer before. The
-// leaky map is also what the join reads, since relu(leaky(x)) = relu(x).
+// Levels from the outside: all downs, then all ups, which is also the order of the state dict. In
+// the reference a level's leaky ReLU and ReLU come before its convolutions; here they end the layer
+// before. The concatenation reads the leaky map too, since relu(leaky(x)) = relu(x).
 void net_add_unet(struct net *net, const struct net_options *o, int levels) {
     // A level's key begins with 12 + 8 level characters of this.
     static const char path[] =
@@ -96,7 +98,8 @@ void net_add_unet(struct net *net, const struct net_options *o, int levels) {
     net->divisor = 1 << levels;
     for (int i = 0; i < levels; i++) {
         width[i] = o->nf * MIN(1 << i, 8);
-        l = add(net, i ? width[i - 1] : o->in_nc, width[i], 4, "%.*s%d", 12 + 8 * i, path, i > 0);
+        l = layer_add(net, i ? width[i - 1] : o->in_nc, width[i], 4, "%.*s%d", 12 + 8 * i, path,
+                      i > 0);
         l->conv.stride = 2;
         l->conv.pad = 1;
         l->norm = i > 0 && i < levels - 1;
@@ -105,14 +108,14 @@ void net_add_unet(struct net *net, const struct net_options *o, int levels) {
     }
     for (int i = levels - 1; i >= 0; i--) {
         bool innermost = i == levels - 1;
-        l = add(net, innermost ? width[i] : 2 * width[i], i ? width[i - 1] : o->out_nc, 4, "%.*s%d",
-                12 + 8 * i, path, i == 0 || innermost ? 3 : 5);
+        l = layer_add(net, innermost ? width[i] : 2 * width[i], i ? width[i - 1] : o->out_nc, 4,
+                      "%.*s%d", 12 + 8 * i, path, i == 0 || innermost ? 3 : 5);
         l->conv.stride = 2;
         l->conv.pad = 1;
         l->conv.transposed = true;
-        l->act = ACT_RELU; // the join's, early: it needs a map that a norm op made
+        l->act = ACT_RELU; // the concatenation's, early: it needs a map that a norm op made
         l->skip = NET_SKIP_CONCAT;
-        l->dropout = o->dropout && !innermost && i > 3; // where it is as wide within as without
+        l->dropout = o->dropout && !innermost && i > 3; // where inner and outer width are equal
     }
     l = &net->layers[net->n_layers - 1]; // the outermost
     l->bias = true;
@@ -129,13 +132,13 @@ void net_add_patch(struct net *net, const struct net_options *o, int n) {
     for (int i = 0; i <= n + 1; i++) {
         int in = i == 0 ? o->in_nc : o->nf * MIN(1 << (i - 1), 8);
         int out = i > n ? 1 : o->nf * MIN(1 << i, 8);
-        l = add(net, in, out, 4, "model.%d", at);
+        l = layer_add(net, in, out, 4, "model.%d", at);
         l->conv.stride = i < n && !o->antialias ? 2 : 1;
         l->blur = i < n && o->antialias;
         l->filt = l->blur ? at + (i > 0) + 2 : 0;
         at += 2 + (i > 0) + l->blur;
         l->conv.pad = 1;
-        l->bias = l->bias || i == 0 || i > n;
+        l->bias = l->bias || i == 0 || i > n; // the first and the last have no norm
         l->norm = i > 0 && i <= n;
         l->act = i <= n ? ACT_LEAKY : ACT_NONE;
     }
@@ -144,20 +147,20 @@ void net_add_patch(struct net *net, const struct net_options *o, int n) {
 void net_add_pixel(struct net *net, const struct net_options *o) {
     struct layer *l;
 
-    l = add(net, o->in_nc, o->nf, 1, "net.0");
+    l = layer_add(net, o->in_nc, o->nf, 1, "net.0");
     l->bias = true;
     l->norm = false;
     l->act = ACT_LEAKY;
-    l = add(net, o->nf, 2 * o->nf, 1, "net.2");
+    l = layer_add(net, o->nf, 2 * o->nf, 1, "net.2");
     l->act = ACT_LEAKY;
-    l = add(net, 2 * o->nf, 1, 1, "net.5");
+    l = layer_add(net, 2 * o->nf, 1, 1, "net.5");
     l->norm = false;
 }
 
 void net_add_mlp(struct net *net, const int *channels, int count, int nc) {
     for (int i = 0; i < 2 * count; i++) {
         struct layer *l =
-            add(net, i % 2 ? nc : channels[i / 2], nc, 1, "mlp_%d.%d", i / 2, 2 * (i % 2));
+            layer_add(net, i % 2 ? nc : channels[i / 2], nc, 1, "mlp_%d.%d", i / 2, 2 * (i % 2));
         l->bias = l->linear = true;
         l->norm = false;
         l->act = i % 2 ? ACT_NONE : ACT_RELU;

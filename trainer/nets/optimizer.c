@@ -14,7 +14,8 @@ static int new_buffer(const struct optimizer *o, float **ret_buffer) {
     return err;
 }
 
-static float *new_flip(const struct optimizer *o, float *buffer) {
+// The host's copy of a buffer: the buffer itself where the host can address it.
+static float *new_host_copy(const struct optimizer *o, float *buffer) {
     return o->device->asynchronous ? xaligned(o->count * sizeof(float)) : buffer;
 }
 
@@ -24,7 +25,7 @@ int optimizer_init_weights(struct optimizer *o, struct device *device, size_t co
     if (err)
         return err;
     o->g = o->m = o->v = o->w;
-    o->host.w = o->host.m = o->host.v = new_flip(o, o->w);
+    o->host.w = o->host.m = o->host.v = new_host_copy(o, o->w);
     return ERR_OK;
 }
 
@@ -49,12 +50,12 @@ int optimizer_init(struct optimizer *o, struct device *device, size_t count, dou
         return err;
     o->bad_gradients = flags;
     o->bad_state = o->bad_gradients + 1;
-    o->host.m = new_flip(o, o->m);
-    o->host.v = new_flip(o, o->v);
+    o->host.m = new_host_copy(o, o->m);
+    o->host.v = new_host_copy(o, o->v);
     return ERR_OK;
 }
 
-// Whether `buffer` is not the weights' under another name.
+// False where optimizer_init_weights has set gradients and moments to the weights.
 static bool is_own(const float *weights, const float *buffer) {
     return buffer != weights;
 }
@@ -82,7 +83,7 @@ void optimizer_fini(struct optimizer *o) {
 size_t optimizer_reserve(size_t *size, size_t count) {
     size_t start = *size;
 
-    *size = start + (count + 15) / 16 * 16;
+    *size = start + (count + 15) / 16 * 16; // 16 floats: 64 bytes
     return start;
 }
 
@@ -107,7 +108,7 @@ struct pair {
     float *host, *device;
 };
 
-// How many of the pairs weights, m and v there are.
+// The number of pairs among weights, m and v: one without moments.
 static unsigned n_pairs(const struct optimizer *o) {
     if (!o->device->asynchronous)
         return 0;

@@ -1,3 +1,4 @@
+// Parameters: the state dict of a table of layers, and its places in memory.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ static void param_add(struct net *net, enum model_param_kind kind, char *key, in
     net->params[net->n_params++] = p;
 }
 
-// The norm is the module behind the convolution's.
+// The norm's module number is that of the convolution plus 1.
 static void list_norm(struct net *net, const struct layer *l) {
     static const char *const names[] = {
         [NORM_WEIGHT] = "weight",
@@ -37,7 +38,7 @@ static void list_norm(struct net *net, const struct layer *l) {
     net->n_statistics += 2 * (size_t)l->conv.k;
 }
 
-// A fixed filter has its place in the state dict, though nothing reads it.
+// The state dict has the fixed filters, though no op of ours reads them: they are constants.
 static void list_filter(struct net *net, const struct layer *l) {
     int64_t c = l->up ? l->c : l->conv.k, r = l->up ? 4 : 3;
 
@@ -45,7 +46,8 @@ static void list_filter(struct net *net, const struct layer *l) {
     net->n_filters += net->params[net->n_params - 1].count;
 }
 
-// The state dict of the layers.
+// The order is that of the reference's modules: a doubling filter before its convolution, a halving
+// one behind the activation.
 void net_list_params(struct net *net) {
     for (int i = 0; i < net->n_layers; i++) {
         struct layer *l = &net->layers[i];
@@ -59,6 +61,7 @@ void net_list_params(struct net *net) {
         l->bias_param = l->bias ? net->n_params : -1;
         if (l->bias) {
             param_add(net, PARAM_BIAS, xasprintf("%s.bias", l->key), 1, (int64_t[4]){k});
+            // The instance norm subtracts the bias again. A sampled map shows it.
             net->params[net->n_params - 1].frozen =
                 l->norm && net->norm == NORM_INSTANCE && !l->sampled;
         }
@@ -91,7 +94,7 @@ static void bind_layer(struct net *net, struct layer *l) {
                                    o->device, o->w + net->places[l->weight_param], weight->dims),
                                .dw = o->g + net->places[l->weight_param]};
     optimizer_add_derived(o, l->weights.derived);
-    l->slope = l->weights;
+    l->slope = l->weights; // before the bias is set
     if (bias && !bias->frozen) {
         l->weights.bias = o->w + net->places[l->bias_param];
         l->weights.dbias = o->g + net->places[l->bias_param];
@@ -113,7 +116,7 @@ static void bind_norm(struct net *net, struct layer *l, float *running) {
     l->still = (struct graph_affine){.values = {.weight = o->w + weight, .bias = o->w + bias}};
 }
 
-// Gives the running statistics their places.
+// The running statistics are not trained, so they have a buffer of their own, with a host's copy.
 static int place_statistics(struct net *net) {
     struct device *d = net->optimizer->device;
     size_t at = 0, bytes = net->n_statistics * sizeof(float);
@@ -127,8 +130,8 @@ static int place_statistics(struct net *net) {
     net->batches = xcalloc((size_t)net->n_layers, sizeof *net->batches);
     for (int i = 0; i < net->n_layers; i++) {
         struct layer *l = &net->layers[i];
-        struct model_param *p = &net->params[l->norm_param];
-        if (l->norm_param < 0)
+        struct model_param *p = &net->params[MAX(l->norm_param, 0)];
+        if (l->norm_param < 0) // no batch norm
             continue;
         p[NORM_MEAN].w = net->statistics_host + at;
         p[NORM_VAR].w = p[NORM_MEAN].w + p[NORM_MEAN].count;
@@ -139,7 +142,7 @@ static int place_statistics(struct net *net) {
     return ERR_OK;
 }
 
-// Gives the fixed filters their places and values.
+// Allocates the fixed filters and sets their values.
 static void place_filters(struct net *net) {
     size_t at = 0;
 
