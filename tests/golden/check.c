@@ -8,7 +8,7 @@
 #include "base/util.h"
 #include "golden/golden.h"
 
-void judge_skip(struct judge *j, const char *format, ...) {
+void golden_skip(struct golden_case *j, const char *format, ...) {
     va_list args;
 
     va_start(args, format);
@@ -16,13 +16,14 @@ void judge_skip(struct judge *j, const char *format, ...) {
     va_end(args);
 }
 
-void judge_fail(struct judge *j, const char *check, double got, double want, double tolerance) {
+void golden_fail(struct golden_case *j, const char *check, double got, double want,
+                 double tolerance) {
     j->failures++;
     printf("FAIL %s: %s: got %.9g, want %.9g, tolerance %.3g\n", j->name, check, got, want,
            tolerance);
 }
 
-void judge_complain(struct judge *j, const char *format, ...) {
+void golden_complain(struct golden_case *j, const char *format, ...) {
     va_list args;
 
     j->failures++;
@@ -73,14 +74,14 @@ void golden_to_nchw(const float *x, const int s[4], double *ret) {
 }
 
 // One figure of a check; `field` is its key, e.g. "abssum".
-static bool figure(struct judge *j, const char *what, const char *field, double got, double want,
-                   double tolerance) {
+static bool figure(struct golden_case *j, const char *what, const char *field, double got,
+                   double want, double tolerance) {
     char text[256];
 
     if (fabs(got - want) <= tolerance) // false for NaN
         return true;
     (void)snprintf(text, sizeof text, "%s %s", what, field);
-    judge_fail(j, text, got, want, tolerance);
+    golden_fail(j, text, got, want, tolerance);
     return false;
 }
 
@@ -93,7 +94,7 @@ static size_t shape_count(const struct json *check) {
     return count;
 }
 
-static bool check_values(struct judge *j, const char *what, const struct json *check,
+static bool check_values(struct golden_case *j, const char *what, const struct json *check,
                          const double *a, size_t n) {
     const struct json *idx = json_get(check, "idx"), *val = json_get(check, "val");
     double tolerance = json_number(check, "tol_val", NAN);
@@ -108,14 +109,14 @@ static bool check_values(struct judge *j, const char *what, const struct json *c
     return right;
 }
 
-bool check_tensor(struct judge *j, const char *what, const struct json *check, const double *a,
-                  size_t n) {
+bool check_tensor(struct golden_case *j, const char *what, const struct json *check,
+                  const double *a, size_t n) {
     double sum = 0, abssum = 0, squares = 0, proj = 0;
     double rms = json_number(check, "tol_rms", NAN), root = sqrt((double)n);
     bool right = true;
 
     if (shape_count(check) != n) {
-        judge_complain(j, "%s: %zu elements, the file has %zu", what, n, shape_count(check));
+        golden_complain(j, "%s: %zu elements, the file has %zu", what, n, shape_count(check));
         return false;
     }
     for (size_t i = 0; i < n; i++) {
@@ -131,7 +132,7 @@ bool check_tensor(struct judge *j, const char *what, const struct json *check, c
     return check_values(j, what, check, a, n) && right;
 }
 
-bool check_floats(struct judge *j, const char *what, const struct json *check, const float *a,
+bool check_floats(struct golden_case *j, const char *what, const struct json *check, const float *a,
                   size_t n) {
     double *copy = xcalloc(n + 1, sizeof *copy);
     bool right;
@@ -143,7 +144,7 @@ bool check_floats(struct judge *j, const char *what, const struct json *check, c
     return right;
 }
 
-bool check_scalar(struct judge *j, const char *what, const struct json *check, double value) {
+bool check_scalar(struct golden_case *j, const char *what, const struct json *check, double value) {
     return figure(j, what, "value", value, json_number(check, "value", NAN),
                   json_number(check, "tol", NAN));
 }

@@ -1,4 +1,4 @@
-// golden - judges the program against known answers.
+// golden - checks the program against known answers.
 //
 //   golden --device cpu [--dtype fp32] [--winograd auto|off|f2|f4] FILE.json...
 //   golden --pack OUT FILE.json
@@ -49,7 +49,7 @@ static struct json *read_tree(const char *path, char *message, size_t size) {
     return tree;
 }
 
-static void run_file(const struct judge *how, const char *path, struct golden_totals *t) {
+static void run_file(const struct golden_case *how, const char *path, struct golden_totals *t) {
     char message[256];
     struct json *file = read_tree(path, message, sizeof message);
 
@@ -82,7 +82,7 @@ static int pack(const char *to, const char *from) {
 }
 
 int main(int argc, char **argv) {
-    struct judge how = {.name = "hash_check", .device = "cpu", .winograd = "auto"};
+    struct golden_case how = {.name = "hash_check", .device = "cpu", .winograd = "auto"};
     struct golden_totals t = {0};
 
     if (argc < 2) {

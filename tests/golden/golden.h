@@ -1,4 +1,4 @@
-// golden - cases with known answers: how a case is set up and how an answer is judged.
+// golden - cases with known answers: how a case is set up and how an answer is checked.
 //
 // A file of schema "golden-1" holds cases; weights and inputs are made by a hash, so that a case is
 // only a few numbers. Each kind of case has a function in one of the golden_*.c.
@@ -12,45 +12,49 @@
 #include "golden/json.h"
 
 // The judgement of one case.
-struct judge {
+struct golden_case {
     const char *name, *device, *dtype, *winograd;
     int failures;
     char skip[512]; // why; "" if it is in scope
 };
 
-// A kind of case and what judges it; NULL: nothing here does. A list of them ends with a NULL name.
+// A kind of case and the function that checks it; NULL: it is skipped. A list of them ends with a
+// NULL name.
 struct golden_kind {
     const char *name;
-    void (*run)(struct judge *j, const struct json *c);
+    void (*run)(struct golden_case *j, const struct json *c);
 };
 
 struct golden_totals {
     int passed, failed, skipped;
-    int apart; // of kinds that nothing here judges
+    int apart; // of kinds that are skipped
 };
 
 // Runs all cases of a tree of schema "golden-1"; prints what is skipped and what fails.
-void golden_run(const struct judge *how, const struct golden_kind *kinds, const struct json *file,
-                struct golden_totals *t);
+void golden_run(const struct golden_case *how, const struct golden_kind *kinds,
+                const struct json *file, struct golden_totals *t);
 
-void case_forward(struct judge *j, const struct json *c); // and backward
-void case_training(struct judge *j, const struct json *c);
-void case_adam(struct judge *j, const struct json *c);
-void case_lr(struct judge *j, const struct json *c);
-void case_gan_loss(struct judge *j, const struct json *c);
-void case_gradient_penalty(struct judge *j, const struct json *c);
-void case_patchnce(struct judge *j, const struct json *c);
-void case_init(struct judge *j, const struct json *c);
-void case_pool(struct judge *j, const struct json *c);
-void case_image(struct judge *j, const struct json *c);
-void judge_hash(struct judge *j, const struct json *hash_check);
+void case_forward(struct golden_case *j, const struct json *c); // and backward
+void case_training(struct golden_case *j, const struct json *c);
+void case_adam(struct golden_case *j, const struct json *c);
+void case_lr(struct golden_case *j, const struct json *c);
+void case_gan_loss(struct golden_case *j, const struct json *c);
+void case_gradient_penalty(struct golden_case *j, const struct json *c);
+void case_patchnce(struct golden_case *j, const struct json *c);
+void case_init(struct golden_case *j, const struct json *c);
+void case_pool(struct golden_case *j, const struct json *c);
+void case_image(struct golden_case *j, const struct json *c);
+void case_hash(struct golden_case *j, const struct json *hash_check);
 
 // Out of scope; printf-like reason.
-void judge_skip(struct judge *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void golden_skip(struct golden_case *j, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 // A wrong answer: which check, what we got, what it should be.
-void judge_fail(struct judge *j, const char *check, double got, double want, double tolerance);
+void golden_fail(struct golden_case *j, const char *check, double got, double want,
+                 double tolerance);
 // Anything else that is wrong.
-void judge_complain(struct judge *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void golden_complain(struct golden_case *j, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 // The fill rule: H(j,i), and V(j,i,scale,offset).
 uint32_t golden_hash(uint32_t index, uint32_t i);
@@ -63,10 +67,10 @@ void golden_to_nchw(const float *x, const int nchw[4], double *ret);
 
 // The checks of a case; each returns whether the answer is right and has complained if not.
 // `what` names the quantity.
-bool check_tensor(struct judge *j, const char *what, const struct json *check, const double *a,
+bool check_tensor(struct golden_case *j, const char *what, const struct json *check,
+                  const double *a, size_t n);
+bool check_floats(struct golden_case *j, const char *what, const struct json *check, const float *a,
                   size_t n);
-bool check_floats(struct judge *j, const char *what, const struct json *check, const float *a,
-                  size_t n);
-bool check_scalar(struct judge *j, const char *what, const struct json *check, double value);
+bool check_scalar(struct golden_case *j, const char *what, const struct json *check, double value);
 
 #endif

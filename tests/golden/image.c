@@ -27,17 +27,19 @@ static void source(const struct json *src, struct image *ret_image) {
             }
 }
 
-static void check_shape(struct judge *j, const struct json *check, const int *shape, int rank) {
+static void check_shape(struct golden_case *j, const struct json *check, const int *shape,
+                        int rank) {
     const struct json *want = json_get(check, "shape");
 
     if (json_count(want) != rank)
-        judge_complain(j, "rank %d, the file has %d", rank, json_count(want));
+        golden_complain(j, "rank %d, the file has %d", rank, json_count(want));
     for (int i = 0; i < rank; i++)
         if (shape[i] != json_int_at(want, i))
-            judge_fail(j, "shape", shape[i], (double)json_int_at(want, i), 0);
+            golden_fail(j, "shape", shape[i], (double)json_int_at(want, i), 0);
 }
 
-static void check_bytes(struct judge *j, const struct json *check, const uint8_t *a, size_t n) {
+static void check_bytes(struct golden_case *j, const struct json *check, const uint8_t *a,
+                        size_t n) {
     const struct json *first = json_get(check, "first"), *idx = json_get(check, "idx");
     double sum = 0;
     uLong crc = crc32(0, a, (uInt)n);
@@ -45,28 +47,28 @@ static void check_bytes(struct judge *j, const struct json *check, const uint8_t
     for (size_t i = 0; i < n; i++)
         sum += a[i];
     if (sum != json_number(check, "sum", NAN))
-        judge_fail(j, "sum", sum, json_number(check, "sum", NAN), 0);
+        golden_fail(j, "sum", sum, json_number(check, "sum", NAN), 0);
     for (int i = 0; i < json_count(first); i++)
         if ((size_t)i < n && a[i] != json_int_at(first, i))
-            judge_fail(j, "first", a[i], (double)json_int_at(first, i), 0);
+            golden_fail(j, "first", a[i], (double)json_int_at(first, i), 0);
     for (int i = 0; i < json_count(idx); i++) {
         size_t at = (size_t)json_int_at(idx, i);
         long long want = json_int_at(json_get(check, "val"), i);
         if (at >= n || a[at] != want)
-            judge_fail(j, "val", at < n ? a[at] : NAN, (double)want, 0);
+            golden_fail(j, "val", at < n ? a[at] : NAN, (double)want, 0);
     }
     if ((long long)crc != json_int(check, "crc32", -1))
-        judge_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
+        golden_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
 }
 
-static void check_picture(struct judge *j, const struct json *check, const struct image *im) {
+static void check_picture(struct golden_case *j, const struct json *check, const struct image *im) {
     int shape[3] = {im->h, im->w, im->c};
 
     check_shape(j, check, shape, json_count(json_get(check, "shape")) == 2 && im->c == 1 ? 2 : 3);
     check_bytes(j, check, im->pixels, (size_t)im->h * (size_t)im->w * (size_t)im->c);
 }
 
-static void check_f32(struct judge *j, const struct json *check, const float *a, size_t n) {
+static void check_f32(struct golden_case *j, const struct json *check, const float *a, size_t n) {
     const struct json *idx = json_get(check, "idx");
     double sum = 0, want = json_number(check, "sum", NAN);
     uLong crc = crc32(0, (const Bytef *)a, (uInt)(n * sizeof *a));
@@ -74,18 +76,18 @@ static void check_f32(struct judge *j, const struct json *check, const float *a,
     for (size_t i = 0; i < n; i++)
         sum += (double)a[i];
     if (!(fabs(sum - want) <= 1e-9 * (double)n)) // the file has 12 digits
-        judge_fail(j, "sum", sum, want, 1e-9 * (double)n);
+        golden_fail(j, "sum", sum, want, 1e-9 * (double)n);
     for (int i = 0; i < json_count(idx); i++) {
         size_t at = (size_t)json_int_at(idx, i);
         float value = (float)json_number_at(json_get(check, "val"), i);
         if (at >= n || a[at] != value)
-            judge_fail(j, "val", at < n ? (double)a[at] : NAN, (double)value, 0);
+            golden_fail(j, "val", at < n ? (double)a[at] : NAN, (double)value, 0);
     }
     if ((long long)crc != json_int(check, "crc32", -1))
-        judge_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
+        golden_fail(j, "crc32", (double)crc, json_number(check, "crc32", NAN), 0);
 }
 
-static void op_preprocess(struct judge *j, const struct json *c, const struct json *check,
+static void op_preprocess(struct golden_case *j, const struct json *c, const struct json *check,
                           const struct image *im) {
     const struct json *pos = json_get(c, "crop_pos");
     struct image gray, out;
@@ -93,7 +95,7 @@ static void op_preprocess(struct judge *j, const struct json *c, const struct js
     float *x;
 
     if (!preprocess_from_name(json_text(c, "preprocess", ""), &p)) {
-        judge_complain(j, "unknown preprocess");
+        golden_complain(j, "unknown preprocess");
         return;
     }
     if (json_bool(c, "gray"))
@@ -115,7 +117,7 @@ static void op_preprocess(struct judge *j, const struct json *c, const struct js
 }
 
 // The ops that turn a source picture into another.
-static void picture_op(struct judge *j, const struct json *c, const struct json *check,
+static void picture_op(struct golden_case *j, const struct json *c, const struct json *check,
                        const char *op) {
     int size = (int)json_int(c, "size", 1);
     struct image im, out = {0};
@@ -137,7 +139,7 @@ static void picture_op(struct judge *j, const struct json *c, const struct json 
     image_fini(&im);
 }
 
-static void op_roundtrip(struct judge *j, const struct json *check) {
+static void op_roundtrip(struct golden_case *j, const struct json *check) {
     uint8_t bytes[256];
     int differ = 0;
 
@@ -147,10 +149,10 @@ static void op_roundtrip(struct judge *j, const struct json *check) {
     }
     check_bytes(j, check, bytes, 256);
     if (differ != json_int(check, "differ", -1))
-        judge_fail(j, "differ", differ, json_number(check, "differ", NAN), 0);
+        golden_fail(j, "differ", differ, json_number(check, "differ", NAN), 0);
 }
 
-static void op_tensor2im(struct judge *j, const struct json *c, const struct json *check) {
+static void op_tensor2im(struct golden_case *j, const struct json *c, const struct json *check) {
     const struct json *shape = json_get(c, "shape");
     int ch = (int)json_int_at(shape, 1), h = (int)json_int_at(shape, 2);
     int w = (int)json_int_at(shape, 3);
@@ -166,18 +168,18 @@ static void op_tensor2im(struct judge *j, const struct json *c, const struct jso
     image_fini(&im);
 }
 
-static void op_make_power(struct judge *j, const struct json *c, const struct json *check) {
+static void op_make_power(struct golden_case *j, const struct json *c, const struct json *check) {
     const struct json *pairs = json_get(check, "pairs");
 
     for (int i = 0; i < json_count(pairs); i++) {
         const struct json *pair = json_at(pairs, i);
         int got = preprocess_make_power((int)json_int_at(pair, 0), (int)json_int(c, "base", 4));
         if (got != json_int_at(pair, 1))
-            judge_fail(j, "pairs", got, (double)json_int_at(pair, 1), 0);
+            golden_fail(j, "pairs", got, (double)json_int_at(pair, 1), 0);
     }
 }
 
-static void op_scale_width(struct judge *j, const struct json *c, const struct json *check) {
+static void op_scale_width(struct golden_case *j, const struct json *c, const struct json *check) {
     const struct json *sizes = json_get(check, "sizes");
 
     for (int i = 0; i < json_count(sizes); i++) {
@@ -187,12 +189,12 @@ static void op_scale_width(struct judge *j, const struct json *c, const struct j
                                (int)json_int(c, "load_size", 286),
                                (int)json_int(c, "crop_size", 256), &w, &h);
         if (w != json_int_at(s, 2) || h != json_int_at(s, 3))
-            judge_complain(j, "sizes: got %dx%d, want %lldx%lld", w, h, json_int_at(s, 2),
-                           json_int_at(s, 3));
+            golden_complain(j, "sizes: got %dx%d, want %lldx%lld", w, h, json_int_at(s, 2),
+                            json_int_at(s, 3));
     }
 }
 
-void case_image(struct judge *j, const struct json *c) {
+void case_image(struct golden_case *j, const struct json *c) {
     static const char *const pictures[] = {"resize", "gray", "crop", "flip", "preprocess"};
     const char *op = json_text(c, "op", "");
     const struct json *check = json_at(json_get(c, "check"), 0);
@@ -213,5 +215,5 @@ void case_image(struct judge *j, const struct json *c) {
     else if (strcmp(op, "scale_width") == 0)
         op_scale_width(j, c, check);
     else
-        judge_complain(j, "unknown op \"%s\"", op);
+        golden_complain(j, "unknown op \"%s\"", op);
 }

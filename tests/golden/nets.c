@@ -76,7 +76,7 @@ void golden_net_fill(const struct json *net, int n_params, struct model_param *p
         fill_param(&params[i], base + (uint32_t)i, json_number(net, "wscale", 0.1));
 }
 
-void golden_check_buffer(struct judge *j, const struct json *check, int n_params,
+void golden_check_buffer(struct golden_case *j, const struct json *check, int n_params,
                          const struct model_param *params) {
     const char *key = json_text(check, "key", "");
 
@@ -85,15 +85,15 @@ void golden_check_buffer(struct judge *j, const struct json *check, int n_params
         if (strcmp(p->key, key) != 0)
             continue;
         if (p->kind != PARAM_BATCHES)
-            (void)check_floats(j, key, check, p->w, p->count); // the judge counts
+            (void)check_floats(j, key, check, p->w, p->count); // it counts failures
         else if (*p->batches != json_int_at(json_get(check, "ints"), 0))
-            judge_complain(j, "%s is %lld", key, (long long)*p->batches);
+            golden_complain(j, "%s is %lld", key, (long long)*p->batches);
         return;
     }
-    judge_complain(j, "there is no parameter %s", key);
+    golden_complain(j, "there is no parameter %s", key);
 }
 
-static int rig_open(struct rig *r, const struct judge *j, const struct json *net) {
+static int rig_open(struct rig *r, const struct golden_case *j, const struct json *net) {
     struct device_options options = {
         .name = j->device, .threads = 2, .winograd = j->winograd, .dtype = j->dtype};
     size_t size = 0;
@@ -139,7 +139,7 @@ static int rig_go(struct rig *r) {
 }
 
 // A tensor as floats; the caller frees them.
-static float *rig_read(struct judge *j, struct rig *r, int tensor) {
+static float *rig_read(struct golden_case *j, struct rig *r, int tensor) {
     size_t bytes = graph_count(r->graph, tensor) * sizeof(float);
     float *x = xmalloc(bytes);
     void *shared = NULL;
@@ -147,7 +147,7 @@ static float *rig_read(struct judge *j, struct rig *r, int tensor) {
     memset(x, 0xff, bytes); // NaN
     if (r->device->backend->shared_new(r->device, bytes, &shared) ||
         graph_read(r->graph, r->arena, tensor, PIXELS_FLOAT, shared) || device_wait(r->device))
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     else
         memcpy(x, shared, bytes);
     r->device->backend->shared_free(r->device, shared);
@@ -226,7 +226,7 @@ static int rig_run(struct rig *r, const struct json *c) {
     return err;
 }
 
-static void check_pictures(struct judge *j, const char *what, const struct json *check,
+static void check_pictures(struct golden_case *j, const char *what, const struct json *check,
                            struct rig *r, int tensor) {
     struct graph_size s = graph_size(r->graph, tensor);
     size_t count = graph_count(r->graph, tensor);
@@ -234,12 +234,12 @@ static void check_pictures(struct judge *j, const char *what, const struct json 
     float *x = rig_read(j, r, tensor);
 
     golden_to_nchw(x, (int[4]){s.n, s.c, s.h, s.w}, a);
-    (void)check_tensor(j, what, check, a, count); // the judge counts
+    (void)check_tensor(j, what, check, a, count); // it counts failures
     free(a);
     free(x);
 }
 
-static void check_gradient(struct judge *j, struct rig *r, const struct json *check) {
+static void check_gradient(struct golden_case *j, struct rig *r, const struct json *check) {
     const char *key = json_text(check, "key", "");
     struct model_param *params = net_params(r->net);
 
@@ -248,15 +248,15 @@ static void check_gradient(struct judge *j, struct rig *r, const struct json *ch
             float *g = xcalloc(params[i].count, sizeof *g);
             if (r->device->backend->copy_out(r->device, g, net_gradient(r->net, i),
                                              params[i].count * sizeof *g))
-                judge_complain(j, "%s", err_text());
+                golden_complain(j, "%s", err_text());
             (void)check_floats(j, key, check, g, params[i].count);
             free(g);
             return;
         }
-    judge_complain(j, "there is no parameter %s", key);
+    golden_complain(j, "there is no parameter %s", key);
 }
 
-static void check_net(struct judge *j, struct rig *r, const struct json *check) {
+static void check_net(struct golden_case *j, struct rig *r, const struct json *check) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "out") == 0)
@@ -268,16 +268,16 @@ static void check_net(struct judge *j, struct rig *r, const struct json *check) 
     else if (strcmp(q, "buffer") == 0)
         golden_check_buffer(j, check, net_n_params(r->net), net_params(r->net));
     else
-        judge_complain(j, "unknown quantity \"%s\"", q);
+        golden_complain(j, "unknown quantity \"%s\"", q);
 }
 
-void case_forward(struct judge *j, const struct json *c) {
+void case_forward(struct golden_case *j, const struct json *c) {
     struct rig r = {0};
     const struct json *checks = json_get(c, "check");
     int err = rig_open(&r, j, json_get(c, "net"));
 
     if (err == ERR_CONFIG || err == ERR_DEVICE) {
-        judge_skip(j, "%s", err_text());
+        golden_skip(j, "%s", err_text());
         rig_close(&r);
         return;
     }
@@ -286,13 +286,13 @@ void case_forward(struct judge *j, const struct json *c) {
     golden_net_fill(json_get(c, "net"), net_n_params(r.net), net_params(r.net));
     err = rig_run(&r, c);
     if (err)
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     for (int i = 0; !err && i < json_count(checks); i++)
         check_net(j, &r, json_at(checks, i));
     rig_close(&r);
 }
 
-static void check_gram(struct judge *j, const struct json *check, const float *w) {
+static void check_gram(struct golden_case *j, const struct json *check, const float *w) {
     int rows = (int)json_int(check, "rows", 0), cols = (int)json_int(check, "cols", 0);
     double gain = json_number(check, "gain", 1), worst = 0;
     int count = MIN(rows, cols), length = MAX(rows, cols);
@@ -306,10 +306,10 @@ static void check_gram(struct judge *j, const struct json *check, const float *w
             worst = fmax(worst, fabs(sum));
         }
     if (!(worst <= 1e-5 * gain * gain))
-        judge_fail(j, "Gram matrix", worst, 0, 1e-5 * gain * gain);
+        golden_fail(j, "Gram matrix", worst, 0, 1e-5 * gain * gain);
 }
 
-static void check_statistics(struct judge *j, const struct json *check, const float *w,
+static void check_statistics(struct golden_case *j, const struct json *check, const float *w,
                              size_t count) {
     const char *key = json_text(check, "key", "");
     double sum = 0, squares = 0, mean = json_number(check, "mean", NAN);
@@ -322,19 +322,19 @@ static void check_statistics(struct judge *j, const struct json *check, const fl
     squares = sqrt(squares / (double)count);
     if (strcmp(json_text(check, "dist", ""), "const") == 0) {
         if (sum != mean || squares != 0)
-            judge_fail(j, key, sum, mean, 0);
+            golden_fail(j, key, sum, mean, 0);
         return;
     }
     if (!(fabs(sum - mean) <= json_number(check, "tol_mean", NAN)))
-        judge_fail(j, key, sum, mean, json_number(check, "tol_mean", NAN));
+        golden_fail(j, key, sum, mean, json_number(check, "tol_mean", NAN));
     if (!(fabs(squares - json_number(check, "std", NAN)) <= json_number(check, "tol_std", NAN)))
-        judge_fail(j, key, squares, json_number(check, "std", NAN),
-                   json_number(check, "tol_std", NAN));
+        golden_fail(j, key, squares, json_number(check, "std", NAN),
+                    json_number(check, "tol_std", NAN));
     if (strcmp(json_text(check, "dist", ""), "orthogonal") == 0)
         check_gram(j, check, w);
 }
 
-static void check_init(struct judge *j, struct rig *r, const struct json *check) {
+static void check_init(struct golden_case *j, struct rig *r, const struct json *check) {
     const char *key = json_text(check, "key", "");
     struct model_param *params = net_params(r->net);
 
@@ -343,10 +343,10 @@ static void check_init(struct judge *j, struct rig *r, const struct json *check)
             check_statistics(j, check, params[i].w, params[i].count);
             return;
         }
-    judge_complain(j, "there is no parameter %s", key);
+    golden_complain(j, "there is no parameter %s", key);
 }
 
-void case_init(struct judge *j, const struct json *c) {
+void case_init(struct golden_case *j, const struct json *c) {
     struct rig r = {0};
     const struct json *checks = json_get(c, "check");
     struct init_args args = {.gain = json_number(c, "init_gain", 0.02), .seed = 1};
@@ -355,7 +355,7 @@ void case_init(struct judge *j, const struct json *c) {
     if (!err)
         err = rig_open(&r, j, json_get(c, "net"));
     if (err) {
-        judge_skip(j, "%s", err_text());
+        golden_skip(j, "%s", err_text());
         rig_close(&r);
         return;
     }
@@ -391,7 +391,7 @@ static int write_mixed(struct rig *r, const struct json *c) {
     return err;
 }
 
-static void check_norms(struct judge *j, struct rig *r, const struct json *check) {
+static void check_norms(struct golden_case *j, struct rig *r, const struct json *check) {
     size_t n = (size_t)r->shape[0];
     size_t picture = (size_t)r->shape[1] * (size_t)r->shape[2] * (size_t)r->shape[3];
     float *g = rig_read(j, r, r->y);
@@ -401,7 +401,7 @@ static void check_norms(struct judge *j, struct rig *r, const struct json *check
         norm[i / picture] += ((double)g[i] + 1e-16) * ((double)g[i] + 1e-16);
     for (size_t i = 0; i < n; i++)
         norm[i] = sqrt(norm[i]);
-    (void)check_tensor(j, "grad_norm", check, norm, n); // the judge counts
+    (void)check_tensor(j, "grad_norm", check, norm, n); // it counts failures
     free(norm);
     free(g);
 }
@@ -421,11 +421,12 @@ static int penalty_rig_run(struct rig *r, const struct json *c, double *ret_loss
     return err ? err : rig_go(r);
 }
 
-static void check_penalty(struct judge *j, struct rig *r, const struct json *check, double loss) {
+static void check_penalty(struct golden_case *j, struct rig *r, const struct json *check,
+                          double loss) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "value") == 0)
-        (void)check_scalar(j, q, check, loss); // the judge counts
+        (void)check_scalar(j, q, check, loss); // it counts failures
     else if (strcmp(q, "grad_norm") == 0)
         check_norms(j, r, check);
     else if (strcmp(q, "dx") == 0)
@@ -433,17 +434,17 @@ static void check_penalty(struct judge *j, struct rig *r, const struct json *che
     else if (strcmp(q, "grad") == 0)
         check_gradient(j, r, check);
     else
-        judge_complain(j, "unknown quantity \"%s\"", q);
+        golden_complain(j, "unknown quantity \"%s\"", q);
 }
 
-void case_gradient_penalty(struct judge *j, const struct json *c) {
+void case_gradient_penalty(struct golden_case *j, const struct json *c) {
     struct rig r = {0};
     const struct json *checks = json_get(c, "check");
     void *loss = NULL;
     int err = rig_open(&r, j, json_get(c, "net"));
 
     if (err == ERR_CONFIG || err == ERR_DEVICE) {
-        judge_skip(j, "%s", err_text());
+        golden_skip(j, "%s", err_text());
         rig_close(&r);
         return;
     }
@@ -454,7 +455,7 @@ void case_gradient_penalty(struct judge *j, const struct json *c) {
     if (!err)
         err = penalty_rig_run(&r, c, loss);
     if (err)
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     for (int i = 0; !err && i < json_count(checks); i++)
         check_penalty(j, &r, json_at(checks, i), *(double *)loss);
     r.device->backend->shared_free(r.device, loss);

@@ -29,13 +29,13 @@ static long long pass(struct test_table *t, long long id) {
     return back;
 }
 
-static void check_ids(struct judge *j, const char *what, const struct json *want,
+static void check_ids(struct golden_case *j, const char *what, const struct json *want,
                       const long long *got, int count) {
     if (json_count(want) != count)
-        judge_complain(j, "%s: %d numbers, the file has %d", what, count, json_count(want));
+        golden_complain(j, "%s: %d numbers, the file has %d", what, count, json_count(want));
     for (int i = 0; i < count && i < json_count(want); i++)
         if (got[i] != json_int_at(want, i))
-            judge_fail(j, what, (double)got[i], (double)json_int_at(want, i), 0);
+            golden_fail(j, what, (double)got[i], (double)json_int_at(want, i), 0);
 }
 
 static const struct json *find_check(const struct json *c, const char *q) {
@@ -47,7 +47,7 @@ static const struct json *find_check(const struct json *c, const char *q) {
     return NULL;
 }
 
-void case_pool(struct judge *j, const struct json *c) {
+void case_pool(struct golden_case *j, const struct json *c) {
     struct test_table t = {.capacity = (uint64_t)json_int(c, "size", 0),
                            .draws = json_get(c, "draws")};
     const struct json *in = json_get(c, "ids_in"), *out = json_get(find_check(c, "ids_out"), "ids");
@@ -56,7 +56,7 @@ void case_pool(struct judge *j, const struct json *c) {
     for (int i = 0; i < json_count(checks); i++) {
         const char *q = json_text(json_at(checks, i), "q", "");
         if (strcmp(q, "ids_out") != 0 && strcmp(q, "slots") != 0)
-            judge_complain(j, "unknown quantity \"%s\"", q);
+            golden_complain(j, "unknown quantity \"%s\"", q);
     }
     t.slots = xcalloc(t.capacity + 1, sizeof *t.slots);
     for (int i = 0; i < json_count(in); i++) {

@@ -12,7 +12,7 @@ int golden_net_new(const struct json *net, struct net **ret_net);
 void golden_net_fill(const struct json *net, int n_params, struct model_param *params);
 
 // Check `buffer`: a running statistic.
-void golden_check_buffer(struct judge *j, const struct json *check, int n_params,
+void golden_check_buffer(struct golden_case *j, const struct json *check, int n_params,
                          const struct model_param *params);
 
 #endif

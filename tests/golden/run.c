@@ -4,7 +4,7 @@
 
 #include "golden/golden.h"
 
-static void count(struct golden_totals *t, const struct judge *j) {
+static void count(struct golden_totals *t, const struct golden_case *j) {
     if (j->failures) {
         t->failed++;
     } else if (j->skip[0]) {
@@ -16,8 +16,8 @@ static void count(struct golden_totals *t, const struct judge *j) {
     (void)fflush(stdout); // a report that the next case may outlive
 }
 
-// False if nothing here judges such a case.
-static bool run_case(struct judge *j, const struct golden_kind *kinds, const struct json *c) {
+// False if no function checks such a case.
+static bool run_case(struct golden_case *j, const struct golden_kind *kinds, const struct json *c) {
     const char *kind = json_text(c, "kind", "");
 
     for (; kinds->name; kinds++)
@@ -26,22 +26,22 @@ static bool run_case(struct judge *j, const struct golden_kind *kinds, const str
                 kinds->run(j, c);
             return kinds->run != NULL;
         }
-    judge_complain(j, "unknown kind \"%s\"", kind);
+    golden_complain(j, "unknown kind \"%s\"", kind);
     return true;
 }
 
-void golden_run(const struct judge *how, const struct golden_kind *kinds, const struct json *file,
-                struct golden_totals *t) {
-    struct judge hash = *how;
+void golden_run(const struct golden_case *how, const struct golden_kind *kinds,
+                const struct json *file, struct golden_totals *t) {
+    struct golden_case hash = *how;
     const struct json *cases = json_get(file, "cases");
 
     if (json_get(file, "hash_check")) {
-        judge_hash(&hash, json_get(file, "hash_check"));
+        case_hash(&hash, json_get(file, "hash_check"));
         count(t, &hash);
     }
     for (int i = 0; i < json_count(cases); i++) {
         const struct json *c = json_at(cases, i);
-        struct judge j = *how;
+        struct golden_case j = *how;
         j.name = json_text(c, "name", "(no name)");
         if (run_case(&j, kinds, c))
             count(t, &j);

@@ -12,44 +12,44 @@
 #include "nets/optimizer.h"
 #include "training/schedule.h"
 
-void judge_hash(struct judge *j, const struct json *h) {
+void case_hash(struct golden_case *j, const struct json *h) {
     const struct json *v0 = json_get(h, "V_index0_scale01"),
                       *bn = json_get(h, "V_index0_bn_weight");
     double proj = 0;
 
     for (int i = 0; i < json_count(json_get(h, "H_index0")); i++)
         if (golden_hash(0, (uint32_t)i) != json_int_at(json_get(h, "H_index0"), i))
-            judge_complain(j, "H(0,%d)", i);
+            golden_complain(j, "H(0,%d)", i);
     for (int i = 0; i < json_count(json_get(h, "H_index9001")); i++)
         if (golden_hash(9001, (uint32_t)i) != json_int_at(json_get(h, "H_index9001"), i))
-            judge_complain(j, "H(9001,%d)", i);
+            golden_complain(j, "H(9001,%d)", i);
     for (int i = 0; i < json_count(v0); i++)
         if (!(fabs(golden_value(0, (uint32_t)i, 0.1, 0) - json_number_at(v0, i)) <= 1e-8))
-            judge_fail(j, "V(0)", golden_value(0, (uint32_t)i, 0.1, 0), json_number_at(v0, i),
-                       1e-8);
+            golden_fail(j, "V(0)", golden_value(0, (uint32_t)i, 0.1, 0), json_number_at(v0, i),
+                        1e-8);
     for (int i = 0; i < json_count(bn); i++)
         if (!(fabs(golden_value(0, (uint32_t)i, 0.2, 1) - json_number_at(bn, i)) <= 1e-7))
-            judge_fail(j, "V(0,1)", golden_value(0, (uint32_t)i, 0.2, 1), json_number_at(bn, i),
-                       1e-7);
+            golden_fail(j, "V(0,1)", golden_value(0, (uint32_t)i, 0.2, 1), json_number_at(bn, i),
+                        1e-7);
     if (golden_hash(123457, 1000000) != json_int(h, "H_index123457_i1000000", -1))
-        judge_complain(j, "H(123457,1000000)");
+        golden_complain(j, "H(123457,1000000)");
     for (int i = 0; i < 1000; i++)
         proj += golden_value(4242, (uint32_t)i, 1, 0);
     if (!(fabs(proj - json_number(h, "proj_of_ones_n1000", NAN)) <= 1e-6))
-        judge_fail(j, "projection of ones", proj, json_number(h, "proj_of_ones_n1000", NAN), 1e-6);
+        golden_fail(j, "projection of ones", proj, json_number(h, "proj_of_ones_n1000", NAN), 1e-6);
 }
 
 // The device, or a skip.
-static struct device *open_device(struct judge *j) {
+static struct device *open_device(struct golden_case *j) {
     struct device_options options = {.name = j->device, .threads = 2, .dtype = j->dtype};
     struct device *device = NULL;
 
     if (device_open(&options, &device))
-        judge_skip(j, "%s", err_text());
+        golden_skip(j, "%s", err_text());
     return device;
 }
 
-static void check_adam(struct judge *j, const struct json *check, const struct optimizer *o,
+static void check_adam(struct golden_case *j, const struct json *check, const struct optimizer *o,
                        const float *before) {
     const char *q = json_text(check, "q", "");
     double *a = xcalloc(o->count, sizeof *a);
@@ -59,9 +59,9 @@ static void check_adam(struct judge *j, const struct json *check, const struct o
                : strcmp(q, "v") == 0 ? (double)o->host.v[i]
                                      : (double)o->host.w[i] - (double)before[i];
     if (strcmp(q, "m") != 0 && strcmp(q, "v") != 0 && strcmp(q, "delta") != 0)
-        judge_complain(j, "unknown quantity \"%s\"", q);
+        golden_complain(j, "unknown quantity \"%s\"", q);
     else
-        (void)check_tensor(j, q, check, a, o->count); // the judge counts
+        (void)check_tensor(j, q, check, a, o->count); // it counts failures
     free(a);
 }
 
@@ -84,7 +84,7 @@ static int step_adam(struct optimizer *o, const float *g, double lr) {
     return err ? err : optimizer_pull(o);
 }
 
-static void run_adam(struct judge *j, const struct json *c, struct optimizer *o,
+static void run_adam(struct golden_case *j, const struct json *c, struct optimizer *o,
                      const float *before) {
     const struct json *lr = json_get(c, "lr"), *scale = json_get(c, "g_scale"),
                       *checks = json_get(c, "check");
@@ -94,7 +94,7 @@ static void run_adam(struct judge *j, const struct json *c, struct optimizer *o,
         golden_fill(g, o->count, (uint32_t)(json_int(c, "index_g0", 0) + t),
                     json_number_at(scale, t));
         if (step_adam(o, g, json_number_at(lr, t)))
-            judge_complain(j, "%s", err_text());
+            golden_complain(j, "%s", err_text());
         for (int i = 0; i < json_count(checks); i++)
             if (json_int(json_at(checks, i), "step", 0) == t + 1)
                 check_adam(j, json_at(checks, i), o, before);
@@ -102,7 +102,7 @@ static void run_adam(struct judge *j, const struct json *c, struct optimizer *o,
     free(g);
 }
 
-void case_adam(struct judge *j, const struct json *c) {
+void case_adam(struct golden_case *j, const struct json *c) {
     struct device *device = open_device(j);
     size_t n = (size_t)json_int(c, "n", 0);
     struct optimizer o;
@@ -111,19 +111,19 @@ void case_adam(struct judge *j, const struct json *c) {
     if (!device)
         return;
     if (optimizer_init(&o, device, n, json_number(c, "beta1", 0.5), json_number(c, "beta2", 0.999)))
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     before = xcalloc(n, sizeof *before);
     golden_fill(before, n, (uint32_t)json_int(c, "index_p", 0), json_number(c, "p_scale", 1));
     memcpy(o.host.w, before, n * sizeof *before);
     if (optimizer_push(&o))
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     run_adam(j, c, &o, before);
     free(before);
     optimizer_fini(&o);
     device_close(device);
 }
 
-void case_lr(struct judge *j, const struct json *c) {
+void case_lr(struct golden_case *j, const struct json *c) {
     struct schedule s = {
         .n_epochs = (int)json_int(c, "n_epochs", 0),
         .n_epochs_decay = (int)json_int(c, "n_epochs_decay", 0),
@@ -138,13 +138,13 @@ void case_lr(struct judge *j, const struct json *c) {
 
     if (schedule_policy_parse(json_text(c, "policy", ""), &s.policy) ||
         schedule_variant_parse(json_text(c, "variant", ""), &s.variant)) {
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
         return;
     }
     for (int i = 0; i < json_count(values); i++) {
         double lr = schedule_lr(&s, first + i, 0), want = json_number_at(values, i);
         if (!(fabs(lr - want) <= tolerance))
-            judge_fail(j, "lr", lr, want, tolerance);
+            golden_fail(j, "lr", lr, want, tolerance);
     }
 }
 
@@ -175,7 +175,7 @@ static void *new_shared(struct device *d, size_t bytes) {
 }
 
 // A tensor of numbers by the fill rule; `index` negative: zeros.
-static void *new_tensor(struct judge *j, struct device *d, const struct tensor_shape *s,
+static void *new_tensor(struct golden_case *j, struct device *d, const struct tensor_shape *s,
                         long long index, double scale) {
     void *tensor = new_memory(d, device_tensor_bytes(d, s, 0));
     size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
@@ -184,19 +184,19 @@ static void *new_tensor(struct judge *j, struct device *d, const struct tensor_s
     if (index >= 0)
         golden_fill(x, count, (uint32_t)index, scale);
     if (d->backend->image_in(d, s, PIXELS_FLOAT, x, tensor))
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     free(x);
     return tensor;
 }
 
-static void check_tensor_of(struct judge *j, const char *q, const struct json *check,
+static void check_tensor_of(struct golden_case *j, const char *q, const struct json *check,
                             struct device *d, const struct tensor_shape *s, const void *tensor) {
     size_t count = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
     float *x = new_shared(d, count * sizeof *x);
 
     if (d->backend->image_out(d, s, PIXELS_FLOAT, tensor, x) || device_wait(d))
-        judge_complain(j, "%s", err_text());
-    (void)check_floats(j, q, check, x, count); // the judge counts
+        golden_complain(j, "%s", err_text());
+    (void)check_floats(j, q, check, x, count); // it counts failures
     d->backend->shared_free(d, x);
 }
 
@@ -209,7 +209,7 @@ static struct tensor_shape map_of(const struct json *shape) {
     return s;
 }
 
-void case_gan_loss(struct judge *j, const struct json *c) {
+void case_gan_loss(struct golden_case *j, const struct json *c) {
     struct device *device = open_device(j);
     const struct json *checks = json_get(c, "check");
     struct gan_args args = {.shape = map_of(json_get(c, "shape")),
@@ -220,14 +220,14 @@ void case_gan_loss(struct judge *j, const struct json *c) {
     if (!device)
         return;
     if (mode < 0)
-        judge_complain(j, "unknown gan_mode");
+        golden_complain(j, "unknown gan_mode");
     args.mode = (enum gan_mode)MAX(mode, 0);
     void *x =
         new_tensor(j, device, &args.shape, json_int(c, "index", 0), json_number(c, "scale", 1));
     void *grad = new_tensor(j, device, &args.shape, -1, 0);
     double *loss = new_shared(device, sizeof *loss);
     if (device->backend->gan(device, &args, x, grad, loss) || device_wait(device))
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     for (int i = 0; i < json_count(checks); i++) {
         const struct json *check = json_at(checks, i);
         const char *q = json_text(check, "q", "");
@@ -236,7 +236,7 @@ void case_gan_loss(struct judge *j, const struct json *c) {
         else if (strcmp(q, "dx") == 0)
             check_tensor_of(j, q, check, device, &args.shape, grad);
         else
-            judge_complain(j, "unknown quantity \"%s\"", q);
+            golden_complain(j, "unknown quantity \"%s\"", q);
     }
     device->backend->memory_free(device, x);
     device->backend->memory_free(device, grad);
@@ -252,7 +252,7 @@ struct nce_case {
     double *loss;
 };
 
-static void nce_case_open(struct judge *j, struct nce_case *n, struct device *d,
+static void nce_case_open(struct golden_case *j, struct nce_case *n, struct device *d,
                           const struct json *c) {
     n->args = (struct nce_args){.n = (int)json_int(c, "batch", 1),
                                 .patches = (int)json_int(c, "patches", 1),
@@ -277,32 +277,32 @@ static void nce_case_close(struct nce_case *n, struct device *d) {
     d->backend->shared_free(d, n->loss);
 }
 
-static void check_each(struct judge *j, const struct json *check, const struct nce_case *n,
+static void check_each(struct golden_case *j, const struct json *check, const struct nce_case *n,
                        struct device *d) {
     size_t count = (size_t)(n->args.n * n->args.patches);
     float *each = xcalloc(count, sizeof *each);
 
     if (d->backend->copy_out(d, each, n->each, count * sizeof *each))
-        judge_complain(j, "%s", err_text());
-    (void)check_floats(j, "per_patch", check, each, count); // the judge counts
+        golden_complain(j, "%s", err_text());
+    (void)check_floats(j, "per_patch", check, each, count); // it counts failures
     free(each);
 }
 
-static void check_nce(struct judge *j, const struct json *check, const struct nce_case *n,
+static void check_nce(struct golden_case *j, const struct json *check, const struct nce_case *n,
                       struct device *d) {
     const char *q = json_text(check, "q", "");
 
     if (strcmp(q, "value") == 0)
-        (void)check_scalar(j, q, check, *n->loss); // the judge counts
+        (void)check_scalar(j, q, check, *n->loss); // it counts failures
     else if (strcmp(q, "per_patch") == 0)
         check_each(j, check, n, d);
     else if (strcmp(q, "dx") == 0)
         check_tensor_of(j, q, check, d, &n->shape, n->dq);
     else
-        judge_complain(j, "unknown quantity \"%s\"", q);
+        golden_complain(j, "unknown quantity \"%s\"", q);
 }
 
-void case_patchnce(struct judge *j, const struct json *c) {
+void case_patchnce(struct golden_case *j, const struct json *c) {
     struct device *device = open_device(j);
     const struct json *checks = json_get(c, "check");
     struct nce_case n;
@@ -312,7 +312,7 @@ void case_patchnce(struct judge *j, const struct json *c) {
     nce_case_open(j, &n, device, c);
     if (device->backend->nce(device, &n.args, n.q, n.k, n.dq, n.each, n.loss, n.workspace) ||
         device_wait(device))
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     for (int i = 0; i < json_count(checks); i++)
         check_nce(j, json_at(checks, i), &n, device);
     nce_case_close(&n, device);

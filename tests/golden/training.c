@@ -20,7 +20,7 @@ struct test_pool {
 };
 
 struct training {
-    struct judge *judge;
+    struct golden_case *result;
     const struct json *c;
     struct model *model;
     int n, step;                 // step counts from 1
@@ -59,9 +59,9 @@ static int new_model(struct training *t) {
     layers_text(json_get(c, "nce_layers"), layers, sizeof layers);
     struct config_trainer options = {
         .model = (char *)kind,
-        .device = (char *)t->judge->device,
-        .dtype = (char *)t->judge->dtype,
-        .winograd = (char *)t->judge->winograd,
+        .device = (char *)t->result->device,
+        .dtype = (char *)t->result->dtype,
+        .winograd = (char *)t->result->winograd,
         .netG = (char *)json_text(g, "arch", ""),
         .netD = (char *)json_text(d, "arch", ""),
         .norm = (char *)json_text(g, "norm", ""),
@@ -268,18 +268,18 @@ static void check_parameters(struct training *t, const struct json *check, const
         }
         (void)snprintf(label, sizeof label, "step %d %s %s %s", t->step, name, what,
                        key ? key : "all");
-        (void)check_tensor(t->judge, label, check, a, n); // the judge counts
+        (void)check_tensor(t->result, label, check, a, n); // it counts failures
         free(a);
         return;
     }
-    judge_complain(t->judge, "there is no net \"%s\"", name);
+    golden_complain(t->result, "there is no net \"%s\"", name);
 }
 
 static void check_buffer(struct training *t, const struct json *check) {
     for (int i = 0; i < model_n_nets(t->model); i++) {
         const struct model_net *net = model_net(t->model, i);
         if (strcmp(net->name, json_text(check, "net", "")) == 0)
-            golden_check_buffer(t->judge, check, net->n_params, net->params);
+            golden_check_buffer(t->result, check, net->n_params, net->params);
     }
 }
 
@@ -290,10 +290,10 @@ static void check_loss(struct training *t, const struct json *check) {
     (void)snprintf(label, sizeof label, "step %d loss %s", t->step, name);
     for (int i = 0; i < model_n_losses(t->model); i++)
         if (strcmp(model_loss_name(t->model, i), name) == 0) {
-            (void)check_scalar(t->judge, label, check, model_loss(t->model, i));
+            (void)check_scalar(t->result, label, check, model_loss(t->model, i));
             return;
         }
-    judge_complain(t->judge, "there is no loss \"%s\"", name);
+    golden_complain(t->result, "there is no loss \"%s\"", name);
 }
 
 // Pictures of a step: fake_B, rec_A, idt_B, pooled_A, ...
@@ -313,13 +313,13 @@ static void check_pictures(struct training *t, const struct json *check, const c
     double *a;
 
     if (!x) {
-        judge_complain(t->judge, "unknown quantity \"%s\"", q);
+        golden_complain(t->result, "unknown quantity \"%s\"", q);
         return;
     }
     (void)snprintf(label, sizeof label, "step %d %s", t->step, q);
     a = xcalloc(count, sizeof *a);
     golden_to_nchw(x, shape, a);
-    (void)check_tensor(t->judge, label, check, a, count); // the judge counts
+    (void)check_tensor(t->result, label, check, a, count); // it counts failures
     free(a);
 }
 
@@ -346,7 +346,7 @@ static void train(struct training *t) {
         t->n = (int)json_int_at(json_get(t->c, "batch"), t->step - 1);
         t->shape[0][0] = t->shape[1][0] = t->n;
         if (run_step(t)) {
-            judge_complain(t->judge, "%s", err_text());
+            golden_complain(t->result, "%s", err_text());
             return;
         }
         for (int i = 0; i < json_count(checks); i++)
@@ -355,17 +355,17 @@ static void train(struct training *t) {
     }
 }
 
-void case_training(struct judge *j, const struct json *c) {
-    struct training t = {.judge = j, .c = c};
+void case_training(struct golden_case *j, const struct json *c) {
+    struct training t = {.result = j, .c = c};
 
     if (new_model(&t)) {
-        judge_skip(j, "%s", err_text());
+        golden_skip(j, "%s", err_text());
         return;
     }
     fill_nets(&t);
     find_inputs(&t);
     if (model_weights_changed(t.model))
-        judge_complain(j, "%s", err_text());
+        golden_complain(j, "%s", err_text());
     else
         train(&t);
     for (int i = 0; i < 4; i++)

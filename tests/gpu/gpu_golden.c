@@ -25,7 +25,7 @@ static const struct golden_kind kinds[] = {
 };
 
 void gpu_golden(struct gpu_check *g) {
-    struct judge how = {.name = "hash_check", .device = g->device, .dtype = "fp32"};
+    struct golden_case how = {.name = "hash_check", .device = g->device, .dtype = "fp32"};
     struct golden_totals t = {0};
     struct json *tree = NULL;
     uint8_t *bytes;

@@ -17,7 +17,7 @@ static size_t map_floats(const struct sample_shape *s) {
     return (size_t)(s->h + 2 * s->pad) * (size_t)(s->w + 2 * s->pad) * (size_t)s->c;
 }
 
-// Where patch i of picture n starts in its map.
+// Where patch i of image n starts in its map.
 static size_t patch_at(const struct sample_shape *s, int n, int i) {
     int id = s->ids[n * s->count + i], whole = s->w + 2 * s->pad;
 

@@ -59,7 +59,7 @@ size_t cpu_norm_workspace_bytes(struct device *d, const struct norm_shape *s) {
     return (size_t)s->n * n_bands(s) * 2 * s->c * sizeof(double);
 }
 
-// Statistics are taken over a group of pictures: one, or the batch.
+// Statistics are taken over a group of images: one, or the batch.
 static int n_groups(const struct norm_shape *s) {
     return s->norm == NORM_BATCH ? 1 : s->n;
 }
@@ -69,9 +69,9 @@ static int bands_in_group(const struct norm_shape *s) {
 }
 
 static double pixels_in_group(const struct norm_shape *s) {
-    int pictures = s->n / n_groups(s);
+    int images = s->n / n_groups(s);
 
-    return (double)s->h * s->w * pictures;
+    return (double)s->h * s->w * images;
 }
 
 static size_t group_of(const struct norm_shape *s, int image) {

@@ -36,7 +36,7 @@ static int n_groups(const struct norm_shape *s) {
 
 static struct block block_of(const struct norm_shape *s, int i) {
     int group = i / n_blocks(s), channel = i % n_blocks(s) * BLOCK;
-    int pixels = s->n / n_groups(s) * s->h * s->w; // of pictures that lie behind each other
+    int pixels = s->n / n_groups(s) * s->h * s->w; // of images that lie behind each other
 
     return (struct block){.first = (size_t)group * (size_t)pixels * (size_t)s->c + channel,
                           .stride = (size_t)s->c,

@@ -1,4 +1,4 @@
-// The arenas of a model, and what to say when one does not fit.
+// The arenas of a model, and the advice when one does not fit.
 #include <math.h>
 #include <stdio.h>
 
@@ -9,7 +9,7 @@
 
 #define SIDE_STEP 32  // of a side that is suggested
 #define SIDE_LEAST 64 // smaller ones are no help
-// What a device is given besides the arena: pictures on their way, tables.
+// Memory of a device besides the arena: images in flight, tables.
 #define BESIDES(bytes) ((bytes) / 50 + ((size_t)1 << 20))
 
 static double mebibytes(size_t bytes) {
@@ -103,7 +103,7 @@ static int batch_that_fits(struct model *m, int n, double picture_bytes) {
     return fitting;
 }
 
-// The largest side for one picture that fits; 0: none.
+// The largest side for one image that fits; 0: none.
 static int side_that_fits(struct model *m, int side, double picture_bytes) {
     for (int s = (side - 1) / SIDE_STEP * SIDE_STEP; s >= SIDE_LEAST; s -= SIDE_STEP)
         if (fits(m, picture_bytes * s / side * s / side))

@@ -75,19 +75,19 @@ int model_pull(struct model *m);
 // derived. Between the two the device has not been asked to train.
 int model_weights_changed(struct model *m);
 
-// Selects (building it if it is new) the tape for batches of n pictures, A [hA,wA], B [hB,wB].
+// Selects (building it if it is new) the tape for batches of n images, A [hA,wA], B [hB,wB].
 // Fails with ERR_SHAPE (names sizes that work), ERR_LIMIT (memory: what was needed).
 int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b);
 
-// The real pictures of the next step, of the selected shape: [n,h,w,c] bytes as they come from a
+// The real images of the next step, of the selected shape: [n,h,w,c] bytes as they come from a
 // loader, or floats. They have been read when it returns. ERR_DEVICE_LOST.
-int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures);
-int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures);
+int model_feed(struct model *m, enum model_domain domain, const uint8_t *images);
+int model_feed_floats(struct model *m, enum model_domain domain, const float *images);
 // Announces the images of the domain's next model_feed, n of [h,w]. An asynchronous device
 // transfers them while it works on the step before. On return they have been read. At most once
 // before each model_feed. ERR_DEVICE_LOST.
 int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int w,
-                   const uint8_t *pictures);
+                   const uint8_t *images);
 
 // The number of the next step, from 0. Dropout, patches, flips and penalties draw from it and the
 // seed alone.

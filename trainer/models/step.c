@@ -1,4 +1,4 @@
-// A model's steps: pictures in, sections run, pictures and losses out.
+// A model's steps: images in, sections run, images and losses out.
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -31,35 +31,35 @@ void model_step_fini(struct model *m, struct tape *t) {
     b->shared_free(m->device, t->loss);
 }
 
-// ---- pictures ----
+// ---- images ----
 
 static int feed_images(struct model *m, enum model_domain domain, enum pixel_type type,
-                       const void *pictures) {
+                       const void *images) {
     if (!m->tape)
         BUG("pictures before model_shape");
-    return graph_write(m->tape->graph, m->arena, m->tape->real[domain], type, pictures);
+    return graph_write(m->tape->graph, m->arena, m->tape->real[domain], type, images);
 }
 
-int model_feed(struct model *m, enum model_domain domain, const uint8_t *pictures) {
+int model_feed(struct model *m, enum model_domain domain, const uint8_t *images) {
     int ahead = m->prefetched[domain];
 
     m->prefetched[domain] = -1;
     if (ahead >= 0)
         return graph_write_prefetched(m->tape->graph, m->arena, m->tape->real[domain], PIXELS_BYTE,
                                       ahead);
-    return feed_images(m, domain, PIXELS_BYTE, pictures);
+    return feed_images(m, domain, PIXELS_BYTE, images);
 }
 
-int model_feed_floats(struct model *m, enum model_domain domain, const float *pictures) {
-    return feed_images(m, domain, PIXELS_FLOAT, pictures);
+int model_feed_floats(struct model *m, enum model_domain domain, const float *images) {
+    return feed_images(m, domain, PIXELS_FLOAT, images);
 }
 
 int model_prefetch(struct model *m, enum model_domain domain, int n, int h, int w,
-                   const uint8_t *pictures) {
+                   const uint8_t *images) {
     int c = domain == MODEL_A ? m->settings.input_nc : m->settings.output_nc;
     struct tensor_shape s = {n, h, w, c};
 
-    return m->device->backend->image_prefetch(m->device, &s, PIXELS_BYTE, pictures,
+    return m->device->backend->image_prefetch(m->device, &s, PIXELS_BYTE, images,
                                               &m->prefetched[domain]);
 }
 
@@ -242,7 +242,7 @@ double model_loss(const struct model *m, int i) {
 
     if (!m->tape)
         return 0;
-    if (i >= r->n_losses) // D_A judges pictures of B
+    if (i >= r->n_losses) // D_A reads images of B
         return m->tape->penalty[i == r->n_losses ? MODEL_B : MODEL_A];
     for (int k = 0; k < LOSSES; k++)
         if (i == r->total_loss && r->total ? r->total >> k & 1 : k == i)

@@ -85,7 +85,7 @@ static int translation_add(struct model *m, const struct translation *want,
     return ERR_OK;
 }
 
-// Where the answer lies when it has been computed, as the host's floats.
+// The answer, as floats of the host.
 static int fetch_answer(struct model *m, const struct translation *t, const float **ret_y) {
     if (!m->device->asynchronous) {
         *ret_y = graph_data(t->graph, m->translation_arena, t->y);
@@ -105,7 +105,7 @@ int model_translate(struct model *m, int net, int n, int h, int w, const float *
         return err_set(ERR_CONFIG, "%s translates in one direction only", m->recipe->name);
     if (n < 1)
         return err_set(ERR_SHAPE, "a batch of %d pictures: 1 or more", n);
-    if (n > 1 && net_couples_images(m->nets[net])) { // no picture depends on its neighbours
+    if (n > 1 && net_couples_images(m->nets[net])) { // no image depends on its neighbours
         size_t in = (size_t)h * (size_t)w *
                     (size_t)(net == 0 ? m->settings.input_nc : m->settings.output_nc);
         size_t out = (size_t)h * (size_t)w *

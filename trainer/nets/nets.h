@@ -88,7 +88,7 @@ int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mod
 #define NET_SAMPLES_MAX 8
 struct net_samples {
     int count, at[NET_SAMPLES_MAX];  // modules, ascending; 0: the bordered input, border included
-    int patches;                     // of each picture, or all there are if that is less
+    int patches;                     // of each image, or all there are if that is less
     const int *ids[NET_SAMPLES_MAX]; // [n,min(patches, h w)], see graph_sample
     bool constant;                   // samples have no gradient
     bool until_last;                 // the call ends behind the last sample

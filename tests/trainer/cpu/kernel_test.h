@@ -34,12 +34,12 @@ static inline int random_int(uint64_t seed, uint64_t index, int low, int high) {
     return low + (int)rng_below(seed, RNG_TEST, index, 1, (uint64_t)(high - low + 1));
 }
 
-// Every element within `tolerance` of its judge; a NaN is never near.
-static inline void assert_near(size_t count, const float *x, const double *judge, double tolerance,
+// Every element within `tolerance` of its reference; a NaN is never near.
+static inline void assert_near(size_t count, const float *x, const double *want, double tolerance,
                                const char *what) {
     for (size_t i = 0; i < count; i++)
-        if (!(fabs(x[i] - judge[i]) <= tolerance))
-            fail_msg("%s[%zu] is %.9g, not %.9g (tolerance %.3g)", what, i, x[i], judge[i],
+        if (!(fabs(x[i] - want[i]) <= tolerance))
+            fail_msg("%s[%zu] is %.9g, not %.9g (tolerance %.3g)", what, i, x[i], want[i],
                      tolerance);
 }
 

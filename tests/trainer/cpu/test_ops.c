@@ -1,4 +1,4 @@
-// Every op of the CPU backend against double precision, and that judge against differences.
+// Every op of the CPU backend against double precision, and that oracle against differences.
 //
 // Tolerance 1e-5 in the relative L2 norm: float sums of some thousand terms stay a factor of 10
 // below, a wrong eps, border or mask is above.
@@ -16,7 +16,7 @@
 
 #define TOLERANCE 1e-5
 
-// A tensor twice: for the device and, the same numbers, for the judge.
+// A tensor twice: for the device and, the same numbers, for the oracle.
 struct pair {
     size_t count;
     float *f;
@@ -296,7 +296,7 @@ static void end(struct device *d, struct device_section *section) {
     d->backend->section_free(section);
 }
 
-// A norm ready to run, with tensors; for the device and for the judge.
+// A norm ready to run, with tensors; for the device and for the oracle.
 struct norm_rig {
     struct device *device;
     struct norm_shape shape;

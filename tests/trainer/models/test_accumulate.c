@@ -94,7 +94,7 @@ static void of_cyclegan(void **state) {
 }
 
 static void where_d_comes_first(void **state) {
-    // Of pix2pix D's update comes first, and G is judged by the updated D: of a part of the batches
+    // Of pix2pix D's update comes first, and the updated D rates G: of a part of the batches
     // it cannot be. So only that every batch counts once.
     struct config_trainer o = options_of("pix2pix", 2);
     struct model *m = open_model(&o);

@@ -1,5 +1,5 @@
 // The CUT step as a whole: repetition, resuming, what its options do, refusals. Its numbers are
-// judged by the golden cases.
+// checked by the golden cases.
 #include "trainer/models/model_test.h"
 
 #include <sys/wait.h>

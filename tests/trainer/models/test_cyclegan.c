@@ -1,4 +1,4 @@
-// The CycleGAN step as a whole: tapes, shapes, determinism, refusals. Its numbers are judged by the
+// The CycleGAN step as a whole: tapes, shapes, determinism, refusals. Its numbers are checked by the
 // golden cases.
 #include "trainer/models/model_test.h"
 

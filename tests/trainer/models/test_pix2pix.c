@@ -1,4 +1,4 @@
-// pix2pix as a whole, and what nets, norms and dropout do in a training. Numbers are judged by the
+// pix2pix as a whole, and what nets, norms and dropout do in a training. Numbers are checked by the
 // golden cases.
 #include "trainer/models/model_test.h"
 

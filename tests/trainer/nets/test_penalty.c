@@ -1,5 +1,5 @@
 // The gradient penalty against double precision: a discriminator of plain loops, its gradient by
-// the picture from the judge of the ops, and the gradient of the penalty by finite differences.
+// the picture from the oracle of the ops, and the gradient of the penalty by finite differences.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

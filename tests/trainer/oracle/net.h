@@ -1,5 +1,5 @@
 // net - a net of nets.h in double precision: forward and backward, layer by layer, on the
-// reference ops. Slow; the judge of whole nets and steps on any device.
+// reference ops. Slow; the oracle of whole nets and steps on any device.
 //
 // Which layers a net has comes from nets.h (net_layer); everything that is computed does not.
 // Batch norms take the batch's statistics and leave the running ones; there is no dropout.

@@ -1,5 +1,5 @@
 // ops - every op of the backend in double precision, straight from its formula. Slow; the
-// judge of all backends. Convolutions and norms use all of OpenMP's threads.
+// oracle of all backends. Convolutions and norms use all of OpenMP's threads.
 //
 // Layouts, shapes and parameters as in backend.h, with double for float.
 #ifndef REFERENCE_OPS_H
