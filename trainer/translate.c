@@ -28,6 +28,7 @@ struct request {
     struct file_list_options files;
     int64_t memory; // -1: as the settings say
     const char *scratch;
+    const char *exif;                     // NULL: as the settings say
     int batch, jobs, quality, megapixels; // quality 0: as the settings say
     bool quiet, force, resume;
 };
@@ -94,6 +95,12 @@ static const struct flag rows[] = {
      .choice = &request.files.format,
      .choices = "png|jpg|jpeg",
      .help = "png or jpg; default: png, or the ending of OUT"},
+    {.name = "--exif",
+     .value = "HOW",
+     .choice = &request.exif,
+     .choices = "ignore|apply",
+     .help = "camera orientation: ignore, or apply (turn the picture as a viewer shows it); "
+             "default: loader.exif of the run, else ignore"},
     {.name = "--quality",
      .value = "Q",
      .number = &request.quality,
@@ -187,9 +194,12 @@ static void print_lines(struct progress_bar *bar, char *text) {
 }
 
 // Images are decoded as in training.
-static struct image_how how_of(const struct weights_source *source, int megapixels) {
+static struct image_how how_of(const struct weights_source *source, const struct request *r) {
     const struct config_loader *loader = source->config ? &source->config->loader : NULL;
-    return image_settings_how(loader, (int64_t)megapixels << 20);
+    struct image_how how = image_settings_how(loader, (int64_t)r->megapixels << 20);
+    if (r->exif)
+        how.apply_exif = strcmp(r->exif, "apply") == 0;
+    return how;
 }
 
 // The run's settings are the defaults of the command line.
@@ -219,7 +229,7 @@ static int translate(const struct request *r, const struct file_list *list,
         .threads = r->jobs,
         .quality = r->quality,
         .bytes = memory ? MIN(IN_FLIGHT, memory / 8) : IN_FLIGHT,
-        .how = how_of(source, r->megapixels),
+        .how = how_of(source, r),
         .ended = report_end,
         .context = bar,
     };

@@ -113,8 +113,19 @@ static int sync_parent(const char *path) {
     return err;
 }
 
+// PATH.tmp, or if that name were too long a shorter one, by a hash of the whole name (FNV-1a).
+static char *temporary_beside(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    uint64_t hash = 0xcbf29ce484222325;
+    if (strlen(name) + strlen(".tmp") <= NAME_MAX)
+        return xasprintf("%s.tmp", path);
+    for (const char *c = name; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    return xasprintf("%.*s.%016llx.tmp", (int)(name - path) + 200, path, (unsigned long long)hash);
+}
+
 int fs_write_atomic(const char *path, const void *bytes, size_t size) {
-    char *beside = xasprintf("%s.tmp", path);
+    char *beside = temporary_beside(path);
     int err;
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0) {

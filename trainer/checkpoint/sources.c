@@ -71,6 +71,26 @@ int sources_generator(const char *folder, const char *net, const char *direction
                    forward ? "AtoB" : "BtoA");
 }
 
+// The reason differs: the run is young, no checkpoint was the best yet, or it was removed.
+static int no_checkpoint(const char *run, const char *step, const char *path) {
+    char *latest = xasprintf("%s/checkpoints/latest", run);
+    bool any = fs_is_dir(latest);
+    free(latest);
+    if (!any)
+        return err_set(ERR_DATA,
+                       "the run '%s' has no checkpoint yet; the first is written at the end of an "
+                       "epoch, or after trainer.save_minutes or trainer.save_every_steps",
+                       run);
+    if (strcmp(step, "best") == 0)
+        return err_set(ERR_DATA,
+                       "the run '%s' has no best checkpoint yet: none has a finite score; "
+                       "trainer.judge_pictures and trainer.best_metric choose it",
+                       run);
+    return err_set(
+        ERR_DATA,
+        "there is no checkpoint '%s'; trainer.keep is the number of checkpoints that stay", path);
+}
+
 int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOINT_PATH]) {
     char root[CHECKPOINT_PATH - 64], *end;
     if (snprintf(root, sizeof root, "%s/checkpoints", run) >= (int)sizeof root)
@@ -84,10 +104,7 @@ int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOI
             return err_set(ERR_USAGE, "--step is a number or best, not '%s'", step);
         checkpoint_path(root, number, ret_path);
     }
-    return fs_is_dir(ret_path)
-               ? ERR_OK
-               : err_set(ERR_DATA, "there is no checkpoint '%s'; trainer.keep says how many stay",
-                         ret_path);
+    return fs_is_dir(ret_path) ? ERR_OK : no_checkpoint(run, step, ret_path);
 }
 
 // ---- names ----

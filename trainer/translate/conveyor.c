@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
@@ -28,6 +29,7 @@ struct job {
     enum stage stage;
     uint8_t *file;
     size_t file_size;
+    struct output_stamp stamp; // of the file
 };
 
 struct conveyor {
@@ -55,11 +57,32 @@ size_t conveyor_bytes(const struct conveyor_options *o, int w, int h, size_t fil
 
 // ---- the steps of a job; called without the lock ----
 
+// The limit of the command line is checked here first, since the error names its option.
+static int check_pixels(const struct conveyor *c, const char *path, const struct job *j) {
+    struct image_limits limits = c->options.how.limits;
+    int64_t most = limits.max_pixels;
+    struct image_info info;
+    limits.max_pixels = INT64_MAX;
+    int err = image_probe(path, j->file, j->file_size, &limits, &info);
+    if (err || (int64_t)info.w * info.h <= most)
+        return err;
+    return err_set(ERR_FORMAT,
+                   "'%s': %dx%d pixels are more than --max-megapixels %lld; %lld would do", path,
+                   info.w, info.h, (long long)(most >> 20),
+                   (long long)(((int64_t)info.w * info.h - 1) >> 20) + 1);
+}
+
 static int read_job(const struct conveyor *c, struct job *j) {
     const char *path = j->public.item->in;
     struct image_info info = {0};
-    int err = fs_read(path, FILE_MAX, &j->file, &j->file_size);
+    int err = output_stamp_stat(path, &j->stamp);
 
+    if (!err)
+        err = fs_read(path, FILE_MAX, &j->file, &j->file_size);
+    if (!err)
+        digest_bytes(j->file, j->file_size, j->stamp.digest);
+    if (!err)
+        err = check_pixels(c, path, j);
     if (!err)
         err = image_probe(path, j->file, j->file_size, &c->options.how.limits, &info);
     if (!err)
@@ -80,8 +103,13 @@ static int write_job(const struct conveyor *c, struct job *j) {
     const char *path = j->public.item->out;
     const struct image *im = &j->public.out;
 
-    return file_list_is_jpeg(path) ? image_save_jpeg(path, im, c->options.quality)
-                                   : image_save_png(path, im);
+    int err = file_list_is_jpeg(path) ? image_save_jpeg(path, im, c->options.quality)
+                                      : image_save_png(path, im);
+    // Only now: a record without its output would make --resume skip the image.
+    if (!err && c->options.list->record)
+        err = output_record_add(c->options.list->record, j->public.item->out_name,
+                                j->public.item->in_name, &j->stamp);
+    return err;
 }
 
 // ---- the threads; called with the lock ----

@@ -32,6 +32,14 @@ static int open_file(const char *folder, int *ret_fd) {
     return ERR_OK;
 }
 
+int scratch_probe(const char *folder) {
+    int fd = -1;
+    if (open_file(folder, &fd))
+        return err_set(ERR_IO, "the folder '%s' cannot be written: %s", folder, strerror(errno));
+    (void)close(fd); // nothing was written
+    return ERR_OK;
+}
+
 int scratch_new(int rows, size_t row_bytes, size_t *memory, const char *folder,
                 struct scratch **ret) {
     struct scratch *s = xcalloc(1, sizeof *s);

@@ -7,6 +7,9 @@
 
 struct scratch;
 
+// Creates and removes a file in `folder`. ERR_IO if it cannot be written.
+int scratch_probe(const char *folder);
+
 // Room for `rows` rows of row_bytes. *memory is the budget; the bytes taken are subtracted. A file
 // is made in `folder` if the budget does not suffice. With folder NULL nothing is allocated: the
 // result only tells what would be needed. ERR_IO, ERR_SPACE.

@@ -245,7 +245,9 @@ static int add_to_group(const struct translation_options *o, struct group *g,
     g->h = h;
     g->w = w;
     g->jobs[g->n++] = j;
-    return err || g->n < MIN(o->batch, BATCH_MAX) ? err : flush_group(o, g);
+    return err || g->n < translator_batch(o->translator, MIN(o->batch, BATCH_MAX))
+               ? err
+               : flush_group(o, g);
 }
 
 int translation_run(const struct translation_options *o) {

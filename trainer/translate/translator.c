@@ -135,6 +135,10 @@ int translator_channels_out(const struct translator *t) {
     return t->options.out_nc;
 }
 
+int translator_batch(const struct translator *t, int wanted) {
+    return net_couples_pictures(t->net) ? 1 : wanted;
+}
+
 int translator_padded(const struct translator *t, int side) {
     int divisor = net_divisor(t->net), least = divisor;
 
@@ -179,6 +183,8 @@ static int build_tape(struct translator *t, struct tape *tape) {
 }
 
 static int tape_of(struct translator *t, int n, int h, int w, struct tape **ret) {
+    if (n > translator_batch(t, n))
+        BUG("%d images would share the statistics of batch norm", n);
     struct tape *tape = find_tape(t, n, h, w);
 
     if (!tape) {

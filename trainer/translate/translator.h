@@ -56,8 +56,12 @@ size_t translator_least_bytes(const struct translator *t, int n, int h, int w);
 // Bytes of the host's memory that the pictures travel in; 0 where the device is not asynchronous.
 size_t translator_staging_bytes(const struct translator *t, int n, int h, int w);
 
-// Selects the tape for n pictures of h x w. ERR_SHAPE, ERR_DEVICE, ERR_LIMIT (the device has not
-// the memory; smaller shapes may be selected then).
+// The most images that may be translated at a time, of `wanted`. 1 for a net with batch norm: its
+// statistics would mix the images.
+int translator_batch(const struct translator *t, int wanted);
+
+// Selects the tape for n pictures of h x w; BUG if translator_batch forbids n. ERR_SHAPE,
+// ERR_DEVICE, ERR_LIMIT (the device has not the memory; smaller shapes may be selected then).
 int translator_shape(struct translator *t, int n, int h, int w);
 // [n,h,w,c] of the selected shape; valid until the next translator_shape.
 float *translator_input(struct translator *t);

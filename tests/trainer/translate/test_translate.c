@@ -57,13 +57,16 @@ static int run(const char *words) {
     } while (0)
 
 static void save_net(const struct model_net *net, const char *folder) {
-    struct safetensor tensors[64];
+    struct safetensor tensors[128];
     char path[64];
-    assert_true(net->n_params <= 64);
+    assert_true(net->n_params <= 128);
     for (int i = 0; i < net->n_params; i++) {
         const struct model_param *p = &net->params[i];
-        tensors[i] = (struct safetensor){
-            .name = p->key, .type = SAFETENSORS_F32, .rank = p->rank, .data = p->w};
+        bool counts = p->kind == PARAM_BATCHES;
+        tensors[i] = (struct safetensor){.name = p->key,
+                                         .type = counts ? SAFETENSORS_I64 : SAFETENSORS_F32,
+                                         .rank = p->rank,
+                                         .data = counts ? (const void *)p->batches : p->w};
         memcpy(tensors[i].dims, p->dims, sizeof p->dims);
     }
     (void)snprintf(path, sizeof path, "%s/%s.safetensors", folder, net->name);
@@ -123,6 +126,13 @@ static int set_up(void **state) {
     assert_int_equal(symlink("step_00000007", "run/checkpoints/latest"), 0);
     write_text("run/pipeline.conf", conf);
     write_text("run/checkpoints/latest/pipeline.conf", conf);
+    o.norm = "batch";
+    struct model *batch_norm;
+    assert_int_equal(model_new(&o, &batch_norm), ERR_OK);
+    assert_int_equal(model_init(batch_norm, "normal", 0.1, 6), ERR_OK);
+    assert_int_equal(fs_mkdirs("batch_norm", 0755), ERR_OK);
+    save_net(model_net(batch_norm, 0), "batch_norm");
+    model_free(batch_norm);
     return 0;
 }
 
@@ -135,6 +145,7 @@ static int tear_down(void **state) {
 static int make_folder(void **state) {
     fs_remove_tree("in");
     fs_remove_tree("out");
+    write_text("run/pipeline.conf", conf);
     assert_int_equal(fs_mkdirs("in/deep/er", 0755), ERR_OK);
     make_picture("in/a.png", 1, 1, 3);
     make_picture("in/b.png", 17, 5, 3);
@@ -442,6 +453,152 @@ static void kinds_that_are_not_read_are_named_with_a_command(void **state) {
     SAYS("0 translated, 6 left out");
 }
 
+static void assert_same_bytes(const char *a, const char *b) {
+    uint8_t *x, *y;
+    size_t n, m;
+    assert_int_equal(fs_read(a, 1 << 24, &x, &n), ERR_OK);
+    assert_int_equal(fs_read(b, 1 << 24, &y, &m), ERR_OK);
+    if (n != m || memcmp(x, y, n) != 0)
+        fail_msg("%s and %s differ", a, b);
+    free(x);
+    free(y);
+}
+
+static void batch_size_changes_no_byte(void **state) {
+    static const char *const weights[] = {"run/checkpoints/latest/G_A.safetensors",
+                                          "batch_norm/G_A.safetensors"};
+    char words[256], one[64], three[64];
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(one, sizeof one, "in/x%d.png", i);
+        struct image im;
+        random_image(20, 16, 3, (uint64_t)i, &im);
+        assert_int_equal(image_save_png(one, &im), ERR_OK);
+        image_fini(&im);
+    }
+    for (int k = 0; k < 2; k++) {
+        (void)snprintf(words, sizeof words, "--weights %s --force in out", weights[k]);
+        RUNS(1, words);
+        (void)snprintf(words, sizeof words, "--weights %s --force --batch 3 in three", weights[k]);
+        RUNS(1, words);
+        for (int i = 0; i < 4; i++) {
+            (void)snprintf(one, sizeof one, "out/x%d.png", i);
+            (void)snprintf(three, sizeof three, "three/x%d.png", i);
+            assert_same_bytes(one, three);
+        }
+    }
+}
+
+static void folder_of_the_inputs_is_refused_as_out(void **state) {
+    static const char *const words[] = {"--run run --force in in",
+                                        "--run run --force in/b.png in",
+                                        "--run run --force in/b.png in/b.png",
+                                        "--run run --resume in in/",
+                                        "--run run --force -r in in/deep",
+                                        "--run run --force in link",
+                                        "--run run --force in/b.png link/b.png"};
+    (void)unlink("link");
+    assert_int_equal(symlink("in", "link"), 0);
+    make_picture("in/deep/e.png", 8, 9, 3);
+    assert_int_equal(system("cp -r in kept"), 0);
+    for (size_t i = 0; i < COUNT(words); i++) {
+        RUNS(2, words[i]);
+        SAYS("holds pictures that are to be translated");
+        assert_int_equal(system("diff -r in kept"), 0);
+    }
+    fs_remove_tree("kept");
+    RUNS(0, "--run run in/b.png in/other.png"); // a file beside it
+}
+
+static void output_belongs_to_its_input(void **state) {
+    fs_remove_tree("in");
+    assert_int_equal(fs_mkdirs("in", 0755), ERR_OK);
+    make_picture("in/a.png", 20, 16, 3);
+    RUNS(0, "--run run in out");
+    make_picture("in/a.jpg", 33, 47, 3);
+    RUNS(0, "--run run --resume in out");
+    SAYS("1 translated, 0 left out, 1 were there already");
+    assert_translated("in/a.png", "out/a.png", 0);
+    assert_translated("in/a.jpg", "out/a.jpg.png", 0);
+    RUNS(0, "--run run --resume in out");
+    SAYS("0 translated, 0 left out, 2 were there already");
+}
+
+static void changed_input_is_translated_again(void **state) {
+    fs_remove_tree("in");
+    assert_int_equal(fs_mkdirs("in", 0755), ERR_OK);
+    make_picture("in/a.png", 20, 16, 3);
+    make_picture("in/b.png", 20, 16, 3);
+    RUNS(0, "--run run in out");
+    make_picture("in/a.png", 33, 47, 3);
+    assert_int_equal(system("touch -d yesterday in/b.png"), 0); // another time, the same bytes
+    RUNS(0, "--run run --resume in out");
+    SAYS("1 translated, 0 left out, 1 were there already");
+    assert_translated("in/a.png", "out/a.png", 0);
+}
+
+static void long_names_are_written(void **state) {
+    char name[256], path[300], out[300];
+    memset(name, 'n', 255);
+    (void)snprintf(name + 251, 5, ".png");
+    (void)snprintf(path, sizeof path, "in/%s", name);
+    (void)snprintf(out, sizeof out, "out/%s", name);
+    make_picture("in/short.png", 20, 16, 3);
+    assert_int_equal(rename("in/short.png", path), 0);
+    RUNS(1, "--run run in out");
+    assert_translated(path, out, 0);
+}
+
+static void folder_of_a_file_is_made(void **state) {
+    RUNS(0, "--run run in/b.png missing/deep/x.png");
+    assert_translated("in/b.png", "missing/deep/x.png", 0);
+    fs_remove_tree("missing");
+}
+
+static void folder_that_cannot_be_written_is_found_first(void **state) {
+    assert_int_equal(fs_mkdirs("in/one", 0755), ERR_OK);
+    RUNS(1, "--run run in/b.png /proc");
+    SAYS("'/proc' cannot be written");
+    assert_null(strstr(said, "translated"));
+    RUNS(1, "--run run in/b.png /proc/x.png");
+    SAYS("'/proc' cannot be written");
+}
+
+static void orientation_by_option(void **state) {
+    write_text("run/pipeline.conf", conf);
+    RUNS(0, "--run run --exif apply pictures/odd out");
+    RUNS(0, "--run run pictures/odd plain");
+    RUNS(2, "--run run --exif maybe pictures/odd out");
+    write_text("run/pipeline.conf",
+               "trainer = { netG = \"resnet_6blocks\"; ngf = 4; ndf = 4; device = \"cpu\" }\n"
+               "loader = { exif = \"apply\" }\n");
+    RUNS(0, "--run run pictures/odd want");
+    RUNS(0, "--run run --exif ignore --force pictures/odd turned_off");
+    write_text("run/pipeline.conf", conf);
+    assert_int_equal(system("diff -r -x .translated out want"), 0);
+    assert_int_equal(system("diff -r -x .translated plain turned_off"), 0);
+    if (system("diff -r -x .translated plain want >differences") == 0)
+        fail_msg("no picture has an orientation");
+}
+
+static void pixel_limit_names_its_option(void **state) {
+    make_picture("in/large.png", 1100, 1000, 3);
+    RUNS(1, "--run run --max-megapixels 1 in/large.png out");
+    SAYS("--max-megapixels");
+}
+
+static void missing_checkpoint_is_told_apart(void **state) {
+    assert_int_equal(fs_mkdirs("young/checkpoints", 0755), ERR_OK);
+    write_text("young/pipeline.conf", conf);
+    RUNS(78, "--run young in out");
+    SAYS("no checkpoint yet");
+    assert_null(strstr(said, "trainer.keep"));
+    RUNS(78, "--run run --step best in out");
+    SAYS("no best checkpoint");
+    assert_null(strstr(said, "trainer.keep"));
+    RUNS(78, "--run run --step 8 in out");
+    SAYS("trainer.keep");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(folder_is_translated_and_broken_files_are_named, make_folder),
@@ -457,6 +614,16 @@ int main(void) {
         cmocka_unit_test_setup(memory_is_bounded, make_folder),
         cmocka_unit_test_setup(too_small_a_bound_says_what_would_do, make_folder),
         cmocka_unit_test_setup(settings_of_the_run_count, make_folder),
+        cmocka_unit_test_setup(batch_size_changes_no_byte, make_folder),
+        cmocka_unit_test_setup(folder_of_the_inputs_is_refused_as_out, make_folder),
+        cmocka_unit_test_setup(output_belongs_to_its_input, make_folder),
+        cmocka_unit_test_setup(changed_input_is_translated_again, make_folder),
+        cmocka_unit_test_setup(long_names_are_written, make_folder),
+        cmocka_unit_test_setup(folder_of_a_file_is_made, make_folder),
+        cmocka_unit_test_setup(folder_that_cannot_be_written_is_found_first, make_folder),
+        cmocka_unit_test_setup(pixel_limit_names_its_option, make_folder),
+        cmocka_unit_test_setup(missing_checkpoint_is_told_apart, make_folder),
+        cmocka_unit_test_setup(orientation_by_option, make_odd),
         cmocka_unit_test_setup(unusual_pictures_are_read_as_in_training, make_odd),
         cmocka_unit_test_setup(kinds_that_are_not_read_are_named_with_a_command, make_odd),
     };
