@@ -128,7 +128,7 @@ static int set_up(void **state) {
     write_text("run/checkpoints/latest/pipeline.conf", conf);
     o.norm = "batch";
     struct model *batch_norm;
-    assert_int_equal(model_new(&o, &batch_norm), ERR_OK);
+    assert_int_equal(model_new(&o, &(struct model_host){0}, &batch_norm), ERR_OK);
     assert_int_equal(model_init(batch_norm, "normal", 0.1, 6), ERR_OK);
     assert_int_equal(fs_mkdirs("batch_norm", 0755), ERR_OK);
     save_net(model_net(batch_norm, 0), "batch_norm");
