@@ -136,7 +136,7 @@ int translator_channels_out(const struct translator *t) {
 }
 
 int translator_batch(const struct translator *t, int wanted) {
-    return net_couples_pictures(t->net) ? 1 : wanted;
+    return net_couples_images(t->net) ? 1 : wanted;
 }
 
 int translator_padded(const struct translator *t, int side) {
