@@ -120,8 +120,10 @@ static bool has_word(const char *name, const char *word) {
 }
 
 const char *sources_net_of(const char *path) {
-    static const char *const words[][2] = {{"G_A", "G_A"}, {"G_B", "G_B"}, {"D_A", "D_A"},
-                                           {"D_B", "D_B"}, {"G", "G_A"},   {"D", "D_A"}};
+    static const char *const words[][2] = {{"G_A", "G_A"},    {"G_B", "G_B"},    {"D_A", "D_A"},
+                                           {"D_B", "D_B"},    {"netG_A", "G_A"}, {"netG_B", "G_B"},
+                                           {"netD_A", "D_A"}, {"netD_B", "D_B"}, {"netG", "G_A"},
+                                           {"netD", "D_A"},   {"G", "G_A"},      {"D", "D_A"}};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     for (size_t i = 0; i < COUNT(words); i++)
         if (has_word(name, words[i][0]))

@@ -26,7 +26,7 @@ struct weights_format {
 
 struct weights {
     char *path;
-    const char *chosen; // the part of the path after '#'; NULL: none
+    const char *chosen; // the part of the path after '#' until it is found; NULL: none
     const struct weights_format *format;
     void *file;
     int count, capacity;
@@ -44,6 +44,10 @@ int weights_add(struct weights *w, const char *name, size_t name_size, enum weig
 void weights_note(struct weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // Sets the strides of a contiguous row-major tensor at offset 0.
 void weights_set_plain(struct weights_entry *e);
+
+// Takes prefixes of wrappers and of whole models off the names, drops stale statistics, and refuses
+// equal names. ERR_FORMAT.
+int weights_convert_names(struct weights *w);
 
 int weights_element_bytes(enum weights_type type);
 

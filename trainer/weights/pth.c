@@ -90,27 +90,44 @@ static int refuse_dict(const struct weights *w, const struct pickle *p, int n) {
     return err;
 }
 
-// The dict below the root that was chosen by #NAME, the only one, or "state_dict".
-static int choose_below(struct weights *w, const struct pickle *p, struct pickle_value *ret) {
-    const char *wanted = w->chosen ? w->chosen : "state_dict";
-    struct pickle_value only = {0, 0}, named = {0, 0};
+// The dict below the root with tensors that is called `name`, and the number of all such dicts.
+static struct pickle_value find_below(const struct pickle *p, const char *name,
+                                      struct pickle_value *ret_last, int *ret_n) {
+    struct pickle_value named = {0, 0};
     struct pickle_entry e;
     uint32_t cursor = 0;
-    int n = 0;
+    *ret_n = 0;
     while (pickle_next(p, pickle_root(p), &cursor, &e)) {
         if (!count_tensors(p, e.value))
             continue;
-        n++;
-        only = e.value;
-        if (pickle_is_text(p, e.key, wanted))
+        ++*ret_n;
+        *ret_last = e.value;
+        if (pickle_is_text(p, e.key, name))
             named = e.value;
     }
-    if (w->chosen && !named.at)
-        return err_set(ERR_FORMAT, "'%s' holds no state dict named '%s'", w->path, w->chosen);
+    return named;
+}
+
+// The dict that was chosen by #NAME, "state_dict", or the only one. A NAME that is no dict may
+// still be a net inside of the dict (names.c).
+static int choose_below(struct weights *w, const struct pickle *p, struct pickle_value *ret) {
+    struct pickle_value only = {0, 0}, named = {0, 0};
+    const char *name = w->chosen;
+    int n = 0;
+    if (name)
+        named = find_below(p, name, &only, &n);
+    if (named.at) {
+        w->chosen = NULL;
+    } else {
+        name = "state_dict";
+        named = find_below(p, name, &only, &n);
+    }
     if (!named.at && n != 1)
-        return refuse_dict(w, p, n);
+        return w->chosen
+                   ? err_set(ERR_FORMAT, "'%s' holds no state dict named '%s'", w->path, w->chosen)
+                   : refuse_dict(w, p, n);
     *ret = named.at ? named : only;
-    weights_note(w, "taken from the dict %s in it", named.at ? wanted : "that is the only one");
+    weights_note(w, "taken from the dict %s in it", named.at ? name : "that is the only one");
     return ERR_OK;
 }
 
@@ -120,7 +137,7 @@ static int choose_dict(struct weights *w, const struct pickle *p, struct pickle_
         return err_set(ERR_FORMAT, "'%s' holds one tensor and no names", w->path);
     if (root.kind != PICKLE_DICT)
         return err_set(ERR_FORMAT, "'%s' holds no dict of tensors", w->path);
-    if (w->chosen || !count_tensors(p, root))
+    if (!count_tensors(p, root))
         return choose_below(w, p, ret);
     *ret = root;
     return ERR_OK;

@@ -77,76 +77,6 @@ static void split_path(struct weights *w, const char *path) {
     }
 }
 
-// ---- conversions of the names ----
-
-static void strip_module(struct weights *w) {
-    static const char prefix[] = "module.";
-    size_t n = strlen(prefix);
-    for (int i = 0; i < w->count; i++)
-        if (strncmp(w->entries[i].tensor.name, prefix, n) != 0 || !w->entries[i].tensor.name[n])
-            return;
-    for (int i = 0; i < w->count; i++) {
-        char *name = (char *)w->entries[i].tensor.name; // ours
-        memmove(name, name + n, strlen(name + n) + 1);
-    }
-    if (w->count)
-        weights_note(w, "\"module.\" taken off every name");
-}
-
-static bool ends_in(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && strcmp(name + n - m, end) == 0;
-}
-
-static bool is_statistic(const char *name) {
-    return ends_in(name, ".running_mean") || ends_in(name, ".running_var") ||
-           ends_in(name, ".num_batches_tracked");
-}
-
-// A batch norm has a weight beside its statistics, an instance norm does not.
-static bool is_stale(const struct weights *w, const char *name) {
-    char beside[WEIGHTS_NAME_MAX + 16];
-    if (!is_statistic(name))
-        return false;
-    (void)snprintf(beside, sizeof beside, "%.*s.weight", (int)(strrchr(name, '.') - name), name);
-    return !weights_find(w, beside);
-}
-
-static void drop_stale(struct weights *w) {
-    int kept = 0, dropped = 0;
-    for (int i = 0; i < w->count; i++)
-        w->entries[i].storage = is_stale(w, w->entries[i].tensor.name) ? -1 : w->entries[i].storage;
-    for (int i = 0; i < w->count; i++) {
-        if (w->entries[i].storage >= 0) {
-            w->entries[kept++] = w->entries[i];
-            continue;
-        }
-        free((char *)w->entries[i].tensor.name);
-        dropped++;
-    }
-    w->count = kept;
-    if (dropped)
-        weights_note(w, "%d running statistics of instance norms dropped: nothing reads them",
-                     dropped);
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static int check_names(const struct weights *w) {
-    const char **names = xcalloc((size_t)w->count + 1, sizeof *names);
-    const char *twice = NULL;
-    for (int i = 0; i < w->count; i++)
-        names[i] = w->entries[i].tensor.name;
-    qsort(names, (size_t)w->count, sizeof *names, by_name);
-    for (int i = 1; i < w->count; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            twice = names[i];
-    free(names);
-    return twice ? err_set(ERR_FORMAT, "'%s' holds %s twice", w->path, twice) : ERR_OK;
-}
-
 static void note_types(struct weights *w) {
     static const char *const names[] = {
         [WEIGHTS_F16] = "float16", [WEIGHTS_BF16] = "bfloat16", [WEIGHTS_F64] = "float64"};
@@ -164,10 +94,8 @@ int weights_open(const char *path, struct weights **ret_weights) {
     split_path(w, path);
     int err = open_by_content(w);
     if (!err) {
-        strip_module(w);
-        drop_stale(w);
+        err = weights_convert_names(w);
         note_types(w);
-        err = check_names(w);
     }
     if (!err && !w->count)
         err = err_set(ERR_FORMAT, "'%s' holds no tensors", w->path);

@@ -11,7 +11,11 @@
 //   a dict around the state dict   If the object is a dict without tensors, the dict in it that
 //                  holds tensors is taken. Of several, "state_dict". Else the file is refused,
 //                  with the names it has. A name after '#' chooses: FILE#params_ema.
-//   "module."      of DataParallel, if every name begins so: taken off.
+//   "module.", "_orig_mod."   of DataParallel and torch.compile, if every name begins so: taken
+//   off. "netG_A.", "netD.", "G.", "generator.", ...   a net in the state dict of a whole model:
+//   the
+//                  prefix is taken off, other tensors are left out. If there are several nets,
+//                  FILE#netG_A or FILE#G_A chooses one; else the file is refused with their names.
 //   running_mean, running_var, num_batches_tracked without a weight beside them: of an instance
 //                  norm of PyTorch before 0.4. Dropped, as the PyTorch repository does.
 //   other types    F16, BF16 and F64 become F32.

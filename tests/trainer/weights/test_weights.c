@@ -114,6 +114,66 @@ static void every_half_is_read_right(void **state) {
     }
 }
 
+// Writes the tensors of plain.safetensors under "PREFIX.NAME" for each prefix, and one more tensor.
+static void write_prefixed(const char *to, const char *const *prefixes, int n_prefixes,
+                           bool extra) {
+    struct safetensors f;
+    static struct safetensor tensors[256];
+    int n = 0;
+    assert_int_equal(safetensors_open(path_of("plain.safetensors"), &f), ERR_OK);
+    for (int k = 0; k < n_prefixes; k++)
+        for (int i = 0; i < f.count; i++) {
+            void *data = malloc(f.tensors[i].bytes + 1);
+            assert_int_equal(safetensors_read(&f, &f.tensors[i], data), ERR_OK);
+            tensors[n] = f.tensors[i];
+            tensors[n].name = xasprintf("%s.%s", prefixes[k], f.tensors[i].name);
+            tensors[n++].data = data;
+        }
+    int named = n;
+    static const float label[1] = {1};
+    if (extra)
+        tensors[n++] = (struct safetensor){
+            .name = "criterionGAN.real_label", .rank = 1, .dims = {1}, .data = label};
+    assert_int_equal(safetensors_write(path_of(to), tensors, n), ERR_OK);
+    for (int i = 0; i < named; i++) {
+        free((char *)tensors[i].name);
+        free((void *)tensors[i].data);
+    }
+    safetensors_close(&f);
+}
+
+static void prefixes_of_wrappers_and_models_are_taken_off(void **state) {
+    static const char *const each[] = {"_orig_mod",        "module._orig_mod",
+                                       "_orig_mod.module", "netG_A",
+                                       "module.netG",      "netG_A.module",
+                                       "netG._orig_mod",   "G_A",
+                                       "generator.module", "gen"};
+    for (size_t i = 0; i < COUNT(each); i++) {
+        write_prefixed("prefixed.safetensors", &each[i], 1, i % 2);
+        if (i % 2 == 0 || strncmp(each[i], "module", 6) != 0)
+            expect_same("prefixed.safetensors", "plain.pth");
+    }
+    write_prefixed("prefixed.safetensors", &each[3], 1, true);
+    expect_notes("prefixed.safetensors", "\"netG_A.\" taken off every name");
+    expect_notes("prefixed.safetensors", "1 tensors outside of netG_A are left out");
+    write_prefixed("prefixed.safetensors", &each[0], 1, false);
+    expect_notes("prefixed.safetensors", "\"_orig_mod.\" taken off every name");
+}
+
+static void one_net_of_a_model_is_chosen(void **state) {
+    static const char *const two[] = {"netG_A", "netG_B.module"};
+    struct weights *w;
+    write_prefixed("model.safetensors", two, 2, true);
+    expect_same("model.safetensors#netG_A", "plain.pth");
+    expect_same("model.safetensors#netG_B", "plain.pth");
+    expect_same("model.safetensors#G_B", "plain.pth");
+    assert_int_equal(weights_open(path_of("model.safetensors"), &w), ERR_FORMAT);
+    assert_non_null(strstr(err_text(), "several nets (netG_A, netG_B); choose with '"));
+    assert_int_equal(weights_open(path_of("model.safetensors#netG_C"), &w), ERR_FORMAT);
+    assert_non_null(strstr(err_text(), "no state dict named 'netG_C'; its nets: netG_A, netG_B"));
+    assert_int_equal(weights_open(path_of("plain.safetensors#x"), &w), ERR_FORMAT);
+}
+
 static void what_was_done_is_said(void **state) {
     expect_notes("module.zip.pth", "\"module.\" taken off");
     expect_notes("half.zip.pth", "36 tensors of float16");
@@ -350,6 +410,8 @@ int main(void) {
         cmocka_unit_test(half_the_bits_become_the_floats_they_are),
         cmocka_unit_test(every_half_is_read_right),
         cmocka_unit_test(what_was_done_is_said),
+        cmocka_unit_test(prefixes_of_wrappers_and_models_are_taken_off),
+        cmocka_unit_test(one_net_of_a_model_is_chosen),
         cmocka_unit_test(zip64_was_tested),
         cmocka_unit_test(refusals_say_what_is_wrong),
         cmocka_unit_test(other_files_are_named),
