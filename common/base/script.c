@@ -61,7 +61,7 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     (void)posix_spawnattr_init(&attributes);
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &broken_pipe);
-    (void)posix_spawnattr_setpgroup(&attributes, 0); // so that what it starts can be killed too
+    (void)posix_spawnattr_setpgroup(&attributes, c->guard);
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                                     POSIX_SPAWN_SETPGROUP);
     int status = posix_spawn(&c->pid, c->job->argv[0], &files, &attributes,
@@ -74,9 +74,10 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     return c->pidfd < 0 ? fs_failed("watch", c->job->command) : ERR_OK;
 }
 
-// A process in the script's group that waits until nobody holds the lifeline any more: we let go of
-// it at the end, or by dying in whatever way. Then it kills its group, that is the script and what
-// that has started. It is not forked: a trainer's gigabytes would have to be mapped twice.
+// The guard leads the script's process group and is there before the script. It waits for the end
+// of the lifeline, which we hold: we close it at the end, or by dying in whatever way. Then it
+// kills its group: the script and what that has started. It is not forked, since a trainer's
+// gigabytes would have to be mapped twice.
 static int spawn_guard(struct child *c, int lifeline) {
     static char *const argv[] = {"sh", "-c", "trap '' HUP INT TERM; read line; kill -9 0", NULL};
     posix_spawn_file_actions_t files;
@@ -87,7 +88,7 @@ static int spawn_guard(struct child *c, int lifeline) {
     (void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     (void)posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     (void)posix_spawnattr_init(&attributes);
-    (void)posix_spawnattr_setpgroup(&attributes, c->pid);
+    (void)posix_spawnattr_setpgroup(&attributes, 0);
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     int status = posix_spawn(&c->guard, "/bin/sh", &files, &attributes, argv, environ);
     (void)posix_spawnattr_destroy(&attributes);
@@ -121,9 +122,9 @@ static int start(struct child *c) {
     if (!err)
         err = make_pipe(complaints, 0);
     if (!err)
-        err = spawn(c, in, out, complaints);
-    if (!err)
         err = start_guard(c);
+    if (!err)
+        err = spawn(c, in, out, complaints);
     close_fd(&in[0]);
     close_fd(&out[1]);
     close_fd(&complaints[1]);
@@ -251,8 +252,8 @@ static int check_status(const struct child *c, int status) {
 // After an error it is killed; what it started and left behind is killed in any case.
 static int finish(struct child *c, int err) {
     int status = 0;
-    if (err && c->pid > 0)
-        (void)kill(-c->pid, SIGKILL); // it may have gone already
+    if (err && c->guard > 0)
+        (void)kill(-c->guard, SIGKILL); // the group may have gone already
     close_fd(&c->in);
     close_fd(&c->out.fd);
     close_fd(&c->complaints.fd);
