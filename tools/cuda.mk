@@ -1,24 +1,24 @@
 # The CUDA backend, trainer/cuda/: a plugin of the trainer's programs, $(BUILD)/lib/device_cuda.so,
-# made where nvcc and cuDNN are; and its emulation on the CPU for the tests, which needs neither.
+# built if nvcc and cuDNN are there. Its emulation on the CPU, for the tests, needs neither.
 #
-#   make CUDA=0          no plugin            CUDA_HOME=DIR     where the toolkit is
-#   make CUDA_ARCHS=90   for sm_90 only       CUDNN_HOME=DIR    where cuDNN is: DIR/include, DIR/lib
-#   NVCC=FILE            its compiler         PYTHON=FILE       whose wheel of cuDNN is looked for
+#   make CUDA=0          no plugin            CUDA_HOME=DIR     the toolkit
+#   make CUDA_ARCHS=90   for sm_90 only       CUDNN_HOME=DIR    cuDNN in DIR/include, DIR/lib
+#   NVCC=FILE            its compiler         PYTHON=FILE       its wheel of cuDNN is used
 #
-# cuDNN is looked for in CUDA_HOME, /usr/local and /usr, then among python3's packages (the wheel
-# nvidia-cudnn-cu13, which PyTorch brings along).
+# cuDNN is searched in CUDA_HOME, /usr/local and /usr, then among python3's packages (PyTorch installs
+# the wheel nvidia-cudnn-cu13).
 
 NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 NVCC := $(NVCC)
 PYTHON ?= python3
-# The toolkit around nvcc, which may be called through a script or a link from elsewhere.
+# The toolkit of nvcc; nvcc itself may be a script or a link in another folder.
 CUDA_HOME ?= $(patsubst %/include/cuda_runtime_api.h,%,$(firstword $(wildcard $(addsuffix \
     /include/cuda_runtime_api.h,$(patsubst %/bin/,%,$(dir $(realpath $(NVCC)))) /usr/local/cuda))))
 CUDA_HOME := $(CUDA_HOME)
 CUDA_LIB := $(firstword $(patsubst %/,%,$(dir $(wildcard $(addprefix $(CUDA_HOME)/,lib64/libcudart.so \
     lib/libcudart.so targets/x86_64-linux/lib/libcudart.so lib/x86_64-linux-gnu/libcudart.so)))))
 
-# The folder of a cuDNN 9 below a home, and that of its header.
+# The folder of cuDNN 9 below a home, and the folder of its header.
 cudnn_lib = $(firstword $(patsubst %/libcudnn.so.9,%,$(wildcard $(addsuffix /libcudnn.so.9,$1/lib64 \
     $1/lib $1/lib/x86_64-linux-gnu $1/targets/x86_64-linux/lib))))
 cudnn_include = $(firstword $(patsubst %/cudnn.h,%,$(wildcard $(addsuffix /cudnn.h,$1/include \
@@ -32,14 +32,14 @@ CUDNN_HOME := $(CUDNN_HOME)
 CUDNN_LIB := $(call cudnn_lib,$(CUDNN_HOME))
 CUDNN_INCLUDE := $(call cudnn_include,$(CUDNN_HOME))
 endif
-# gcc finds its own folders without being told, and in the right order only then.
+# Naming one of gcc's own folders would change the order of its search.
 CUDA_INCLUDE = $(patsubst %,-isystem %,$(filter-out /usr/include /usr/local/include, \
     $(CUDNN_INCLUDE) $(CUDA_HOME)/include))
 # cuDNN's parts lie beside it, where it looks for them. A wheel has no libcudnn.so. An RPATH, not a
 # RUNPATH: LD_LIBRARY_PATH, which containers set, would name other libraries than those built with.
 CUDA_LINK = -L$(CUDNN_LIB) -L$(CUDA_LIB) -Wl,--disable-new-dtags -Wl,-rpath,$(CUDNN_LIB) \
     -Wl,-rpath,$(CUDA_LIB) -l:libcudnn.so.9 -lcudart
-# The sanitizers know nothing of a GPU's memory.
+# The sanitizers do not see a GPU's memory.
 CUDA ?= $(if $(SAN),0,$(if $(NVCC),$(if $(CUDA_LIB),$(if $(CUDNN_LIB),1,0),0),0))
 # On the machine that runs it, code for its own GPU suffices. nvidia-smi prints its failures where
 # its answers go: those of the form 9.0 are taken alone.
@@ -48,19 +48,19 @@ CUDA_LOCAL := $(if $(filter gpu-check gpu-sanitize gpu-peers gpu-plugin,$(MAKECM
     nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -x '[0-9]*\.[0-9]*')))))
 CUDA_ARCHS ?= $(or $(subst _,,$(CUDA_LOCAL)),80 86 89 90)
 
-# What `make gpu-pack` has put aside for a machine without Debian's packages.
+# Headers from `make gpu-pack`, for a machine without Debian's packages.
 GPU_PACK := gpu-pack
 CUDA_OWN := -Itrainer -Icommon -I$(BUILD) \
     $(if $(wildcard $(GPU_PACK)/include),-isystem $(GPU_PACK)/include)
 CUDA_KERNELS := $(wildcard trainer/cuda/kernels/*.cu)
 CUDA_SOURCES := $(wildcard trainer/cuda/*.c)
-# Where cuDNN has a stand-in.
+# The emulation replaces these, which call cuDNN.
 CUDA_CUDNN := trainer/cuda/conv.c trainer/cuda/dnn.c trainer/cuda/engine.c trainer/cuda/tune.c
-# What the plugin uses of the program that loads it; what a program lacks of these it gets from
-# here. (Of backend/backend.c it uses the program's own.)
+# The plugin uses these of the program that loads it, and its own copy where the program lacks one.
+# (It uses the program's backend/backend.c.)
 CUDA_SHARED := $(patsubst %,common/base/%.c,err fs rng util text)
 
-# What program and plugin have to agree on: a plugin that another build has left is refused.
+# Program and plugin must be built from the same interface: a plugin of another build is refused.
 INTERFACE := trainer/backend/backend.h common/base/err.h common/base/err.def
 $(BUILD)/device_interface.h: $(INTERFACE)
 	@mkdir -p $(@D)
@@ -126,7 +126,7 @@ $(BUILD)/lib/device_cuda-host.so: $(CUDA_HOST_OBJECTS) $(CUDA_SHARED_OBJECTS)
 	$(call quiet,LINK)$(CC) $(LDFLAGS) -shared -o $@ $^ -lstdc++ -lm
 -include $(wildcard $(BUILD)/cuda_host/*/*/*.d $(BUILD)/cuda_host/*/*/*/*.d)
 
-# A program looks for plugins in ../lib from where it lies.
+# A program searches plugins in ../lib, relative to itself.
 $(BUILD)/tests/lib:
 	@mkdir -p $(@D)
 	@ln -sfn ../lib $@
@@ -181,7 +181,7 @@ gpu-pack: $(GOLDEN) $(PROGRAMS)
 	else echo 'gpu-pack: there are no golden cases to pack'; fi
 	@tests/gpu/pack.sh $(BUILD) $(GPU_PACK) $(DATA)
 	@du -sh $(GPU_PACK)
-# What both begin with; without it they say why.
+# Both need these; if they are missing, gpu-tools-missing says why.
 GPU_READY := $(BUILD)/bin/gpu_check $(BUILD)/lib/device_$(DEVICE).so
 ifeq ($(DEVICE)$(filter 1,$(CUDA)),cuda)
 GPU_READY := gpu-tools-missing

@@ -2,8 +2,8 @@
 # tools/instructions.sh SET COMMAND... - runs COMMAND as on a processor without newer vector
 # instructions than SET: plain (SSE2 to SSE4.1), avx2, avx512 (no limit).
 #
-# Each library that chooses its code by the processor has a switch of its own. libwebp, libspng and
-# libsodium have none; their results are exact, so the choice does not show.
+# Each library that chooses its code by the processor has its own switch. libwebp, libspng and libsodium
+# have none, but their results are exact.
 set -eu
 case ${1:-} in
 plain)

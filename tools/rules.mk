@@ -9,7 +9,7 @@ PROGRAMS := $(foreach f,$(wildcard $(PROGRAM_FILES)),$(BUILD)/bin/$(if $(filter 
 all: programs $(BUILD)/built
 programs: $(PROGRAMS)
 
-# Newer than every source that was there when all was built: `pipeline` compares.
+# Newer than every source of the last build: `pipeline` compares it with the sources.
 SOURCES := $(wildcard $(foreach f,$(FOLDERS),$(f)/*.* $(f)/*/*.* $(f)/*/*/*.*))
 $(BUILD)/built: $(PROGRAMS) $(SOURCES)
 	@touch $@
@@ -34,7 +34,7 @@ $$(BUILD)/lib$(1).a: $$(OBJECTS_$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
 
-# room_rules: one room by itself, build/rooms/DIR/ROOM.a; the fuzz targets take of it what they need.
+# room_rules: one room by itself, build/rooms/DIR/ROOM.a; the fuzz targets link it.
 define room_rules
 $$(BUILD)/rooms/$(1).a: $$(patsubst %.c,$$(BUILD)/%.o,$$(wildcard $(1)/*.c))
 	@mkdir -p $$(@D)
@@ -105,17 +105,17 @@ $(BUILD)/tests/fuzz/fuzz.o: tests/fuzz/fuzz.c $(BUILD)/flags
 -include $(wildcard $(BUILD)/tests/fuzz/*.d)
 fuzz_targets: $(foreach f,$(FUZZ),$(BUILD)/bin/fuzz_$(firstword $(subst :, ,$(f))))
 
-# The judge of the backends' ops.
+# The oracle of the ops of the backends.
 $(BUILD)/tests/trainer/cpu/test_ops $(BUILD)/tests/trainer/nets/test_penalty: $(BUILD)/tests/trainer/oracle/ops.o
 
-# Tests that hold modules of two processes to one case.
+# Tests that compare modules of two processes.
 $(BUILD)/tests/common/image/test_image $(BUILD)/tests/common/image/test_image_mutants: $(BUILD)/loader/preprocess.o
 $(addprefix $(BUILD)/tests/common/image/,test_image.o test_image_mutants.o): CFLAGS_common += -Iloader
 $(BUILD)/tests/trainer/judge/test_picture_sets: $(BUILD)/curator/pictures/stats.o
 $(BUILD)/tests/trainer/judge/test_picture_sets.o: CFLAGS_trainer += -Icurator
 
-# The golden program judges trainer, pool and pictures alike. It is a file where its sources have a
-# folder, so the objects lie beside it.
+# The golden program tests trainer, pool and images. build/tests/golden is the program, so its objects
+# have another folder.
 GOLDEN := $(BUILD)/tests/golden
 GOLDEN_OBJECTS := $(BUILD)/tests/golden-objects
 $(GOLDEN_OBJECTS)/%.o: tests/golden/%.c $(BUILD)/flags
@@ -128,7 +128,7 @@ $(GOLDEN_OBJECTS)/pool.o: CFLAGS_trainer += -Ipool
 $(GOLDEN_OBJECTS)/image.o: CFLAGS_trainer += -Iloader
 -include $(wildcard $(GOLDEN_OBJECTS)/*.d)
 
-# What .incbin takes in, -MMD does not see.
+# -MMD does not see the files of .incbin.
 $(BUILD)/monitor/page.o: monitor/page.html monitor/page.css monitor/page.js
 $(BUILD)/monitor/schema.o: $(wildcard monitor/schema*.sql)
 
