@@ -7,14 +7,21 @@
 //
 // A round runs oneDNN, ours, oneDNN; its ratio is the mean of the oneDNN times over ours, so that a
 // machine that changes speed changes both. One JSON line per shape and pass: median ratio with its
-// quartiles, and the best time of each in ms. The filter transform is a line of its own: it runs
-// once per weight update.
+// quartiles, the best time of each in ms, and the share of the peak that ours reaches: the
+// operations of its products (Winograd's after its reduction, transforms not counted) in its best
+// time, beside independent FMAs in registers on all threads, measured in the same rounds. The
+// filter transform is a line of its own: it runs once per weight update.
 #include <dnnl.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/err.h"
+#include "base/instructions.h"
 #include "base/rng.h"
 #include "base/util.h"
 #include "cpu/conv_direct.h"
@@ -126,6 +133,7 @@ struct ours {
         struct cpu_narrow narrow;
         struct cpu_filter filter;
     } shape;
+    double gflop; // of the products of a pass
     float *x, *y, *w, *packed, *work;
 };
 
@@ -158,19 +166,84 @@ static void run_filter(const struct ours *o) {
     cpu_filter_gradient(&o->shape.filter, o->y, o->x, o->work, false, o->w);
 }
 
+// On one thread its processor time: what other processes take does not count.
+static double clock_ms(void) {
+    struct timespec now;
+
+    (void)clock_gettime(omp_get_max_threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC,
+                        &now); // cannot fail for these
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+// ---- the peak ----
+
+// LOOPS times ACCUMULATORS independent FMAs of `lanes` floats in registers. Written out: an array
+// of vectors would lie in memory.
+#define ACCUMULATORS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+enum { LOOPS = 100000, CHAINS = 12 };
+#define BEGIN_(i) vec a##i = x * (float)i;
+#define STEP_(i) a##i = FMA(a##i, x, x);
+#define HOLD_(i) __asm__ volatile("" : "+" REGISTER(a##i));
+#define CHAINED(name, instructions, bytes)                                                         \
+    __attribute__((target(instructions))) static void name(void) {                                 \
+        typedef float vec __attribute__((vector_size(bytes)));                                     \
+        vec x = (vec){0} + 0.5f;                                                                   \
+        ACCUMULATORS(BEGIN_)                                                                       \
+        for (int loop = 0; loop < LOOPS; loop++) {                                                 \
+            ACCUMULATORS(STEP_)                                                                    \
+            ACCUMULATORS(HOLD_)                                                                    \
+        }                                                                                          \
+    }
+
+#if defined(__x86_64__)
+#define REGISTER(a) "v"(a)
+#define FMA(a, x, y) (vec) _mm512_fmadd_ps((__m512)(a), (__m512)(x), (__m512)(y))
+CHAINED(fma_avx512, "avx512f", 64)
+#undef REGISTER
+#undef FMA
+#define REGISTER(a) "x"(a)
+#define FMA(a, x, y) (vec) _mm256_fmadd_ps((__m256)(a), (__m256)(x), (__m256)(y))
+CHAINED(fma_avx2, "avx2,fma", 32)
+#undef FMA
+#define FMA(a, x, y) ((a) * (x) + (y))
+CHAINED(fma_plain, "sse2", 16)
+#endif
+
+// GFLOP/s of all threads together; 0 on a processor of another kind.
+static double peak_now(void) {
+#if defined(__x86_64__)
+    void (*fma)(void) = fma_plain;
+    int lanes = 4;
+    if (instructions_best() >= INSTRUCTIONS_AVX2) {
+        fma = fma_avx2;
+        lanes = 8;
+    }
+    if (instructions_best() == INSTRUCTIONS_AVX512) {
+        fma = fma_avx512;
+        lanes = 16;
+    }
+    double begin = clock_ms();
+#pragma omp parallel
+    fma();
+    return 2.0 * LOOPS * CHAINS * lanes * omp_get_max_threads() / (1e6 * (clock_ms() - begin));
+#else
+    return 0;
+#endif
+}
+
 static double run_direct_ms(const struct direct *d) {
-    int64_t begin = now_us();
+    double begin = clock_ms();
 
     DNN(dnnl_primitive_execute(d->primitive, stream, 3, d->args));
     DNN(dnnl_stream_wait(stream));
-    return (double)(now_us() - begin) / 1e3;
+    return clock_ms() - begin;
 }
 
 static double run_ours_ms(const struct ours *o) {
-    int64_t begin = now_us();
+    double begin = clock_ms();
 
     o->run(o);
-    return (double)(now_us() - begin) / 1e3;
+    return clock_ms() - begin;
 }
 
 static int by_value(const void *a, const void *b) {
@@ -194,7 +267,7 @@ static void print_ratios(const struct ours *o, double *ratio, int rounds) {
 
 static void bench(const struct ours *o, int rounds) {
     struct direct d = direct_new(&o->layer, o->pass, o->layout);
-    double *ratio = xcalloc(rounds, sizeof *ratio), best_direct = 1e9, best_ours = 1e9;
+    double *ratio = xcalloc(rounds, sizeof *ratio), best_direct = 1e9, best_ours = 1e9, peak = 0;
 
     (void)run_direct_ms(&d); // both warm
     (void)run_ours_ms(o);
@@ -203,14 +276,32 @@ static void bench(const struct ours *o, int rounds) {
         ratio[i] = (before + after) / 2 / own;
         best_direct = MIN(best_direct, MIN(before, after));
         best_ours = MIN(best_ours, own);
+        peak = MAX(peak, peak_now());
     }
     print_ratios(o, ratio, rounds);
-    printf("\"onednn_ms\":%.3f,\"own_ms\":%.3f}\n", best_direct, best_ours);
+    printf("\"onednn_ms\":%.3f,\"own_ms\":%.3f,\"gflops\":%.1f,\"peak_gflops\":%.1f,"
+           "\"share\":%.2f}\n",
+           best_direct, best_ours, o->gflop * 1e3 / best_ours, peak,
+           peak > 0 ? o->gflop * 1e3 / best_ours / peak : 0);
     (void)fflush(stdout); // a bench is watched
     free(ratio);
     for (int i = 0; i < 3; i++)
         DNN(dnnl_memory_destroy(d.args[i].memory));
     DNN(dnnl_primitive_destroy(d.primitive));
+}
+
+static double direct_gflop(const struct layer *l) {
+    int h = (l->h + 2 * l->pad - l->r) / l->stride + 1;
+    int w = (l->w + 2 * l->pad - l->r) / l->stride + 1;
+
+    return 2e-9 * l->n * h * w * l->k * l->c * l->r * l->r;
+}
+
+static double wino_gflop(const struct cpu_wino *s) {
+    int a = s->m == 2 ? 4 : 6;
+    double tiles = (double)s->n * ((s->h + s->m - 1) / s->m) * ((s->w + s->m - 1) / s->m);
+
+    return 2e-9 * tiles * a * a * s->c * s->k;
 }
 
 static void tensors_new(struct ours *o, size_t packed, size_t work) {
@@ -235,10 +326,10 @@ static void bench_filters(const struct cpu_wino *s, const struct ours *o, int ro
     double best = 1e9;
 
     for (int i = 0; i < rounds; i++) {
-        int64_t begin = now_us();
+        double begin = clock_ms();
         cpu_wino_filters_forward(s, o->w, o->packed);
         cpu_wino_filters_backward(s, o->w, o->packed);
-        best = MIN(best, (double)(now_us() - begin) / 1e3);
+        best = MIN(best, clock_ms() - begin);
     }
     printf("{\"bench\":\"winograd_filters\",\"m\":%d,\"c\":%d,\"k\":%d,\"own_ms\":%.3f}\n", s->m,
            s->c, s->k, best);
@@ -251,10 +342,13 @@ static void bench_wino(struct cpu_wino s, int rounds) {
                      .layout = dnnl_format_tag_any,
                      .name = name[s.m],
                      .run = run_wino,
-                     .shape.wino = s};
+                     .shape.wino = s,
+                     .gflop = wino_gflop(&s)};
 
     tensors_new(&o, cpu_wino_filter_floats(&s),
                 cpu_wino_work_floats(&s, omp_get_max_threads(), false, true));
+    if (o.gflop > 3) // some tenths of a second
+        rounds = MAX(rounds / 4, 3);
     for (o.pass = FORWARD; o.pass < PASSES; o.pass++)
         bench(&o, rounds);
     bench_filters(&s, &o, rounds);
@@ -268,7 +362,8 @@ static void bench_narrow(int many, int side, int rounds) {
                      .layout = dnnl_nhwc,
                      .name = "narrow",
                      .run = run_narrow,
-                     .shape.narrow = s};
+                     .shape.narrow = s,
+                     .gflop = 2e-9 * 49 * 3 * many * side * side};
 
     tensors_new(&o, cpu_narrow_filter_floats(&s),
                 cpu_narrow_work_floats(&s, omp_get_max_threads()));
@@ -296,6 +391,7 @@ static void bench_filter(struct layer l, int rounds) {
                      .run = run_filter,
                      .shape.filter = {l.n, l.k, h, w, l.c, l.h, l.w, l.r, l.stride, l.pad}};
 
+    o.gflop = direct_gflop(&l);
     tensors_new(&o, 1, cpu_filter_work_floats(&o.shape.filter));
     bench(&o, rounds);
     tensors_free(&o);
@@ -319,12 +415,12 @@ static void bench_norm(int channels, int side, int rounds) {
         .x = x, .stats = stats, .dy = {1, {{y, 1, 0, 1}}}, .ret_dx = dx};
 
     for (int i = 0; i < rounds; i++) {
-        int64_t t0 = now_us(), t1;
+        double t0 = clock_ms(), t1;
         (void)cpu_norm_forward(NULL, &s, &forward, work); // cannot fail
-        t1 = now_us();
+        t1 = clock_ms();
         (void)cpu_norm_backward(NULL, &s, &backward, work); // cannot fail
-        best[0] = MIN(best[0], (double)(t1 - t0) / 1e3);
-        best[1] = MIN(best[1], (double)(now_us() - t1) / 1e3);
+        best[0] = MIN(best[0], t1 - t0);
+        best[1] = MIN(best[1], clock_ms() - t1);
     }
     printf("{\"bench\":\"norm_relu_pad\",\"c\":%d,\"h\":%d,\"w\":%d,\"forward_ms\":%.3f,"
            "\"backward_ms\":%.3f}\n",
@@ -338,17 +434,20 @@ static void bench_norm(int channels, int side, int rounds) {
 
 int main(int argc, char **argv) {
     int rounds = argc > 1 ? MAX(atoi(argv[1]), 1) : 15;
+    // Residual blocks of training: 64x64 ngf 32, 128x128 and 256x256 ngf 64, batches 1, 4 and 6;
+    // the first pass of a generator has both domains' pictures.
     static const struct cpu_wino shapes[] = {
-        {1, 128, 128, 16, 16, 4, 0}, {1, 128, 128, 16, 16, 2, 0}, {2, 128, 128, 16, 16, 4, 0},
-        {1, 256, 256, 32, 32, 4, 0}, {1, 256, 256, 32, 32, 2, 0}, {2, 256, 256, 32, 32, 4, 0},
-        {1, 256, 256, 64, 64, 4, 0}, {1, 256, 512, 15, 15, 3, 1},
+        {1, 128, 128, 16, 16, 4, 0},  {2, 128, 128, 16, 16, 4, 0}, {1, 256, 256, 32, 32, 4, 0},
+        {2, 256, 256, 32, 32, 4, 0},  {4, 256, 256, 32, 32, 4, 0}, {8, 256, 256, 32, 32, 4, 0},
+        {1, 256, 256, 64, 64, 4, 0},  {2, 256, 256, 64, 64, 4, 0}, {6, 256, 256, 64, 64, 4, 0},
+        {12, 256, 256, 64, 64, 4, 0}, {1, 256, 256, 32, 32, 2, 0}, {1, 256, 512, 15, 15, 3, 1},
     };
 
     static const struct layer strided[] = {
-        {1, 32, 64, 64, 64, 3, 2, 1},
-        {1, 64, 128, 128, 128, 3, 2, 1},
-        {1, 128, 64, 64, 256, 3, 2, 1},
-        {1, 64, 64, 64, 128, 4, 2, 1},
+        {1, 32, 64, 64, 64, 3, 2, 1},   {1, 64, 128, 128, 128, 3, 2, 1},
+        {1, 128, 64, 64, 256, 3, 2, 1}, {1, 64, 64, 64, 128, 4, 2, 1},
+        {1, 256, 16, 16, 512, 4, 1, 1}, {1, 3, 128, 128, 64, 4, 2, 1},
+        {1, 512, 15, 15, 1, 4, 1, 1},
     };
 
     DNN(dnnl_engine_create(&engine, dnnl_cpu, 0));
