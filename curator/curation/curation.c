@@ -206,8 +206,10 @@ static void add_state(struct text *t, const struct curation *c) {
         config_each_of_curator(c->other, t, add_setting); // each half has its own bounds
     char *reading = reading_text(c);
     text_add(t, "%s\n", reading);
-    if (c->reading) // check_crop asks for these; measurements in the cache do not depend on them
-        text_add(t, "%s %lld\n", word(c->reading->preprocess), (long long)c->reading->crop_size);
+    if (c->reading) // check_crop and pairs ask for these; measurements in the cache do not depend
+                    // on them
+        text_add(t, "%s %lld %s\n", word(c->reading->preprocess), (long long)c->reading->crop_size,
+                 word(c->reading->dataset_mode));
     free(reading);
     text_add(t, "%s", c->sources ? c->sources : "");
     for (size_t i = 0; i < c->walk.found.count; i++) {

@@ -159,9 +159,9 @@ void report_held_out(const struct curation *c) {
 
 // What a file is, not what is wanted, keeps it from being read.
 static bool is_unread(const char *reason) {
-    static const char *const reasons[] = {"empty",         "unreadable",       "not_a_picture",
-                                          "broken",        "too_large",        "bomb",
-                                          "linked_folder", "smaller_than_crop"};
+    static const char *const reasons[] = {"empty",         "unreadable",        "not_a_picture",
+                                          "broken",        "too_large",         "bomb",
+                                          "linked_folder", "smaller_than_crop", "pair_sizes"};
     for (size_t i = 0; i < COUNT(reasons); i++)
         if (strcmp(reason, reasons[i]) == 0)
             return true;

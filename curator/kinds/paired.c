@@ -167,10 +167,36 @@ static void pair_pictures(struct curation *c) {
 
 // ---- a bad one takes the other with it ----
 
+// Whether the loader makes both images of a pair the same size. Where it does not resize to a
+// square, one crop has to fit both, and a net's output has to cover its target.
+static bool sizes_agree(const struct config_loader *reading, const struct picture *p,
+                        const struct picture *q) {
+    const char *how = reading && reading->preprocess ? reading->preprocess : "resize";
+    bool aligned =
+        reading && reading->dataset_mode && strcmp(reading->dataset_mode, "aligned") == 0;
+    if (!aligned || strncmp(how, "resize", 6) == 0)
+        return true;
+    if (strncmp(how, "scale_width", 11) == 0) // one width; the height follows the aspect
+        return (int64_t)p->w * q->h == (int64_t)q->w * p->h;
+    return p->w == q->w && p->h == q->h;
+}
+
+// Both sides decide alike, since each compares the same two pictures.
+static void reject_unequal(const struct curation *c, struct picture *p) {
+    const struct picture *q = p->partner;
+    if (p->verdict == VERDICT_REJECT || sizes_agree(c->reading, p, q))
+        return;
+    picture_reject(p, "pair_sizes", NAN,
+                   "%dx%d, its partner %dx%d: loader.preprocess = %s needs pairs of one shape",
+                   p->w, p->h, q->w, q->h, c->reading->preprocess);
+}
+
 static int reject_halves(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
         const struct picture *q = p->partner;
+        if (q && q->verdict != VERDICT_REJECT)
+            reject_unequal(c, p);
         if (!q || p->verdict == VERDICT_REJECT || q->verdict != VERDICT_REJECT)
             continue;
         char reason[65];

@@ -3,6 +3,7 @@
 #include "curator/curator_test.h"
 
 static struct config_curator other;
+static struct config_loader reading; // zeroed: as the reference
 
 // Both domains of the same root; the curation of `domain` is left in `curation`.
 static int judged_pairs(char domain) {
@@ -16,6 +17,7 @@ static int judged_pairs(char domain) {
                                  .seed = 42,
                                  .settings = sides[domain == 'B'],
                                  .other = sides[domain != 'B'],
+                                 .reading = &reading,
                                  .say = hear};
     curation_init(&curation, curator_find(curation.settings->use));
     int err = curation_find(&curation);
@@ -29,6 +31,7 @@ static struct manifest *manifest_of(char domain) {
 
 static int setup_pairs(void **state) {
     other = (struct config_curator){0};
+    reading = (struct config_loader){0};
     return setup(state);
 }
 
@@ -181,6 +184,35 @@ static void a_bad_picture_takes_its_partner_with_it(void **state) {
     assert_pairs(3, 0);
 }
 
+// One crop has to fit both: the smaller one would be filled with black.
+static void a_pair_of_two_sizes_is_left_out_where_nothing_is_resized(void **state) {
+    static const struct {
+        char *preprocess, *mode;
+        const char *reasons[3];
+    } rows[] = {
+        {"resize_and_crop", "aligned", {"ok", "ok", "ok"}},
+        {"crop", "aligned", {"ok", "pair_sizes", "pair_sizes"}},
+        {"crop", "unaligned", {"ok", "ok", "ok"}},
+        {"scale_width", "aligned", {"ok", "ok", "pair_sizes"}},
+        {"none", "aligned", {"ok", "pair_sizes", "pair_sizes"}},
+    };
+    draw("trainA/0.jpg", 16, 16);
+    draw("trainB/0.jpg", 16, 16);
+    draw("trainA/1.jpg", 16, 16);
+    draw("trainB/1.jpg", 24, 24); // another scale
+    draw("trainA/2.jpg", 16, 20);
+    draw("trainB/2.jpg", 16, 16); // another aspect
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (char domain = 'A'; domain <= 'B'; domain++) {
+            reading = (struct config_loader){
+                .preprocess = rows[i].preprocess, .dataset_mode = rows[i].mode, .crop_size = 16};
+            assert_int_equal(judged_pairs(domain), ERR_OK);
+            assert_reason("0.jpg", rows[i].reasons[0]);
+            assert_reason("1.jpg", rows[i].reasons[1]);
+            assert_reason("2.jpg", rows[i].reasons[2]);
+        }
+}
+
 static void a_broken_held_out_picture_takes_its_partner_with_it(void **state) {
     draw_many("trainA/%d.jpg", 2);
     draw_many("trainB/%d.jpg", 2);
@@ -239,6 +271,7 @@ int main(void) {
         CASE(names_that_would_change_the_order_are_left_out),
         CASE(a_bad_picture_takes_its_partner_with_it),
         CASE(a_broken_held_out_picture_takes_its_partner_with_it),
+        CASE(a_pair_of_two_sizes_is_left_out_where_nothing_is_resized),
         CASE(a_file_of_one_column_is_no_pair),
         CASE(the_drawn_held_out_pairs_are_the_same_on_both_sides),
         CASE(a_limit_cuts_the_same_pairs),
