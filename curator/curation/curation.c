@@ -240,7 +240,8 @@ struct cache {
 static void cache_init(struct cache *ret, const struct curation *c, const char *path) {
     uint8_t digest[32];
     char *reading = reading_text(c);
-    char *text = xasprintf("judge %d %d %d %lld %lld %s", INSPECT_VERSION, c->half,
+    // Paths are relative: in another root, equal names, sizes and times may be other files.
+    char *text = xasprintf("inspect %s %d %d %d %lld %lld %s", c->root, INSPECT_VERSION, c->half,
                            c->settings->quick, (long long)c->settings->max_pixels,
                            (long long)c->settings->max_pixels_per_byte, reading);
     *ret = (struct cache){.path = path};

@@ -1,7 +1,9 @@
 // What a domain looks like, how far two lie apart, and who says so.
 #include "curator/curator_test.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <sys/stat.h>
 
 #include "curation/domain.h"
 
@@ -215,6 +217,21 @@ static void a_domain_of_one_brightness_is_warned_of(void **state) {
     assert_null(heard_with("no_variance"));
 }
 
+// Names, sizes and times agree, as in two unpacked archives: the cache of one root is not the
+// other's.
+static void another_root_is_read_again(void **state) {
+    static const char *const names[] = {"a/1.png", "a/2.png", "b/1.png", "b/2.png"};
+    const struct timespec times[2] = {{1, 0}, {1, 0}};
+    struct domain d;
+    make_two(20, 100);
+    for (size_t i = 0; i < COUNT(names); i++)
+        assert_int_equal(utimensat(AT_FDCWD, in_folder(names[i]), times, 0), 0);
+    assert_int_equal(curate_domain("B", "b"), ERR_OK);
+    assert_int_equal(curate_domain("B", "a"), ERR_OK);
+    assert_int_equal(domain_load("manifest/B.domain", &d), ERR_OK);
+    assert_true(fabs(d.mean.luma - 20) < 0.1);
+}
+
 static void one_folder_for_both_domains_is_warned_of(void **state) {
     make_two(20, 100);
     assert_int_equal(curate_domain("A", "a"), ERR_OK);
@@ -239,6 +256,7 @@ int main(void) {
         CASE(held_out_and_rejected_pictures_do_not_count),
         CASE(a_domain_of_one_brightness_is_warned_of),
         CASE(one_folder_for_both_domains_is_warned_of),
+        CASE(another_root_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
