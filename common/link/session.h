@@ -13,12 +13,12 @@ struct link_session {
     bool fin_sent;
     bool fin_owed; // the peer's fin has arrived, our fin_ack has not been sent
     struct msg_peer peer;
-    uint64_t number;              // of the session; chosen by the client, grows
-    uint64_t sent, acked;         // ours: last sent, last taken by the peer's application
-    uint64_t taken, confirmed; // theirs: last taken, last acknowledged by us
-    int64_t timeout_us, ping_us;  // of silence
-    int64_t heard_us, pinged_us;  // last sign of the peer, last ping to it
-    int64_t sent_us, owed_us;     // last numbered message, since when an ack is owed
+    uint64_t number;             // of the session; chosen by the client, grows
+    uint64_t sent, acked;        // ours: last sent, last taken by the peer's application
+    uint64_t taken, confirmed;   // theirs: last taken, last acknowledged by us
+    int64_t timeout_us, ping_us; // of silence
+    int64_t heard_us, pinged_us; // last sign of the peer, last ping to it
+    int64_t sent_us, owed_us;    // last numbered message, since when an ack is owed
 };
 
 void link_session_begin(struct link_session *s, const struct msg_peer *peer, uint64_t number,

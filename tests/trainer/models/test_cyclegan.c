@@ -1,5 +1,5 @@
-// The CycleGAN step as a whole: tapes, shapes, determinism, refusals. Its numbers are checked by the
-// golden cases.
+// The CycleGAN step as a whole: tapes, shapes, determinism, refusals. Its numbers are checked by
+// the golden cases.
 #include "trainer/models/model_test.h"
 
 #include "backend/memory.h"
