@@ -76,7 +76,7 @@ static int no_checkpoint(const char *run, const char *step, const char *path) {
     char *latest = xasprintf("%s/checkpoints/latest", run);
     bool any = fs_is_dir(latest);
     free(latest);
-    if (!any)
+    if (!any || !step) // without a step: the first one may have appeared meanwhile
         return err_set(ERR_DATA,
                        "the run '%s' has no checkpoint yet; the first is written at the end of an "
                        "epoch, or after trainer.save_minutes or trainer.save_every_steps",
