@@ -105,4 +105,13 @@ ok "a run that collapses" up collapsed --set trainer.init_type=normal --set trai
     --set trainer.lr=1e-12 --set trainer.max_steps=20
 ok "is flagged" [ "$(events collapsed collapsed)" = 2 ]
 ok "the others are not" [ "$(events plain collapsed)" = 0 ]
+
+# A folder where the sheet should be: it cannot be written, as on a full disk.
+small_conf unwritable
+mkdir -p "$WORK/runs"
+ok "a run" up unwritable --set trainer.max_steps=20
+mkdir -p "$WORK/runs/unwritable/samples/step_00000040.png/x"
+ok "goes on without its sheets" up unwritable --set trainer.max_steps=40
+ok "to its end" [ -n "$(value unwritable judge/score 40)" ]
+ok "and says so" [ "$(events unwritable not_rendered)" -ge 1 ]
 finish

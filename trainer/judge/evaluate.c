@@ -94,9 +94,11 @@ static int write_folders(const struct evaluation *j, int net, const struct image
     const char *folder = j->options->folder;
     if (!folder)
         return ERR_OK;
-    int err = write_pictures(folder, net ? "fake_A" : "fake_B", fakes, j->n[net]);
+    // Named by the domain that net translates to, also where the run goes from B to A.
+    bool to_a = held_out_domain(j->held, 1 - net) == 'A';
+    int err = write_pictures(folder, to_a ? "fake_A" : "fake_B", fakes, j->n[net]);
     return err ? err
-               : write_pictures(folder, net ? "real_A" : "real_B", j->held->real[1 - net],
+               : write_pictures(folder, to_a ? "real_A" : "real_B", j->held->real[1 - net],
                                 j->n[1 - net]);
 }
 

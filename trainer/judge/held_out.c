@@ -36,3 +36,7 @@ void held_out_keep(struct held_out *h, uint64_t index, const int height[2], cons
         memcpy(im->pixels, pixels[i], size);
     }
 }
+
+char held_out_domain(const struct held_out *h, int side) {
+    return (side == 1) == h->swapped ? 'A' : 'B';
+}

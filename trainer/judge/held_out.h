@@ -10,6 +10,7 @@
 struct held_out {
     int count[2];          // of A and B
     struct image *real[2]; // owned
+    bool swapped;          // direction BtoA: side 0 is domain B, side 1 is domain A
     bool trained[2];       // nothing is held out of the domain: these are training images
 };
 
@@ -24,5 +25,8 @@ int held_out_wanted(const struct held_out *h);
 // and channels[i]. Does nothing for a domain that has no room for this number.
 void held_out_keep(struct held_out *h, uint64_t index, const int height[2], const int width[2],
                    const int channels[2], const uint8_t *const pixels[2]);
+
+// The domain on side 0 or 1: 'A' or 'B'.
+char held_out_domain(const struct held_out *h, int side);
 
 #endif

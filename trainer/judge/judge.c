@@ -12,7 +12,7 @@
 
 #define FOLDER "judge" // of the images for the user's command
 
-// The names of the scores of one direction, by the number of the generator.
+// The names of the scores of one direction: AtoB, BtoA.
 struct score_names {
     const char *distance, *identity, *cycle_l1, *cycle_ssim, *diversity, *l1, *ssim, *psnr;
 };
@@ -22,6 +22,15 @@ static const struct score_names names[2] = {
     {"swd/BtoA", "swd/BtoA_identity", "held_out/cycle_L1_B", "held_out/cycle_SSIM_B",
      "diversity/BtoA", "paired/L1_BtoA", "paired/SSIM_BtoA", "paired/PSNR_BtoA"},
 };
+
+// The first generator translates in the run's direction, the second one back.
+static const struct score_names *names_of(bool swapped, int net) {
+    return &names[(net == 1) != swapped];
+}
+
+static bool is_swapped(const struct config *c) {
+    return strcmp(c->top.direction, "BtoA") == 0;
+}
 
 static bool is_paired(const struct config *c) {
     return strcmp(c->loader.dataset_mode, "aligned") == 0;
@@ -33,7 +42,7 @@ bool judge_records(const struct config *c, int n_generators, const char *key) {
     if (strcmp(key, "judge/score") == 0)
         return true;
     for (int i = 0; i < n_generators; i++) {
-        const struct score_names *n = &names[i];
+        const struct score_names *n = names_of(is_swapped(c), i);
         if (strcmp(key, n->distance) == 0 || strcmp(key, n->diversity) == 0)
             return true;
         if (n_generators > 1 && (strcmp(key, n->cycle_l1) == 0 || strcmp(key, n->cycle_ssim) == 0))
@@ -47,6 +56,7 @@ bool judge_records(const struct config *c, int n_generators, const char *key) {
 
 int judge_check(const struct config *c, int n_generators) {
     const char *key = best_name(c->trainer.best_metric);
+    const struct score_names *first = names_of(is_swapped(c), 0);
     if (strlen(c->trainer.best_metric) > 64 || strpbrk(c->trainer.best_metric, "\"\\"))
         return err_set(ERR_CONFIG, "trainer.best_metric \"%s\": a name of up to 64 letters",
                        c->trainer.best_metric);
@@ -56,15 +66,15 @@ int judge_check(const struct config *c, int n_generators) {
         return ERR_OK; // the command may print it
     return err_set(ERR_CONFIG,
                    "trainer.best_metric \"%s\" is not recorded here; judge/score, %s and %s are",
-                   c->trainer.best_metric, names[0].distance,
-                   n_generators > 1 ? names[0].cycle_ssim : names[0].diversity);
+                   c->trainer.best_metric, first->distance,
+                   n_generators > 1 ? first->cycle_ssim : first->diversity);
 }
 
 void judge_stored_name(const struct held_out *held, const char *key, char ret[65]) {
     static const char prefix[] = "held_out/";
     size_t n = sizeof prefix - 1, size = strlen(key);
-    int domain = size && key[size - 1] == 'B'; // cycle_L1_A, cycle_SSIM_B
-    if (strncmp(key, prefix, n) == 0 && held->trained[domain])
+    int side = size && key[size - 1] == held_out_domain(held, 1); // cycle_L1_A, cycle_SSIM_B
+    if (strncmp(key, prefix, n) == 0 && held->trained[side])
         (void)snprintf(ret, 65, "training/%.55s", key + n); // names have up to 64 letters
     else
         (void)snprintf(ret, 65, "%.64s", key);
@@ -90,7 +100,7 @@ static void record(const struct judge *j, const char *key, double value) {
 }
 
 static void record_direction(const struct judge *j, int net, const struct evaluate_scores *s) {
-    const struct score_names *n = &names[net];
+    const struct score_names *n = names_of(j->held->swapped, net);
     record(j, n->distance, s->distance);
     record(j, n->identity, s->identity);
     record(j, n->cycle_l1, s->cycle_l1);
@@ -161,7 +171,8 @@ int judge(struct judge *j) {
         return ERR_OK;
     points_line(j->points, "step %llu, judging", (unsigned long long)j->state->step);
     int err = evaluate(j->model, j->held, &options, scores);
-    if (err == ERR_SHAPE) {
+    // The last two: images for the user's command could not be written.
+    if (err == ERR_SHAPE || err == ERR_IO || err == ERR_SPACE) {
         points_event(j->points, "warn", "not_judged", j->state->step, "%s", err_text());
         return ERR_OK;
     }

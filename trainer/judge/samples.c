@@ -66,14 +66,16 @@ static int put_probe(struct model *m, const struct held_out *held, int side, int
     if (model_n_generators(m) == 1 && i < held->count[1])
         sheet_put(sheet, REAL_B, y, &held->real[1][i]);
     row_fini(&r);
-    (void)snprintf(label, sizeof label, "%c %d", 'A' + side, i); // fits
+    (void)snprintf(label, sizeof label, "%c %d", held_out_domain(held, side), i); // fits
     sheet_label(sheet, y, label);
     return err;
 }
 
-static void put_titles(struct sheet *sheet, const struct samples_options *options, int generators) {
+static void put_titles(struct sheet *sheet, const struct samples_options *options, int generators,
+                       char imitated) {
     static const char *const titles[COLUMNS] = {"real", "fake", "rec", "idt"};
-    static const char *const one_way[COLUMNS_ONE_WAY] = {"real", "fake", "real B"};
+    const char *const one_way[COLUMNS_ONE_WAY] = {"real", "fake",
+                                                  imitated == 'A' ? "real A" : "real B"};
     char caption[256];
     for (int i = 0; i < (generators == 1 ? COLUMNS_ONE_WAY : COLUMNS); i++)
         sheet_title(sheet, i, generators == 1 ? one_way[i] : titles[i]);
@@ -104,7 +106,7 @@ int samples_render(struct model *m, const struct held_out *held,
     struct sheet *sheet = sheet_new(generators == 1 ? COLUMNS_ONE_WAY : COLUMNS, rows,
                                     held->real[0][0].w, held->real[0][0].h);
     int err = ERR_OK;
-    put_titles(sheet, options, generators);
+    put_titles(sheet, options, generators, held_out_domain(held, 1));
     for (int y = 0; y < rows && !err; y++) {
         int side = y >= n[0];
         err = put_probe(m, held, side, y - side * n[0], sheet, y);
@@ -137,16 +139,20 @@ static void print_escaped(FILE *out, const char *text) {
             fputc(*text, out);
 }
 
-static void print_head(FILE *out, const char *title) {
+static void print_head(FILE *out, const char *title, int generators) {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>", out);
     print_escaped(out, title);
     fputs("</title>\n<style>body{font-family:sans-serif;margin:2em}img{max-width:100%}</style>\n"
           "<h1>",
           out);
     print_escaped(out, title);
-    fputs("</h1>\n<p>Columns: real, fake (translated), rec (translated back), idt (the other "
-          "generator on the same picture). Upper rows: domain A, lower rows: domain B.</p>\n",
-          out);
+    fputs(
+        generators == 1
+            ? "</h1>\n<p>Columns: real, fake (translated), and the real picture of the same number "
+              "in the other domain.</p>\n"
+            : "</h1>\n<p>Columns: real, fake (translated), rec (translated back), idt (the other "
+              "generator on the same picture). The letter of a row is its domain.</p>\n",
+        out);
 }
 
 static void print_sheet(FILE *out, const char *file) {
@@ -157,7 +163,7 @@ static void print_sheet(FILE *out, const char *file) {
             step, step, file, step, file);
 }
 
-int samples_page(const char *title) {
+int samples_page(const char *title, int generators) {
     struct dirent **files;
     char *text = NULL;
     size_t size = 0;
@@ -165,7 +171,7 @@ int samples_page(const char *title) {
     if (n < 0)
         return err_set(ERR_IO, "read folder 'samples': %s", strerror(errno));
     FILE *out = text_open(&text, &size);
-    print_head(out, title);
+    print_head(out, title, generators);
     for (int i = 0; i < n; i++) {
         print_sheet(out, files[i]->d_name);
         free(files[i]);

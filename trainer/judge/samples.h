@@ -23,7 +23,8 @@ struct samples_options {
 int samples_render(struct model *m, const struct held_out *held,
                    const struct samples_options *options, char ret_path[SAMPLES_PATH]);
 
-// Writes index.html anew from what lies in samples/. ERR_IO, ERR_SPACE.
-int samples_page(const char *title);
+// Writes index.html anew from the sheets in samples/, which are of a model with 1 or 2 generators.
+// ERR_IO, ERR_SPACE.
+int samples_page(const char *title, int generators);
 
 #endif

@@ -114,6 +114,7 @@ static void begin_held_out(struct training *t) {
             m->held_out ? m->held_out : m->count; // else the loader sends training images
     }
     held_out_init(&t->held, (uint64_t)MAX(c->judge_pictures, c->probes), available);
+    t->held.swapped = strcmp(t->config->top.direction, "BtoA") == 0;
     for (int i = 0; i < 2; i++)
         t->held.trained[i] = t->state.manifest[i].held_out == 0;
 }

@@ -51,12 +51,14 @@ int training_render(struct training *t) {
         .title = t->title, .step = t->state.step, .probes = (int)t->config->trainer.probes};
     char path[SAMPLES_PATH];
     int err = samples_render(t->model, &t->held, &options, path);
-    if (err == ERR_SHAPE) {
+    if (!err) {
+        points_sample(t->points, t->state.step, "sheet", path);
+        err = samples_page(t->title, model_n_generators(t->model));
+    }
+    // A full disk may have room again at the next checkpoint. The training does not need the sheet.
+    if (err == ERR_SHAPE || err == ERR_IO || err == ERR_SPACE) {
         points_event(t->points, "warn", "not_rendered", t->state.step, "%s", err_text());
         return ERR_OK;
     }
-    if (err)
-        return err;
-    points_sample(t->points, t->state.step, "sheet", path);
-    return samples_page(t->title);
+    return err;
 }

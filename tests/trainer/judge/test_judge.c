@@ -1,12 +1,16 @@
 // Tests of the judge: scores move the right way, a collapsed generator is flagged.
 #include <glob.h>
+#include <unistd.h>
 
+#include "base/err.h"
 #include "base/fs.h"
 #include "base/util.h"
 #include "checkpoint/best.h"
+#include "config/config.h"
 #include "image/image.h"
 #include "judge/evaluate.h"
 #include "judge/judge.h"
+#include "judge/samples.h"
 #include "judge/swd.h"
 #include "trainer/models/model_test.h"
 
@@ -186,6 +190,44 @@ static void scores_of_training_images_are_named_for_it(void **state) {
     assert_string_equal(name, "swd/AtoB");
 }
 
+// The first generator of a run BtoA translates from B to A.
+static void scores_are_named_by_the_run_s_direction(void **state) {
+    struct config *c = config_new();
+    struct held_out held = {.swapped = true, .trained = {true, false}};
+    char name[65];
+    config_set_text(&c->top.direction, "BtoA");
+    c->trainer.judge_pictures = 4;
+    assert_true(judge_records(c, 1, "swd/BtoA"));
+    assert_false(judge_records(c, 1, "swd/AtoB"));
+    assert_true(judge_records(c, 2, "held_out/cycle_L1_A"));
+    config_set_text(&c->trainer.best_metric, "swd/AtoB");
+    assert_int_equal(judge_check(c, 1), ERR_CONFIG);
+    assert_non_null(strstr(err_text(), "judge/score, swd/BtoA and diversity/BtoA"));
+    assert_int_equal(held_out_domain(&held, 0), 'B');
+    assert_int_equal(held_out_domain(&held, 1), 'A');
+    judge_stored_name(&held, "held_out/cycle_L1_B", name); // B is side 0
+    assert_string_equal(name, "training/cycle_L1_B");
+    config_free(c);
+}
+
+static void page_explains_the_columns_that_its_sheets_have(void **state) {
+    char folder[] = "/tmp/page-XXXXXX", old[4096];
+    uint8_t *text;
+    size_t size;
+    assert_non_null(getcwd(old, sizeof old));
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(fs_mkdirs("samples", 0755), ERR_OK);
+    for (int generators = 1; generators <= 2; generators++) {
+        assert_int_equal(samples_page("run", generators), ERR_OK);
+        assert_int_equal(fs_read("index.html", 1 << 20, &text, &size), ERR_OK);
+        assert_true(!strstr((char *)text, "rec (") == (generators == 1));
+        free(text);
+    }
+    assert_int_equal(chdir(old), 0);
+    fs_remove_tree(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_generator_that_gives_one_picture_has_no_diversity),
@@ -194,6 +236,8 @@ int main(void) {
         cmocka_unit_test(the_best_is_the_lowest_or_the_highest),
         cmocka_unit_test(distances_move_the_right_way),
         cmocka_unit_test(scores_of_training_images_are_named_for_it),
+        cmocka_unit_test(scores_are_named_by_the_run_s_direction),
+        cmocka_unit_test(page_explains_the_columns_that_its_sheets_have),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
