@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/flags.h"
@@ -13,6 +14,7 @@
 #include "config/config.h"
 #include "weights/onnx.h"
 #include "weights/recognise.h"
+#include "weights/to_pth.h"
 #include "weights/to_safetensors.h"
 #include "weights/weights.h"
 
@@ -24,8 +26,8 @@ struct request {
 
 static const char intro[] = "export - writes a trained net as a file for other programs\n"
                             "\n"
-                            "  export --run RUN --format safetensors|onnx [options] OUT\n"
-                            "  export --weights FILE --format safetensors|onnx [options] OUT\n";
+                            "  export --run RUN --format pth|safetensors|onnx [options] OUT\n"
+                            "  export --weights FILE --format pth|safetensors|onnx [options] OUT\n";
 
 static int read_arguments(int argc, char **argv, struct request *r) {
     const struct flag rows[] = {
@@ -45,7 +47,7 @@ static int read_arguments(int argc, char **argv, struct request *r) {
         {.name = "--net",
          .value = "NAME",
          .text = &r->net,
-         .help = "another net: D_A, D_B, ... (safetensors only), or G_A if the run also has its "
+         .help = "another net: D_A, D_B, ... (not with onnx), or G_A if the run also has its "
                  "average G_A_ema, which is the default then"},
         {.name = "--weights",
          .value = "FILE",
@@ -54,9 +56,10 @@ static int read_arguments(int argc, char **argv, struct request *r) {
         {.name = "--format",
          .value = "F",
          .choice = &r->format,
-         .choices = "safetensors|onnx",
+         .choices = "pth|safetensors|onnx",
          .required = true,
-         .help = "safetensors: the PyTorch repository's modules load it with strict=True; onnx: a "
+         .help = "pth: a state dict for torch.load (PyTorch 1.6 or newer); safetensors: the "
+                 "PyTorch repository's modules load it with strict=True; onnx: a "
                  "generator, opset 17, with free batch, height and width"},
         {.name = "--batch-norm",
          .value = "HOW",
@@ -129,12 +132,26 @@ static int write_out(const struct request *r, struct weights *w) {
     bool running = r->batch_norm && strcmp(r->batch_norm, "running") == 0;
     if (onnx && net.role != RECOGNISED_GENERATOR)
         return err_set(ERR_USAGE, "--format onnx is for generators, not for '%s'", weights_path(w));
-    err = onnx ? onnx_write(w, &net, running, r->out) : weights_to_safetensors(w, &net, r->out);
+    if (onnx)
+        err = onnx_write(w, &net, running, r->out);
+    else if (strcmp(r->format, "pth") == 0)
+        err = weights_to_pth(w, &net, r->out);
+    else
+        err = weights_to_safetensors(w, &net, r->out);
     if (err) // ERR_FORMAT is about the input
         return err == ERR_FORMAT ? weights_unusable(err) : err;
     recognised_text(&net, text, sizeof text);
     printf("%s: %s\n", r->out, text);
     return ERR_OK;
+}
+
+// OUT is opened for writing before the weights are read to their end.
+static int check_out(const struct request *r, struct weights *w) {
+    struct stat in, out;
+    if (stat(weights_path(w), &in) || stat(r->out, &out) || in.st_dev != out.st_dev ||
+        in.st_ino != out.st_ino)
+        return ERR_OK;
+    return err_set(ERR_USAGE, "OUT '%s' is the file that is to be exported", r->out);
 }
 
 static int run_request(const struct request *r) {
@@ -148,7 +165,9 @@ static int run_request(const struct request *r) {
         err = weights_open(from, &w);
     if (err)
         return weights_unusable(err);
-    err = write_out(r, w);
+    err = check_out(r, w);
+    if (!err)
+        err = write_out(r, w);
     weights_close(w);
     return err;
 }

@@ -13,6 +13,7 @@
 #include "weights/pickle.h"
 #include "weights/recognise.h"
 #include "weights/safetensors.h"
+#include "weights/to_pth.h"
 #include "weights/to_safetensors.h"
 #include "weights/weights.h"
 
@@ -158,6 +159,27 @@ static void prefixes_of_wrappers_and_models_are_taken_off(void **state) {
     expect_notes("prefixed.safetensors", "1 tensors outside of netG_A are left out");
     write_prefixed("prefixed.safetensors", &each[0], 1, false);
     expect_notes("prefixed.safetensors", "\"_orig_mod.\" taken off every name");
+}
+
+static void exported_state_dict_reads_back(void **state) {
+    static const char *const files[] = {"exported.pth", "again.pth"};
+    uint8_t *bytes[2];
+    size_t size[2];
+    for (int i = 0; i < 2; i++) {
+        struct weights *w;
+        struct recognised r;
+        assert_int_equal(weights_open(path_of("plain.pth"), &w), ERR_OK);
+        assert_int_equal(recognise(w, &r), ERR_OK);
+        assert_int_equal(weights_to_pth(w, &r, path_of(files[i])), ERR_OK);
+        weights_close(w);
+        assert_int_equal(fs_read(path_of(files[i]), 1 << 24, &bytes[i], &size[i]), ERR_OK);
+    }
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]); // no time is in it
+    free(bytes[0]);
+    free(bytes[1]);
+    expect_same("exported.pth", "plain.pth");
+    expect_notes("exported.pth", "");
 }
 
 static void one_net_of_a_model_is_chosen(void **state) {
@@ -412,6 +434,7 @@ int main(void) {
         cmocka_unit_test(what_was_done_is_said),
         cmocka_unit_test(prefixes_of_wrappers_and_models_are_taken_off),
         cmocka_unit_test(one_net_of_a_model_is_chosen),
+        cmocka_unit_test(exported_state_dict_reads_back),
         cmocka_unit_test(zip64_was_tested),
         cmocka_unit_test(refusals_say_what_is_wrong),
         cmocka_unit_test(other_files_are_named),
