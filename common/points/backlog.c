@@ -25,7 +25,8 @@ static char *spill_path(const char *ring_path) {
     return xasprintf("%.*s.spill", (int)n, ring_path);
 }
 
-// Moves records that fit. The spill's numbers follow the ring's; a gap is a lost folder's.
+// Moves records that fit from the spill into the ring. The spill's numbers follow the ring's. If
+// the ring file was lost and made anew, there is a gap, and ring_jump skips it.
 static void refill(struct backlog *b) {
     while (!spill_is_empty(&b->spill)) {
         size_t n = spill_read(&b->spill, b->chunk, CHUNK), offset = 0, moved = 0;
@@ -88,9 +89,9 @@ enum backlog_put backlog_put(struct backlog *b, const uint8_t *body, size_t leng
 }
 
 uint64_t backlog_lost(struct backlog *b) {
-    uint64_t *told = ring_lost_told(&b->ring), *lost = &b->ring.page->lost;
+    uint64_t *told = ring_lost_reported(&b->ring), *lost = &b->ring.page->lost;
     if (__atomic_load_n(lost, __ATOMIC_RELAXED) == __atomic_load_n(told, __ATOMIC_RELAXED))
-        return 0; // as nearly always: without the lock
+        return 0; // the usual case needs no lock
     (void)pthread_mutex_lock(&b->lock);
     uint64_t n = *lost - *told;
     __atomic_store_n(told, *lost, __ATOMIC_RELAXED);
@@ -100,7 +101,7 @@ uint64_t backlog_lost(struct backlog *b) {
 
 void backlog_lost_again(struct backlog *b, uint64_t n) {
     (void)pthread_mutex_lock(&b->lock);
-    (void)__atomic_sub_fetch(ring_lost_told(&b->ring), n, __ATOMIC_RELAXED);
+    (void)__atomic_sub_fetch(ring_lost_reported(&b->ring), n, __ATOMIC_RELAXED);
     (void)pthread_mutex_unlock(&b->lock);
 }
 
@@ -110,7 +111,7 @@ bool backlog_copy(struct backlog *b, struct ring_place *place, struct backlog_ba
     if (place->seq < b->ring.tail.seq)
         *place = b->ring.tail;
     (void)pthread_mutex_unlock(&b->lock);
-    // Between here and head nothing moves: the caller is the one who frees.
+    // Without the lock: up to `head` the ring changes only in backlog_ack, which this thread calls.
     ret_batch->count = BACKLOG_BATCH_RECORDS;
     ret_batch->size = ring_copy(&b->ring, place, head, BACKLOG_BATCH_BYTES, &ret_batch->first,
                                 &ret_batch->count, ret_batch->bytes);
@@ -136,7 +137,9 @@ void backlog_ack(struct backlog *b, uint64_t last) {
     ring_free_to(&b->ring, last);
     refill(b);
     if (ring_is_empty(&b->ring)) {
-        (void)ring_jump(&b->ring, last + 1); // the database knows a larger number: go on from there
+        // A ring that was made anew has smaller numbers than the database. It continues behind
+        // these.
+        (void)ring_jump(&b->ring, last + 1);
         (void)pthread_cond_broadcast(&b->emptied);
     }
     (void)pthread_mutex_unlock(&b->lock);

@@ -1,5 +1,5 @@
-// backlog - the records of one process that the monitor has not committed yet: a ring file, and
-// behind it a spill file. Any thread may call any function.
+// backlog - the records of one process that the monitor has not committed yet: a ring file, and a
+// spill file for what does not fit into it. Any thread may call any function.
 #ifndef BACKLOG_H
 #define BACKLOG_H
 
@@ -20,7 +20,7 @@ struct backlog {
     pthread_cond_t emptied;
     struct ring ring;
     struct spill spill;
-    uint8_t *chunk; // on its way from the spill into the ring
+    uint8_t *chunk; // buffer between spill and ring
 };
 
 // DIR/NAME.ring and DIR/NAME.spill. Errors as ring_open and spill_open.
@@ -30,11 +30,12 @@ void backlog_close(struct backlog *b);
 
 enum backlog_put { BACKLOG_KEPT, BACKLOG_SPILL_BEGINS, BACKLOG_LOST };
 
-// Kept in the file when it returns; BACKLOG_SPILL_BEGINS: kept, and the ring is full since now.
+// The record is in a file when it returns, unless BACKLOG_LOST. BACKLOG_SPILL_BEGINS: it is the
+// first one in the spill file.
 enum backlog_put backlog_put(struct backlog *b, const uint8_t *body, size_t length);
-// How many were lost since the last call; they count as told.
+// The number of losses that have not been reported; they count as reported now.
 uint64_t backlog_lost(struct backlog *b);
-// The telling failed: n count as untold again.
+// Undoes backlog_lost after the report itself was lost.
 void backlog_lost_again(struct backlog *b, uint64_t n);
 
 struct backlog_batch {
@@ -43,13 +44,13 @@ struct backlog_batch {
     uint8_t bytes[BACKLOG_BATCH_BYTES];
 };
 
-// The next records from *place on, which is moved; a place before the oldest one means the oldest
-// one. False: no more for now.
+// Copies the next records from *place on and moves *place. A place before the oldest record stands
+// for the oldest. False: there are no more. Only the thread that calls backlog_ack may call it.
 bool backlog_copy(struct backlog *b, struct ring_place *place, struct backlog_batch *ret_batch);
 struct ring_place backlog_oldest(struct backlog *b);
 // Records from `seq` on, without those in the spill.
 uint64_t backlog_count_from(struct backlog *b, uint64_t seq);
-// All up to `last` are committed. Moves records from the spill into the ring.
+// Frees all records up to `last`, then moves records from the spill into the ring.
 void backlog_ack(struct backlog *b, uint64_t last);
 bool backlog_wait_empty(struct backlog *b, int timeout_ms);
 

@@ -14,12 +14,12 @@
 #include "points/backlog.h"
 #include "points/sender.h"
 
-#define LOCK_WAIT_MS 2000 // the monitor may be draining what our predecessor left
+#define LOCK_WAIT_MS 2000 // the monitor may be draining our predecessor's ring
 
 struct points {
     struct backlog backlog;
     struct msg_peer self;
-    struct sender *sender; // NULL: nobody sends
+    struct sender *sender; // NULL: opened without ZeroMQ
     struct points_page *page;
 };
 
@@ -81,7 +81,7 @@ void points_close(struct points *p) {
 
 // ---- records ----
 
-static enum backlog_put put(struct points *p, const struct msg *record) {
+static enum backlog_put put_record(struct points *p, const struct msg *record) {
     uint8_t body[RING_BODY_MAX];
     size_t size = 0;
     if (msg_pack_record(record, body, sizeof body, &size))
@@ -93,21 +93,21 @@ static void fill_event(struct msg *m, const char *level, const char *code, uint6
     m->type = MSG_event;
     m->event.ts_us = wall_us();
     m->event.step = step;
-    // A text that is too long is cut: better than none.
+    // A text that is too long is cut.
     (void)text_copy(m->event.level, sizeof m->event.level, level);
     (void)text_copy(m->event.code, sizeof m->event.code, code);
 }
 
-static void tell_spill(struct points *p) {
+static void report_spill(struct points *p) {
     struct msg m;
     fill_event(&m, "warn", "points_spill", 0);
     (void)snprintf(m.event.message, sizeof m.event.message,
                    "%s: the ring of points is full, a file takes over: is the monitor running?",
                    p->self.process);
-    (void)put(p, &m);
+    (void)put_record(p, &m);
 }
 
-static void tell_lost(struct points *p) {
+static void report_lost(struct points *p) {
     struct msg m;
     uint64_t n = backlog_lost(&p->backlog);
     if (!n)
@@ -116,25 +116,25 @@ static void tell_lost(struct points *p) {
     (void)snprintf(m.event.message, sizeof m.event.message,
                    "%s: %" PRIu64 " records lost: the spill file was at its limit or the disk full",
                    p->self.process, n);
-    if (put(p, &m) == BACKLOG_LOST)
+    if (put_record(p, &m) == BACKLOG_LOST)
         backlog_lost_again(&p->backlog, n);
 }
 
 void points_put(struct points *p, const struct msg *record) {
     if (!p)
         return;
-    enum backlog_put result = put(p, record);
+    enum backlog_put result = put_record(p, record);
     if (result == BACKLOG_SPILL_BEGINS)
-        tell_spill(p);
-    if (result != BACKLOG_LOST)
-        tell_lost(p);
+        report_spill(p);
+    if (result != BACKLOG_LOST) // there is room again: a report of earlier losses fits
+        report_lost(p);
     if (p->sender)
         sender_nudge(p->sender);
 }
 
 void points_metric(struct points *p, const char *key, bool replayable, uint64_t step,
                    double value) {
-    struct msg m; // not zeroed: it is large, and only these fields are looked at
+    struct msg m; // not zeroed: it is large, and only the fields of its type are read
     if (!p)
         return;
     m.type = MSG_metric;
@@ -246,7 +246,7 @@ int points_drain(const char *ring_path,
                  void *context) {
     struct points_page page;
     struct backlog backlog;
-    int err = points_read_page(ring_path, &page); // nothing is made where there is no ring
+    int err = points_read_page(ring_path, &page); // backlog_open would make a missing file
     if (err)
         return err;
     err = backlog_open(ring_path, 0, SIZE_MAX, 0, &backlog);

@@ -34,7 +34,7 @@ struct mark {
 struct private {
     uint64_t capacity, boot;
     struct mark marks[2];
-    uint64_t lost_told;
+    uint64_t lost_reported;
 };
 
 _Static_assert(sizeof(struct header) == RING_HEADER, "as drawn");
@@ -52,7 +52,7 @@ static uint32_t checksum(uint32_t length, uint64_t seq, const uint8_t *body, siz
     memcpy(start, &length, 4);
     memcpy(start + 4, &seq, 8);
     uLong crc = crc32(0, start, sizeof start);
-    return (uint32_t)(size ? crc32(crc, body, (uInt)size) : crc); // of NULL zlib would say 0
+    return (uint32_t)(size ? crc32(crc, body, (uInt)size) : crc); // zlib resets the sum for NULL
 }
 
 static void write_header(uint8_t *at, uint32_t length, uint64_t seq, uint32_t crc) {
@@ -81,7 +81,7 @@ bool ring_next(const uint8_t *bytes, size_t size, size_t *offset, struct ring_re
     return true;
 }
 
-// Follows WRAP, JUMP and the end of the data from *place to where a record lies or would lie.
+// Moves *place over WRAP, JUMP and the end of the data to the place of the next record.
 static void skip_signs(const struct ring *r, struct ring_place *place) {
     struct header h;
     for (int i = 0; i < 4; i++) { // never more than WRAP, JUMP and an end in a row
@@ -99,12 +99,12 @@ static void skip_signs(const struct ring *r, struct ring_place *place) {
             place->seq = h.seq;
             place->offset += sizeof h;
         } else {
-            return; // left over from an earlier round
+            return; // a stale sign of an earlier round
         }
     }
 }
 
-// The record at *place (after signs), if a sound one with that number lies there; moves on.
+// Reads the record at *place, behind any signs, if it is valid and has that number. Moves *place.
 static bool take_next(const struct ring *r, struct ring_place *place,
                       struct ring_record *ret_record) {
     struct ring_place at = *place;
@@ -127,7 +127,7 @@ static bool is_mark_of(const struct mark *m, const struct ring_place *place) {
            m->check == mark_check(place);
 }
 
-// Into the mark that is not in force: a kill in between leaves the other one.
+// Writes the mark that is not valid now, so that a kill in between leaves the other one.
 static void set_tail(struct ring *r, struct ring_place tail) {
     struct mark *marks = private_of(r)->marks;
     volatile struct mark *m = &marks[is_mark_of(&marks[0], &r->tail)];
@@ -157,7 +157,7 @@ static uint64_t boot_number(void) {
     char id[64] = "";
     FILE *in = fopen("/proc/sys/kernel/random/boot_id", "r");
     if (in) {
-        (void)fgets(id, sizeof id, in); // empty: one boot is as good as another then
+        (void)fgets(id, sizeof id, in); // if it fails, all boots count as the same
         (void)fclose(in);
     }
     return crc32(0, (const Bytef *)id, (uInt)strlen(id));
@@ -169,10 +169,10 @@ static void find_head(struct ring *r) {
     r->head = r->tail;
     while (seen < r->capacity && take_next(r, &r->head, &record))
         seen += RING_SIZE(record.length);
-    skip_signs(r, &r->head); // a jump that nothing followed yet
+    skip_signs(r, &r->head); // a jump without a record behind it
     r->page->head = r->head.seq;
     if (!seen)
-        set_tail(r, r->head); // killed in ring_jump: else never empty, with nothing to free
+        set_tail(r, r->head); // killed within ring_jump: the ring is empty, so tail must be head
 }
 
 // ---- the file ----
@@ -300,8 +300,8 @@ void ring_close(struct ring *r) {
 
 // ---- in and out ----
 
-uint64_t *ring_lost_told(const struct ring *r) {
-    return &private_of(r)->lost_told;
+uint64_t *ring_lost_reported(const struct ring *r) {
+    return &private_of(r)->lost_reported;
 }
 
 size_t ring_used(const struct ring *r) {
@@ -315,7 +315,8 @@ bool ring_is_empty(const struct ring *r) {
     return r->head.seq == r->tail.seq;
 }
 
-// Moves the head to where `size` bytes fit in one piece; false: nowhere. Keeps room for a jump.
+// Moves the head to a place where `size` bytes fit in one piece. False: there is none. It always
+// leaves room for a jump, so that ring_jump works in a full ring, too.
 static bool make_room(struct ring *r, size_t size) {
     size_t used = ring_used(r), end = r->capacity - r->head.offset;
     if (size <= end)
@@ -340,7 +341,7 @@ bool ring_append(struct ring *r, const uint8_t *body, size_t length) {
     if (!make_room(r, RING_SIZE(length)))
         return false;
     ring_write(r->data + r->head.offset, r->head.seq, body, length);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); // the record is whole before the caller goes on
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); // the record is complete before the head moves
     move_head(r, r->head.seq + 1, RING_SIZE(length));
     return true;
 }
@@ -372,7 +373,7 @@ void ring_free_to(struct ring *r, uint64_t last) {
     if (at.seq == r->tail.seq)
         return;
     struct ring_place next = at;
-    skip_signs(r, &next); // a jump that nothing followed yet goes with the last record
+    skip_signs(r, &next); // a jump at the very end is freed together with the last record
     set_tail(r, next.seq == r->head.seq ? r->head : at);
 }
 
@@ -385,7 +386,7 @@ size_t ring_copy(const struct ring *r, struct ring_place *place, struct ring_pla
         struct header h;
         skip_signs(r, &at);
         if (at.seq >= head.seq || (count && at.seq != place->seq))
-            break; // a jump: the rest goes into another message
+            break; // a jump: one message holds consecutive numbers only
         memcpy(&h, r->data + at.offset, sizeof h);
         if (size + RING_SIZE(h.length) > capacity)
             break;

@@ -1,10 +1,10 @@
-// ring - records in a memory-mapped file that outlive `kill -9`, oldest out first. For points.
+// ring - a queue of records in a memory-mapped file that survives `kill -9`. For points.
 //
 // The file, all numbers little-endian:
 //
-//      0  struct points_page, which anybody may read at any time
-//   1024  u64 capacity, u64 boot, two marks {u64 seq, u64 offset, u64 check}, u64 told
-//   4096  `capacity` bytes of records, around and around
+//      0  struct points_page, which other processes may read at any time
+//   1024  u64 capacity, u64 boot, two marks {u64 seq, u64 offset, u64 check}, u64 lost_reported
+//   4096  `capacity` bytes of records, used in a circle
 //
 // A record, in the ring, in a spill file and in the frame of a `points` message alike:
 //
@@ -14,16 +14,16 @@
 //     16  body         [type, fields...] as msg_pack_record makes it
 //         zeros up to a multiple of 8
 //
-// The records that count begin at the newer of the two marks whose check holds, and go on while
-// crc and seq are what they should be. So neither a store order nor a file size has to be trusted:
-// a record torn by a kill is one that was never written. Two lengths mean something else:
-// RING_WRAP goes on at the beginning of the data, RING_JUMP goes on with its seq.
+// The valid records begin at the newer mark with a correct check. They end at the first record
+// whose crc or seq is wrong. So the order of stores does not matter: a record that a kill tore
+// counts as never written. Two values of length are signs: after RING_WRAP the next record is at
+// the beginning of the data, and RING_JUMP sets the seq of the next record.
 //
-// A new file begins with seq = microseconds since 1970, and so does a file that has seen another
-// boot: whatever was lost with a folder or a power cut, a seq is never used twice.
+// A new file starts at seq = microseconds since 1970, and so does a file of an earlier boot: no seq
+// is used twice, even if a folder or a power loss destroyed records.
 //
-// Not locked: the caller sees to it that one thread at a time appends or frees. ring_copy only
-// looks at what lies between the two and may run beside appends.
+// There is no lock: one thread at a time may append or free. ring_copy only reads between the tail
+// and a given head, so it may run beside appends.
 #ifndef RING_H
 #define RING_H
 
@@ -45,7 +45,7 @@ struct points_page {
     uint64_t pid, instance, incarnation;
     uint64_t state; // enum process_state
     uint64_t step;
-    int64_t beat_us;     // CLOCK_MONOTONIC of the last sign of life of the main loop
+    int64_t beat_us;     // CLOCK_MONOTONIC of the main loop's last heartbeat
     uint64_t head, tail; // sequence numbers: next to be written, next to be acknowledged
     uint64_t lost;
     char process[32];
@@ -56,7 +56,7 @@ struct points_page {
 #define RING_SIZE(length) (RING_HEADER + ((size_t)(length) + 7) / 8 * 8)
 
 struct ring_place {
-    uint64_t seq;    // of the record that lies there, or will
+    uint64_t seq;    // of the record at this place, or of the next one
     uint64_t offset; // in the data
 };
 
@@ -66,26 +66,26 @@ struct ring {
     uint8_t *data;
     size_t capacity;
     struct ring_place tail, head; // oldest record; where the next one goes
-    bool made;                    // the file was not there or was not a ring
+    bool made;                    // the file is new
 };
 
-// Maps the file, makes it if it is missing or is none of ours (then the old one is set aside as
-// PATH.broken), finds the records in it. `bytes` is used for a new file only. Waits up to wait_ms
-// for the lock. ERR_IO, ERR_SPACE, ERR_BUSY.
+// Maps the file and finds its records. A missing file is made with a capacity for `bytes`; a file
+// that is no ring is first renamed to PATH.broken. Waits up to wait_ms for the lock. ERR_IO,
+// ERR_SPACE, ERR_BUSY.
 int ring_open(const char *path, size_t bytes, int wait_ms, struct ring *ret_ring);
 // Unmaps; the file stays. Accepts a zeroed struct.
 void ring_close(struct ring *r);
 
 // The record is in the file when it returns true; false: no room.
 bool ring_append(struct ring *r, const uint8_t *body, size_t length);
-// Goes on with a larger seq. False: no room.
+// Makes `seq` the number of the next record, if it is larger. False: no room.
 bool ring_jump(struct ring *r, uint64_t seq);
-// Gives back the room of all records up to and including `last`.
+// Frees all records up to and including `last`.
 void ring_free_to(struct ring *r, uint64_t last);
 bool ring_is_empty(const struct ring *r);
 size_t ring_used(const struct ring *r); // bytes
-// Of page->lost, how many an event has told of. Lies in the file.
-uint64_t *ring_lost_told(const struct ring *r);
+// How many of page->lost an event has reported. It is part of the file.
+uint64_t *ring_lost_reported(const struct ring *r);
 
 // Copies whole records with consecutive numbers from *place on, up to `head`, at most `count` and
 // `capacity` bytes; moves *place. Returns the bytes. *ret_first is the first one's number.
@@ -98,8 +98,8 @@ struct ring_record {
     size_t length;
 };
 
-// Takes the record at *offset of a spill file's or frame's bytes. False, *offset unmoved: there is
-// no whole and sound one.
+// Reads the record at *offset of a spill file's or frame's bytes and moves *offset behind it.
+// False: there is no complete and valid record.
 bool ring_next(const uint8_t *bytes, size_t size, size_t *offset, struct ring_record *ret_record);
 
 // Writes one record (RING_SIZE(length) bytes) at ret.

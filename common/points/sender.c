@@ -13,11 +13,11 @@
 #include "base/util.h"
 #include "link/link.h"
 
-#define GATHER_US 20000   // a record waits so long for others to travel with
+#define GATHER_US 20000   // a record waits so long for others to share its message
 #define REOPEN_US 1000000 // after an error of the link
 #define STOP_US 500000    // for the peer's fin_ack
 #define PEER_TIMEOUT_US 10000000
-#define WINDOW_RECORDS (128 * 256) // under way without an acknowledgement
+#define WINDOW_RECORDS (128 * 256) // in flight without an acknowledgement
 
 struct sender {
     struct sender_options options;
@@ -51,7 +51,7 @@ static void take_message(struct sender *s, const struct msg *m) {
     if (m->type == MSG_points_ack)
         take_ack(s, m->points_ack.last);
     else if (m->type == MSG_refuse)
-        drop_link(s); // the ring keeps everything; asked again later
+        drop_link(s); // the ring keeps the records; the next attempt follows in REOPEN_US
 }
 
 static void take_events(struct sender *s) {
@@ -99,13 +99,13 @@ static void send_batches(struct sender *s) {
         m.points.count = s->batch.count;
         struct link_frame frame = {.bytes = s->batch.bytes, .size = s->batch.size};
         if (link_send(s->link, &m, &frame))
-            break; // full: after the next event or pause
-        s->next = after;
+            break;       // full: tried again after the next event or pause
+        s->next = after; // the ring still has the records; a new session starts at the oldest
     }
     s->send_us = now_us() + GATHER_US;
 }
 
-// When to wake up by itself.
+// When the thread must wake up without an event.
 static int64_t due_us(struct sender *s) {
     int64_t due = s->link ? link_due_us(s->link) : s->reopen_us;
     if (is_up(s) && window_is_open(s) && backlog_count_from(s->options.backlog, s->next.seq))
@@ -120,10 +120,11 @@ static void sleep_until_event(struct sender *s) {
         {.fd = s->wake_fd, .events = ZMQ_POLLIN},
         {.socket = s->link ? link_socket(s->link) : NULL, .events = ZMQ_POLLIN}};
     uint64_t ignored;
-    atomic_store(&s->asleep, true); // before looking at the backlog: no record is overlooked
+    // Set before due_us reads the backlog: a record that comes later finds it set and wakes us.
+    atomic_store(&s->asleep, true);
     int64_t due = due_us(s), wait_ms = (due - now_us() + 999) / 1000;
     if (wait_ms > 0)
-        (void)zmq_poll(items, s->link ? 2 : 1, (long)MIN(wait_ms, 1000)); // EINTR: just look again
+        (void)zmq_poll(items, s->link ? 2 : 1, (long)MIN(wait_ms, 1000)); // EINTR: one more turn
     atomic_store(&s->asleep, false);
     if (read(s->wake_fd, &ignored, sizeof ignored) < 0 && errno != EAGAIN)
         BUG("eventfd: %s", strerror(errno));
@@ -140,7 +141,7 @@ static void end_session(struct sender *s) {
         s->ended = true;
 }
 
-static void *run(void *argument) {
+static void *run_thread(void *argument) {
     struct sender *s = argument;
     while (!s->ended) {
         take_events(s);
@@ -155,19 +156,19 @@ static void *run(void *argument) {
     return NULL;
 }
 
-// No signal is delivered to the thread.
+// The thread inherits a full signal mask: signals go to the main loop.
 static int start_thread(struct sender *s) {
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&s->thread, NULL, run, s);
+    int failure = pthread_create(&s->thread, NULL, run_thread, s);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failure ? err_set(ERR_IO, "start a thread: %s", strerror(failure)) : ERR_OK;
 }
 
 static void free_all(struct sender *s) {
     if (s->wake_fd >= 0)
-        (void)close(s->wake_fd); // nothing is kept there
+        (void)close(s->wake_fd); // an eventfd loses nothing
     free((char *)s->options.endpoint);
     free((char *)s->options.run);
     free(s);

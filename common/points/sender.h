@@ -1,4 +1,4 @@
-// sender - the thread that carries a backlog to the monitor and frees what it has committed.
+// sender - the thread that sends a backlog to the monitor and frees what the monitor has committed.
 #ifndef SENDER_H
 #define SENDER_H
 
@@ -11,14 +11,14 @@ struct sender_options {
     void *zmq;
     const char *endpoint, *run; // copied
     struct msg_peer self;
-    struct backlog *backlog; // kept; nobody else frees records of it
+    struct backlog *backlog; // lent until sender_stop; only the sender frees its records
 };
 
-// ERR_IO if there can be no thread.
+// ERR_IO if the thread cannot be started.
 int sender_start(const struct sender_options *options, struct sender **ret_sender);
-// Says that there is a new record. Costs a load while the thread is awake.
+// To be called after each new record. While the thread is awake it costs one load.
 void sender_nudge(struct sender *s);
-// Ends the session in order if there is one (at most half a second), then the thread.
+// Ends the session in order, if there is one (at most half a second), then the thread.
 void sender_stop(struct sender *s); // NULL: nothing
 
 #endif

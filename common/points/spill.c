@@ -12,8 +12,8 @@
 
 #define CHUNK 65536
 
-// Walks the sound records of growing numbers; s->taken stops before the first one that is not below
-// `from`.
+// Walks the valid records with growing numbers. s->taken ends before the first one with a number of
+// at least `from`, s->size behind the last valid one.
 static void find_ends(struct spill *s, size_t file_size, uint64_t from) {
     uint8_t *chunk = xmalloc(CHUNK);
     struct spill view = {.fd = s->fd, .size = file_size};
@@ -77,7 +77,7 @@ bool spill_append(struct spill *s, uint64_t seq, const uint8_t *body, size_t len
         n = pwrite(s->fd, bytes, size, (off_t)s->size);
     while (n < 0 && errno == EINTR);
     if (n != (ssize_t)size)
-        return false; // what was written in part is overwritten or found torn
+        return false; // a partial record is overwritten by the next one, or found torn
     s->size += size;
     s->next = seq + 1;
     return true;
@@ -95,7 +95,7 @@ void spill_take(struct spill *s, size_t bytes) {
     s->taken += bytes;
     if (!spill_is_empty(s))
         return;
-    (void)ftruncate(s->fd, 0); // if not: its records are below the ring's head and skipped
+    (void)ftruncate(s->fd, 0); // if it fails, spill_open skips the old records by their numbers
     s->size = s->taken = 0;
     s->next = 0;
 }

@@ -1,5 +1,5 @@
-// spill - the file that takes over when a ring is full: records (ring.h) one behind the other.
-// They go back into the ring, in order, as it empties; then the file is empty again.
+// spill - the file for records that do not fit into a full ring: records (ring.h) one behind the
+// other. They move into the ring, in order, as it empties. Then the file is truncated.
 #ifndef SPILL_H
 #define SPILL_H
 
@@ -9,21 +9,22 @@
 
 struct spill {
     int fd;
-    size_t size, taken, limit; // bytes written, of them back in the ring, allowed
+    size_t size, taken, limit; // bytes written, bytes moved into the ring, bytes allowed
     uint64_t next;             // the number after the last one; 0: empty
 };
 
-// Opens or makes the file, skips records below `from` (they are in the ring already), cuts a torn
-// end off. ERR_IO.
+// Opens or makes the file. Skips records with numbers below `from`, which are in the ring already,
+// and truncates a torn end. ERR_IO.
 int spill_open(const char *path, size_t limit, uint64_t from, struct spill *ret_spill);
 void spill_close(struct spill *s); // accepts a zeroed struct
 
 bool spill_is_empty(const struct spill *s);
 // False: the limit is reached, or the disk is full.
 bool spill_append(struct spill *s, uint64_t seq, const uint8_t *body, size_t length);
-// Reads what comes next, up to n bytes, the last record perhaps in part. Returns the bytes.
+// Reads up to n bytes from the first record that has not been taken; the last record may be
+// incomplete. Returns the number of bytes.
 size_t spill_read(const struct spill *s, uint8_t *ret, size_t n);
-// So many bytes of it are taken. After the last one the file is made empty.
+// Marks the next `bytes` as taken. After the last one the file is truncated.
 void spill_take(struct spill *s, size_t bytes);
 
 #endif
