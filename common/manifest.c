@@ -36,7 +36,7 @@ void manifest_free(struct manifest *m) {
     free(m);
 }
 
-// Writes the path with %XX into ret; its length, or n if it does not fit.
+// Writes the path with %XX into ret. Returns its length, or n if it does not fit.
 static size_t escape(const char *path, char *ret, size_t n) {
     static const char hex[] = "0123456789ABCDEF";
     size_t used = 0;
@@ -60,7 +60,7 @@ static int hex_value(char c) {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-// The inverse, malloc'ed; NULL for what escape() would not have written.
+// The inverse, malloc'ed. NULL for a text that escape() does not write: each path has one spelling.
 static char *unescape(const char *text, size_t size) {
     char *path = xmalloc(size + 1);
     size_t used = 0;
@@ -115,7 +115,7 @@ int manifest_format(const struct manifest_record *r, char *ret, size_t n) {
     return used + (int)path + 1;
 }
 
-// Takes digits and the byte `stop` behind them; no leading 0, at most max.
+// Parses digits and the byte `stop` behind them. No leading 0, at most max.
 static bool take_number(const char **at, const char *end, char stop, uint64_t max,
                         uint64_t *ret_number) {
     uint64_t number = 0;
@@ -261,7 +261,7 @@ static int next_count(struct reader *r, const char *key, size_t *ret_count) {
     int err = next_value(r, key);
     if (err)
         return err;
-    // No record has less than 72 bytes: what is left of the file bounds the count.
+    // A record has at least 72 bytes, so the rest of the file bounds the count before it is used.
     const char *at = r->text;
     if (!take_number(&at, r->at, '\n', (uint64_t)(r->end - r->at) / 72, &count) || at != r->at)
         return refuse(r, "not a number of records that this file can hold");
@@ -294,7 +294,7 @@ static int read_head(struct reader *r, struct manifest *m, size_t *ret_count, si
     return err ? err : next_count(r, "held_out", ret_held);
 }
 
-// Records are counted in m->count while they come, so that manifest_free sees what is there.
+// m->count grows with each record, so that manifest_free frees exactly those that were read.
 static int read_records(struct reader *r, struct manifest *m, size_t count, size_t held_out) {
     m->records = xcalloc(count + held_out, sizeof *m->records);
     for (size_t i = 0; i < count + held_out; i++) {

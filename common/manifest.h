@@ -4,14 +4,14 @@
 //
 //   cyclegan-manifest 1
 //   domain A
-//   root /absolute/folder                 (not part of the digest: a moved data set is the same)
+//   root /absolute/folder                 not part of the digest: a data set may be moved
 //   count 1600
 //   held_out 84
 //   <size> <sha256> <w> <h> <path>        one line a record: bytes, hex, pixels, relative path
 //   ...                                   first `count` training records, then the held-out ones
 //   digest <sha256>                       of all lines above but the root line
 //
-// Order: strcmp of the path. The digest holds no time, host or root.
+// Records are sorted by strcmp of their paths. The digest depends on no time, host or root.
 #ifndef MANIFEST_H
 #define MANIFEST_H
 
@@ -48,15 +48,15 @@ void manifest_free(struct manifest *m);
 // Sorts both parts by path and computes the digest.
 void manifest_seal(struct manifest *m);
 
-// One record as a line (with newline) into ret; returns its length; ERR_LIMIT if n is too small.
+// Writes one record as a line with its newline and returns the length. ERR_LIMIT if n is too small.
 int manifest_format(const struct manifest_record *r, char *ret, size_t n);
-// Parses one line of `size` bytes, with or without its newline; the path is malloc'ed and lies
-// inside the root (no empty, "." or ".." part). ERR_FORMAT.
+// Parses one line of `size` bytes, with or without its newline. The path is malloc'ed; it has no
+// empty, "." or ".." part, so it stays inside the root. ERR_FORMAT.
 int manifest_parse(const char *line, size_t size, struct manifest_record *ret_record);
 
-// Written beside, synced, renamed. ERR_IO, ERR_SPACE.
+// Writes the file atomically (fs_write_atomic). ERR_IO, ERR_SPACE.
 int manifest_save(const struct manifest *m, const char *path);
-// ERR_IO; ERR_FORMAT names path and line; also when the digest does not hold.
+// Reads and checks a file. ERR_IO; ERR_FORMAT names path and line, also for a wrong digest.
 int manifest_load(const char *path, struct manifest **ret_manifest);
 
 #endif

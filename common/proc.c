@@ -18,7 +18,7 @@
 
 #define MONITOR "monitor" // the one process that is its own peer: see proc_start
 #define FLUSH_MS 5000
-#define BEAT_MS 500 // the longest nap between two beats
+#define BEAT_MS 500 // longest time between two heartbeats
 
 int proc_read(int argc, char **argv, const struct flags *flags, struct proc_line *ret) {
     enum { ROWS_MAX = 16 };
@@ -80,7 +80,7 @@ static void report_start(struct proc *p) {
 }
 
 static int open_points(struct proc *p) {
-    // The monitor has no socket to itself: it takes its own ring with points_take.
+    // The monitor sends nothing to itself: it reads its own ring with points_take.
     struct points_options o = {
         .zmq = strcmp(p->self.process, MONITOR) != 0 ? p->zmq : NULL,
         .endpoint = "ipc://s/" MONITOR,
@@ -93,7 +93,7 @@ static int open_points(struct proc *p) {
     return points_open(&o, &p->points);
 }
 
-// Everything but the command line.
+// Signals first: threads that are started later inherit the mask.
 static int enter_run(struct proc *p, const char *run) {
     int err = watch_signals(p);
     if (err)
@@ -194,7 +194,7 @@ static void report_end(struct proc *p, int exit_code) {
     points_state(p->points, STATE_ENDED, points_step(p->points));
 }
 
-// Without a monitor nobody takes the points now, and waiting for one only delays the end.
+// Without a monitor, waiting for acknowledgements would only delay the end.
 static bool monitor_lives(void) {
     struct points_page page;
     return points_read_page("ring/monitor-0.ring", &page) == ERR_OK && page.state != STATE_ENDED &&
@@ -209,8 +209,7 @@ int proc_end(struct proc *p, int err) {
         points_event(p->points, "error", "process_failed", 0, "%s: %s", p->name, err_text());
     if (p->points) {
         report_end(p, code);
-        // What is left, the ring keeps.
-        (void)points_flush(p->points, monitor_lives() ? FLUSH_MS : 0);
+        (void)points_flush(p->points, monitor_lives() ? FLUSH_MS : 0); // the ring keeps the rest
     }
     free_all(p);
     return code;

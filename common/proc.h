@@ -26,7 +26,7 @@ struct proc {
     void *zmq;
     struct points *points;
     int signal_fd;
-    bool stop; // SIGTERM or SIGINT has come
+    bool stop; // SIGTERM or SIGINT has arrived
 };
 
 // The options of every process.
@@ -47,7 +47,7 @@ int proc_read(int argc, char **argv, const struct flags *flags, struct proc_line
 // --pdeathsig) does not come if the parent died before it was asked for.
 int proc_start(const struct proc_line *line, const char *name, struct proc *ret_proc);
 
-// Waits until one of the items is readable, a signal comes or `until_us` (now_us clock) has come.
+// Waits until one of the items is readable, a signal arrives or now_us() reaches `until_us`.
 // Renews the heartbeat in the process's ring. ERR_OK also on time-out. Sets p->stop on SIGTERM and
 // SIGINT.
 int proc_poll(struct proc *p, zmq_pollitem_t *items, int n, int64_t until_us);

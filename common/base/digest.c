@@ -11,7 +11,7 @@
 #include "base/sha256_x86.h"
 
 void digest_bytes(const void *bytes, size_t size, uint8_t ret[32]) {
-    // libsodium computes it in plain C, at an eighth of the speed.
+    // libsodium computes it in plain C, eight times slower.
     if (sha256_x86_usable())
         sha256_x86(bytes, size, ret);
     else
@@ -19,7 +19,7 @@ void digest_bytes(const void *bytes, size_t size, uint8_t ret[32]) {
 }
 
 void digest_hex(const uint8_t digest[32], char ret[65]) {
-    (void)sodium_bin2hex(ret, 65, digest, 32); // gives back ret
+    (void)sodium_bin2hex(ret, 65, digest, 32); // returns ret
 }
 
 int digest_file(const char *path, uint8_t ret[32], uint64_t *ret_size) {
@@ -39,7 +39,7 @@ int digest_file(const char *path, uint8_t ret[32], uint64_t *ret_size) {
         size += (uint64_t)n;
     }
     int err = n < 0 ? fs_failed("read", path) : ERR_OK;
-    (void)close(fd); // only read from
+    (void)close(fd); // it was only read
     if (err)
         return err;
     (void)crypto_hash_sha256_final(&state, ret);

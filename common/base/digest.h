@@ -7,7 +7,7 @@
 
 void digest_bytes(const void *bytes, size_t size, uint8_t ret[32]);
 void digest_hex(const uint8_t digest[32], char ret[65]);
-// The whole file, read in pieces. ERR_IO.
+// The digest and the size of a file, which is read in pieces. ERR_IO.
 int digest_file(const char *path, uint8_t ret[32], uint64_t *ret_size);
 
 #endif

@@ -24,7 +24,7 @@ int(err_set)(int err, const char *format, ...) {
     char text[sizeof last_text]; // arguments may point into the old text
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args); // a cut text is still a text
+    (void)vsnprintf(text, sizeof text, format, args); // may be cut
     va_end(args);
     memcpy(last_text, text, sizeof text);
     return err;

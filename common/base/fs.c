@@ -70,7 +70,7 @@ static int read_all(int fd, const char *path, size_t max, uint8_t **ret_bytes, s
             return fs_failed("read", path);
         }
         if (n == 0)
-            break; // it became shorter meanwhile
+            break; // the file became shorter meanwhile
         size += (size_t)n;
     }
     bytes[size] = 0;
@@ -85,7 +85,7 @@ int fs_read(const char *path, size_t max, uint8_t **ret_bytes, size_t *ret_size)
     if (fd < 0)
         return fs_failed("open", path);
     int err = read_all(fd, path, max, ret_bytes, ret_size);
-    (void)close(fd); // only read from
+    (void)close(fd); // it was only read
     return err;
 }
 
@@ -103,6 +103,7 @@ int fs_write_all(int fd, const char *path, const void *bytes, size_t size) {
     return ERR_OK;
 }
 
+// Without it a power loss may undo the rename.
 static int sync_parent(const char *path) {
     char *parent = xstrdup(path);
     char *slash = strrchr(parent, '/');
@@ -140,7 +141,7 @@ int fs_write_atomic(const char *path, const void *bytes, size_t size) {
     if (!err && rename(beside, path))
         err = fs_failed("rename to", path);
     if (err)
-        (void)unlink(beside); // the first failure is the one to tell
+        (void)unlink(beside); // the first failure is reported
     else
         err = sync_parent(path);
 
@@ -153,7 +154,7 @@ int fs_sync_dir(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fs_failed("open folder", path);
-    // EINVAL: this file system cannot sync folders; nothing better can be done.
+    // EINVAL: this file system cannot sync folders, and nothing else would do it.
     int err = fsync(fd) && errno != EINVAL ? fs_failed("sync folder", path) : ERR_OK;
     (void)close(fd); // only read from
     return err;

@@ -6,24 +6,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The error of a system call on `path`, by errno: "WHAT 'PATH': No such file or directory".
-// ERR_SPACE if the disk or the quota is full, else ERR_IO.
+// Turns errno after a system call on `path` into an error: "WHAT 'PATH': No such file or
+// directory". Returns ERR_SPACE if the disk or the quota is full, else ERR_IO.
 int fs_failed(const char *what, const char *path);
 
 // mkdir -p with mode. ERR_IO.
 int fs_mkdirs(const char *path, unsigned mode);
-// A whole regular file; *ret_bytes is malloc'ed with a 0 behind it. ERR_IO; ERR_LIMIT above max.
+// Reads a whole regular file. *ret_bytes is malloc'ed and has a 0 behind its last byte. ERR_IO;
+// ERR_LIMIT for a file of more than max bytes.
 int fs_read(const char *path, size_t max, uint8_t **ret_bytes, size_t *ret_size);
-// All of it, from where the file stands. `path` is for the error. ERR_IO, ERR_SPACE.
+// Writes all bytes at the file's position. `path` is for the message. ERR_IO, ERR_SPACE.
 int fs_write_all(int fd, const char *path, const void *bytes, size_t size);
-// Written beside `path`, fsynced, renamed over it, folder fsynced. ERR_IO, ERR_SPACE.
+// Writes PATH.tmp, syncs it, renames it to `path` and syncs the folder: a reader sees the old file
+// or the whole new one. ERR_IO, ERR_SPACE.
 int fs_write_atomic(const char *path, const void *bytes, size_t size);
 int fs_sync_dir(const char *path);
-// rm -r; not an error if it is not there.
+// rm -r; a missing path is no error.
 int fs_remove_tree(const char *path);
 bool fs_exists(const char *path);
 bool fs_is_dir(const char *path);
-// Free bytes for us on the file system of path.
+// Bytes that this user may still write on the file system of `path`.
 int fs_free_bytes(const char *path, uint64_t *ret_bytes);
 
 #endif

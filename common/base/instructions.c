@@ -14,8 +14,8 @@ const char *instructions_name(enum instructions which) {
     return names[which];
 }
 
-// -1: no such name.
-static int limit(void) {
+// The limit of the environment; -1: an unknown name.
+static int limit_set(void) {
     const char *text = getenv(VARIABLE);
 
     if (!text || !*text)
@@ -27,12 +27,12 @@ static int limit(void) {
 }
 
 int instructions_check(void) {
-    if (limit() < 0)
+    if (limit_set() < 0)
         return err_set(ERR_CONFIG, VARIABLE "='%s': it is plain, avx2 or avx512", getenv(VARIABLE));
     return ERR_OK;
 }
 
-static enum instructions here(void) {
+static enum instructions processor_set(void) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f"))
         return INSTRUCTIONS_AVX512;
@@ -47,11 +47,11 @@ enum instructions instructions_best(void) {
     int best = __atomic_load_n(&known, __ATOMIC_RELAXED);
 
     if (best < 0) {
-        int most = limit();
-        best = here();
+        int most = limit_set();
+        best = processor_set();
         if (most >= 0 && most < best)
             best = most;
-        __atomic_store_n(&known, best, __ATOMIC_RELAXED); // any thread finds the same
+        __atomic_store_n(&known, best, __ATOMIC_RELAXED); // every thread finds the same
     }
     return (enum instructions)best;
 }

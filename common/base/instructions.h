@@ -1,8 +1,8 @@
-// instructions - which of the processor's vector instructions our own code uses.
+// instructions - the set of vector instructions that our own code uses.
 //
-// The best set that the processor has, at most the one that PIPELINE_INSTRUCTIONS names:
-// "plain", "avx2" or "avx512". tools/instructions.sh runs a command with this limit and with the
-// like switches of the libraries, so that one machine tries the code of several.
+// It is the best set of the processor, limited by PIPELINE_INSTRUCTIONS: "plain", "avx2" or
+// "avx512". tools/instructions.sh runs a command with this limit and with the corresponding
+// switches of the libraries, so that one machine tests the code of several.
 #ifndef INSTRUCTIONS_H
 #define INSTRUCTIONS_H
 
@@ -13,14 +13,14 @@ enum instructions {
     INSTRUCTIONS_AVX512 // AVX-512F
 };
 
-// Asks the processor and the environment once; cheap afterwards, from any thread. A limit of
-// another name is none; instructions_check refuses it.
+// Asks the processor and the environment at the first call; later calls are cheap. Any thread. An
+// unknown name of a limit is ignored here; instructions_check refuses it.
 enum instructions instructions_best(void);
 
 // "plain", "avx2", "avx512"
 const char *instructions_name(enum instructions which);
 
-// ERR_CONFIG, if PIPELINE_INSTRUCTIONS is none of the names.
+// ERR_CONFIG if PIPELINE_INSTRUCTIONS is set to an unknown name.
 int instructions_check(void);
 
 #endif

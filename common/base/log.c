@@ -1,3 +1,4 @@
+// Short: the log has one reader, a person, and one format.
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -22,5 +23,5 @@ void log_line(const char *format, ...) {
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args); // may be cut
     va_end(args);
-    (void)fprintf(stderr, "%s %s: %s\n", stamp, name, text); // where would one say that it failed?
+    (void)fprintf(stderr, "%s %s: %s\n", stamp, name, text); // a failure could only be logged here
 }

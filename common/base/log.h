@@ -1,5 +1,5 @@
-// log - lines on stderr for a person: "2026-11-23 04:05:06 trainer: text". Only main and the loops
-// call it; modules return errors.
+// log - lines on stderr for a person: "2026-11-23 04:05:06 trainer: text". Modules return errors
+// instead; only main and the loops log.
 #ifndef LOG_H
 #define LOG_H
 

@@ -1,8 +1,8 @@
-// rng - random numbers as a pure function of (seed, stream, index). No state anywhere.
+// rng - random numbers as a pure function of (seed, stream, index, sub), without state.
 //
 // Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; Debian's
-// Random123): key = seed, counter = (index, stream, sub). Streams are enumerated here so that no
-// two uses share numbers. `sub` distinguishes draws that belong to the same index.
+// Random123): key = seed, counter = (index, stream, sub). All streams are listed here, so that no
+// two uses share numbers. `sub` tells draws of the same index apart.
 #ifndef RNG_H
 #define RNG_H
 
@@ -10,7 +10,7 @@
 
 enum rng_stream {
     RNG_SHUFFLE = 1, // index = epoch; order of domain A (or of the longer domain)
-    RNG_PARTNER,     // index = epoch << 32 | item; which B goes with it
+    RNG_PARTNER,     // index = epoch << 32 | item; the record of B
     RNG_CROP,        // index = epoch << 32 | item, sub = domain * 2 + axis
     RNG_FLIP,        // index = epoch << 32 | item, sub = domain
     RNG_POOL, // index = images that met the full table so far, sub = table * 2 + (0 coin, 1 slot)
@@ -24,7 +24,7 @@ enum rng_stream {
     RNG_PATCH,      // CUT's patch positions: index = step << 9 | call << 8 | layer; 255: flip
     RNG_PENALTY,    // wgangp: index = step, sub = domain << 16 | image of the batch
     RNG_JITTER,     // index = epoch << 32 | item, sub = domain * 8 + (kind; 4: their order)
-    RNG_DEAL,       // curation: into which group a bit of a perceptual hash goes; index 0
+    RNG_DEAL, // curation: permutation that deals a perceptual hash's bits into groups; index 0
 };
 
 struct rng_block {
@@ -44,9 +44,9 @@ uint64_t rng_below(uint64_t seed, enum rng_stream stream, uint64_t index, uint32
 void rng_normal2(uint64_t seed, enum rng_stream stream, uint64_t index, uint32_t sub,
                  double ret_pair[2]);
 
-// Keyed permutation of [0, n) without memory: where item `i` goes. A 6-round Feistel network on
-// the next even power of two, walking the cycle until the value is below n (Black and Rogaway
-// 2002). For n <= 2^48.
+// The image of `i` under a keyed permutation of [0, n), n <= 2^48, without a table: a 6-round
+// Feistel network on the next even power of two, repeated until the value is below n ("cycle
+// walking"; Black and Rogaway 2002).
 uint64_t rng_permute(uint64_t seed, enum rng_stream stream, uint64_t index, uint64_t n, uint64_t i);
 
 #endif

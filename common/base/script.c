@@ -19,7 +19,7 @@
 
 #define CANCEL_CHECK_MS 200
 
-// Bytes of one of its outputs until they make a line.
+// Buffers stdout or stderr until a line is complete.
 struct lines {
     int fd; // -1: ended
     size_t used;
@@ -29,9 +29,9 @@ struct lines {
 struct child {
     const struct script_job *job;
     pid_t pid;
-    int pidfd, in; // -1: ended; closed
+    int pidfd, in; // -1: not open
     pid_t guard;   // 0: none
-    int lifeline;  // the guard ends the script and itself when this is closed
+    int lifeline;  // when this is closed, the guard kills the script and itself
     size_t written;
     int64_t deadline_us;
     struct lines out, complaints;
@@ -40,7 +40,7 @@ struct child {
 
 static void close_fd(int *fd) {
     if (*fd >= 0)
-        (void)close(*fd); // nothing is kept there
+        (void)close(*fd); // a pipe loses nothing by it
     *fd = -1;
 }
 
@@ -61,7 +61,7 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     (void)posix_spawnattr_init(&attributes);
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &broken_pipe);
-    (void)posix_spawnattr_setpgroup(&attributes, c->guard);
+    (void)posix_spawnattr_setpgroup(&attributes, c->guard); // the guard is there already
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                                     POSIX_SPAWN_SETPGROUP);
     int status = posix_spawn(&c->pid, c->job->argv[0], &files, &attributes,
@@ -74,10 +74,10 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     return c->pidfd < 0 ? fs_failed("watch", c->job->command) : ERR_OK;
 }
 
-// The guard leads the script's process group and is there before the script. It waits for the end
-// of the lifeline, which we hold: we close it at the end, or by dying in whatever way. Then it
-// kills its group: the script and what that has started. It is not forked, since a trainer's
-// gigabytes would have to be mapped twice.
+// The guard leads the script's process group and is started before the script. It reads from the
+// lifeline. The read ends when we close our end, or die in any way. Then it kills its group: the
+// script and its children. It is spawned, not forked, because a fork would copy the page tables of
+// a trainer's gigabytes.
 static int spawn_guard(struct child *c, int lifeline) {
     static char *const argv[] = {"sh", "-c", "trap '' HUP INT TERM; read line; kill -9 0", NULL};
     posix_spawn_file_actions_t files;
@@ -114,7 +114,7 @@ static int make_pipe(int ret[2], int our_end) {
     return ERR_OK;
 }
 
-static int start(struct child *c) {
+static int start_child(struct child *c) {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, complaints[2] = {-1, -1};
     int err = make_pipe(in, 1);
     if (!err)
@@ -136,12 +136,12 @@ static int start(struct child *c) {
 
 // ---- while it runs ----
 
-static void feed(struct child *c) {
+static void write_input(struct child *c) {
     size_t left = c->job->input_size - c->written;
     ssize_t n = left ? write(c->in, c->job->input + c->written, left) : 0;
     if (n > 0)
         c->written += (size_t)n;
-    // A script that closes its stdin does not want the rest; what it did not judge is noticed.
+    // A script may close its stdin early. The caller notices which answers are missing.
     if ((n < 0 && errno != EAGAIN && errno != EINTR) || c->written == c->job->input_size)
         close_fd(&c->in);
 }
@@ -160,8 +160,8 @@ static int take_lines(struct child *c, struct lines *l, int (*take)(struct child
     return ERR_OK;
 }
 
-// Reads what there is; a last line without a newline counts.
-static int drain(struct child *c, struct lines *l, int (*take)(struct child *, const char *)) {
+// Reads what is available. A last line without a newline counts as a line.
+static int read_lines(struct child *c, struct lines *l, int (*take)(struct child *, const char *)) {
     ssize_t n = read(l->fd, l->bytes + l->used, SCRIPT_LINE_MAX - l->used);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return ERR_OK;
@@ -196,14 +196,14 @@ static int check_time(const struct child *c, int64_t *ret_wait_ms) {
     if (c->job->cancel && atomic_load(c->job->cancel))
         return err_set(ERR_STOPPED, "stopped while '%s' was running", c->job->command);
     if (left_us <= 0)
-        return err_set(ERR_DATA, "'%s' has said nothing for %g s (%s)", c->job->command,
+        return err_set(ERR_DATA, "'%s' has written nothing for %g s (%s)", c->job->command,
                        (double)c->job->timeout_us / 1e6, c->job->timeout_name);
     *ret_wait_ms = MIN(left_us / 1000 + 1, CANCEL_CHECK_MS);
     return ERR_OK;
 }
 
-// Until it has ended and everything it said was taken.
-static int attend(struct child *c) {
+// Serves the script until it has ended and all its output has been read.
+static int serve_child(struct child *c) {
     bool alive = true;
     while (alive || c->out.fd >= 0 || c->complaints.fd >= 0) {
         int64_t wait_ms = 0;
@@ -221,12 +221,12 @@ static int attend(struct child *c) {
         if (poll(fds, COUNT(fds), (int)wait_ms) < 0 && errno != EINTR)
             return err_set(ERR_IO, "poll: %s", strerror(errno));
         if (fds[0].revents)
-            feed(c);
+            write_input(c);
         if (fds[2].revents)
-            (void)drain(c, &c->complaints,
-                        take_complaint); // an endless line of it is cut, not told
+            (void)read_lines(c, &c->complaints,
+                             take_complaint); // a line that is too long is cut below
         if (fds[1].revents)
-            err = drain(c, &c->out, take_answer);
+            err = read_lines(c, &c->out, take_answer);
         if (err)
             return err;
         alive = alive && !fds[3].revents;
@@ -249,11 +249,11 @@ static int check_status(const struct child *c, int status) {
     return ERR_OK;
 }
 
-// After an error it is killed; what it started and left behind is killed in any case.
-static int finish(struct child *c, int err) {
+// Kills the script after an error. Closing the lifeline kills its children in any case.
+static int end_child(struct child *c, int err) {
     int status = 0;
     if (err && c->guard > 0)
-        (void)kill(-c->guard, SIGKILL); // the group may have gone already
+        (void)kill(-c->guard, SIGKILL); // fails if the group has ended already
     close_fd(&c->in);
     close_fd(&c->out.fd);
     close_fd(&c->complaints.fd);
@@ -272,16 +272,16 @@ int script_run(const struct script_job *job) {
     c->pidfd = c->lifeline = c->in = c->out.fd = c->complaints.fd = -1;
     c->deadline_us = now_us() + job->timeout_us;
 
-    // Writing to a script that has gone is an error number here, not a signal.
+    // Writing to a script that has ended must return EPIPE here, not kill this process.
     sigset_t broken_pipe, before;
     (void)sigemptyset(&broken_pipe);
     (void)sigaddset(&broken_pipe, SIGPIPE);
     (void)pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
-    int err = start(c);
+    int err = start_child(c);
     if (!err)
-        err = attend(c);
-    err = finish(c, err);
-    (void)sigtimedwait(&broken_pipe, NULL, &(struct timespec){0}); // one that is pending ends here
+        err = serve_child(c);
+    err = end_child(c, err);
+    (void)sigtimedwait(&broken_pipe, NULL, &(struct timespec){0}); // takes a pending SIGPIPE
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     free(c);
     return err;

@@ -24,7 +24,7 @@ static const uint32_t constants[ROUNDS] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-// Asking takes microseconds on a virtual machine: once. -1: not asked yet.
+// On a virtual machine CPUID takes microseconds, so the answer is kept. -1: not known yet.
 bool sha256_x86_usable(void) {
     static int usable = -1;
     int known = __atomic_load_n(&usable, __ATOMIC_RELAXED);
@@ -37,7 +37,7 @@ bool sha256_x86_usable(void) {
     return known;
 }
 
-// The state as the instructions want it: a b e f and c d g h, highest word first.
+// The state in the order of the instructions: a b e f and c d g h, highest word first.
 struct state {
     __m128i abef, cdgh;
 };
@@ -56,7 +56,7 @@ SHA static inline __m128i next_words(const __m128i w[4]) {
     return _mm_sha256msg2_epu32(sum, w[3]);
 }
 
-SHA static void take_blocks(struct state *s, const uint8_t *bytes, size_t blocks) {
+SHA static void hash_blocks(struct state *s, const uint8_t *bytes, size_t blocks) {
     const __m128i big_endian = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
     for (; blocks > 0; blocks--, bytes += BLOCK) {
         struct state before = *s;
@@ -86,7 +86,8 @@ static void put_big_endian(uint32_t v, uint8_t *ret) {
         ret[i] = (uint8_t)(v >> (24 - 8 * i));
 }
 
-// The last bytes, a one, zeros, the length in bits: one block or two.
+// Padding (FIPS 180-4, 5.1.1): the last bytes, a one bit, zeros, the length in bits. One block or
+// two.
 static size_t pad(const uint8_t *rest, size_t n, uint64_t size, uint8_t ret[2 * BLOCK]) {
     size_t blocks = n + 9 <= BLOCK ? 1 : 2;
     memset(ret, 0, 2 * BLOCK);
@@ -105,8 +106,8 @@ SHA void sha256_x86(const uint8_t *bytes, size_t size, uint8_t ret[32]) {
                           _mm_set_epi32(0x6a09e667, (int)0xbb67ae85, 0x510e527f, (int)0x9b05688c),
                       .cdgh = _mm_set_epi32(0x3c6ef372, (int)0xa54ff53a, 0x1f83d9ab, 0x5be0cd19)};
     size_t whole = size / BLOCK;
-    take_blocks(&s, bytes, whole);
-    take_blocks(&s, tail, pad(bytes + whole * BLOCK, size % BLOCK, size, tail));
+    hash_blocks(&s, bytes, whole);
+    hash_blocks(&s, tail, pad(bytes + whole * BLOCK, size % BLOCK, size, tail));
     _mm_storeu_si128((__m128i *)abef, s.abef);
     _mm_storeu_si128((__m128i *)cdgh, s.cdgh);
     const uint32_t words[8] = {abef[3], abef[2], cdgh[3], cdgh[2],

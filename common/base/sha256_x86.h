@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// False where the processor, or the architecture, has no such instructions.
+// False if the processor or the architecture has no such instructions.
 bool sha256_x86_usable(void);
 
-// The digest of all bytes; only where it is usable.
+// The digest of all bytes. BUG unless it is usable.
 void sha256_x86(const uint8_t *bytes, size_t size, uint8_t ret[32]);
 
 #endif

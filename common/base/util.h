@@ -20,16 +20,16 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Zeroed memory aligned to 64 bytes, for pixels and tensors; freed with free().
 void *xaligned(size_t size);
 
-// CLOCK_MONOTONIC in microseconds: every time-out and duration.
+// CLOCK_MONOTONIC in microseconds, for every time-out and duration.
 int64_t now_us(void);
 
-// Microseconds since 1970: only for what a person reads.
+// Microseconds since 1970, only for what a person reads.
 int64_t wall_us(void);
 
 // Processor cores that this process may run on (its affinity mask, not the machine), at least 1.
 int core_count(void);
 
-// Copies at most size - 1 bytes and ends with 0; false if the text was cut.
+// Copies at most size - 1 bytes and a 0. False: the text was cut.
 _Bool text_copy(char *ret, size_t size, const char *text);
 
 #endif

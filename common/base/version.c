@@ -1,3 +1,4 @@
+// A file of its own: it is the only object that a new commit makes the build compile again.
 #include "base/version_text.h"
 
 #include "version.h"

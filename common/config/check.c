@@ -1,4 +1,4 @@
-// What no key can be judged by alone: folders, sizes that have to fit together, memory.
+// Checks that need more than one key: folders, sizes that must fit together, memory.
 #include "config/draft.h"
 
 #include <limits.h>
@@ -19,27 +19,28 @@ static const struct config_origin *origin_of(struct config_draft *d, const char 
     return config_origin(d, key, domain);
 }
 
-// Where `path` was set, or which key to set.
+// The place where `path` was set; for a default the key itself, so that a message names it.
 static const char *where_of(struct config_draft *d, const char *path) {
     const struct config_origin *origin = origin_of(d, path);
     return origin->where ? origin->where : path;
 }
 
-// Whether a complaint may rest on the key: it was set, or nobody can have meant to.
+// Whether the key's value may be blamed. After a misread line, a key that seems unset may have been
+// meant by that line.
 static bool is_sure(struct config_draft *d, const char *path) {
     return !d->misread || origin_of(d, path)->where;
 }
 
 // ---- dataroot ----
 
-// A root and a dataroot of one layer that differ: which is meant?
+// A root and a dataroot of the same layer must agree: neither overrides the other.
 static void check_both_set(struct config_draft *d, const char *key, int layer, const char *root,
                            const char *derived) {
     if (origin_of(d, key)->layer == layer && strcmp(root, derived) != 0)
         config_blame(d, where_of(d, key), "%s and dataroot are both set; set one", key);
 }
 
-// The curator looks for the layout itself.
+// The curator `paired` detects the layout itself.
 static void derive_pairs(struct config_draft *d, struct config_curator *c) {
     const char *dataroot = d->config->top.dataroot;
     config_set_text(&c->use, "paired");
@@ -62,7 +63,7 @@ static void derive_domain(struct config_draft *d, int domain) {
     char key[32];
     snprintf(key, sizeof key, "curator.%s.root", letter);
     int layer = origin_of(d, "dataroot")->layer;
-    if (origin_of(d, key)->layer > layer) // a later word than dataroot's
+    if (origin_of(d, key)->layer > layer) // the root's layer overrides dataroot's
         return;
     if (strcmp(d->config->loader.dataset_mode, "aligned") == 0) {
         check_both_set(d, key, layer, c->root, dataroot);
@@ -70,7 +71,7 @@ static void derive_domain(struct config_draft *d, int domain) {
         return;
     }
     const struct layout *l = layout_find(dataroot, "AB");
-    if (!l) // the other domain may lie elsewhere
+    if (!l) // the other domain may have a root of its own
         l = layout_find(dataroot, letter);
     char *root = l ? layout_folder(dataroot, l->train, letter[0]) : NULL;
     if (!root)
@@ -94,7 +95,7 @@ static void derive_domain(struct config_draft *d, int domain) {
 
 // ---- paths ----
 
-// In a file or behind --set, no shell has replaced the "~".
+// A shell replaces "~" only at the beginning of a word, so not in a file and not behind --set key=.
 static void expand_home(char **path) {
     const char *home = getenv("HOME");
     if (**path != '~' || ((*path)[1] && (*path)[1] != '/') || !home || *home != '/')
@@ -166,7 +167,7 @@ static void check_curator(struct config_draft *d, int domain) {
 
 // ---- pairs ----
 
-// A pair has one verdict, so what decides it is said once.
+// A pair gets one verdict, so the settings that decide on it must be equal in A and B.
 static void check_same(struct config_draft *d, const char *name) {
     char key[2][64], value[2][64];
     for (int i = 0; i < 2; i++) {
@@ -206,7 +207,7 @@ static void check_pairs(struct config_draft *d) {
 
 // ---- sizes ----
 
-// What the sides of images have to be divisible by.
+// The number that the sides of images must be divisible by.
 static long long divisor(const struct config_trainer *t) {
     return strcmp(t->netG, "unet_256") == 0 ? 256 : strcmp(t->netG, "unet_128") == 0 ? 128 : 4;
 }
@@ -278,7 +279,7 @@ static void check_pool(struct config_draft *d) {
                  channels, number, bytes / 1048576, budget);
 }
 
-// Whether this build has the plugin; whether it works here, only opening it tells.
+// Whether this build has the plugin. Whether it works here is known only after opening it.
 static bool has_cuda(void) {
     char path[PATH_MAX];
     return plugin_path("cuda", path) == ERR_OK && fs_exists(path);
@@ -309,7 +310,7 @@ static void check_run(struct config_draft *d) {
                      "trainer.dtype: the CPU computes with fp32; use \"auto\" or \"fp32\"");
 }
 
-// Said once, unless both domains have a root of their own.
+// Reported once, and not at all if both domains have a root of their own.
 static void check_dataroot(struct config_draft *d) {
     const char *dataroot = d->config->top.dataroot;
     int layer = origin_of(d, "dataroot")->layer;
@@ -339,7 +340,7 @@ void config_check(struct config_draft *d) {
     }
     check_run(d);
     check_crop(d);
-    if (d->misread) // these rest on many keys
+    if (d->misread) // these conditions use many keys
         return;
     check_pairs(d);
     check_pool(d);

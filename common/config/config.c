@@ -10,7 +10,8 @@
 #include "base/util.h"
 #include "config/draft.h"
 
-// The preset that file and sets name, from a reading of its own whose complaints are not kept.
+// The preset is the lowest layer, but its name is in the higher ones: they are read once only for
+// it, and the problems of that pass are dropped.
 static char *preset_name(const char *file, const char *const *sets, int n_sets) {
     struct config_problems unheard;
     struct config_draft d;
@@ -71,7 +72,7 @@ int config_resolve(const char *file, const char *presets, const char *const *set
     return config_draft_end(&d, ret_config);
 }
 
-// What was settled before there was a choice computed with fp32.
+// Runs of versions without trainer.dtype computed with fp32 on the CPU.
 static void settle_dtype(struct config *c) {
     if (strcmp(c->trainer.device, "cpu") == 0 && strcmp(c->trainer.dtype, "auto") == 0)
         config_set_text(&c->trainer.dtype, "fp32");

@@ -36,7 +36,7 @@ struct config {
     struct config_supervisor supervisor;
 };
 
-// One complaint about a configuration. All are collected before anything is refused.
+// One problem of a configuration. All are collected before the configuration is refused.
 struct config_problem {
     char where[512]; // "pipeline.conf:31" or "--set loader.batch_size=x"
     char text[512];  // what is wrong and what to do
@@ -52,51 +52,52 @@ void config_problems_fini(struct config_problems *problems);
 //   file      path of the user's file; NULL: none (only sets)
 //   presets   folder of the presets
 //   sets      "section.key=value", n_sets of them
-// Fails with ERR_CONFIG and fills ret_problems (always valid after the call; to be ended with
-// config_problems_fini); on success *ret_config is complete, paths absolute.
+// ERR_CONFIG if there are problems. ret_problems is valid after every call; free it with
+// config_problems_fini. On success *ret_config is complete, with absolute paths.
 int config_resolve(const char *file, const char *presets, const char *const *sets, int n_sets,
                    struct config **ret_config, struct config_problems *ret_problems);
 
-// Reads what config_write wrote. ERR_CONFIG, ERR_IO.
+// Reads a file of config_write: no preset, no recipe, no checks between keys. ERR_CONFIG, ERR_IO.
 int config_load_effective(const char *path, struct config **ret_config);
 
 // All defaults, without a recipe.
 struct config *config_new(void);
 void config_free(struct config *c); // accepts NULL
 
-// The texts of a LIST one after the other: sets *ret_text (lent, *ret_size bytes, no 0 behind) and
-// moves *at, which begins as the setting's value; false at the end.
+// Iterates over the texts of a LIST. *at starts as the setting's value and is moved. *ret_text is
+// lent: *ret_size bytes without a 0 behind them. False at the end.
 bool config_list_next(const char **at, const char **ret_text, size_t *ret_size);
 
 // Whether `text` is one of them.
 bool config_list_has(const char *list, const char *text);
 
-// Puts a copy of text into a STR, CHOICE or LIST setting; what was there is freed.
+// Stores a copy of `text` in a STR, CHOICE or LIST setting and frees the old value.
 void config_set_text(char **field, const char *text);
 
-// Writes every setting with its section; the order is config.def's; no time, host or origin in it,
-// so equal settings give equal bytes.
+// Writes every setting with its section in the order of config.def. The text has no time, host or
+// origin: equal settings give equal bytes.
 int config_write(const struct config *c, FILE *out);
 
-// The value of "section.key" ("loader.batch_size", "curator.A.root", "name") as --set would spell
-// it (texts without quotes), in ret (n bytes); false if there is no such key.
+// The value of a key ("loader.batch_size", "curator.A.root", "name") as --set spells it, with texts
+// bare, into ret (n bytes). False: there is no such key.
 bool config_get_text(const struct config *c, const char *path, char *ret, size_t n);
 
-// How the file spells what --set PATH=TEXT would set; the caller frees. NULL if PATH does not take
-// it (ret_problem, n bytes, says why), or if there is no such key (ret_problem is "").
+// The value that --set PATH=TEXT would set, as the file spells it; the caller frees it. NULL if the
+// key does not accept TEXT (ret_problem, n bytes, has the reason), or if there is no such key
+// (ret_problem is "").
 char *config_spell(const char *path, const char *text, char *ret_problem, size_t n);
 
-// Calls `each` for every key: its dotted path and its value as text.
+// Calls `each` for every key with its dotted path and its value as text.
 void config_each(const struct config *c, void *context,
                  void (*each)(void *context, const char *path, const char *value));
 
-// Calls `each` for every key of one curator's section: its name and its value as text.
+// Calls `each` for every key of one curator's section with its name and its value as text.
 void config_each_of_curator(const struct config_curator *settings, void *context,
                             void (*each)(void *context, const char *name, const char *value));
 
-// Lists the differences between two configurations in what a resumed run may not change
-// (MATH in config.def, and the curators' sections), one "section.key: old -> new" per line.
-// Caller frees; "" if there is none. n_epochs, n_epochs_decay, max_steps may grow.
+// The differences between two configurations that a resumed run may not have (keys of MATH in
+// config.def, and the curators' sections): one line "section.key: old -> new" each, "" for none.
+// The caller frees it. n_epochs, n_epochs_decay and max_steps may grow.
 char *config_math_differences(const struct config *saved, const struct config *now);
 
 // Prints the reference of all settings: as --help text, as Markdown, as a commented file.

@@ -10,7 +10,7 @@
 #include "config/key.h"
 
 struct config_origin {
-    int layer;   // 0 default, 1 preset, 2 file, 3 --set; a lower one never overwrites a higher one
+    int layer;   // 0 default, 1 preset, 2 file, 3 --set; read in this order, so the last one wins
     char *where; // "pipeline.conf:31" for messages; owned; NULL: the default
 };
 

@@ -59,7 +59,7 @@ const struct config_key *config_key_in(enum config_section_id section, const cha
 bool config_key_is_math(const struct config_key *key);
 // Whether its value is a char * of its own: STR, CHOICE, LIST.
 bool config_key_is_text(const struct config_key *key);
-// For an unknown name in a section (or CONFIG_SECTIONS: any): ", did you mean ...?" or "".
+// For an unknown name in a section: ", did you mean `key`?", ", it is `section.key`" or "".
 void config_key_suggest(enum config_section_id section, const char *name, char *ret, size_t n);
 
 #endif

@@ -1,4 +1,5 @@
-// The list of settings for readers: effective file, help, Markdown, commented file.
+// Prints the settings of a run (config_write), and the reference of all settings as help, as
+// Markdown and as a commented file.
 #include "config/config.h"
 
 #include <stdlib.h>

@@ -14,7 +14,7 @@ void config_each(const struct config *c, void *context,
         config_value_text(c, key, domain, value, sizeof value);
         each(context, path, value);
         bool last = i + 1 == config_key_count || config_keys[i + 1].section != key->section;
-        if (last && domain + 1 < config_domains(key)) { // curator A is done, now B
+        if (last && domain + 1 < config_domains(key)) { // back to the section's first key, for B
             domain++;
             while (i >= 0 && config_keys[i].section == key->section)
                 i--;
@@ -63,7 +63,7 @@ char *config_spell(const char *path, const char *text, char *ret_problem, size_t
     return literal;
 }
 
-// Whether the key may be other in a run that goes on.
+// Whether a resumed run may change the key from its saved value.
 static bool may_change(const char *path, const struct config *saved, const struct config *now) {
     int domain;
     if (strcmp(path, "trainer.n_epochs") == 0)

@@ -31,7 +31,7 @@ static void blame_line(struct reading *r, int line, const char *text) {
     config_blame(r->draft, where, "%s", text);
 }
 
-// ---- what libconfig would take silently ----
+// ---- mistakes that libconfig accepts silently ----
 
 static const char *skip_comment(const char *at) {
     if (at[0] == '#' || (at[0] == '/' && at[1] == '/'))
@@ -47,7 +47,7 @@ static const char *skip_string(const char *at) {
     return *at ? at + 1 : at;
 }
 
-// libconfig 1.5 cuts whole numbers to 32 bits without a word.
+// libconfig 1.5 silently cuts whole numbers to 32 bits.
 static const char *scan_number(struct reading *r, int line, const char *at) {
     char token[64], text[160];
     size_t length = strspn(at + 1, "0123456789abcdefABCDEFxXLl.") + 1;
@@ -72,7 +72,7 @@ static bool is_number(const char *at) {
     return isdigit((unsigned char)at[(*at == '-' || *at == '+') ? 1 : 0]);
 }
 
-// True if libconfig may see it.
+// False: a problem was found, and libconfig must not read the text.
 static bool scan_text(struct reading *r, const char *text) {
     int before = r->draft->problems->count, line = 1;
     for (const char *at = text, *next; *at; at = next) {
@@ -98,7 +98,7 @@ static bool scan_text(struct reading *r, const char *text) {
 
 // ---- the tree ----
 
-// Whole numbers all of them, or texts all of them; nothing is a list of texts.
+// A list holds only whole numbers or only texts. An empty one counts as texts.
 static void read_list(const config_setting_t *s, struct config_value *v) {
     struct text texts = {0};
     int n = config_setting_length(s), numbers = 0, strings = 0;
@@ -149,8 +149,8 @@ static struct config_value value_of(const config_setting_t *s) {
     return v;
 }
 
-static void take(struct config_draft *d, const char *where, int layer, const struct config_key *key,
-                 int domain, const struct config_value *value) {
+static void set_value(struct config_draft *d, const char *where, int layer,
+                      const struct config_key *key, int domain, const struct config_value *value) {
     char path[128], problem[400];
     config_key_path(key, domain, path, sizeof path);
     if (!config_value_store(d->config, key, domain, value, problem, sizeof problem)) {
@@ -177,7 +177,7 @@ static void read_key(struct reading *r, config_setting_t *s, enum config_section
         return;
     }
     struct config_value value = value_of(s);
-    take(r->draft, where, r->layer, key, domain, &value);
+    set_value(r->draft, where, r->layer, key, domain, &value);
     config_value_fini(&value);
 }
 
@@ -277,6 +277,6 @@ void config_read_set(struct config_draft *d, const char *set) {
         return;
     }
     config_value_parse(key, equals + 1, &value);
-    take(d, where, 3, key, domain, &value);
+    set_value(d, where, 3, key, domain, &value);
     config_value_fini(&value);
 }

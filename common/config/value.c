@@ -113,7 +113,7 @@ static void print_texts(const char *list, char *ret, size_t n) {
         text_add(&t, "%s%s%.*s%s", t.size > 1 ? ", " : "", mark, (int)size, item, mark);
     }
     text_add(&t, "]");
-    (void)text_copy(ret, n, t.bytes); // as a long text is
+    (void)text_copy(ret, n, t.bytes); // may be cut
     free(t.bytes);
 }
 
@@ -191,6 +191,7 @@ void config_value_parse(const struct config_key *key, const char *text, struct c
 
 // ---- into the struct ----
 
+// Writes the problem; false, so that a check can return it.
 static bool refuse(char *ret, size_t n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static bool refuse(char *ret, size_t n, const char *format, ...) {
@@ -208,7 +209,8 @@ static bool in_range(const struct config_key *key, double value, char *ret, size
                   *key->unit ? " " : "", key->unit);
 }
 
-// Whether text is the choice at `choice`, which ends with | or 0; # stands for a number above 0.
+// Whether `text` is the choice at `choice`, which ends with | or 0. A # in it stands for a number
+// from 1 to 999.
 static bool is_this_choice(const char *choice, const char *text) {
     for (; *choice && *choice != '|'; choice++) {
         if (*choice != '#') {
@@ -312,7 +314,8 @@ bool config_value_store(struct config *c, const struct config_key *key, int doma
 
 // ---- back to text ----
 
-// The shortest of 15 to 17 digits that reads back as the same number, always with a point.
+// The shortest text of 15 to 17 digits that reads back as the same number. It always has a point,
+// since libconfig reads "1" as an integer.
 static void real_text(double value, char *ret, size_t n) {
     char digits[40];
     for (int precision = 15; precision <= 17; precision++) {

@@ -21,14 +21,14 @@ struct config_value {
     const char *text;
     int count;       // VALUE_LIST: of integers, all of them
     int64_t list[2]; // the first two
-    char *texts;     // VALUE_TEXTS: as a LIST has them; owned, freed by config_value_fini
+    char *texts;     // VALUE_TEXTS: in the form of a LIST; freed by config_value_fini
 };
 
 void config_value_fini(struct config_value *value);
 
-// Reads the text of a --set as the key's kind wants it.
+// Reads the text of a --set according to the key's kind.
 void config_value_parse(const struct config_key *key, const char *text, struct config_value *ret);
-// Checks kind and range and stores. False: `ret_problem` (n bytes) says what is wrong.
+// Checks kind and range, and stores the value. False: ret_problem (n bytes) has the problem.
 bool config_value_store(struct config *c, const struct config_key *key, int domain,
                         const struct config_value *value, char *ret_problem, size_t n);
 // The value as --set would spell it; strings bare.

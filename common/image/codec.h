@@ -1,4 +1,4 @@
-// codec - what image/decode.c asks of each format. Nobody else includes this.
+// codec - the functions of each format. Only decode.c and the formats include it.
 #ifndef IMAGE_CODEC_H
 #define IMAGE_CODEC_H
 
@@ -11,11 +11,12 @@ struct image_file {
     size_t size;
 };
 
-// Who takes the rows of an image as they are decoded, from the top.
+// Receives the rows of an image as they are decoded, from the top.
 struct image_sink {
     void *context;
     void (*begin)(void *context, int w, int h, int c); // once, before the first row
-    // Where row y of w * c bytes goes; it is written before the next call. NULL: enough.
+    // The address for row y of w * c bytes; it is written before the next call. NULL: no more rows
+    // are needed.
     uint8_t *(*row)(void *context, int y);
 };
 

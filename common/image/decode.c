@@ -1,4 +1,4 @@
-// Which format it is, whether it may be decoded, and the way from a file to an image.
+// Recognises the format of a file, checks the limits, and decodes through the format's codec.
 #include "image/codec.h"
 
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static char *quoted(const char *text) {
     return t.bytes;
 }
 
-// The name with another ending, and never the name itself.
+// The name with another ending, which is never the name itself.
 static char *converted_name(const char *name) {
     const char *slash = strrchr(name, '/'), *dot = strrchr(name, '.');
     bool has_ending = dot && dot > name && (!slash || dot > slash + 1);
@@ -38,7 +38,8 @@ static char *converted_name(const char *name) {
     return xasprintf("%.*s%s", stem, name, ending);
 }
 
-// The first image of several; `convert` is ImageMagick's, told the format since the name may lie.
+// Proposes a command that converts the first image of the file. The format is given to
+// ImageMagick's `convert`, since the name may have a wrong ending.
 static int refuse_format(const struct image_file *file, const struct image_signature *s) {
     char *to = converted_name(file->name);
     char *from = *s->prefix ? xasprintf("%s:%s[0]", s->prefix, file->name) : xstrdup(file->name);
@@ -101,7 +102,7 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
     return probe(&(struct image_file){name, bytes, size}, limits, &codec, ret_info);
 }
 
-// The image in the channels and the orientation wanted; takes `im`.
+// Converts `im` to the channels and the orientation, and frees it.
 static void deliver(struct image im, int channels, int orientation, struct image *ret_image) {
     struct image next = {0};
     if (im.c != channels) {
@@ -165,7 +166,7 @@ static uint8_t *row_of_shrinking(void *context, int y) {
     return resample_row(s->resample, y);
 }
 
-// ERR_FORMAT also where the other way may still lead to an image.
+// ERR_FORMAT also for files that decoding in full may still rescue (keep_truncated).
 static int decode_shrinking(const struct image_file *file, const struct image_how *how,
                             int channels, struct shrinking *s, struct image *ret_image,
                             int64_t *ret_resize_us) {

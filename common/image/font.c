@@ -1,3 +1,4 @@
+// Drawn for this program. Column by column; bit 0 is the top row.
 #include "image/font.h"
 
 static const uint8_t glyphs[][FONT_COLUMNS] = {

@@ -1,4 +1,4 @@
-// image - images in memory: decode, encode, and the reference's preprocessing, byte for byte.
+// image - images in memory: decode, encode, resize, crop, convert.
 //
 // An image is uint8, H rows of W pixels of C interleaved channels (3 = RGB, 1 = gray), no padding.
 // Arithmetic is Pillow's (its bicubic with antialiasing on 8 bits) and is tested against it.
@@ -24,7 +24,7 @@ enum image_format {
     IMAGE_TIFF
 };
 
-// What the header says, without decoding. Read from content, never from the name.
+// The contents of a file's header. The format is recognised from the bytes, never from the name.
 struct image_info {
     enum image_format format;
     int w, h;     // as stored (EXIF orientation not applied)
@@ -32,10 +32,10 @@ struct image_info {
     int bits;     // per channel
 };
 
-// Bounds on what a file may ask for, checked on the header before any allocation.
+// Bounds on the size of an image, checked on the header before anything is allocated.
 struct image_limits {
     int64_t max_pixels;          // default 64 Mpx
-    int64_t max_pixels_per_byte; // decompression bombs; default 2000; flat images stay below
+    int64_t max_pixels_per_byte; // against decompression bombs; default 2000, above any flat image
 };
 extern const struct image_limits image_default_limits;
 

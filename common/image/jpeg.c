@@ -1,4 +1,5 @@
-// JPEG through libjpeg's API. Its errors leave by longjmp; what must survive lives in the job.
+// JPEG through libjpeg's API. Its errors return by longjmp, so everything that must survive a jump
+// is in struct job, not in local variables.
 #include "image/codec.h"
 
 #include <setjmp.h>
@@ -14,9 +15,9 @@
 #include "base/util.h"
 
 enum {
-    SCANS_MAX = 200, // the 8-bit standard needs at most 10 a component and bit
-    // Pixels times scans that a byte of the file may ask for. Flat progressive images reach a
-    // fifth of it; a file of 16 KiB can cost some tenths of a second.
+    SCANS_MAX = 200, // more than any encoder of 8-bit images writes
+    // Bound on pixels times scans for each byte of the file. Flat progressive images reach a fifth
+    // of it. With it a file of 16 KiB costs at most some tenths of a second.
     WORK_PER_BYTE = 8000,
 };
 
@@ -28,7 +29,7 @@ struct job {
     size_t size; // of the file
     bool in_header;
     bool damaged;
-    bool some_decoded;          // before the damage
+    bool some_decoded;          // rows before the damage exist
     char text[JMSG_LENGTH_MAX]; // of the error, else of the first warning that means damage
     uint8_t *cmyk_row;
 };
@@ -65,7 +66,7 @@ static void stay_silent(j_common_ptr common) {
     (void)common;
 }
 
-// A few kilobytes of empty scans can cost minutes.
+// Without a limit, a few kilobytes of empty progressive scans cost minutes.
 static void limit_scans(j_common_ptr common) {
     struct job *job = common->client_data;
     const struct jpeg_decompress_struct *cinfo = &job->cinfo;
@@ -78,7 +79,7 @@ static void limit_scans(j_common_ptr common) {
     longjmp(job->escape, 1);
 }
 
-// Leaves by job->escape if the header is damaged.
+// Jumps to job->escape if the header is damaged.
 static void job_open(struct job *job, const struct image_file *file, bool with_exif) {
     job->cinfo.err = jpeg_std_error(&job->errors);
     job->cinfo.client_data = job;
@@ -93,7 +94,7 @@ static void job_open(struct job *job, const struct image_file *file, bool with_e
     if (with_exif)
         jpeg_save_markers(&job->cinfo, JPEG_APP0 + 1, 0xffff);
     job->in_header = true;
-    (void)jpeg_read_header(&job->cinfo, TRUE); // it leaves rather than fail
+    (void)jpeg_read_header(&job->cinfo, TRUE); // jumps on every failure
     job->in_header = false;
 }
 
@@ -127,7 +128,7 @@ static int probe(const struct image_file *file, struct image_info *ret_info) {
 
 static int orientation(const struct image_file *file) {
     struct job job = {0};
-    volatile int found = 1; // it survives the jump
+    volatile int found = 1; // a plain local is undefined after a jump
     if (setjmp(job.escape) == 0) {
         job_open(&job, file, true);
         jpeg_saved_marker_ptr m = job.cinfo.marker_list;
@@ -140,7 +141,7 @@ static int orientation(const struct image_file *file) {
     return found;
 }
 
-// Adobe's inverted CMYK: each value is already 255 - ink, as Pillow assumes of every such file.
+// Adobe's inverted CMYK: each value is already 255 - ink. Pillow assumes this of every CMYK file.
 static void rgb_from_cmyk(const uint8_t *in, int w, uint8_t *ret_rgb) {
     for (int x = 0; x < w; x++, in += 4, ret_rgb += 3)
         for (int k = 0; k < 3; k++) {
@@ -165,8 +166,8 @@ static void read_rows(struct job *job, const struct image_sink *sink) {
     (void)jpeg_finish_decompress(cinfo); // reads up to the end marker, and warns if there is none
 }
 
-// The smallest size in eighths that is not below what is asked for; only those that libjpeg-turbo
-// has fast transforms for: at 6/8 it takes longer than in full.
+// The smallest scale in eighths that is not below how->fit_w and fit_h. Only 1, 2, 4 and 8, for
+// which libjpeg-turbo has fast transforms: at 6/8 it is slower than in full size.
 static unsigned eighths(const struct image_how *how, const struct image_info *info) {
     int64_t w = info->w, h = info->h;
     unsigned n = 8;
@@ -196,11 +197,11 @@ static void read_picture(struct job *job, const struct image_file *file,
     read_rows(job, sink);
 }
 
-// Returns whether all was well; else the job says what was not.
-static bool run(struct job *job, const struct image_file *file, const struct image_how *how,
-                const struct image_info *info, const struct image_sink *sink) {
+// False: the job has the error.
+static bool run_job(struct job *job, const struct image_file *file, const struct image_how *how,
+                    const struct image_info *info, const struct image_sink *sink) {
     if (setjmp(job->escape)) {
-        // libjpeg's errors, unlike its warnings, leave the rest black; what was before counts.
+        // After an error the remaining rows are black (after a warning libjpeg fills them).
         job->some_decoded = job->cinfo.output_scanline > 0;
         return false;
     }
@@ -211,7 +212,7 @@ static bool run(struct job *job, const struct image_file *file, const struct ima
 static int decode_rows(const struct image_file *file, const struct image_how *how,
                        const struct image_info *info, const struct image_sink *sink) {
     struct job job = {0};
-    int err = run(&job, file, how, info, sink) ? ERR_OK : damaged(&job, file);
+    int err = run_job(&job, file, how, info, sink) ? ERR_OK : damaged(&job, file);
     job_fini(&job);
     return err;
 }
@@ -231,7 +232,7 @@ static int decode(const struct image_file *file, const struct image_how *how,
     struct image im = {0};
     struct image_sink sink = {&im, begin_image, row_of_image};
     int err = ERR_OK;
-    if (!run(&job, file, how, info, &sink) && !(how->keep_truncated && job.some_decoded)) {
+    if (!run_job(&job, file, how, info, &sink) && !(how->keep_truncated && job.some_decoded)) {
         err = damaged(&job, file);
         image_fini(&im);
     }

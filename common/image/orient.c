@@ -25,7 +25,7 @@ int image_orientation(const uint8_t *exif, size_t size) {
     ExifData *data = size - skip > 0xffff ? NULL : exif_data_new();
     if (!data)
         return 1;
-    // libexif wants the header, and as it is without repairs, which could only invent.
+    // libexif needs the header. Its repairs are off: they could invent an orientation.
     uint8_t *block = xmalloc(sizeof header + size);
     memcpy(block, header, sizeof header);
     memcpy(block + sizeof header, exif + skip, size - skip);
@@ -37,7 +37,7 @@ int image_orientation(const uint8_t *exif, size_t size) {
     return orientation;
 }
 
-// Where pixel (x, y) of the result comes from.
+// The source of pixel (x, y) of the result.
 struct source_of {
     bool swap, from_right, from_bottom; // of the stored image: x is y, counted from the right ...
 };

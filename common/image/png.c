@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/util.h"
 
-enum { CHUNK_MAX = 16 << 20, CACHE_MAX = 32 << 20 }; // of profiles and texts, which we never use
+enum { CHUNK_MAX = 16 << 20, CACHE_MAX = 32 << 20 }; // bounds for profiles and texts
 
 static int failed(const struct image_file *file, int code) {
     return err_set(ERR_FORMAT, "'%s': damaged PNG: %s", file->name, spng_strerror(code));
@@ -22,7 +22,7 @@ static int open_png(const struct image_file *file, struct spng_ihdr *ret_header,
     if (!png)
         return err_set(ERR_FORMAT, "'%s': libspng refuses to start", file->name);
     *ret = png;
-    // A wrong checksum of a text or profile damages no pixel.
+    // A wrong checksum of a text or profile does not affect the pixels.
     int code = spng_set_crc_action(png, SPNG_CRC_ERROR, SPNG_CRC_DISCARD);
     if (!code)
         code = spng_set_chunk_limits(png, CHUNK_MAX, CACHE_MAX);
@@ -59,7 +59,7 @@ static int probe(const struct image_file *file, struct image_info *ret_info) {
 
 // ---- orientation ----
 
-// ImageMagick writes the block as text: a name, its length, then hexadecimal digits in lines.
+// ImageMagick writes the EXIF block as text: a name, its length, then hexadecimal digits in lines.
 static uint8_t *bytes_from_hex(const char *text, size_t *ret_size) {
     uint8_t *bytes = xmalloc(strlen(text) / 2 + 1);
     size_t digits = 0;
@@ -114,7 +114,7 @@ static int orientation(const struct image_file *file) {
 
 // ---- pixels ----
 
-// What the rows are asked for as, and what becomes of them.
+// The format in which libspng returns rows, and their conversion.
 struct plan {
     int format, flags;                                          // libspng's
     size_t pixel_bytes;                                         // as libspng gives them
@@ -181,8 +181,9 @@ static void put_big_endian(uint32_t v, uint8_t *ret) {
         ret[i] = (uint8_t)(v >> (24 - 8 * i));
 }
 
-// libspng takes a chunk as a whole, so one that the file's end cuts is made shorter: a chunk is its
-// length, a name of 4 bytes, the data, the checksum of name and data. False if none is cut.
+// libspng reads whole chunks. If the file ends within one, this makes a copy of the file in which
+// that chunk is shorter and complete. A chunk is its length, a name of 4 bytes, the data, the
+// checksum of name and data. False: no chunk is cut.
 static bool close_cut_chunk(const struct image_file *file, struct image_file *ret_file) {
     size_t at = 8, end = file->size;
     while (at + 12 <= end && big_endian(file->bytes + at) <= end - at - 12)
@@ -228,7 +229,7 @@ static int decode(const struct image_file *file, const struct image_how *how,
     if (!how->keep_truncated || !close_cut_chunk(file, &closed))
         return decode_whole(file, how, info, ret_image);
     int err = decode_whole(&closed, how, info, ret_image);
-    free((void *)closed.bytes); // its copy
+    free((void *)closed.bytes); // the copy of close_cut_chunk
     return err;
 }
 

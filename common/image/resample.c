@@ -10,9 +10,9 @@ struct resample {
     struct resample_plan plan;
     const struct kernel *kernel;
     const struct taps *across, *down; // lent by this thread's table; see taps_get
-    int from, end;                    // rows looked at; `from` is a multiple of KERNEL_ROWS
+    int from, end;                    // rows that are needed; `from` is a multiple of KERNEL_ROWS
     int filled;                       // rows handed out so far
-    bool whole;                       // and all of them have gone across
+    bool whole;                       // resample_image has processed all rows
     size_t stride, quad_bytes;
     uint8_t *rows, *band, *middle;
     int64_t time_us;
@@ -25,7 +25,7 @@ static const struct kernel *fastest(const struct taps *across, const struct taps
     return kernels[i];
 }
 
-// Rows that the box's first and last output rows reach.
+// The input rows from which the box's first and last output rows are computed.
 static void find_rows(struct resample *r) {
     const struct taps *t = r->down;
     const struct image_box *box = &r->plan.box;
@@ -67,8 +67,8 @@ static void across(struct resample *r, const uint8_t *rows, int first) {
                       r->middle + (size_t)(first - r->from) / 4 * r->quad_bytes);
 }
 
-// The band that ends with row y - 1 goes across, if it is looked at. Rows that it lacks have no
-// weight.
+// Resizes the band that ends with row y - 1 horizontally, if it is needed. Missing rows of the last
+// band have weight 0 and are zeroed only to be defined.
 static void take_band(struct resample *r, int y) {
     int first = (y - 1) / KERNEL_ROWS * KERNEL_ROWS, n = y - first;
     if (first < r->from || first >= r->end)
@@ -96,7 +96,7 @@ void resample_image(struct resample *r, const struct image *im) {
         size_t at = (size_t)y * r->stride;
         if (at + band + KERNEL_SLACK <= size) {
             across(r, im->pixels + at, y);
-        } else { // a kernel reads behind its rows
+        } else { // a kernel reads up to KERNEL_SLACK bytes behind its rows
             memcpy(r->rows, im->pixels + at, MIN(band, size - at));
             take_band(r, MIN(y + KERNEL_ROWS, im->h));
         }

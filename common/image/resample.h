@@ -1,5 +1,5 @@
-// resample - a resize that takes the input row by row, from the top: a decoder need not keep
-// the whole image.
+// resample - a resize that reads its input row by row, from the top: a decoder need not keep the
+// whole image.
 //
 //   resample_open -> resample_row for y = 0, 1, .. h - 1, each filled -> resample_close
 #ifndef IMAGE_RESAMPLE_H
@@ -19,8 +19,8 @@ struct resample_plan {
 };
 struct resample *resample_open(const struct resample_plan *plan);
 
-// Where row y goes; lent until the next call. NULL: no row from this one on is looked at. Rows
-// before the first one that is needed may be written too.
+// The address for row y, lent until the next call. NULL: neither this row nor a later one is
+// needed. Rows before the first one that is needed have an address, too.
 uint8_t *resample_row(struct resample *r, int y);
 
 // All rows of the image at once, without a copy, instead of resample_row.
@@ -29,7 +29,7 @@ void resample_image(struct resample *r, const struct image *im);
 // Time spent in the calls so far, us.
 int64_t resample_time_us(const struct resample *r);
 
-// Makes the image from the rows given; NULL ret_image: throws all away. Accepts NULL r.
+// Makes the image from the rows. With ret_image NULL it only frees. Accepts NULL r.
 void resample_close(struct resample *r, struct image *ret_image);
 
 #endif

@@ -4,8 +4,8 @@
 //   band     16 rows of the input, [quad of columns][c][16 rows][4 columns]
 //   middle   resized across, [quad of rows][columns * c][4 rows]
 //
-// Both are read by whole registers: KERNEL_SLACK bytes behind their end are allocated and may hold
-// anything.
+// Both are read in whole registers. KERNEL_SLACK bytes behind their end are allocated and may have
+// any value.
 #ifndef IMAGE_KERNELS_H
 #define IMAGE_KERNELS_H
 
@@ -32,7 +32,8 @@ struct kernel {
     const char *name;
     bool (*usable)(void); // on this processor
 
-    // The band of 16 rows, in whole groups of 16 columns; those behind the last one hold anything.
+    // Makes the band of 16 rows, in whole groups of 16 columns. Columns behind the last one have
+    // any value.
     void (*spread)(const struct kernel_rows *rows, uint8_t *ret_band);
 
     // Four quads of rows of the middle, `quad_bytes` apart, each of n * c groups of 4 bytes.

@@ -8,7 +8,7 @@
 #include "base/util.h"
 
 enum {
-    KEPT = 6,          // tables a thread keeps: images of a data set mostly have few sizes
+    KEPT = 6,          // tables cached by a thread: most data sets have few sizes
     TAPS_SMALL = 1024, // of an output: 2^12 * 255 * 1024 < 2^31
 };
 
@@ -45,7 +45,7 @@ static struct window window_of(const struct taps *t, int i) {
     return w;
 }
 
-// Into ret, which begins at `first` inputs.
+// Writes the weights of a window; element 0 of the result belongs to input `first`.
 static void weigh(const struct taps *t, const struct window *w, int first, double *scratch,
                   int32_t *ret) {
     double sum = 0;
@@ -128,7 +128,7 @@ static void taps_fini(struct taps *t) {
     *t = (struct taps){0};
 }
 
-// ---- what a thread keeps ----
+// ---- the cache of a thread ----
 
 struct kept {
     struct taps taps[KEPT];
@@ -145,7 +145,7 @@ static void free_kept(void *argument) {
     free(k);
 }
 
-// The first thread does not end by itself.
+// Thread-specific data of the main thread is not destroyed at exit.
 static void free_of_first(void) {
     struct kept *k = pthread_getspecific(key);
     if (k)

@@ -28,7 +28,7 @@ struct taps {
     bool small;       // digits and halves hold every weight and no 32-bit sum overflows
 };
 
-// Lent until the sixth next call of the same thread, and freed when the thread ends.
+// Cached per thread: lent until the sixth call after this one, and freed when the thread ends.
 const struct taps *taps_get(int in, int out);
 
 #endif

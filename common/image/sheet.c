@@ -18,7 +18,7 @@ struct sheet {
     struct image *cells;              // RGB, not larger than a cell; no pixels: empty
 };
 
-// Where things are; computed from what the sheet has.
+// Positions in pixels, computed from the contents of the sheet.
 struct layout {
     int left, top;      // of cell 0, 0
     int row_h;          // from one row of cells to the next
@@ -161,7 +161,7 @@ static void text_within(struct image *im, const struct sheet *s, int x, int y, i
                         const char *text) {
     char cut[256];
     size_t fits = (size_t)(MAX(0, width) / ((FONT_COLUMNS + 1) * s->scale));
-    (void)text_copy(cut, MIN(sizeof cut, fits + 1), text); // to be cut is what it is for
+    (void)text_copy(cut, MIN(sizeof cut, fits + 1), text); // cuts on purpose
     sheet_text(im, x, y, s->scale, ink, cut);
 }
 

@@ -11,8 +11,8 @@
 //     +---------------------------------------------+
 //
 // Text is printable ASCII in a 5x7 font, 6 pixels a character (12 in big sheets: cells of 200
-// pixels and more); other bytes show as '?'. Room for titles, labels and the caption is made only
-// if there are any.
+// pixels and more); other bytes show as '?'. Titles, labels and the caption take room only if there
+// are any.
 #ifndef SHEET_H
 #define SHEET_H
 

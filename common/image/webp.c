@@ -40,7 +40,7 @@ static int orientation(const struct image_file *file) {
     return 1;
 }
 
-// Row by row, so that what stands before a damage is there. Returns the rows decoded.
+// Decodes incrementally, so that the rows before a damage survive. Returns the rows decoded.
 static int decode_rows(const struct image_file *file, WEBP_CSP_MODE mode, uint8_t *rows, int w,
                        int h) {
     size_t stride = (size_t)w * (mode == MODE_RGBA ? 4 : 3);

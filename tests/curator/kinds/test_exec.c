@@ -147,7 +147,7 @@ static void silence_is_ended(void **state) {
     draw("a.jpg", 16, 16);
     settings.timeout_s = 1;
     int64_t begun = now_us();
-    assert_fails("#!/bin/sh\necho noise >&2\nsleep 60 & wait\n", "said nothing for 1 s");
+    assert_fails("#!/bin/sh\necho noise >&2\nsleep 60 & wait\n", "written nothing for 1 s");
     assert_true(now_us() - begun < 10000000);
 }
 
@@ -229,7 +229,7 @@ static void what_it_leaves_behind_ends_with_it(void **state) {
     assert_ends(pid_in("started"));
     settings.timeout_s = 1;
     (void)unlink(in_folder("started"));
-    assert_fails(STUBBORN "wait\n", "said nothing for 1 s");
+    assert_fails(STUBBORN "wait\n", "written nothing for 1 s");
     assert_ends(pid_in("started"));
 }
 
