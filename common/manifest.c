@@ -227,7 +227,7 @@ struct reader {
     size_t size;
 };
 
-static int refuse(const struct reader *r, const char *what) {
+static int refuse_line(const struct reader *r, const char *what) {
     return err_set(ERR_FORMAT, "%s:%d: %s", r->path, r->line, what);
 }
 
@@ -236,7 +236,7 @@ static int next_line(struct reader *r) {
     r->line++;
     const char *newline = memchr(r->at, '\n', (size_t)(r->end - r->at));
     if (!newline)
-        return refuse(r, "the file ends too early");
+        return refuse_line(r, "the file ends too early");
     r->text = r->at;
     r->size = (size_t)(newline - r->at);
     r->at = newline + 1;
@@ -264,7 +264,7 @@ static int next_count(struct reader *r, const char *key, size_t *ret_count) {
     // A record has at least 72 bytes, so the rest of the file bounds the count before it is used.
     const char *at = r->text;
     if (!take_number(&at, r->at, '\n', (uint64_t)(r->end - r->at) / 72, &count) || at != r->at)
-        return refuse(r, "not a number of records that this file can hold");
+        return refuse_line(r, "not a number of records that this file can hold");
     *ret_count = (size_t)count;
     return ERR_OK;
 }
@@ -274,13 +274,13 @@ static int read_head(struct reader *r, struct manifest *m, size_t *ret_count, si
     if (err)
         return err;
     if (r->size != 19 || memcmp(r->text, "cyclegan-manifest 1", 19) != 0)
-        return refuse(r, "not a manifest of version 1");
+        return refuse_line(r, "not a manifest of version 1");
 
     err = next_value(r, "domain");
     if (err)
         return err;
     if (r->size >= sizeof m->domain || memchr(r->text, 0, r->size))
-        return refuse(r, "not the name of a domain");
+        return refuse_line(r, "not the name of a domain");
     memcpy(m->domain, r->text, r->size);
 
     err = next_value(r, "root");
@@ -288,7 +288,7 @@ static int read_head(struct reader *r, struct manifest *m, size_t *ret_count, si
         return err;
     m->root = unescape(r->text, r->size);
     if (!m->root || m->root[0] != '/' || strlen(m->root) >= PATH_MAX)
-        return refuse(r, "not an absolute folder");
+        return refuse_line(r, "not an absolute folder");
 
     err = next_count(r, "count", ret_count);
     return err ? err : next_count(r, "held_out", ret_held);
@@ -306,7 +306,7 @@ static int read_records(struct reader *r, struct manifest *m, size_t count, size
             return err_prefix(err, "%s:%d", r->path, r->line);
         m->count++;
         if (i > 0 && i != count && by_path(&m->records[i - 1], &m->records[i]) >= 0)
-            return refuse(r, "not in the order of paths");
+            return refuse_line(r, "not in the order of paths");
     }
     m->count = count;
     m->held_out = held_out;
@@ -319,9 +319,9 @@ static int read_digest(struct reader *r, struct manifest *m) {
         return err;
     compute_digest(m);
     if (r->size != 64 || memcmp(r->text, m->digest, 64) != 0)
-        return refuse(r, "the digest does not hold: the file was changed");
+        return refuse_line(r, "the digest does not hold: the file was changed");
     r->line++;
-    return r->at == r->end ? ERR_OK : refuse(r, "nothing is expected after the digest");
+    return r->at == r->end ? ERR_OK : refuse_line(r, "nothing is expected after the digest");
 }
 
 int manifest_load(const char *path, struct manifest **ret_manifest) {

@@ -122,7 +122,7 @@ static void free_all(struct proc *p) {
     *p = (struct proc){.name = p->name};
 }
 
-static int start(const struct proc_line *line, struct proc *p) {
+static int start_process(const struct proc_line *line, struct proc *p) {
     if (line->parent && line->parent != getppid())
         return err_set(ERR_NOT_RUNNING, "process %" PRId64 ", which started this one, is gone",
                        line->parent);
@@ -139,7 +139,7 @@ int proc_start(const struct proc_line *line, const char *name, struct proc *ret_
     (void)prctl(PR_SET_NAME, name); // for ps and top
     if (!text_copy(p->self.process, sizeof p->self.process, name))
         BUG("a name as long as '%s'", name);
-    int err = start(line, p);
+    int err = start_process(line, p);
     if (err)
         free_all(p);
     else

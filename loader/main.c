@@ -246,7 +246,7 @@ static void end_session(struct loader *l) {
     }
 }
 
-static int run(struct loader *l) {
+static int run_loader(struct loader *l) {
     struct proc *p = l->proc;
     bool swapped = strcmp(p->config->top.direction, "BtoA") == 0;
     struct records *records[2] = {0};
@@ -300,5 +300,5 @@ int main(int argc, char **argv) {
                          .peer_timeout_us = proc.config->supervisor.peer_timeout_s * 1000000,
                          .frame_max_bytes = (size_t)16 << 20},
     };
-    return proc_end(&proc, run(&loader));
+    return proc_end(&proc, run_loader(&loader));
 }

@@ -38,7 +38,7 @@ static int write_value(const struct api *api, sqlite3_stmt *s, FILE *out) {
     return ERR_OK;
 }
 
-static int prepare(const struct api *api, const char *sql, sqlite3_stmt **ret) {
+static int prepare_query(const struct api *api, const char *sql, sqlite3_stmt **ret) {
     SQL(api->db, sqlite3_prepare_v2(api->db, sql, -1, ret, NULL), "read");
     return ERR_OK;
 }
@@ -50,7 +50,7 @@ static void bind_text(sqlite3_stmt *s, int i, const char *text) {
 // `sql` yields one text; ?1 is the run.
 static int write_query(const struct api *api, const char *sql, const char *run, FILE *out) {
     sqlite3_stmt *s = NULL;
-    int err = prepare(api, sql, &s);
+    int err = prepare_query(api, sql, &s);
     if (err)
         return err;
     bind_text(s, 1, run);
@@ -110,8 +110,8 @@ static void bind_series(sqlite3_stmt *s, const struct api_query *q) {
 // Shrinks the query's range to the steps that exist, so that the buckets divide these.
 static int narrow_range(const struct api *api, struct api_query *q) {
     sqlite3_stmt *s = NULL;
-    int err =
-        prepare(api, "SELECT (SELECT min(step) " OF_KEY "), (SELECT max(step) " OF_KEY ")", &s);
+    int err = prepare_query(
+        api, "SELECT (SELECT min(step) " OF_KEY "), (SELECT max(step) " OF_KEY ")", &s);
     if (err)
         return err;
     bind_series(s, q);
@@ -132,11 +132,12 @@ static int write_series(const struct api *api, const struct api_query *query, FI
     int err = narrow_range(api, &q);
     if (err)
         return err;
-    err = prepare(api,
-                  "SELECT json_group_array(json_array(step, lo, mean, hi, special)) FROM (SELECT "
-                  "max(step) AS step, min(value) AS lo, avg(value) AS mean, max(value) AS hi, "
-                  "max(special) AS special " OF_KEY "GROUP BY (step - ?3) / ?5 ORDER BY 1)",
-                  &s);
+    err = prepare_query(
+        api,
+        "SELECT json_group_array(json_array(step, lo, mean, hi, special)) FROM (SELECT "
+        "max(step) AS step, min(value) AS lo, avg(value) AS mean, max(value) AS hi, "
+        "max(special) AS special " OF_KEY "GROUP BY (step - ?3) / ?5 ORDER BY 1)",
+        &s);
     if (err)
         return err;
     int64_t points = MAX(1, MIN(q.max_points, POINTS_MAX));
@@ -222,7 +223,7 @@ int api_answer(const struct api *api, const char *path, const struct api_query *
 
 int api_is_sample(const struct api *api, const char *run, const char *path) {
     sqlite3_stmt *s = NULL;
-    int err = prepare(api, "SELECT 1 FROM sample s " OF_RUN "AND s.path = ?2 LIMIT 1", &s);
+    int err = prepare_query(api, "SELECT 1 FROM sample s " OF_RUN "AND s.path = ?2 LIMIT 1", &s);
     if (err)
         return err;
     bind_text(s, 1, run);
@@ -255,8 +256,8 @@ static void write_label(FILE *out, const char *name, const char *value) {
 static int write_latest(const struct api *api, FILE *out) {
     static const char *const special[] = {"", "NaN", "+Inf", "-Inf"};
     sqlite3_stmt *s = NULL;
-    int rc, err = prepare(api, "SELECT key, value, special FROM latest WHERE run = ?1 ORDER BY key",
-                          &s);
+    int rc, err = prepare_query(
+                api, "SELECT key, value, special FROM latest WHERE run = ?1 ORDER BY key", &s);
     if (err)
         return err;
     bind_text(s, 1, api->run);

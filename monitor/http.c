@@ -245,9 +245,9 @@ static void wake_listeners(struct http *h) {
 
 // ---- routes ----
 
-static enum MHD_Result answer(void *context, struct MHD_Connection *c, const char *url,
-                              const char *method, const char *version, const char *upload,
-                              size_t *upload_size, void **ret_state) {
+static enum MHD_Result answer_request(void *context, struct MHD_Connection *c, const char *url,
+                                      const char *method, const char *version, const char *upload,
+                                      size_t *upload_size, void **ret_state) {
     struct http *h = context;
     const struct page_file *file = page_find(url);
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
@@ -277,7 +277,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *c, const cha
 
 // ---- life ----
 
-static int resolve(const char *address, int port, struct addrinfo **ret) {
+static int resolve_address(const char *address, int port, struct addrinfo **ret) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_PASSIVE};
     char text[16];
     (void)snprintf(text, sizeof text, "%d", port);
@@ -290,15 +290,15 @@ static struct MHD_Daemon *listen_at(struct http *h, const struct addrinfo *at) {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
     if (at->ai_family == AF_INET6)
         flags |= MHD_USE_IPv6;
-    return MHD_start_daemon(flags, 0, NULL, NULL, answer, h, MHD_OPTION_SOCK_ADDR, at->ai_addr,
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+    return MHD_start_daemon(flags, 0, NULL, NULL, answer_request, h, MHD_OPTION_SOCK_ADDR,
+                            at->ai_addr, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_END);
 }
 
 static int start_daemon(struct http *h, const char *address, int port) {
     for (int i = 0; i < PORTS && !h->daemon && port + i < 65536; i++) {
         struct addrinfo *at = NULL;
-        int err = resolve(address, port + i, &at);
+        int err = resolve_address(address, port + i, &at);
         if (err)
             return err;
         h->daemon = listen_at(h, at);

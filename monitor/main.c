@@ -219,7 +219,7 @@ static int begin_run(struct monitor *m) {
     return err;
 }
 
-static int run(struct monitor *m) {
+static int run_monitor(struct monitor *m) {
     int err = begin_run(m);
     while (!err && !m->proc.stop) {
         err = do_turn(m);
@@ -339,7 +339,7 @@ int main(int argc, char **argv) {
     if (!err)
         err = open_all(&m);
     if (!err)
-        err = run(&m);
+        err = run_monitor(&m);
     close_all(&m);
     return proc_end(&m.proc, err);
 }

@@ -131,7 +131,7 @@ static bool record_holds(const struct arena *a, struct record *r) {
 //
 // A kill tears at most the copy that is being written, and that is the older one: the other copy
 // still describes the table before the exchange, and the images it refers to are untouched.
-static void commit(struct arena *a, struct table *t) {
+static void commit_record(struct arena *a, struct table *t) {
     size_t bytes = record_bytes(&a->shape);
     struct record *r = t->next;
     r->number = t->now->number + 1;
@@ -413,7 +413,7 @@ int arena_exchange(struct arena *a, const struct arena_request *r) {
         memcpy(slot(t, fresh), (const uint8_t *)r->images + i * t->slot_bytes, t->slot_bytes);
         exchange_one(a, t, r->table, i, fresh);
     }
-    commit(a, t);
+    commit_record(a, t);
     return ERR_OK;
 }
 
@@ -422,7 +422,7 @@ int arena_exchange(struct arena *a, const struct arena_request *r) {
 void arena_clear(struct arena *a) {
     for (uint64_t i = 0; i < a->shape.n_tables; i++) {
         memset(a->tables[i].next, 0, record_bytes(&a->shape));
-        commit(a, &a->tables[i]);
+        commit_record(a, &a->tables[i]);
     }
 }
 
@@ -443,5 +443,5 @@ void arena_settle(struct arena *a, uint64_t table, const struct arena_state *sta
         slots_at(a, t->next)[i] = (uint32_t)i;
         t->next->born[i] = born[i];
     }
-    commit(a, t);
+    commit_record(a, t);
 }

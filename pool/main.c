@@ -68,7 +68,7 @@ static int loop(struct proc *p, struct hub *hub, struct service *s) {
     return err;
 }
 
-static int run(struct proc *p) {
+static int run_pool(struct proc *p) {
     struct hub *hub = NULL;
     struct service s = {.arena_path = "pool.arena",
                         .memory_bytes = (uint64_t)p->config->pool.memory,
@@ -106,5 +106,5 @@ int main(int argc, char **argv) {
     int err = proc_read(argc, argv, &flags, &line);
     if (!err)
         err = proc_start(&line, "pool", &p);
-    return proc_end(&p, err ? err : run(&p));
+    return proc_end(&p, err ? err : run_pool(&p));
 }

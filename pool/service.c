@@ -162,8 +162,8 @@ static int exchange(struct service *s, uint64_t owner, const struct msg_exchange
     return ERR_OK;
 }
 
-static int answer(struct service *s, uint64_t owner, const struct msg *m, const void *frame,
-                  size_t size, struct msg *ret) {
+static int answer_request(struct service *s, uint64_t owner, const struct msg *m, const void *frame,
+                          size_t size, struct msg *ret) {
     switch (m->type) {
     case MSG_pool_open:
         return open_pool(s, &m->pool_open, ret);
@@ -181,7 +181,7 @@ static int answer(struct service *s, uint64_t owner, const struct msg *m, const 
 const struct link_frame *service_answer(struct service *s, uint64_t incarnation,
                                         const struct msg *request, const void *frame, size_t size,
                                         struct msg *ret_reply) {
-    int err = answer(s, incarnation, request, frame, size, ret_reply);
+    int err = answer_request(s, incarnation, request, frame, size, ret_reply);
     if (!err)
         return s->frames;
     ret_reply->type = MSG_refuse;

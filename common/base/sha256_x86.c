@@ -88,7 +88,7 @@ static void put_big_endian(uint32_t v, uint8_t *ret) {
 
 // Padding (FIPS 180-4, 5.1.1): the last bytes, a one bit, zeros, the length in bits. One block or
 // two.
-static size_t pad(const uint8_t *rest, size_t n, uint64_t size, uint8_t ret[2 * BLOCK]) {
+static size_t pad_tail(const uint8_t *rest, size_t n, uint64_t size, uint8_t ret[2 * BLOCK]) {
     size_t blocks = n + 9 <= BLOCK ? 1 : 2;
     memset(ret, 0, 2 * BLOCK);
     if (n)
@@ -107,7 +107,7 @@ SHA void sha256_x86(const uint8_t *bytes, size_t size, uint8_t ret[32]) {
                       .cdgh = _mm_set_epi32(0x3c6ef372, (int)0xa54ff53a, 0x1f83d9ab, 0x5be0cd19)};
     size_t whole = size / BLOCK;
     hash_blocks(&s, bytes, whole);
-    hash_blocks(&s, tail, pad(bytes + whole * BLOCK, size % BLOCK, size, tail));
+    hash_blocks(&s, tail, pad_tail(bytes + whole * BLOCK, size % BLOCK, size, tail));
     _mm_storeu_si128((__m128i *)abef, s.abef);
     _mm_storeu_si128((__m128i *)cdgh, s.cdgh);
     const uint32_t words[8] = {abef[3], abef[2], cdgh[3], cdgh[2],

@@ -9,7 +9,7 @@
 #include "base/util.h"
 
 // Makes room for `more` bytes and the 0.
-static void grow(struct text *t, size_t more) {
+static void reserve_bytes(struct text *t, size_t more) {
     if (t->capacity - t->size > more)
         return;
     t->capacity = MAX(2 * t->capacity, t->size + more + 1);
@@ -23,7 +23,7 @@ void text_add(struct text *t, const char *format, ...) {
     int n = vsnprintf(NULL, 0, format, args);
     if (n < 0)
         BUG("format '%s'", format);
-    grow(t, (size_t)n);
+    reserve_bytes(t, (size_t)n);
     (void)vsnprintf(t->bytes + t->size, t->capacity - t->size, format, again); // fits
     t->size += (size_t)n;
     va_end(again);
@@ -31,7 +31,7 @@ void text_add(struct text *t, const char *format, ...) {
 }
 
 void text_add_bytes(struct text *t, const void *bytes, size_t size) {
-    grow(t, size);
+    reserve_bytes(t, size);
     memcpy(t->bytes + t->size, bytes, size);
     t->size += size;
     t->bytes[t->size] = 0;

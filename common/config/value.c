@@ -192,9 +192,9 @@ void config_value_parse(const struct config_key *key, const char *text, struct c
 // ---- into the struct ----
 
 // Writes the problem; false, so that a check can return it.
-static bool refuse(char *ret, size_t n, const char *format, ...)
+static bool refuse_value(char *ret, size_t n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-static bool refuse(char *ret, size_t n, const char *format, ...) {
+static bool refuse_value(char *ret, size_t n, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(ret, n, format, arguments);
@@ -205,8 +205,8 @@ static bool refuse(char *ret, size_t n, const char *format, ...) {
 static bool in_range(const struct config_key *key, double value, char *ret, size_t n) {
     if (value >= key->min && value <= key->max) // false for NaN
         return true;
-    return refuse(ret, n, "%.17g is out of range, %.17g to %.17g%s%s", value, key->min, key->max,
-                  *key->unit ? " " : "", key->unit);
+    return refuse_value(ret, n, "%.17g is out of range, %.17g to %.17g%s%s", value, key->min,
+                        key->max, *key->unit ? " " : "", key->unit);
 }
 
 // Whether `text` is the choice at `choice`, which ends with | or 0. A # in it stands for a number
@@ -239,13 +239,13 @@ static bool store_numbers(void *at, const struct config_key *key, const struct c
                           char *ret, size_t n) {
     int64_t *range = at;
     if (value->type != VALUE_LIST || value->count != 2)
-        return refuse(ret, n, "wants two whole numbers, as [%lld, %lld]", (long long)key->low,
-                      (long long)key->high);
+        return refuse_value(ret, n, "wants two whole numbers, as [%lld, %lld]", (long long)key->low,
+                            (long long)key->high);
     if (!in_range(key, (double)value->list[0], ret, n) ||
         !in_range(key, (double)value->list[1], ret, n))
         return false;
     if (value->list[0] > value->list[1])
-        return refuse(ret, n, "the first number is larger than the second");
+        return refuse_value(ret, n, "the first number is larger than the second");
     range[0] = value->list[0];
     range[1] = value->list[1];
     return true;
@@ -256,8 +256,8 @@ static bool store_number(void *at, const struct config_key *key, const struct co
     double number = value->type == VALUE_INT ? (double)value->integer : value->real;
     bool whole = key->kind == CONFIG_INT;
     if (value->type != VALUE_INT && (whole || value->type != VALUE_REAL))
-        return refuse(ret, n, "wants a %snumber, %.17g to %.17g%s%s", whole ? "whole " : "",
-                      key->min, key->max, *key->unit ? " " : "", key->unit);
+        return refuse_value(ret, n, "wants a %snumber, %.17g to %.17g%s%s", whole ? "whole " : "",
+                            key->min, key->max, *key->unit ? " " : "", key->unit);
     if (!in_range(key, number, ret, n))
         return false;
     if (whole)
@@ -272,15 +272,15 @@ static bool store_text(void *at, const struct config_key *key, const struct conf
     if (key->kind == CONFIG_SIZE) {
         if (value->type == VALUE_TEXT && parse_size(value->text, at))
             return true;
-        return refuse(ret, n,
-                      "wants a size with a unit in quotes, as \"%s\" (B, KiB, MiB, GiB, "
-                      "TiB, kB, MB, GB)",
-                      key->text);
+        return refuse_value(ret, n,
+                            "wants a size with a unit in quotes, as \"%s\" (B, KiB, MiB, GiB, "
+                            "TiB, kB, MB, GB)",
+                            key->text);
     }
     if (value->type != VALUE_TEXT)
-        return refuse(ret, n, "wants a text in quotes");
+        return refuse_value(ret, n, "wants a text in quotes");
     if (key->kind == CONFIG_CHOICE && !is_choice(key->choices, value->text))
-        return refuse(ret, n, "'%s' is none of %s", value->text, key->choices);
+        return refuse_value(ret, n, "'%s' is none of %s", value->text, key->choices);
     config_set_text(at, value->text);
     return true;
 }
@@ -296,12 +296,12 @@ bool config_value_store(struct config *c, const struct config_key *key, int doma
         return store_numbers(at, key, value, ret_problem, n);
     case CONFIG_BOOL:
         if (value->type != VALUE_BOOL)
-            return refuse(ret_problem, n, "wants true or false");
+            return refuse_value(ret_problem, n, "wants true or false");
         *(bool *)at = value->integer != 0;
         return true;
     case CONFIG_LIST:
         if (value->type != VALUE_TEXTS)
-            return refuse(ret_problem, n, "wants a list of texts, as [\"a\", \"b\"]");
+            return refuse_value(ret_problem, n, "wants a list of texts, as [\"a\", \"b\"]");
         config_set_text(at, value->texts);
         return true;
     case CONFIG_STR:

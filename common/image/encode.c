@@ -57,7 +57,7 @@ int image_encode_jpeg(const struct image *im, int quality, uint8_t **ret_bytes, 
     return ERR_OK;
 }
 
-static int save(const char *path, uint8_t *bytes, size_t size) {
+static int save_bytes(const char *path, uint8_t *bytes, size_t size) {
     int err = fs_write_atomic(path, bytes, size);
     free(bytes);
     return err;
@@ -67,12 +67,12 @@ int image_save_png(const char *path, const struct image *im) {
     uint8_t *bytes;
     size_t size;
     int err = image_encode_png(im, &bytes, &size);
-    return err ? err : save(path, bytes, size);
+    return err ? err : save_bytes(path, bytes, size);
 }
 
 int image_save_jpeg(const char *path, const struct image *im, int quality) {
     uint8_t *bytes;
     size_t size;
     int err = image_encode_jpeg(im, quality, &bytes, &size);
-    return err ? err : save(path, bytes, size);
+    return err ? err : save_bytes(path, bytes, size);
 }

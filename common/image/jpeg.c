@@ -34,7 +34,7 @@ struct job {
     uint8_t *cmyk_row;
 };
 
-static void leave(j_common_ptr common) {
+static void escape_error(j_common_ptr common) {
     struct job *job = common->client_data;
     common->err->format_message(common, job->text);
     longjmp(job->escape, 1);
@@ -53,7 +53,7 @@ static bool harmless(const struct job *job) {
     }
 }
 
-static void warn(j_common_ptr common, int level) {
+static void keep_warning(j_common_ptr common, int level) {
     struct job *job = common->client_data;
     if (level >= 0 || job->damaged || harmless(job))
         return;
@@ -83,8 +83,8 @@ static void limit_scans(j_common_ptr common) {
 static void job_open(struct job *job, const struct image_file *file, bool with_exif) {
     job->cinfo.err = jpeg_std_error(&job->errors);
     job->cinfo.client_data = job;
-    job->errors.error_exit = leave;
-    job->errors.emit_message = warn;
+    job->errors.error_exit = escape_error;
+    job->errors.emit_message = keep_warning;
     job->errors.output_message = stay_silent;
     job->progress.progress_monitor = limit_scans;
     job->size = file->size;

@@ -58,7 +58,7 @@ struct resample *resample_open(const struct resample_plan *plan) {
     return r;
 }
 
-static void across(struct resample *r, const uint8_t *rows, int first) {
+static void resize_across(struct resample *r, const uint8_t *rows, int first) {
     const struct resample_plan *p = &r->plan;
     struct kernel_rows input = {rows, r->stride, p->in_w, p->c};
     struct kernel_span span = {r->across, p->box.x, p->box.w, 0};
@@ -75,7 +75,7 @@ static void take_band(struct resample *r, int y) {
         return;
     if (n < KERNEL_ROWS)
         memset(r->rows + (size_t)n * r->stride, 0, (size_t)(KERNEL_ROWS - n) * r->stride);
-    across(r, r->rows, first);
+    resize_across(r, r->rows, first);
 }
 
 uint8_t *resample_row(struct resample *r, int y) {
@@ -95,7 +95,7 @@ void resample_image(struct resample *r, const struct image *im) {
     for (int y = r->from; y < r->end; y += KERNEL_ROWS) {
         size_t at = (size_t)y * r->stride;
         if (at + band + KERNEL_SLACK <= size) {
-            across(r, im->pixels + at, y);
+            resize_across(r, im->pixels + at, y);
         } else { // a kernel reads up to KERNEL_SLACK bytes behind its rows
             memcpy(r->rows, im->pixels + at, MIN(band, size - at));
             take_band(r, MIN(y + KERNEL_ROWS, im->h));

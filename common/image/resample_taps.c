@@ -82,7 +82,7 @@ static bool split(int32_t w, int k, int8_t *digits, int16_t *halves) {
     return top >= INT8_MIN && top <= INT8_MAX && high >= INT16_MIN && high <= INT16_MAX;
 }
 
-static void fill(struct taps *t) {
+static void fill_taps(struct taps *t) {
     int row = t->quads * 4, last = (t->in + 3) / 4 - t->quads;
     double *scratch = xmalloc((size_t)row * sizeof *scratch);
     t->small = row <= TAPS_SMALL;
@@ -117,7 +117,7 @@ static void taps_init(struct taps *t, int in, int out) {
     t->weights = xcalloc(quads * 4, sizeof *t->weights);
     t->digits = xcalloc(quads * 12, sizeof *t->digits);
     t->halves = xcalloc(quads * 8, sizeof *t->halves);
-    fill(t);
+    fill_taps(t);
 }
 
 static void taps_fini(struct taps *t) {

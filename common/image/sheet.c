@@ -87,7 +87,7 @@ void sheet_note(struct sheet *s, int column, int row, const char *text) {
 }
 
 // The largest size of the image's aspect within the cell.
-static void fit(const struct sheet *s, const struct image *im, int *ret_w, int *ret_h) {
+static void fit_size(const struct sheet *s, const struct image *im, int *ret_w, int *ret_h) {
     double scale = MIN((double)s->cell_w / im->w, (double)s->cell_h / im->h);
     *ret_w = MAX(1, MIN(s->cell_w, (int)(im->w * scale + 0.5)));
     *ret_h = MAX(1, MIN(s->cell_h, (int)(im->h * scale + 0.5)));
@@ -97,7 +97,7 @@ void sheet_put(struct sheet *s, int column, int row, const struct image *im) {
     struct image *cell = &s->cells[cell_index(s, column, row)];
     struct image fitted;
     int w, h;
-    fit(s, im, &w, &h);
+    fit_size(s, im, &w, &h);
     image_resize(im, w, h, &fitted);
     image_fini(cell);
     image_rgb(&fitted, cell);

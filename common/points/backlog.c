@@ -20,7 +20,7 @@ static void init_lock(struct backlog *b) {
 
 static char *spill_path(const char *ring_path) {
     size_t n = strlen(ring_path);
-    if (n > 5 && !strcmp(ring_path + n - 5, ".ring"))
+    if (n > 5 && strcmp(ring_path + n - 5, ".ring") == 0)
         n -= 5;
     return xasprintf("%.*s.spill", (int)n, ring_path);
 }

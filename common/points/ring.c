@@ -177,7 +177,7 @@ static void find_head(struct ring *r) {
 
 // ---- the file ----
 
-static int lock(int fd, const char *path, int wait_ms) {
+static int lock_file(int fd, const char *path, int wait_ms) {
     int64_t until = now_us() + wait_ms * (int64_t)1000;
     while (flock(fd, LOCK_EX | LOCK_NB)) {
         if (errno != EWOULDBLOCK)
@@ -189,7 +189,7 @@ static int lock(int fd, const char *path, int wait_ms) {
     return ERR_OK;
 }
 
-static bool map(struct ring *r, size_t capacity) {
+static bool map_file(struct ring *r, size_t capacity) {
     void *file = mmap(NULL, DATA_AT + capacity, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
     if (file == MAP_FAILED)
         return false;
@@ -199,14 +199,14 @@ static bool map(struct ring *r, size_t capacity) {
     return true;
 }
 
-static int make(struct ring *r, const char *path, size_t bytes) {
+static int make_file(struct ring *r, const char *path, size_t bytes) {
     size_t capacity = MAX(bytes / 4096 * 4096, CAPACITY_MIN);
     if (ftruncate(r->fd, 0))
         return fs_failed("empty", path);
     errno = posix_fallocate(r->fd, 0, (off_t)(DATA_AT + capacity));
     if (errno)
         return fs_failed("reserve room for", path);
-    if (!map(r, capacity))
+    if (!map_file(r, capacity))
         return fs_failed("map", path);
     private_of(r)->capacity = capacity;
     private_of(r)->boot = boot_number();
@@ -220,7 +220,7 @@ static int make(struct ring *r, const char *path, size_t bytes) {
 }
 
 // ERR_FORMAT: not a ring of ours.
-static int use(struct ring *r, const char *path, size_t size) {
+static int use_file(struct ring *r, const char *path, size_t size) {
     struct private p;
     uint64_t start[2];
     if (pread(r->fd, start, sizeof start, 0) != sizeof start ||
@@ -228,7 +228,7 @@ static int use(struct ring *r, const char *path, size_t size) {
         return fs_failed("read", path);
     if (start[0] != RING_MAGIC || start[1] != RING_VERSION || p.capacity != size - DATA_AT)
         return err_set(ERR_FORMAT, "'%s' is not a ring of points", path);
-    if (!map(r, p.capacity))
+    if (!map_file(r, p.capacity))
         return fs_failed("map", path);
     if (!newest_mark(r, &r->tail))
         return err_set(ERR_FORMAT, "'%s' has no sound mark", path);
@@ -245,7 +245,7 @@ static int open_file(const char *path, int wait_ms, int *ret_fd) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return fs_failed("open", path);
-    int err = lock(fd, path, wait_ms);
+    int err = lock_file(fd, path, wait_ms);
     if (err) {
         (void)close(fd);
         return err;
@@ -274,11 +274,12 @@ int ring_open(const char *path, size_t bytes, int wait_ms, struct ring *ret_ring
         err = fs_failed("look at", path);
         goto fail;
     }
-    err = st.st_size > DATA_AT ? use(&r, path, (size_t)st.st_size) : make(&r, path, bytes);
+    err =
+        st.st_size > DATA_AT ? use_file(&r, path, (size_t)st.st_size) : make_file(&r, path, bytes);
     if (err == ERR_FORMAT) {
         err = set_aside(&r, path, wait_ms);
         if (!err)
-            err = make(&r, path, bytes);
+            err = make_file(&r, path, bytes);
     }
     if (err)
         goto fail;
