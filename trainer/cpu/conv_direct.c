@@ -100,8 +100,15 @@ static size_t large_copy(const struct cpu_filter *s) {
     return s->cl != padded(s->cl) ? (size_t)s->hl * s->wl * padded(s->cl) : 0;
 }
 
+static size_t filter_floats(const struct cpu_filter *s) {
+    return (size_t)s->cs * s->cl * s->r * s->r;
+}
+
+// Of several pictures that are copied, the sum is made beside ret_dw.
 size_t cpu_filter_work_floats(const struct cpu_filter *s) {
-    return small_copy(s) + large_copy(s);
+    size_t copies = small_copy(s) + large_copy(s);
+
+    return copies && s->n > 1 ? copies + filter_floats(s) : copies;
 }
 
 static void pad_channels(size_t pixels, int c, const float *x, float *ret) {
@@ -149,6 +156,20 @@ static void sum_padded(const struct cpu_filter *all, int n, const struct maps *i
     sum_blocks(&s, &one, add, ret_dw);
 }
 
+// The pictures' sum is complete before it is added: the graph relies on a + b being b + a for the
+// gradients a, b of two calls.
+static void sum_all_padded(const struct cpu_filter *s, const struct maps *in, bool add, float *work,
+                           float *ret_dw) {
+    size_t count = filter_floats(s);
+    float *sum = s->n > 1 ? work + small_copy(s) + large_copy(s) : ret_dw;
+
+    for (int n = 0; n < s->n; n++)
+        sum_padded(s, n, in, s->n > 1 ? n > 0 : add, work, sum);
+    if (s->n > 1)
+        for (size_t i = 0; i < count; i++)
+            ret_dw[i] = sum[i] + (add ? ret_dw[i] : 0);
+}
+
 void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const float *large,
                          float *work, bool add, float *ret_dw) {
     struct maps in = {small, large};
@@ -158,8 +179,7 @@ void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const f
     if (cpu_filter_work_floats(s) == 0)
         sum_blocks(s, &in, add, ret_dw);
     else
-        for (int n = 0; n < s->n; n++)
-            sum_padded(s, n, &in, add || n > 0, work, ret_dw);
+        sum_all_padded(s, &in, add, work, ret_dw);
 }
 
 void cpu_channel_sums(size_t pixels, int c, const float *x, bool add, float *ret_sums) {

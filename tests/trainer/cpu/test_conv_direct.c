@@ -42,6 +42,8 @@ static void check(struct cpu_filter s, uint64_t seed) {
     for (size_t i = 0; i < count; i++)
         want[i] *= 2;
     assert_near(count, dw, want, 6e-5, "dw, twice");
+    for (size_t i = 0; i < count; i++) // a complete sum was added, not one picture after the other
+        assert_true(dw[i] == once[i] + once[i]);
     free(small);
     free(large);
     free(dw);
