@@ -54,6 +54,13 @@ bool judge_records(const struct config *c, int n_generators, const char *key) {
     return false;
 }
 
+const char *judge_plateau_metric(const struct config *c, int n_generators) {
+    const char *key = c->trainer.plateau_metric;
+    bool other_way = n_generators == 1 && is_swapped(c) && strcmp(key, names[0].distance) == 0;
+
+    return other_way ? names[1].distance : key;
+}
+
 int judge_check(const struct config *c, int n_generators) {
     const char *key = best_name(c->trainer.best_metric);
     const struct score_names *first = names_of(is_swapped(c), 0);

@@ -39,6 +39,8 @@ bool judge_records(const struct config *config, int n_generators, const char *ke
 // training/cycle_L1_A. Settings name it held_out/ in any case.
 void judge_stored_name(const struct held_out *held, const char *key, char ret[65]);
 
+// trainer.plateau_metric, where its default swd/AtoB is swd/BtoA if B to A is all that is trained.
+const char *judge_plateau_metric(const struct config *c, int n_generators);
 // ERR_CONFIG unless trainer.best_metric names a score that is recorded.
 int judge_check(const struct config *config, int n_generators);
 

@@ -171,7 +171,7 @@ static bool is_recorded(const struct training *t, const char *key) {
 }
 
 static int check_plateau_metric(const struct training *t) {
-    const char *key = t->config->trainer.plateau_metric;
+    const char *key = judge_plateau_metric(t->config, model_n_generators(t->model));
     if (!schedule_follows(&t->schedule) || is_recorded(t, key))
         return ERR_OK;
     return err_set(ERR_CONFIG,

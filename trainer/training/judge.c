@@ -9,8 +9,8 @@
 
 // Scores of the untrained nets (step 0) do not count.
 static void follow(struct training *t, const char *key, double value) {
-    if (schedule_follows(&t->schedule) && t->state.step &&
-        strcmp(key, t->config->trainer.plateau_metric) == 0)
+    const char *metric = judge_plateau_metric(t->config, model_n_generators(t->model));
+    if (schedule_follows(&t->schedule) && t->state.step && strcmp(key, metric) == 0)
         plateau_note(&t->state.plateau, value);
 }
 

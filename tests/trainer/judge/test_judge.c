@@ -198,6 +198,9 @@ static void scores_are_named_by_the_run_s_direction(void **state) {
     config_set_text(&c->top.direction, "BtoA");
     c->trainer.judge_pictures = 4;
     assert_true(judge_records(c, 1, "swd/BtoA"));
+    // The default of plateau_metric is a score that this run has.
+    assert_string_equal(c->trainer.plateau_metric, "swd/AtoB");
+    assert_true(judge_records(c, 1, judge_plateau_metric(c, 1)));
     assert_false(judge_records(c, 1, "swd/AtoB"));
     assert_true(judge_records(c, 2, "held_out/cycle_L1_A"));
     config_set_text(&c->trainer.best_metric, "swd/AtoB");
