@@ -64,7 +64,7 @@ struct cpu_wino_plan cpu_wino_plan_of(const struct cpu_wino *s) {
     p.few = p.chunk == p.tiles && p.points * (p.v_point + p.z_point) <= FEW;
     p.du_point =
         (p.few ? OUT * IN : (ptrdiff_t)p.k_blocks * lanes * p.c_blocks * lanes) + CPU_WINO_SKEW;
-    p.part_point = (ptrdiff_t)128 * 2 * lanes + CPU_WINO_SKEW;
+    p.part_point = (ptrdiff_t)CPU_WINO_PART * 2 * lanes + CPU_WINO_SKEW;
     return p;
 }
 

@@ -101,10 +101,6 @@ void cpu_wino_filters_backward(const struct cpu_wino *s, const float *w, float *
 
 // Products
 
-// Inputs that are taken together: a panel of so many, two vectors wide, stays in the first-level
-// cache while all tiles pass by, and at all points in the second-level one.
-enum { PART = 128 };
-
 static struct cpu_product product_of(const struct cpu_wino_plan *p, const struct cpu_wino_matrix *x,
                                      int point, int panel) {
     return (struct cpu_product){
@@ -144,14 +140,14 @@ static void multiply_all(const struct cpu_wino_plan *p, int count,
 
 #pragma omp for
     for (int i = 0; i < p->points * panels; i++)
-        for (int from = 0; from < x->inputs; from += PART) {
+        for (int from = 0; from < x->inputs; from += CPU_WINO_PART) {
             struct cpu_product product = product_of(p, x, i / panels, i % panels);
-            ptrdiff_t floats = (ptrdiff_t)MIN(PART, x->inputs - from) * 2 * lanes;
+            ptrdiff_t floats = (ptrdiff_t)MIN(CPU_WINO_PART, x->inputs - from) * 2 * lanes;
             product.panel = x->u + i / panels * u_point + i % panels * panel_floats(p, x->inputs) +
                             (ptrdiff_t)from * 2 * lanes;
             product.later = product.panel + floats;
             product.later_lines = cpu_wino_ceil(2 * lanes * lanes / LINE, tiles.end);
-            multiply_part(p, x, count, tiles, from, MIN(PART, x->inputs - from), product);
+            multiply_part(p, x, count, tiles, from, MIN(CPU_WINO_PART, x->inputs - from), product);
         }
 }
 
@@ -162,8 +158,9 @@ static void multiply_panel(const struct cpu_wino_plan *p, const struct cpu_wino_
 
     filters.u = x->parts + omp_get_thread_num() * p->points * p->part_point;
     filters.point = p->part_point;
-    for (int from = 0; from < x->inputs; from += PART, filters.w += PART * filters.input) {
-        filters.inputs = MIN(PART, x->inputs - from);
+    for (int from = 0; from < x->inputs;
+         from += CPU_WINO_PART, filters.w += CPU_WINO_PART * filters.input) {
+        filters.inputs = MIN(CPU_WINO_PART, x->inputs - from);
         p->f->filter(&filters);
         for (int point = 0; point < p->points; point++) {
             struct cpu_product product = product_of(p, x, point, panel);

@@ -8,6 +8,10 @@
 // Points of one tile lie apart by a multiple of the cache's way size without this.
 #define CPU_WINO_SKEW 80
 
+// Inputs that are taken together: a panel of so many, two vectors wide, stays in the first-level
+// cache while all tiles pass by, and at all points in the second-level one.
+#define CPU_WINO_PART 128
+
 struct cpu_wino_plan {
     const struct cpu_wino *s;
     const struct cpu_kernels *kernels;
