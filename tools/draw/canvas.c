@@ -67,12 +67,12 @@ void canvas_place(const struct canvas *c, double x, double y, double *ret_x, dou
     *ret_y = c->y + c->scale * (c->sin * x + c->cos * y);
 }
 
-// A blob in pixels.
+// A blob in pixel coordinates.
 struct placed {
     double x, y, rx, ry, cos, sin, taper, soft;
 };
 
-static struct placed place(const struct canvas *c, const struct blob *b) {
+static struct placed place_blob(const struct canvas *c, const struct blob *b) {
     struct placed p = {.rx = b->rx * c->scale, .ry = b->ry * c->scale, .taper = b->taper};
     canvas_place(c, b->x, b->y, &p.x, &p.y);
     p.cos = c->cos * cos(b->angle) - c->sin * sin(b->angle);
@@ -81,8 +81,9 @@ static struct placed place(const struct canvas *c, const struct blob *b) {
     return p;
 }
 
-// How much of a pixel the blob covers, 0..1, and the height there, -1 (top) to 1.
-// Distance to an ellipse, to first order: k (k - 1) / |grad|, with k the length of p / r.
+// The share of a pixel that the blob covers, 0..1, and the relative height there, -1 (top) to 1.
+// The distance to an ellipse has no closed form. To first order it is k (k - 1) / |grad|, where k
+// is the length of the point divided by the radii.
 static double coverage(const struct placed *p, double px, double py, double *ret_height) {
     double dx = px - p->x, dy = py - p->y;
     double x = p->cos * dx + p->sin * dy, y = p->cos * dy - p->sin * dx;
@@ -90,19 +91,21 @@ static double coverage(const struct placed *p, double px, double py, double *ret
     double rx = p->rx * MAX(0.02, 1 - p->taper * MIN(MAX(v, -1), 1));
     double u = x / rx, k = sqrt(u * u + v * v);
     *ret_height = v;
+    // In the centre the gradient is 0: the point is inside by at least the smaller radius.
     double gradient = sqrt(u / rx * (u / rx) + v / p->ry * (v / p->ry));
     double distance = gradient > 0 ? k * (k - 1) / gradient : -MIN(rx, p->ry);
     double t = MIN(MAX(0.5 - distance / p->soft, 0), 1);
-    return t * t * (3 - 2 * t);
+    return t * t * (3 - 2 * t); // smooth at both ends, so that no edge shows a ring
 }
 
-static void blend(struct colour *pixel, struct colour colour, double alpha) {
+static void blend_pixel(struct colour *pixel, struct colour colour, double alpha) {
     *pixel = colour_mix(*pixel, colour, alpha);
 }
 
 void canvas_blob(struct canvas *c, const struct blob *blob, const struct paint *paint,
                  const struct blob *clip) {
-    struct placed p = place(c, blob), inside = clip ? place(c, clip) : p;
+    struct placed p = place_blob(c, blob), inside = clip ? place_blob(c, clip) : p;
+    // Only the bounding square is visited. A taper widens one end by up to 1 + taper.
     double reach = MAX(p.rx * (1 + fabs(p.taper)), p.ry) + p.soft, height, unused;
     int left = (int)MAX(0, p.x - reach), right = (int)MIN(c->w - 1, p.x + reach + 1);
     int top = (int)MAX(0, p.y - reach), bottom = (int)MIN(c->h - 1, p.y + reach + 1);
@@ -115,16 +118,17 @@ void canvas_blob(struct canvas *c, const struct blob *blob, const struct paint *
                 alpha *= coverage(&inside, x, y, &unused);
             struct colour colour =
                 colour_mix(paint->top, paint->bottom, MIN(MAX(0.5 + 0.5 * height, 0), 1));
-            blend(&c->pixels[(size_t)y * (size_t)c->w + (size_t)x], colour, alpha * paint->alpha);
+            blend_pixel(&c->pixels[(size_t)y * (size_t)c->w + (size_t)x], colour,
+                        alpha * paint->alpha);
         }
 }
 
-// The curve as a line of pieces, in pixels.
+// The curve as connected line segments in pixel coordinates. Eight look smooth at these sizes.
 struct pieces {
     double x[CURVE_PIECES + 1], y[CURVE_PIECES + 1], width, thin;
 };
 
-static struct pieces cut(const struct canvas *c, const struct curve *curve) {
+static struct pieces cut_curve(const struct canvas *c, const struct curve *curve) {
     struct pieces p = {.width = curve->width * c->scale, .thin = curve->thin};
     for (int i = 0; i <= CURVE_PIECES; i++) {
         double t = (double)i / CURVE_PIECES, s = 1 - t;
@@ -142,6 +146,7 @@ static double curve_coverage(const struct pieces *p, double px, double py) {
         double square = dx * dx + dy * dy;
         double along = square > 0 ? ((px - p->x[i]) * dx + (py - p->y[i]) * dy) / square : 0;
         double t = MIN(MAX(along, 0), 1), whole = 2 * (i + t) / CURVE_PIECES - 1;
+        // `whole` runs from -1 to 1 along the curve: full width in the middle, thin at the ends.
         double half = 0.5 * p->width * (1 - p->thin * whole * whole);
         double to_x = px - p->x[i] - t * dx, to_y = py - p->y[i] - t * dy;
         best = MIN(best, sqrt(to_x * to_x + to_y * to_y) - half);
@@ -150,7 +155,8 @@ static double curve_coverage(const struct pieces *p, double px, double py) {
 }
 
 void canvas_curve(struct canvas *c, const struct curve *curve, struct colour colour, double alpha) {
-    struct pieces p = cut(c, curve);
+    struct pieces p = cut_curve(c, curve);
+    // The bounding box of the segments; the curve stays within its width of them.
     double left = p.x[0], right = left, top = p.y[0], bottom = top, edge = p.width / 2 + 2;
     for (int i = 1; i <= CURVE_PIECES; i++) {
         left = MIN(left, p.x[i]);
@@ -160,18 +166,18 @@ void canvas_curve(struct canvas *c, const struct curve *curve, struct colour col
     }
     for (int y = (int)MAX(0, top - edge); y <= (int)MIN(c->h - 1, bottom + edge); y++)
         for (int x = (int)MAX(0, left - edge); x <= (int)MIN(c->w - 1, right + edge); x++)
-            blend(&c->pixels[(size_t)y * (size_t)c->w + (size_t)x], colour,
-                  alpha * curve_coverage(&p, x, y));
+            blend_pixel(&c->pixels[(size_t)y * (size_t)c->w + (size_t)x], colour,
+                        alpha * curve_coverage(&p, x, y));
 }
 
 void canvas_fill(struct canvas *c, const struct paint *paint) {
     for (int y = 0; y < c->h; y++)
         for (int x = 0; x < c->w; x++)
-            blend(&c->pixels[(size_t)y * (size_t)c->w + (size_t)x],
-                  colour_mix(paint->top, paint->bottom, (double)y / c->h), paint->alpha);
+            blend_pixel(&c->pixels[(size_t)y * (size_t)c->w + (size_t)x],
+                        colour_mix(paint->top, paint->bottom, (double)y / c->h), paint->alpha);
 }
 
-// The sum of four bytes: mean 510, standard deviation 147.8.
+// The sum of four bytes is nearly normal: mean 510, standard deviation 147.8.
 static float noise_of(uint32_t bits) {
     uint32_t sum = (bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24);
     return ((float)sum - 510) / 147.8f;
@@ -179,6 +185,7 @@ static float noise_of(uint32_t bits) {
 
 void canvas_noise(struct canvas *c, const struct chance *chance, double deviation) {
     size_t n = (size_t)c->w * (size_t)c->h;
+    // A block has four words, one for each pixel. NOISE_SUB is past all that shapes draw.
     for (size_t i = 0; i < n; i += 4) {
         struct rng_block b =
             rng_block(chance->seed, RNG_DRAW, chance->index, NOISE_SUB + (uint32_t)(i / 4));

@@ -4,7 +4,7 @@
 
 enum { LOCKS_MAX = 9 };
 
-// In units of a hundredth of the picture, about the middle of the face.
+// A face in hundredths of the picture, relative to its middle.
 struct face {
     struct colour skin, hair, dark_hair, iris, line;
     double eye_x, eye_y, eye_rx, eye_ry, width;
@@ -13,7 +13,7 @@ struct face {
     bool long_hair, tails, open_mouth, ribbon;
 };
 
-static struct paint flat(struct colour c, double alpha) {
+static struct paint flat_paint(struct colour c, double alpha) {
     return (struct paint){c, c, alpha};
 }
 
@@ -70,13 +70,13 @@ static struct face choose_face(struct chance *r) {
     return f;
 }
 
-// Fills a blob and draws `edge` around it.
-static void outlined(struct canvas *c, const struct blob *blob, struct colour fill,
-                     struct colour line, double edge) {
+// Fills a blob and draws an outline of width `edge`: a larger blob of its colour lies below.
+static void draw_outlined(struct canvas *c, const struct blob *blob, struct colour fill,
+                          struct colour line, double edge) {
     struct blob outer = *blob;
     outer.rx += edge;
     outer.ry += edge;
-    struct paint outline = flat(line, 1), paint = flat(fill, 1);
+    struct paint outline = flat_paint(line, 1), paint = flat_paint(fill, 1);
     canvas_blob(c, &outer, &outline, NULL);
     canvas_blob(c, blob, &paint, NULL);
 }
@@ -91,39 +91,41 @@ static void draw_background(struct canvas *c, struct chance *r) {
         double size = chance_between(r, 2, 8);
         struct blob dot = {
             chance_between(r, -50, 50), chance_between(r, -50, 50), size, size, 0, 0, 0};
-        struct paint paint = flat((struct colour){255, 255, 255}, 0.6);
+        struct paint paint = flat_paint((struct colour){255, 255, 255}, 0.6);
         canvas_blob(c, &dot, &paint, NULL);
     }
 }
 
+// Behind the face: tails, hair, body and neck.
 static void draw_back(struct canvas *c, const struct face *f, struct chance *r) {
     struct blob back = {0, -4, 39, 38, 0, 0, 0}, length = {0, 28, 36, 48, 0, -0.15, 0};
     for (int side = -1; side <= 1 && f->tails; side += 2) {
         struct blob tail = {side * 44, 8, 10, 34, side * 0.25, -0.3, 0};
-        outlined(c, &tail, f->dark_hair, f->line, 1.1);
+        draw_outlined(c, &tail, f->dark_hair, f->line, 1.1);
     }
     if (f->long_hair)
-        outlined(c, &length, f->dark_hair, f->line, 1.1);
-    outlined(c, &back, f->hair, f->line, 1.1);
+        draw_outlined(c, &length, f->dark_hair, f->line, 1.1);
+    draw_outlined(c, &back, f->hair, f->line, 1.1);
     struct blob under = {0, 14, 31, 32, 0, 0, 0};
-    struct paint dark = flat(f->dark_hair, 1);
+    struct paint dark = flat_paint(f->dark_hair, 1);
     canvas_blob(c, &under, &dark, NULL);
     struct colour cloth =
         colour_hsv(chance_between(r, 0, 1), chance_between(r, 0.1, 0.8), chance_between(r, 0.5, 1));
     struct blob body = {0, 62, 30, 20, 0, -0.2, 0}, neck = {0, 40, 8, 14, 0, 0, 0};
-    outlined(c, &body, cloth, f->line, 1);
-    outlined(c, &neck, colour_mix(f->skin, (struct colour){225, 150, 140}, 0.4), f->line, 0.8);
+    draw_outlined(c, &body, cloth, f->line, 1);
+    draw_outlined(c, &neck, colour_mix(f->skin, (struct colour){225, 150, 140}, 0.4), f->line, 0.8);
 }
 
-static struct blob head(const struct face *f) {
+static struct blob head_blob(const struct face *f) {
     return (struct blob){0, 6, f->width, 31, 0, 0.3, 0};
 }
 
 static void draw_skin(struct canvas *c, const struct face *f) {
-    struct blob face = head(f);
-    struct paint blush = flat((struct colour){255, 140, 140}, 0.45);
-    struct paint shadow = flat(colour_mix(f->skin, (struct colour){214, 130, 130}, 0.45), 1);
-    outlined(c, &face, f->skin, f->line, 1);
+    struct blob face = head_blob(f);
+    struct paint blush = flat_paint((struct colour){255, 140, 140}, 0.45);
+    struct paint shadow = flat_paint(colour_mix(f->skin, (struct colour){214, 130, 130}, 0.45), 1);
+    draw_outlined(c, &face, f->skin, f->line, 1);
+    // Every lock of hair throws a hard shadow on the face, as cartoons have it.
     for (int i = 0; i < f->locks; i++) {
         struct blob below = f->lock[i];
         below.y += 3;
@@ -141,9 +143,9 @@ static void draw_eye(struct canvas *c, const struct face *f, int side) {
     struct blob pupil = {x, y + 0.5, rx * 0.35, ry * 0.42, 0, 0, 0};
     struct blob glint = {x - rx * 0.3, y - ry * 0.4, rx * 0.28, ry * 0.24, 0, 0, 0};
     struct blob second = {x + rx * 0.35, y + ry * 0.4, rx * 0.16, ry * 0.13, 0, 0, 0};
-    struct paint sclera = flat((struct colour){255, 255, 255}, 1);
+    struct paint sclera = flat_paint((struct colour){255, 255, 255}, 1);
     struct paint colours = {shade(f->iris, 0.35), tint(f->iris, 0.35), 1};
-    struct paint black = flat(shade(f->iris, 0.15), 1);
+    struct paint black = flat_paint(shade(f->iris, 0.15), 1);
     canvas_blob(c, &white, &sclera, NULL);
     canvas_blob(c, &iris, &colours, &white);
     canvas_blob(c, &pupil, &black, &white);
@@ -176,18 +178,19 @@ static void draw_mouth(struct canvas *c, const struct face *f) {
     struct blob open = {0, 28, 4.2, 3.2, 0, 0.25, 0};
     canvas_curve(c, &nose, ink, 0.9);
     if (f->open_mouth)
-        outlined(c, &open, (struct colour){226, 90, 96}, ink, 0.7);
+        draw_outlined(c, &open, (struct colour){226, 90, 96}, ink, 0.7);
     else
         canvas_curve(c, &lips, ink, 1);
 }
 
+// The outlines of all locks come before the cap, which covers their upper ends.
 static void draw_front_hair(struct canvas *c, const struct face *f) {
     struct blob cap = {0, -24, 32, 17, 0, 0, 0};
-    struct paint line = flat(f->line, 1), hair = {f->hair, tint(f->hair, 0.12), 1};
-    struct paint root = flat(f->hair, 1);
+    struct paint line = flat_paint(f->line, 1), hair = {f->hair, tint(f->hair, 0.12), 1};
+    struct paint root = flat_paint(f->hair, 1);
     for (int side = -1; side <= 1; side += 2) {
         struct blob lock = {side * 29.5, 12, 5.5, f->long_hair ? 36 : 26, side * 0.06, 0.7, 0};
-        outlined(c, &lock, f->hair, f->line, 1);
+        draw_outlined(c, &lock, f->hair, f->line, 1);
     }
     for (int i = 0; i < f->locks; i++) {
         struct blob outer = f->lock[i];
@@ -206,20 +209,21 @@ static void draw_ribbon(struct canvas *c, struct chance *r) {
     double x = chance_happens(r, 0.5) ? 24 : -24;
     for (int side = -1; side <= 1; side += 2) {
         struct blob wing = {x + side * 7, -32, 4.5, 8, side * 1.3, -0.6, 0};
-        outlined(c, &wing, cloth, line, 0.8);
+        draw_outlined(c, &wing, cloth, line, 0.8);
     }
     struct blob knot = {x, -32, 2.6, 2.6, 0, 0, 0};
-    outlined(c, &knot, cloth, line, 0.8);
+    draw_outlined(c, &knot, cloth, line, 0.8);
 }
 
 void draw_anime(uint64_t seed, uint64_t index, int size, struct image *ret_image) {
     struct chance r = {seed, index, 0};
     struct canvas c;
     canvas_init(&c, size, size);
+    // The order of the calls is part of the picture: each takes the next random numbers.
     struct face f = choose_face(&r);
     canvas_view(&c, size * chance_normal(&r, 0.5, 0.02), size * chance_normal(&r, 0.5, 0.02),
                 chance_normal(&r, 0, 0.06), size * chance_between(&r, 0.0092, 0.0112));
-    draw_background(&c, &r);
+    draw_background(&c, &r); // from back to front
     draw_back(&c, &f, &r);
     draw_skin(&c, &f);
     draw_eye(&c, &f, -1);

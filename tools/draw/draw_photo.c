@@ -4,17 +4,18 @@
 
 #include "base/util.h"
 
-// A face, in units of pixels, about the middle between its eyes. Means and spreads of the points
-// are those of the first 330 rows of the real data set's table.
+// A face in pixels, relative to the middle between its eyes. Means and standard deviations of the
+// points are those of the first 330 rows of the real data set's table.
 struct face {
     double eye_x, nose_x, nose_y, mouth_x, mouth_y, mouth_half; // eyes at (-eye_x, 0), (eye_x, 0)
-    double yaw;                                                 // -1..1, where it looks
-    double light;                                               // -1 left, 1 right
+    double yaw;                                                 // -1 looks left, 1 looks right
+    double light;                                               // from the left (-1) or right (1)
     double rx, ry, smile;
     struct colour skin, hair, iris, lips;
     bool long_hair;
 };
 
+// kind 0: black, 1: brown, 2: blond; the table of attributes has a column for each.
 static const struct {
     struct colour colour;
     int kind;
@@ -38,7 +39,7 @@ static struct colour tint(struct colour c, double amount) {
     return colour_mix(c, (struct colour){255, 250, 240}, amount);
 }
 
-static struct paint flat(struct colour c, double alpha) {
+static struct paint flat_paint(struct colour c, double alpha) {
     return (struct paint){c, c, alpha};
 }
 
@@ -86,13 +87,15 @@ static void draw_background(struct canvas *c, struct chance *r) {
                             chance_between(r, 8, 45),   chance_between(r, 8, 60),
                             chance_between(r, -1, 1),   0,
                             chance_between(r, 4, 26)};
-        struct paint paint = flat(colour_hsv(hue + chance_normal(r, 0, 0.2),
-                                             chance_between(r, 0, 0.5), chance_between(r, 0.2, 1)),
-                                  chance_between(r, 0.15, 0.6));
+        struct paint paint =
+            flat_paint(colour_hsv(hue + chance_normal(r, 0, 0.2), chance_between(r, 0, 0.5),
+                                  chance_between(r, 0.2, 1)),
+                       chance_between(r, 0.15, 0.6));
         canvas_blob(c, &spot, &paint, NULL);
     }
 }
 
+// Behind the face: long hair, the back of the head, shoulders, neck.
 static void draw_body(struct canvas *c, struct chance *r, const struct face *f) {
     struct colour cloth = colour_hsv(chance_between(r, 0, 1), chance_between(r, 0, 0.7),
                                      chance_between(r, 0.12, 0.85));
@@ -110,17 +113,19 @@ static void draw_body(struct canvas *c, struct chance *r, const struct face *f) 
     canvas_blob(c, &neck, &throat, NULL);
 }
 
-static struct blob head(const struct face *f) {
+static struct blob head_blob(const struct face *f) {
     return (struct blob){-2 * f->yaw, 15, f->rx, f->ry, 0, 0.16, 1.5};
 }
 
+// Light comes from one side, so that both halves of a face differ as in photographs.
 static void draw_skin(struct canvas *c, const struct face *f) {
-    struct blob face = head(f);
+    struct blob face = head_blob(f);
     struct paint skin = {tint(f->skin, 0.1), shade(f->skin, 0.9), 1};
     struct blob lit = {22 * f->light, -2, 26, 44, 0, 0, 30};
     struct blob dark = {-36 * f->light, 22, 20, 62, 0, 0, 30};
-    struct paint glow = flat(tint(f->skin, 0.5), 0.4), dusk = flat(shade(f->skin, 0.5), 0.45);
-    struct paint blush = flat(colour_mix(f->skin, (struct colour){220, 90, 80}, 0.5), 0.3);
+    struct paint glow = flat_paint(tint(f->skin, 0.5), 0.4),
+                 dusk = flat_paint(shade(f->skin, 0.5), 0.45);
+    struct paint blush = flat_paint(colour_mix(f->skin, (struct colour){220, 90, 80}, 0.5), 0.3);
     for (int side = -1; side <= 1; side += 2) {
         struct blob ear = {-3 * f->yaw + side * (f->rx * 1.01), 12, 6, 13, -0.15 * side, 0, 1.5};
         struct paint lobe = {shade(f->skin, 0.85), shade(f->skin, 0.7), 1};
@@ -140,11 +145,11 @@ static void draw_eye(struct canvas *c, const struct face *f, double x) {
     struct blob iris = {x + 1.2 * f->yaw, -0.3, 3.9, 3.9, 0, 0, 0},
                 pupil = {iris.x, iris.y, 1.8, 1.8, 0, 0, 0};
     struct blob glint = {iris.x + 1.2, iris.y - 1.3, 0.9, 0.9, 0, 0, 0};
-    struct paint hollow = flat(shade(f->skin, 0.55), 0.5);
+    struct paint hollow = flat_paint(shade(f->skin, 0.55), 0.5);
     struct paint sclera = {{206, 200, 196}, {244, 240, 236}, 1};
     struct paint ring = {shade(f->iris, 0.5), tint(f->iris, 0.15), 1};
-    struct paint black = flat((struct colour){12, 10, 12}, 1),
-                 spark = flat((struct colour){255, 255, 255}, 0.9);
+    struct paint black = flat_paint((struct colour){12, 10, 12}, 1),
+                 spark = flat_paint((struct colour){255, 255, 255}, 0.9);
     canvas_blob(c, &socket, &hollow, NULL);
     canvas_blob(c, &white, &sclera, NULL);
     canvas_blob(c, &iris, &ring, &white);
@@ -169,19 +174,21 @@ static void draw_nose(struct canvas *c, const struct face *f) {
     struct curve bridge = {side * 4, -2, x * 0.5 + side * 3, y * 0.5, x + side * 6, y - 1, 3, 0.5};
     struct blob tip = {x - side * 1.5, y - 2, 5, 6, 0, 0, 6};
     struct blob below = {x, y + 5, 8, 3, 0, 0, 5};
-    struct paint light = flat(tint(f->skin, 0.6), 0.5), dark = flat(shade(f->skin, 0.5), 0.6);
+    struct paint light = flat_paint(tint(f->skin, 0.6), 0.5),
+                 dark = flat_paint(shade(f->skin, 0.5), 0.6);
     canvas_curve(c, &bridge, shade(f->skin, 0.66), 0.45);
     canvas_blob(c, &tip, &light, NULL);
     canvas_blob(c, &below, &dark, NULL);
     for (int s = -1; s <= 1; s += 2) {
         struct blob nostril = {x + s * 4, y + 3, 2.2, 1.3, 0.3 * s, 0, 1};
-        struct paint hole = flat(shade(f->skin, 0.25), 0.85);
+        struct paint hole = flat_paint(shade(f->skin, 0.25), 0.85);
         canvas_blob(c, &nostril, &hole, NULL);
     }
 }
 
 static void draw_mouth(struct canvas *c, const struct face *f) {
     double l = f->mouth_x - f->mouth_half, r = f->mouth_x + f->mouth_half, y = f->mouth_y;
+    // A quadratic curve passes halfway to its control point: middle * 2 - y puts it at `middle`.
     double middle = y + f->smile, thick = 4.2;
     struct curve upper = {l, y, f->mouth_x, middle * 2 - y - thick, r, y, 4.4, 0.75};
     struct curve lower = {l + 2, y + 1, f->mouth_x, middle * 2 - y + thick * 2,
@@ -196,7 +203,7 @@ static void draw_mouth(struct canvas *c, const struct face *f) {
     else
         canvas_curve(c, &line, shade(f->lips, 0.4), 0.85);
     struct blob chin = {f->mouth_x, y + 13, 9, 2.5, 0, 0, 6};
-    struct paint crease = flat(shade(f->skin, 0.6), 0.4);
+    struct paint crease = flat_paint(shade(f->skin, 0.6), 0.4);
     canvas_blob(c, &chin, &crease, NULL);
 }
 
@@ -204,6 +211,7 @@ static void draw_strands(struct canvas *c, struct chance *r, const struct face *
     int n = 14;
     for (int i = 0; i < n; i++) {
         double t = 2.0 * i / (n - 1) - 1, x = t * f->rx * 1.1 - 2 * f->yaw;
+        // On the outline of the head, an ellipse; strands in its middle end above the eyes.
         double top = 15 - f->ry * sqrt(MAX(0.05, 1 - 0.7 * t * t)) * 1.04;
         double bottom = f->long_hair ? chance_between(r, 30, 80) : chance_between(r, -8, 14);
         if (fabs(t) < 0.75)
@@ -255,6 +263,7 @@ static void draw_glasses(struct canvas *c, const struct face *f) {
     canvas_curve(c, &bridge, frame, 0.95);
 }
 
+// Landmarks as the picture shows them: the view has moved and turned the face.
 static void mark_points(const struct canvas *c, const struct face *f, struct photo *photo) {
     const double points[PHOTO_POINTS][2] = {{-f->eye_x, 0},
                                             {f->eye_x, 0},
@@ -269,6 +278,7 @@ static void mark_points(const struct canvas *c, const struct face *f, struct pho
     }
 }
 
+// The real pictures are aligned by the eyes; an outlier is one whose alignment failed.
 static void choose_view(struct canvas *c, struct chance *r, bool outlier) {
     double x = chance_normal(r, 88.5, 0.7), y = chance_normal(r, 111.2, 0.7);
     double angle = chance_normal(r, 0, 0.02), scale = 1;
@@ -284,12 +294,13 @@ static void choose_view(struct canvas *c, struct chance *r, bool outlier) {
 void draw_photo(uint64_t seed, uint64_t index, struct photo *ret_photo) {
     struct chance r = {seed, index, 0};
     struct photo photo = {0};
+    // The order of the calls is part of the picture: each takes the next random numbers.
     bool outlier = chance_happens(&r, 0.04);
     struct canvas c;
     canvas_init(&c, PHOTO_W, PHOTO_H);
     struct face f = choose_face(&r, outlier, &photo);
     choose_view(&c, &r, outlier);
-    draw_background(&c, &r);
+    draw_background(&c, &r); // from back to front
     draw_body(&c, &r, &f);
     draw_skin(&c, &f);
     draw_eye(&c, &f, -f.eye_x);

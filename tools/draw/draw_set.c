@@ -12,9 +12,10 @@
 #include "draw/draw_anime.h"
 #include "draw/draw_photo.h"
 
-enum { QUALITY = 90, BROKEN = 3, ANIME_INDEX = 1 }; // the sets share no random numbers
+// ANIME_INDEX in the upper half of an index: the two sets share no random numbers.
+enum { QUALITY = 90, BROKEN = 3, ANIME_INDEX = 1 };
 
-// Not fsynced as fs_write_atomic does: what is lost can be drawn again.
+// Without the fsync of fs_write_atomic: lost files can be drawn again.
 static int write_file(const char *path, const void *bytes, size_t size) {
     FILE *f = fopen(path, "we");
     if (!f)
@@ -25,7 +26,7 @@ static int write_file(const char *path, const void *bytes, size_t size) {
     return ERR_OK;
 }
 
-// `kept` of its 1000 thousandths: 1000 is the whole picture.
+// Keeps the first `kept` thousandths of the file; 1000 writes the whole picture.
 static int write_picture(const char *path, const struct image *im, size_t kept) {
     uint8_t *bytes;
     size_t size;
@@ -37,6 +38,7 @@ static int write_picture(const char *path, const struct image *im, size_t kept) 
     return err;
 }
 
+// kind 0: an empty file, 1: cut off in its data, 2: a text.
 static int write_broken(const char *path, const struct image *im, int kind) {
     static const char text[] = "This is a text, not a picture.\n";
     if (kind == 0)
@@ -52,7 +54,7 @@ static int make_folder(const char *parent, const char *name) {
 }
 
 static void add_rows(FILE *landmarks, FILE *attributes, const char *name, const struct photo *p) {
-    (void)fprintf(landmarks, "%s ", name); // errors are seen when the file is closed
+    (void)fprintf(landmarks, "%s ", name); // fclose reports errors
     for (int k = 0; k < PHOTO_POINTS; k++)
         (void)fprintf(landmarks, " %3d  %3d ", p->points[k][0], p->points[k][1]);
     (void)fprintf(landmarks, "\n");
@@ -70,6 +72,7 @@ static int draw_one_photo(const struct draw_set *set, int i, FILE *landmarks, FI
     char *path = xasprintf("%s/celeba/img_align_celeba/%s", set->folder, name);
     struct photo p;
     draw_photo(set->seed, (uint64_t)i, &p);
+    // The real tables also list pictures that turn out to be damaged.
     add_rows(landmarks, attributes, name, &p);
     int err = i < set->celeba ? write_picture(path, &p.image, 1000)
                               : write_broken(path, &p.image, i - set->celeba);
@@ -88,7 +91,7 @@ static FILE *open_table(char **ret_text, size_t *ret_size, int rows, const char 
 
 static int write_table(const char *folder, const char *name, FILE **table, char *const *text,
                        const size_t *size) {
-    int failed = fclose(*table); // only now are text and size valid
+    int failed = fclose(*table); // text and size are valid from here
     *table = NULL;
     if (failed)
         return err_set(ERR_IO, "write '%s': %s", name, strerror(errno));
@@ -120,6 +123,7 @@ static int draw_photos(const struct draw_set *set) {
     return err ? err : err_points ? err_points : err_marks;
 }
 
+// Nearly all are small. The two large sizes test a curator that takes the largest.
 static int anime_size(struct chance *r, int i) {
     if (i % 25 == 7)
         return 300;
@@ -128,7 +132,7 @@ static int anime_size(struct chance *r, int i) {
 
 static int draw_one_anime(const struct draw_set *set, int i) {
     uint64_t index = (uint64_t)ANIME_INDEX << 32 | (uint64_t)i;
-    struct chance r = {set->seed, index, 1 << 20}; // past what draw_anime uses
+    struct chance r = {set->seed, index, 1 << 20}; // past the numbers of draw_anime
     int size = anime_size(&r, i), year = 2000 + chance_below(&r, 20);
     char *path = xasprintf("%s/anime/images/%d_%d.jpg", set->folder, i + 1, year);
     struct image im;

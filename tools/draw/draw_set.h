@@ -1,4 +1,4 @@
-// draw_set - drawn faces as files, in the layouts and with the names of the real data sets.
+// draw_set - writes drawn faces as files, in the layouts and with the names of the real data sets.
 //
 //   DIR/celeba/img_align_celeba/000001.jpg ...       178x218; the last 3 are broken
 //   DIR/celeba/list_landmarks_align_celeba.txt       count, 10 names, rows; of broken files too
@@ -12,11 +12,11 @@
 
 struct draw_set {
     const char *folder; // lent
-    int celeba, anime;  // whole pictures; 0: that set is not made
+    int celeba, anime;  // number of whole pictures; 0: that set is not made
     uint64_t seed;
 };
 
-// Files that are there already are written over. Fails with ERR_IO.
+// Existing files are replaced. The same set gives the same bytes. Fails with ERR_IO.
 int draw_set(const struct draw_set *set);
 
 #endif
