@@ -1,4 +1,4 @@
-// What device = "auto" and dtype = "auto" stand for. Only the trainer can open a device.
+// Resolves device = "auto" and dtype = "auto". ctl links no device code, so the trainer answers.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,32 +11,30 @@
 #include "base/util.h"
 #include "ctl/ctl.h"
 
-#define TRY_US 120000000 // a driver that loads takes seconds
+#define TRY_US 120000000 // loading a GPU driver takes seconds, tens of them on a busy machine
 
-#define CPU_PREFIX "device = \"auto\" is the CPU, not CUDA: " // as the trainer says it
+#define CPU_PREFIX "device = \"auto\" is the CPU, not CUDA: " // the trainer's words
 
 struct answer {
     char device[16], dtype[8];
-    char why[1024]; // of a CPU that "auto" stands for; else ""
+    char why[1024]; // why "auto" is the CPU; else ""
 };
 
-static int take(void *context, const char *line) {
+static int read_answer(void *context, const char *line) {
     struct answer *a = context;
-
     if (sscanf(line, "%15s %7s", a->device, a->dtype) != 2)
         return err_set(ERR_DEVICE, "the trainer says \"%.80s\" of the device", line);
     return ERR_OK;
 }
 
-static void complain(void *context, const char *line) {
+static void report_line(void *context, const char *line) {
     struct answer *a = context;
-
     fprintf(stderr, "%s\n", line);
     if (strncmp(line, CPU_PREFIX, strlen(CPU_PREFIX)) == 0)
         (void)text_copy(a->why, sizeof a->why, line + strlen(CPU_PREFIX)); // may be cut
 }
 
-static int ask(const struct config_trainer *t, struct answer *ret) {
+static int ask_trainer(const struct config_trainer *t, struct answer *ret) {
     char program[PATH_MAX], gpu[24];
     int err = plugin_sibling("trainer", program);
     if (err)
@@ -48,21 +46,20 @@ static int ask(const struct config_trainer *t, struct answer *ret) {
                              .timeout_us = TRY_US,
                              .timeout_name = "two minutes",
                              .context = ret,
-                             .take = take,
-                             .complain = complain};
+                             .take = read_answer,
+                             .complain = report_line};
     err = script_run(&job);
     return err == ERR_DATA ? err_set(ERR_DEVICE, "%s", err_text()) : err;
 }
 
-// For the trainer, which tells the database.
-static int note_why(const struct answer *a, const char *dir) {
+// Leaves the reason in the run's folder. The trainer records it in the database.
+static int write_reason(const struct answer *a, const char *dir) {
     char *path = xasprintf("%s/" DEVICE_WHY, dir);
     int err = ERR_OK;
-
     if (*a->why)
         err = fs_write_atomic(path, a->why, strlen(a->why));
     else
-        (void)unlink(path); // of an earlier try; it may not be there
+        (void)unlink(path); // of an earlier attempt; it may be absent
     free(path);
     return err;
 }
@@ -70,18 +67,17 @@ static int note_why(const struct answer *a, const char *dir) {
 int device_settle(struct config_trainer *t, const char *dir) {
     char plugin[PATH_MAX];
     struct answer a = {"cpu", "fp32", ""};
-    bool open = strcmp(t->device, "auto") == 0;
-
+    bool is_auto = strcmp(t->device, "auto") == 0;
     int err = plugin_path("cuda", plugin);
     if (err)
         return err;
     if (strcmp(t->device, "cpu") != 0 && fs_exists(plugin))
-        err = ask(t, &a);
-    else if (open)
-        complain(&a, CPU_PREFIX "this build has no CUDA");
+        err = ask_trainer(t, &a);
+    else if (is_auto)
+        report_line(&a, CPU_PREFIX "this build has no CUDA");
     if (err)
         return err;
     config_set_text(&t->device, a.device);
     config_set_text(&t->dtype, a.dtype);
-    return note_why(&a, dir);
+    return write_reason(&a, dir);
 }

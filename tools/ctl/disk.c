@@ -1,4 +1,4 @@
-// What a run takes on the disk, from the nets' formulas.
+// disk - how much disk space a run needs, computed from the shapes of its nets.
 #include "ctl/ctl.h"
 
 #include <ftw.h>
@@ -10,7 +10,7 @@
 #include "base/fs.h"
 #include "base/util.h"
 
-// k x k convolution with bias.
+// Parameters of a k x k convolution with bias.
 static int64_t conv(int64_t in, int64_t out, int64_t k) {
     return in * out * k * k + out;
 }
@@ -21,6 +21,7 @@ static int64_t resnet(int64_t f, int64_t in, int64_t out, int64_t blocks) {
            conv(f, out, 7);
 }
 
+// Skip connections double the input channels of every convolution on the way up but the innermost.
 static int64_t unet(int64_t f, int64_t in, int64_t out, int64_t levels) {
     int64_t down = conv(in, f, 4) + conv(f, 2 * f, 4) + conv(2 * f, 4 * f, 4) +
                    conv(4 * f, 8 * f, 4) + (levels - 4) * conv(8 * f, 8 * f, 4);
@@ -51,6 +52,7 @@ int64_t net_discriminator_parameters(const struct config_trainer *t, int in) {
     return count + conv(from, 1, 4);
 }
 
+// nftw passes no context, so the sum is a global of this file.
 static int64_t tree_bytes;
 
 static int add_file(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
@@ -66,14 +68,15 @@ int disk_check(const struct config *c, const char *run_dir) {
                          net_discriminator_parameters(t, in) + net_discriminator_parameters(t, out);
     int64_t slot = c->loader.crop_size * c->loader.crop_size * (in + out) * 4;
     int64_t pool = c->pool.pool_size * slot;
-    int64_t whole = parameters * 4 * 3 + pool; // weights, two moments, the pool's pictures
+    int64_t whole = parameters * 4 * 3 + pool; // weights, Adam's two moments, the pool
     int64_t old = (t->n_epochs + t->n_epochs_decay) / t->keep_weights_every * parameters * 4;
     int64_t arena = pool + 2 * c->loader.batch_size * slot;
     int64_t rings = (6 + c->loader.count) * c->monitor.ring;
-    int64_t need = (t->keep + 1) * whole + old + arena + rings; // one more while it is written
+    int64_t need = (t->keep + 1) * whole + old + arena +
+                   rings; // + 1: the new one is whole before the oldest goes
     uint64_t available;
     tree_bytes = 0;
-    (void)nftw(run_dir, add_file, 16, FTW_PHYS); // what cannot be read is not counted
+    (void)nftw(run_dir, add_file, 16, FTW_PHYS); // unreadable files are not counted
     int err = fs_free_bytes(run_dir, &available);
     if (err)
         return err;

@@ -1,4 +1,4 @@
-// What the supervisor has to say to the database, by way of a ring like everybody's.
+// note - the supervisor's records for the database, through a ring like those of all processes.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,7 +43,7 @@ static const struct {
     int (*note)(struct points *p, const char *const *words);
 } notes[] = {{"end", 4, note_end}, {"event", 3, note_event}, {"state", 1, note_state}};
 
-// Several notes may follow each other.
+// A command line may hold several notes.
 static int put_notes(struct points *p, const struct ctl_options *o) {
     int at = 0, err = ERR_OK;
     while (!err && at < o->n_words) {
@@ -58,7 +58,7 @@ static int put_notes(struct points *p, const struct ctl_options *o) {
     return err;
 }
 
-// Each of us is a life of its own, as the ring counts them.
+// Every call of `ctl note` opens the ring as a new incarnation.
 static uint64_t next_incarnation(void) {
     struct points_page page;
     return points_read_page("ring/supervisor-0.ring", &page) ? 1 : page.incarnation + 1;
@@ -89,7 +89,8 @@ int ctl_note(const struct ctl_options *o) {
     if (!err)
         err = put_notes(p, o);
     if (!err)
-        (void)points_flush(p, o->quick ? 0 : FLUSH_MS); // what is left stays in the ring
+        (void)points_flush(p, o->quick ? 0
+                                       : FLUSH_MS); // the rest stays in the ring for the next drain
 
 out:
     points_close(p);

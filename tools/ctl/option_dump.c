@@ -23,7 +23,7 @@ static char *trimmed(const char *text, size_t size) {
 static int add_line(struct options *o, const char *path, const char *line) {
     const char *colon = strchr(line, ':'), *start = line + strspn(line, BLANKS);
     if (*start == 0 || *start == '-')
-        return ERR_OK; // empty, or a rule
+        return ERR_OK; // empty, or a line of dashes
     if (!colon || colon == start)
         return err_set(ERR_DATA, "%s: '%.80s' is no line of an option dump (name: value)", path,
                        start);

@@ -1,4 +1,4 @@
-// The database for readers: names or SQL, never writing.
+// query - reads the database by the queries of queries.def, or by SQL. It never writes.
 #include <dirent.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "ctl/ctl.h"
 
 #define BUSY_MS 5000
-#define TAIL_ROWS 50 // of a table of what grows
+#define TAIL_ROWS 50 // rows that a growing table shows
 
 static const struct query {
     const char *name, *words, *help, *sql;
@@ -28,8 +28,9 @@ static int sql_error(sqlite3 *db, const char *what) {
     return err_set(ERR_USAGE, "%s: %s", what, sqlite3_errmsg(db));
 }
 
-// kept(run, dir): what is left of a checkpoint, by the files that retention takes last.
-static void kept(sqlite3_context *context, int n, sqlite3_value **values) {
+// kept(run, dir) of SQL: whether a checkpoint is whole, has only weights or is removed. Retention
+// removes the optimizer's file first and the folder last.
+static void sql_kept(sqlite3_context *context, int n, sqlite3_value **values) {
     const char *run = (const char *)sqlite3_value_text(values[0]);
     const char *dir = (const char *)sqlite3_value_text(values[1]);
     if (!run || !dir)
@@ -56,7 +57,7 @@ static int open_database(const char *runs, int flags, sqlite3 **ret_db) {
         return err;
     }
     sqlite3_busy_timeout(db, BUSY_MS);
-    if (sqlite3_create_function(db, "kept", 2, SQLITE_UTF8, (void *)runs, kept, NULL, NULL))
+    if (sqlite3_create_function(db, "kept", 2, SQLITE_UTF8, (void *)runs, sql_kept, NULL, NULL))
         BUG("kept: %s", sqlite3_errmsg(db));
     *ret_db = db;
     return ERR_OK;
@@ -86,7 +87,7 @@ static bool is_imported(const char *runs, const char *name) {
     return there;
 }
 
-// A misspelt name would get an empty table.
+// Without this check a misspelt name would give an empty table.
 static int check_run(sqlite3 *db, const char *runs, const char *name) {
     sqlite3_stmt *s = NULL;
     int rc = sqlite3_prepare_v2(db, "select 1 from run where name = ?1", -1, &s, NULL);
@@ -128,7 +129,7 @@ static int bind_words(sqlite3 *db, sqlite3_stmt *s, const struct ctl_options *o)
     return rc ? sql_error(db, "query") : ERR_OK;
 }
 
-// `rows`: of a table, at most; 0: all.
+// `rows` bounds a table; 0: all rows.
 static int run_sql(sqlite3 *db, const char *sql, int rows, const struct ctl_options *o) {
     sqlite3_stmt *s = NULL;
     const char *rest = "";
@@ -136,7 +137,7 @@ static int run_sql(sqlite3 *db, const char *sql, int rows, const struct ctl_opti
     if (sqlite3_prepare_v2(db, sql, -1, &s, &rest))
         err = sql_error(db, "query");
     else if (!s || rest[strspn(rest, " ;\t\r\n")])
-        err = err_set(ERR_USAGE, "query: one statement, please");
+        err = err_set(ERR_USAGE, "query: more than one statement");
     else if (!sqlite3_stmt_readonly(s))
         err = err_set(ERR_USAGE, "query: this would write; queries only read");
     else
@@ -183,8 +184,8 @@ int ctl_query(const struct ctl_options *o) {
 
 // ---- runs ----
 
-// Runs that `import` has made know no monitor: they are told by their folder. TEMP tables can be
-// filled where the database itself is only read.
+// `import` makes runs without a monitor, so only their folder shows them. SQLite allows TEMP tables
+// in a database that is opened read-only.
 static int add_imported(sqlite3 *db, const char *name, const char *mark) {
     sqlite3_stmt *s = NULL;
     struct stat st;
@@ -202,7 +203,7 @@ static int add_imported(sqlite3 *db, const char *name, const char *mark) {
     return ERR_OK;
 }
 
-// ERR_NOT_RUNNING: there is none, and no database either.
+// ERR_NOT_RUNNING if there is neither an imported run nor a database.
 static int find_imported(sqlite3 *db, const char *runs) {
     struct dirent *entry;
     DIR *d = opendir(runs);
@@ -221,7 +222,7 @@ static int find_imported(sqlite3 *db, const char *runs) {
     return err;
 }
 
-// Without a database there may still be imported runs: an empty one in memory then.
+// Imported runs may exist without a database. Then an empty one in memory takes its place.
 static int open_runs(const char *runs, sqlite3 **ret_db) {
     sqlite3 *db = NULL;
     int err = open_database(runs, SQLITE_OPEN_READONLY, ret_db);

@@ -1,3 +1,4 @@
+// rows - prints the rows of a statement as JSON, CSV or a table.
 #include <math.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static void print_json_text(const char *text) {
     putchar('"');
 }
 
-// As many digits as bring the same number back.
+// The fewest digits that read back as the same number: 15 suffice for most, 17 for all.
 static void print_real(double real) {
     char text[32];
     snprintf(text, sizeof text, "%.15g", real);
@@ -37,7 +38,7 @@ static void print_json_value(sqlite3_stmt *s, int column) {
         real = sqlite3_column_double(s, column);
         if (isfinite(real))
             print_real(real);
-        else
+        else // JSON has no infinity
             print_json_text(real > 0 ? "Infinity" : "-Infinity");
         break;
     case SQLITE_NULL:
@@ -106,12 +107,12 @@ struct table {
 };
 
 static void table_add(struct table *t, char *cell) {
-    if ((t->count & (t->count - 1)) == 0) // a power of two: full
+    if ((t->count & (t->count - 1)) == 0) // full: capacity is the next power of two
         t->cells = xrealloc(t->cells, (size_t)MAX(1, 2 * t->count) * sizeof *t->cells);
     t->cells[t->count++] = cell;
 }
 
-// There are the names and two rows at least.
+// The table has its names and at least two rows.
 static void table_drop_oldest(struct table *t) {
     size_t columns = (size_t)t->columns, rest = (size_t)t->count - 2 * columns;
     for (size_t i = 0; i < columns; i++)
@@ -138,7 +139,8 @@ static void table_print(const struct table *t) {
     free(width);
 }
 
-// At most the last `max` rows; 0: all.
+// A table's columns need the widest cell, so all rows are kept first. Only the last `max` are, or
+// all if that is 0.
 static int print_table(sqlite3_stmt *s, int max) {
     struct table t = {.columns = sqlite3_column_count(s)};
     long long rows = 0;

@@ -183,7 +183,7 @@ static void draw_mouth(struct canvas *c, const struct face *f) {
         canvas_curve(c, &lips, ink, 1);
 }
 
-// The outlines of all locks come before the cap, which covers their upper ends.
+// The cap comes after the locks and covers their upper ends.
 static void draw_front_hair(struct canvas *c, const struct face *f) {
     struct blob cap = {0, -24, 32, 17, 0, 0, 0};
     struct paint line = flat_paint(f->line, 1), hair = {f->hair, tint(f->hair, 0.12), 1};
