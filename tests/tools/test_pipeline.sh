@@ -1,95 +1,15 @@
 #!/usr/bin/env bash
 # What the script says to bad input, and how it starts, restarts and stops: with stand-ins for the
 # processes, so that nothing is trained here.
-# shellcheck disable=SC2317,SC2016 # functions and texts are run through ok
+# shellcheck disable=SC2317,SC2016,SC2153 # functions and texts are run through ok; WORK is lib.sh's
 set -u
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-CTL=$PWD/${BUILD:-build}/bin/ctl
-WORK=$(mktemp -d)
-PASSED=0 FAILED=0
-
-cleanup() {
-    local pid
-    for pid in $(jobs -p); do
-        kill -KILL "$pid" 2>/dev/null
-    done
-    rm -rf "$WORK"
-}
-trap cleanup EXIT
-
-ok() { # claim command...
-    local claim=$1
-    shift
-    if "$@"; then
-        PASSED=$((PASSED + 1))
-    else
-        FAILED=$((FAILED + 1))
-        echo "FAILED  $claim"
-        sed 's/^/    /' "$WORK/out"
-    fi
-}
-
-# exits CODE command...: with that code; what it says is in $WORK/out.
-exits() {
-    local want=$1 code
-    shift
-    "$@" >"$WORK/out" 2>&1
-    code=$?
-    [ "$code" = "$want" ] || echo "exit code $code, not $want" >>"$WORK/out"
-    [ "$code" = "$want" ]
-}
-
-says() {
-    grep -qF -- "$1" "$WORK/out"
-}
+# shellcheck source=tests/tools/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 refuses() { # text, then the lines of a file
     printf '%s\n' "${@:2}" >"$WORK/bad.conf"
     exits 78 ./pipeline check --conf "$WORK/bad.conf" --set "dataroot=$WORK/data" && says "$1"
 }
-
-# ---- stand-ins for the processes ----
-mkdir -p "$WORK/stand/bin"
-cat >"$WORK/stand/bin/stand_in" <<'STAND'
-#!/usr/bin/env bash
-# Lives until SIGTERM; the trainer ends by itself with the code in `code` after `seconds`: if that
-# is 0, it has finished. It saves before if there is a file `saves`.
-name=${0##*/} run=''
-while [ $# -gt 0 ]; do
-    case $1 in
-    --drain) exit 0 ;;
-    --run) run=$2 ;;
-    esac
-    shift
-done
-trap 'echo "$name" >>"$run/stopped"; kill $! 2>/dev/null; exit 0' TERM
-echo "$name $$" >>"$run/started"
-[ "$name" != trainer ] || {
-    sleep "$(cat "$run/../seconds")" &
-    wait $!
-    [ ! -e "$run/../saves" ] || ln -sfn "step_$$" "$run/checkpoints/latest"
-    [ "$(cat "$run/../code")" != 0 ] || : >"$run/finished"
-    exit "$(cat "$run/../code")"
-}
-while :; do
-    sleep 0.1
-done
-STAND
-chmod +x "$WORK/stand/bin/stand_in"
-for program in curator loader trainer pool monitor translate import export; do
-    ln -s stand_in "$WORK/stand/bin/$program"
-done
-ln -s "$CTL" "$WORK/stand/bin/ctl"
-BUILD=$(realpath --relative-to=. "$WORK/stand")
-export BUILD
-
-mkdir -p "$WORK/data/trainA" "$WORK/data/trainB"
-cat >"$WORK/good.conf" <<CONF
-name = "toy"
-dataroot = "$WORK/data"
-loader = { load_size = 36; crop_size = 32 }
-trainer = { netG = "resnet_6blocks"; ngf = 4; ndf = 4 }
-CONF
 
 # ---- bad input ----
 ok 'help is help' exits 0 ./pipeline help
@@ -276,8 +196,8 @@ stale_is_told() {
 stopped_in_order() {
     plan 100 0
     start
-    kill -TERM $SUPERVISOR
-    wait $SUPERVISOR || return
+    kill -TERM "$SUPERVISOR"
+    wait "$SUPERVISOR" || return
     [ "$(paste -sd ' ' "$WORK/runs/toy/stopped")" = 'trainer loader curator curator pool monitor' ]
 }
 
@@ -287,8 +207,8 @@ second_is_busy() {
     exits 75 pipeline_up && says "pid $(cat "$WORK/runs/toy/run.lock")"
     local result=$?
     exits 0 ./pipeline down --runs "$WORK/runs" toy || result=1
-    wait $SUPERVISOR || result=1
-    return $result
+    wait "$SUPERVISOR" || result=1
+    return "$result"
 }
 
 killed_one_comes_back() {
@@ -298,8 +218,8 @@ killed_one_comes_back() {
     before=$(pid_of pool)
     kill -KILL "$before"
     wait_for 'eval [ "$(pid_of pool)" != "$before" ]' || return
-    kill -TERM $SUPERVISOR
-    wait $SUPERVISOR && [ "$(grep -c trainer "$WORK/runs/toy/started")" = 1 ]
+    kill -TERM "$SUPERVISOR"
+    wait "$SUPERVISOR" && [ "$(grep -c trainer "$WORK/runs/toy/started")" = 1 ]
 }
 
 # They end with 0 then, but nobody of us has asked them to.
@@ -310,15 +230,15 @@ terminated_one_comes_back() { # process
     before=$(pid_of "$1")
     kill -TERM "$before"
     wait_for 'eval [ "$(pid_of '"$1"')" != "$before" ]' || return
-    kill -TERM $SUPERVISOR
-    wait $SUPERVISOR && [ ! -e "$WORK/runs/toy/finished" ]
+    kill -TERM "$SUPERVISOR"
+    wait "$SUPERVISOR" && [ ! -e "$WORK/runs/toy/finished" ]
 }
 
 killed_supervisor_leaves_nothing() {
     plan 100 0
     start
-    kill -KILL $SUPERVISOR
-    wait $SUPERVISOR 2>/dev/null
+    kill -KILL "$SUPERVISOR"
+    wait "$SUPERVISOR" 2>/dev/null
     wait_for nothing_left
 }
 
@@ -350,10 +270,10 @@ lost_between_checkpoints() {
     SUPERVISOR=$!
     wait_for 'eval [ "$(grep -c trainer "$WORK/runs/toy/started")" = 3 ]'
     result=$?
-    kill -TERM $SUPERVISOR
-    wait $SUPERVISOR
+    kill -TERM "$SUPERVISOR"
+    wait "$SUPERVISOR"
     rm "$WORK/runs/saves"
-    return $result
+    return "$result"
 }
 
 ok 'a run ends when the trainer has ended, and is finished' finished_run
@@ -420,5 +340,4 @@ ok '--fork begins another run from a checkpoint' forked
 ok '--fork of a checkpoint that is not there leaves no folder' fork_of_nothing
 ok '--fresh starts over and keeps what was there' fresh
 
-echo "$PASSED passed, $FAILED failed, 0 skipped"
-[ "$FAILED" = 0 ]
+finish
