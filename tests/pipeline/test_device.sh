@@ -290,8 +290,9 @@ near() {
     "$PYTHON" - "$WORK/$1" "$WORK/$2" "$3" "$4" <<'PY'
 import os, sys
 from PIL import Image, ImageChops, ImageStat
-names = sorted(os.listdir(sys.argv[1]))
-assert len(names) == 6 and names == sorted(os.listdir(sys.argv[2]))
+# Beside the pictures there is the record of what they were made of, .translated.
+names, others = (sorted(n for n in os.listdir(f) if n[0] != '.') for f in sys.argv[1:3])
+assert len(names) == 6 and names == others
 for n in names:
     a, b = (Image.open(f + '/' + n) for f in sys.argv[1:3])
     assert a.size == b.size, n

@@ -190,7 +190,7 @@ int output_stamp_stat(const char *path, struct output_stamp *ret) {
 
 bool output_record_is_current(const struct output_record *r, const char *in, const char *path) {
     const struct record_entry *e = find_input(r, in);
-    struct output_stamp now;
+    struct output_stamp now = {0};
     uint64_t size;
     if (!e || output_stamp_stat(path, &now) || now.bytes != e->stamp.bytes)
         return false;
