@@ -1,3 +1,5 @@
+// curate - the only module of the curator that names files in the run's folder. The modules of
+// curation/ take paths or data.
 #include "curate.h"
 
 #include <limits.h>
@@ -22,9 +24,11 @@
 static char *read_settings(const char *path, const char *state) {
     uint8_t *bytes;
     size_t size;
+    // A missing file is the usual first start, so its error is not passed on.
     if (fs_read(path, SETTINGS_MAX, &bytes, &size))
         return NULL;
     char *text = (char *)bytes, *summary = NULL;
+    // 64 hex digits and a newline precede the summary. A summary of no byte does not occur.
     if (size > 66 && strncmp(text, state, 64) == 0 && text[64] == '\n' && text[size - 1] == '\n') {
         text[size - 1] = 0;
         summary = xstrdup(text + 65);
@@ -33,6 +37,8 @@ static char *read_settings(const char *path, const char *state) {
     return summary;
 }
 
+// An unreadable manifest counts as changed: it is made anew, and nothing has to be repaired by
+// hand.
 static bool load_unchanged(struct curation *c, const char *state, struct manifest **ret_manifest) {
     char settings[64], manifest[64];
     (void)snprintf(settings, sizeof settings, "manifest/%s.settings", c->domain); // fits
@@ -44,6 +50,7 @@ static bool load_unchanged(struct curation *c, const char *state, struct manifes
 // ---- what is made now ----
 
 static void draw_contact(const struct curation *c, struct points *points) {
+    // The sheet only helps a person. Without it the run goes on, so its failure is a warning.
     struct image sheet;
     char path[64];
     (void)snprintf(path, sizeof path, "samples/curation_%s.png", c->domain); // fits
@@ -60,6 +67,7 @@ static void draw_contact(const struct curation *c, struct points *points) {
 }
 
 static int save_manifest(const struct curation *c, const struct manifest *m) {
+    // Checked here, before serve.c copies the root into a message of fixed size.
     char path[64];
     if (strlen(m->root) > ROOT_MAX)
         return err_set(ERR_DATA, "curator.%s: the folder's name has more than %d bytes", c->domain,
@@ -78,6 +86,7 @@ static void compare_pictures(const struct curation *c, const struct manifest *m)
     struct manifest *other = NULL;
     char path[64];
     path_of(c->domain[0] == 'A' ? 'B' : 'A', "manifest", path);
+    // An absent or damaged manifest of the other domain means that there is nothing to compare yet.
     if (manifest_load(path, &other) == ERR_OK)
         report_shared(c, m, other);
     manifest_free(other);
@@ -92,6 +101,7 @@ static void compare_domains(const struct curation *c, const struct manifest *m,
     bool is_a = c->domain[0] == 'A';
     path_of(c->domain[0], "domain", own_path);
     path_of(is_a ? 'B' : 'A', "domain", other_path);
+    // Reported before saving: these numbers are known even if the disk is full.
     domain_of(c, m->digest, &own);
     report_domain(c, &own, points);
     int err = domain_save(&own, own_path);
@@ -152,7 +162,8 @@ static int make_manifest(struct curation *c, const char *state, struct points *p
         report_verdicts(c, points); // every picture was rejected: users query the reasons
     if (err)
         return err;
-    free(c->summary); // of another state
+    // Set where the settings matched but the manifest could not be loaded.
+    free(c->summary);
     c->summary = report_line(c);
     struct manifest *m = curation_manifest(c);
     err = save_manifest(c, m);
@@ -161,6 +172,8 @@ static int make_manifest(struct curation *c, const char *state, struct points *p
         draw_contact(c, points);
         err = save_settings(c, state);
     }
+    // The manifest on disk stays. Without a settings file of this state, the next start makes it
+    // anew.
     if (err) {
         manifest_free(m);
         return err;
@@ -174,6 +187,7 @@ static int find_pictures(struct curation *c) {
     char *path = xasprintf("manifest/%s.labels", c->domain);
     c->label_cache = path;
     int err = curation_find(c);
+    // The curation outlives this path. It must not keep a pointer to freed memory.
     c->label_cache = NULL;
     free(path);
     return err;
@@ -186,6 +200,7 @@ int curate(struct curation *c, struct points *points, struct manifest **ret_mani
         err = find_pictures(c);
     if (err)
         return err;
+    // The digest is complete only after finding: it covers path, size and time of each candidate.
     curation_state(c, state);
     if (!load_unchanged(c, state, ret_manifest))
         return make_manifest(c, state, points, ret_manifest);
@@ -197,6 +212,7 @@ int curate_explain(struct curation *c, const char *file, FILE *out) {
     char cache[64];
     (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
     int err = fs_mkdirs("manifest", 0755);
+    // The cache and the labels are still written to manifest/; a failure there is only a warning.
     if (!err)
         err = find_pictures(c);
     if (!err)

@@ -22,8 +22,10 @@
 #include "proc.h"
 #include "serve.h"
 
+// Only bounds the sleep: proc_poll returns at once for a signal or a readable socket.
 #define IDLE_US 1000000
 #define RETRY_US 10000 // after a full socket
+// Clients ask for one chunk at a time, so few messages per socket are ever queued.
 #define HUB_HWM 64
 
 static const char intro[] =
@@ -60,6 +62,7 @@ struct server {
 // ---- judging ----
 
 static void report_event(void *context, const char *level, const char *code, const char *text) {
+    // Called by the curation's thread; points take calls from any thread (points.h).
     const struct job *job = context;
     log_line("%s%s", strcmp(level, "info") ? "warning: " : "", text);
     points_event(job->proc->points, level, code, 0, "%s", text);
@@ -75,6 +78,7 @@ static void set_curation(const struct config *config, char domain, struct curati
     ret->seed = (uint64_t)config->top.seed;
     ret->note = config->top.note;
     ret->warn_distance = config->top.warn_distance;
+    // Index 0 is domain A, 1 is B.
     ret->settings = &config->curator[domain == 'B'];
     ret->other = &config->curator[domain != 'B'];
     ret->reading = &config->loader;
@@ -83,6 +87,7 @@ static void set_curation(const struct config *config, char domain, struct curati
 
 static void *curate_in_thread(void *argument) {
     struct job *job = argument;
+    // err_text is one buffer per thread. The text has to be copied before this thread ends.
     job->err = curate(&job->curation, job->proc->points, &job->manifest);
     if (job->err)
         (void)text_copy(job->err_text, sizeof job->err_text, err_text()); // as long
@@ -96,9 +101,11 @@ static int job_start(struct proc *p, struct job *job) {
     job->curation.progress = report_progress;
     job->curation.context = job;
     job->curation.cancel = &job->cancel;
+    // The process is named curator-A or curator-B: its last letter is the domain.
     set_curation(p->config, p->self.process[strlen(p->self.process) - 1], &job->curation);
     job->event_fd = eventfd(0, EFD_CLOEXEC);
     if (job->event_fd < 0 || pthread_create(&job->thread, NULL, curate_in_thread, job))
+        // A file descriptor that was opened is closed by job_end.
         return err_set(ERR_IO, "the thread that reads the pictures cannot be started");
     job->started = true;
     return ERR_OK;
@@ -118,6 +125,7 @@ static void job_end(struct job *job) {
     (void)job_join(job); // the caller has its error already
     manifest_free(job->manifest);
     curation_fini(&job->curation);
+    // The job is zeroed at first, so 0 says that none was opened.
     if (job->event_fd > 0)
         (void)close(job->event_fd);
 }
@@ -128,6 +136,7 @@ static void take_event(struct server *s, struct link_in *in) {
     if (in->event == LINK_MSG) {
         s->asked[in->client] = true;
         s->asks[in->client] = in->msg;
+        // A peer that came, went or finished has no open request: an answer would reach a stranger.
     } else if (in->event == LINK_UP || in->event == LINK_DOWN || in->event == LINK_FIN) {
         s->asked[in->client] = false;
     }
@@ -153,6 +162,7 @@ static int answer_client(struct server *s, const struct manifest *m, int client)
     serve_answer(m, &s->asks[client], &reply, &text, &size);
     struct link_frame frame = {.bytes = text, .size = size};
     int err = hub_send(s->hub, client, &reply, text ? &frame : NULL);
+    // hub_send copied the bytes or failed; the text is ours in both cases.
     free(text);
     s->asked[client] = err == ERR_AGAIN; // the socket is full: answered later
     return err == ERR_AGAIN ? ERR_OK : err;
@@ -160,6 +170,7 @@ static int answer_client(struct server *s, const struct manifest *m, int client)
 
 static int answer_clients(struct server *s, const struct manifest *m, bool *ret_waiting) {
     *ret_waiting = false;
+    // An answer that waits for room does not hold up the other clients.
     for (int client = 0; client < hub_clients(s->hub); client++) {
         int err = s->asked[client] ? answer_client(s, m, client) : ERR_OK;
         if (err)
@@ -189,6 +200,7 @@ static int serve_manifest(struct proc *p, struct job *job, struct server *s) {
     while (!p->stop) {
         bool waiting = false;
         int err = take_events(s);
+        // After job_join the manifest is written by no thread and may be read without a lock.
         if (!err && job->manifest && !job->started)
             err = answer_clients(s, job->manifest, &waiting);
         if (err)
@@ -197,7 +209,10 @@ static int serve_manifest(struct proc *p, struct job *job, struct server *s) {
             {.socket = hub_socket(s->hub), .events = ZMQ_POLLIN},
             {.fd = job->event_fd, .events = ZMQ_POLLIN},
         };
+        // A socket with room again does not wake the poll here, so full sockets are tried again
+        // soon.
         int64_t until_us = MIN(hub_due_us(s->hub), now_us() + (waiting ? RETRY_US : IDLE_US));
+        // The thread's event is polled only until it was joined: nobody reads it empty.
         err = proc_poll(p, items, job->started ? 2 : 1, until_us);
         if (!err && job->started && items[1].revents) {
             err = job_join(job);
@@ -221,6 +236,7 @@ static int run_server(struct proc *p) {
         err = job_start(p, job);
     if (!err)
         err = serve_manifest(p, job, s);
+    // job_end waits for the thread, which uses the points that proc_end closes.
     char text[1024];
     (void)text_copy(text, sizeof text, err_text()); // job_end may overwrite the error's text
     job_end(job);
@@ -246,6 +262,7 @@ static int run_once(struct proc *p) {
     while (!err && job->started) {
         zmq_pollitem_t item = {.fd = job->event_fd, .events = ZMQ_POLLIN};
         err = proc_poll(p, &item, 1, now_us() + IDLE_US);
+        // Set in each round, because proc_poll is the place where p->stop changes.
         atomic_store(&job->cancel, p->stop);
         if (!err && item.revents)
             err = job_join(job);
@@ -255,6 +272,7 @@ static int run_once(struct proc *p) {
                      "contact sheet: samples/curation_%s.png\n",
                      job->curation.summary, job->curation.domain, job->manifest->count,
                      job->manifest->held_out, job->manifest->digest, job->curation.domain);
+    // The other domain's curator may have run before; then both files exist.
     if (!err)
         print_distance();
     char text[1024];
@@ -267,11 +285,14 @@ static int run_once(struct proc *p) {
 static void ignore_event(void *context, const char *level, const char *code, const char *text) {
 }
 
-// May run beside a running curator: it sends no points, takes no lock, and writes no file.
+// May run beside a running curator: it sends no points and takes no lock. It writes only caches,
+// each in one rename.
 static int explain_file(const char *run_dir, const char *domain, const char *file) {
     struct config *config = NULL;
+    // Relative names mean the caller's folder, but the run's folder becomes the working directory.
     char *folder = getcwd(NULL, 0); // before it changes
     char *absolute = xasprintf("%s/%s", folder ? folder : "", file);
+    // A name that is no file here is passed on as it is: explain looks for it below the root.
     if (*file != '/' && fs_exists(absolute))
         file = absolute;
     struct curation c = {.say = ignore_event};
@@ -282,6 +303,7 @@ static int explain_file(const char *run_dir, const char *domain, const char *fil
         set_curation(config, *domain, &c);
         err = curate_explain(&c, file, stdout);
     }
+    // Both ends take objects that were never filled.
     curation_fini(&c);
     config_free(config);
     free(absolute);
@@ -308,6 +330,7 @@ static int read_arguments(int argc, char **argv, struct request *r) {
          .text = &r->explain,
          .help = "print why FILE was kept or not, end"},
     };
+    // The table of kinds is the one source of the help text; it is built at run time.
     char *kinds = curators_help(), *notes = xasprintf("%s%s", help, kinds);
     const struct flags flags = {"curator", intro, rows, COUNT(rows), notes};
     int err = proc_read(argc, argv, &flags, &r->line);
@@ -320,6 +343,7 @@ int main(int argc, char **argv) {
     struct request r = {0};
     struct proc p = {0};
     int err = read_arguments(argc, argv, &r);
+    // Explaining does not call proc_start: the ring of points belongs to the curator that runs.
     if (!err && r.explain)
         return proc_end(&p, explain_file(r.line.run, r.domain, r.explain));
     if (!err)

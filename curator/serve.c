@@ -1,3 +1,5 @@
+// serve - the curator's half of the manifest protocol: request in, answer out. The peer's numbers
+// are checked here, and main.c sends what this returns.
 #include "serve.h"
 
 #include <limits.h>
@@ -9,6 +11,7 @@
 #include "base/err.h"
 #include "base/util.h"
 
+// Each byte of a path takes up to 3 in a manifest (percent coding); 128 covers digest and numbers.
 #define LINE_MAX_BYTES (128 + 3 * PATH_MAX)
 
 _Static_assert(SERVE_FRAME_MAX >= (size_t)MANIFEST_CHUNK * LINE_MAX_BYTES,
@@ -36,7 +39,9 @@ static void answer_info(const struct manifest *m, struct msg *ret) {
 
 static void answer_chunk(const struct manifest *m, const struct msg_manifest_chunk_ask *ask,
                          struct msg *ret, char **ret_frame, size_t *ret_size) {
+    // Training records come first, held-out ones follow; a request may span both.
     uint64_t records = m->count + m->held_out;
+    // Subtracts rather than adds, so a peer's large count cannot overflow.
     if (ask->count < 1 || ask->count > MANIFEST_CHUNK || ask->first >= records ||
         ask->count > records - ask->first) {
         refuse_request(ret, ERR_PEER,
@@ -45,10 +50,12 @@ static void answer_chunk(const struct manifest *m, const struct msg_manifest_chu
                        (unsigned long long)records, MANIFEST_CHUNK);
         return;
     }
+    // At most SERVE_FRAME_MAX, by the assertion above.
     char *text = xmalloc(ask->count * LINE_MAX_BYTES);
     size_t size = 0;
     for (uint64_t i = 0; i < ask->count; i++) {
         int n = manifest_format(&m->records[ask->first + i], text + size, LINE_MAX_BYTES);
+        // No candidate's path reaches PATH_MAX (walk.c), so the line always fits.
         if (n < 0)
             BUG("a path longer than any file's: %s", err_text());
         size += (size_t)n;
@@ -62,6 +69,7 @@ static void answer_chunk(const struct manifest *m, const struct msg_manifest_chu
 
 void serve_answer(const struct manifest *m, const struct msg *ask, struct msg *ret_answer,
                   char **ret_frame, size_t *ret_size) {
+    // The caller frees this, so each branch without a frame must leave NULL.
     *ret_frame = NULL;
     *ret_size = 0;
     if (ask->type == MSG_manifest_ask)

@@ -1,3 +1,5 @@
+// curation - the order of the steps; the rules themselves are in duplicates, select and pictures/.
+// Every step reads and writes the one sorted list walk.found.
 #include "curation/curation.h"
 
 #include <errno.h>
@@ -47,6 +49,7 @@ static char *normal_folder(const char *path) {
     bool dots = false;
     char *copy = xstrdup(path), *rest = NULL;
     struct text folder = {0};
+    // The first text_add makes the buffer, so "/" alone gives "" rather than NULL.
     text_add(&folder, "%s", "");
     for (char *part = strtok_r(copy, "/", &rest); part; part = strtok_r(NULL, "/", &rest)) {
         dots |= strcmp(part, "..") == 0;
@@ -54,6 +57,7 @@ static char *normal_folder(const char *path) {
             text_add(&folder, "/%s", part);
     }
     free(copy);
+    // Only a ".." needs the disk: behind a link it does not mean the folder written before it.
     if (!dots)
         return folder.bytes;
     free(folder.bytes);
@@ -69,6 +73,7 @@ static size_t common_length(const char *a, const char *b) {
     for (size_t i = 0;; i++) {
         bool ends_a = !a[i] || a[i] == '/', ends_b = !b[i] || b[i] == '/';
         if (ends_a && ends_b)
+            // A cut is allowed only where both names end a part: "ab" and "ac" share no folder.
             common = i;
         if (a[i] != b[i] || !a[i])
             return common;
@@ -81,9 +86,11 @@ static char *path_below(const char *folder, size_t root_length) {
 }
 
 static void set_folders(struct curation *c, const char *folder, const char *aside) {
+    // Paths of the manifest are relative to one root, so it has to hold both folders.
     size_t n = aside ? common_length(folder, aside) : strlen(folder);
     c->folder = path_below(folder, n);
     c->aside = aside ? path_below(aside, n) : NULL;
+    // n is 0 where the folders share nothing but "/".
     c->root = n ? xasprintf("%.*s", (int)n, folder) : xstrdup("/");
 }
 
@@ -98,6 +105,7 @@ static int locate_folders(struct curation *c) {
     int err = (c->curator->locate ? c->curator->locate : as_set)(c, &given_folder, &given_aside);
     if (err)
         return err;
+    // A bug of the kind: locate succeeded without its result.
     if (!given_folder)
         BUG("curator %s tells no folder", c->settings->use);
     char *folder = normal_folder(given_folder);
@@ -129,12 +137,14 @@ static void take_pictures(struct curation *c, struct pictures *from, bool aside)
 
 static int find_aside(struct curation *c) {
     struct walk w = {0};
+    // Where held_out contains the training folder, that folder is skipped: its files are known.
     int err = walk_folder(c->root, c->aside, *c->folder ? c->folder : NULL, &w);
     if (!err) {
         take_pictures(c, &w.found, true);
         take_pictures(c, &w.linked, true);
     }
     walk_fini(&w);
+    // struct curator promises sift a sorted list.
     pictures_sort(&c->walk.found);
     return err;
 }
@@ -147,6 +157,7 @@ static int find_pictures(struct curation *c) {
         err = refusal_no_files(c);
     if (!err && c->aside)
         err = find_aside(c);
+    // Last of the three, because labels may cover held-out pictures too.
     if (!err && c->curator->sift)
         err = c->curator->sift(c);
     // Kinds look at files alone, so linked folders come last.
@@ -160,6 +171,8 @@ static void say_nothing(void *context, const char *level, const char *code, cons
 
 static int find_partner(struct curation *c) {
     struct curation *p = xcalloc(1, sizeof *p);
+    // The partner has the settings of its own domain. It needs no points, no cache of labels, no
+    // sheet.
     *p = (struct curation){.domain = {c->domain[0] == 'A' ? 'B' : 'A'},
                            .seed = c->seed,
                            .settings = c->other,
@@ -169,6 +182,7 @@ static int find_partner(struct curation *c) {
                            .say = say_nothing};
     c->partner = p;
     curation_init(p, c->curator); // config_check: both domains of pairs have one kind
+    // Not curation_find: that would make a partner of the partner, without end.
     return find_pictures(p);
 }
 

@@ -12,6 +12,8 @@
 //   (pictures/inspect.h: bytes, size; the same for all)
 //   review  the good ones as a set
 //   rank    the best `keep` of the good ones; the rest is rejected as `rank`
+//
+// pair runs at the end of curation_find, once the candidates of both domains are known.
 #ifndef CURATION_H
 #define CURATION_H
 
@@ -48,6 +50,7 @@ struct curation {
     char *root, *folder, *aside;
 
     // What part of each file is the picture.
+    // IMAGE_WHOLE, or one half of files that hold a picture of each domain side by side.
     enum image_half half;
     // The other domain's curation, for pairs in two files; otherwise NULL. Owned.
     struct curation *partner;

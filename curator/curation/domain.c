@@ -1,3 +1,5 @@
+// domain - sums one domain up after its curation and compares two such sums. The file lets the
+// second curator compare without reading the first one's pictures.
 #include "curation/domain.h"
 
 #include <math.h>
@@ -11,6 +13,7 @@
 #include "base/util.h"
 #include "pictures/checksum.h"
 
+// Far above any file that domain_save writes; it bounds what a damaged file can cost.
 #define FILE_MAX_BYTES 65536
 #define N_STATS (sizeof(struct image_stats) / sizeof(double))
 #define LEVELS 256
@@ -38,12 +41,14 @@ void spread_fini(struct spread *s) {
     *s = (struct spread){0};
 }
 
+// The nearest rank below, without interpolation: the result is a value that occurs.
 double spread_quantile(const struct spread *s, double q) {
     return s->count ? s->values[(size_t)(q * (double)(s->count - 1))] : 0;
 }
 
 // ---- summing up ----
 
+// NaN leaves a picture out of the spread (spread_init).
 static double kept_side(const struct picture *p) {
     return p->verdict == VERDICT_KEEP ? picture_shorter(p) : NAN;
 }
@@ -57,6 +62,7 @@ static void quantiles_of(const struct curation *c, double (*value)(const struct 
     struct spread s;
     spread_init(&s, c, value);
     for (int i = 0; i < 3; i++)
+        // q = 0, 1/2 and 1: least, median and largest.
         ret[i] = spread_quantile(&s, i / 2.0);
     spread_fini(&s);
 }
@@ -84,8 +90,11 @@ void domain_of(const struct curation *c, const char *manifest, struct domain *re
         const struct picture *p = &c->walk.found.items[i];
         if (p->verdict != VERDICT_KEEP)
             continue;
+        // Only these are in the sums; held-out pictures must not influence what training is
+        // compared with.
         d.pictures++;
         stats_add(&sum, &p->stats);
+        // Every kept picture was read, so it has a histogram.
         add_shares(p->histogram, d.shares);
     }
     stats_mean(&sum, &d.mean, &d.spread);
@@ -101,12 +110,14 @@ void domain_of(const struct curation *c, const char *manifest, struct domain *re
 static void add_numbers(struct text *t, const char *key, const double *numbers, size_t n) {
     text_add(t, "%s", key);
     for (size_t i = 0; i < n; i++)
+        // Hexadecimal floats come back bit by bit, so equal domains give equal files.
         text_add(t, " %a", numbers[i]);
     text_add(t, "\n");
 }
 
 static struct text text_of(const struct domain *d) {
     struct text t = {0};
+    // The number after the name is the format's version.
     text_add(&t, "cyclegan-domain 1\nmanifest %s\npictures %zu\n", d->manifest, d->pictures);
     add_numbers(&t, "mean", (const double *)&d->mean, N_STATS);
     add_numbers(&t, "spread", (const double *)&d->spread, N_STATS);
@@ -134,11 +145,13 @@ static bool take_word(char **at, const char *word) {
 }
 
 static bool take_numbers(char **at, const char *key, double *ret, size_t n) {
+    // Every number of this file is finite and not negative; anything else was not written by us.
     if (!take_word(at, key))
         return false;
     for (size_t i = 0; i < n; i++) {
         char *begun = *at;
         if (*begun != ' ')
+            // strtod would skip any white space, including a newline into the next key.
             return false;
         ret[i] = strtod(begun, at);
         if (*at == begun || !isfinite(ret[i]) || ret[i] < 0)
@@ -148,6 +161,7 @@ static bool take_numbers(char **at, const char *key, double *ret, size_t n) {
 }
 
 static bool parse_domain(char *at, struct domain *d) {
+    // 64 digits and the newline after them.
     if (!take_word(&at, "cyclegan-domain 1\nmanifest ") || strlen(at) < 65)
         return false;
     memcpy(d->manifest, at, 64);

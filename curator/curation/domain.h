@@ -31,7 +31,9 @@ void spread_fini(struct spread *s);
 // The value that the share q (0: the least, 1: the largest) does not exceed; 0 of none.
 double spread_quantile(const struct spread *s, double q);
 
+// Everything that is compared; sides and aspects are minimum, median, maximum.
 struct domain {
+    // Hex digest of the manifest that these numbers belong to.
     char manifest[65];
     size_t pictures;
     struct image_stats mean, spread;

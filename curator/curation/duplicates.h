@@ -18,6 +18,7 @@
 size_t duplicates_reject(const struct curation *c, struct picture *const *ordered, size_t count);
 
 // Training pictures that are held out too: the judge would score what was trained on.
+// The first two are counts of training pictures.
 struct leaks {
     size_t equal, near; // the same bytes; hashes within near_duplicates, or LEAK_BITS, bits
     const struct picture *example; // the first of them by path; its twin is the held-out one

@@ -1,3 +1,5 @@
+// explain - the answer to "why was this picture kept or not". It reads verdicts and decides nothing
+// itself.
 #include "curation/explain.h"
 
 #include <inttypes.h>
@@ -17,8 +19,10 @@ enum { RANKS = 8 }; // on each side of the cut
 
 static const char *near_rank(const struct curation *c, const struct picture *p) {
     size_t keep = c->curator->rank ? c->curator->keep(c->settings) : 0;
+    // Without a cut there is no border; rank 0 is a picture that was not ranked.
     if (!keep || keep >= c->ranked || !p->rank)
         return "";
+    // Sums instead of differences: both numbers are unsigned.
     return p->rank + RANKS > keep && p->rank <= keep + RANKS ? c->curator->keep_name : "";
 }
 
@@ -29,12 +33,15 @@ static bool near_twin(const struct curation *c, const struct picture *p) {
 
 const char *explain_border(const struct curation *c, const struct picture *p) {
     double margin;
+    // A picture that was not read has no values to compare.
     if (!p->known)
         return "";
     const struct check *nearest = check_nearest(c->settings, p, &margin);
     bool close = nearest && margin <= CHECK_BORDER;
+    // Of a kept picture every bound holds, so any close one counts.
     if (p->verdict != VERDICT_REJECT && close)
         return nearest->setting;
+    // Of a rejected one, only the bound that rejected it.
     if (p->verdict == VERDICT_REJECT && close && strcmp(p->reason, nearest->reason) == 0)
         return nearest->setting;
     if ((p->verdict != VERDICT_REJECT || strcmp(p->reason, "near_duplicate") == 0) &&
@@ -50,10 +57,13 @@ static const char *behind(const char *root, const char *file) {
     size_t n = strlen(root);
     if (*file != '/' || strncmp(file, root, n) != 0)
         return file;
+    // A root of one byte is "/" itself. A longer one has to end at a slash, or "/data2" is below
+    // "/data".
     return n == 1 ? file + 1 : file[n] == '/' ? file + n + 1 : file;
 }
 
 // Finds by a path relative to the manifest's or the curator's root, or absolute.
+// The manifest's root may be above the curator's folder, so both readings are tried.
 static const struct picture *find_path(const struct curation *c, const char *root,
                                        const char *file) {
     file = behind(root, file);
@@ -66,6 +76,7 @@ static const struct picture *find_path(const struct curation *c, const char *roo
 }
 
 static const struct picture *find_name(const struct curation *c, const char *file) {
+    // The first by path: names alone may be ambiguous in sets with folders.
     for (size_t i = 0; i < c->walk.found.count; i++)
         if (strcmp(picture_name(c->walk.found.items[i].path), picture_name(file)) == 0)
             return &c->walk.found.items[i];
@@ -78,6 +89,7 @@ static const struct picture *find_picture(const struct curation *c, const char *
     const struct picture *p = find_path(c, c->root, file);
     if (!p && real && real_root)
         p = find_path(c, real_root, real);
+    // Not for a file that exists elsewhere: an equal name would explain the wrong picture.
     if (!p && !real)
         p = find_name(c, file);
     free(real_root);
@@ -90,6 +102,7 @@ static const struct picture *find_picture(const struct curation *c, const char *
 static void print_check(const struct check *k, const struct config_curator *settings,
                         const struct picture *p, const struct image_stats *stats, FILE *out) {
     double value = k->value(p, stats), bound = k->bound(settings);
+    // A bound of 0 is none, as in check.c.
     bool holds = bound == 0 || (k->is_max ? value <= bound : value >= bound);
     (void)fprintf(out, "    %-13s %10.5g   %-13s ", k->value_name, value, k->setting);
     if (bound == 0)
@@ -124,6 +137,7 @@ static void print_known(const struct curation *c, const struct picture *p, FILE 
 int explain(const struct curation *c, const char *file, FILE *out) {
     const struct picture *p = find_picture(c, file);
     if (!p)
+        // All causes that leave a file out of the candidates, because no verdict says which it was.
         return err_set(ERR_USAGE,
                        "'%s' was no candidate of domain %s: it is not under '%s', hidden, behind a "
                        "link to a folder, or no picture by its name or its first bytes",
@@ -137,11 +151,13 @@ int explain(const struct curation *c, const char *file, FILE *out) {
     if (p->rank)
         (void)fprintf(out, "  rank      %zu of %zu\n", p->rank, c->ranked);
     if (p->rank && !isnan(c->cut))
+        // The cut is a number only where something was cut; keep_name is set then.
         (void)fprintf(out, "  cut-off   %.10g, the score of rank %zu (%s)\n", c->cut,
                       c->curator->keep(c->settings), c->curator->keep_name);
     if (p->partner)
         (void)fprintf(out, "  partner   %s/%s\n", c->partner->root, p->partner->path);
     if (p->later)
+        // Such a picture has a rank, but no values from its bytes.
         (void)fprintf(out, "  picture   not read: better ranks sufficed\n");
     if (p->known)
         print_known(c, p, out);

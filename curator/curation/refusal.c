@@ -1,3 +1,5 @@
+// refusal - texts for a person with an empty result: the counts, and a value that would keep some.
+// They are built from verdicts, so they are called after selecting.
 #include "curation/refusal.h"
 
 #include <math.h>
@@ -10,7 +12,9 @@
 #include "curation/domain.h"
 #include "curation/report.h"
 
+// The score of these reasons is the value that missed the bound (check.c); the kinds set the year.
 static double score_if(const struct picture *p, const char *reason) {
+    // NaN leaves the picture out of the spread.
     return p->verdict == VERDICT_REJECT && strcmp(p->reason, reason) == 0 ? p->score : NAN;
 }
 
@@ -33,6 +37,7 @@ int refusal_no_files(const struct curation *c) {
     char *links = c->walk.linked.count
                       ? xasprintf("; %zu links to folders were not followed", c->walk.linked.count)
                       : xstrdup("");
+    // A folder whose pictures are behind links looks empty; the count of links shows the cause.
     (void)err_set(ERR_DATA, "no pictures (JPEG, PNG, WebP) under '%s'%s%s", c->settings->root,
                   others, links);
     free(others);
@@ -44,6 +49,7 @@ static void add_sides(struct text *t, const struct curation *c, const char *whic
                       const char *setting, double (*value)(const struct picture *)) {
     struct spread s;
     spread_init(&s, c, value);
+    // The median of the rejected values, proposed as a bound: it keeps half by construction.
     double half = spread_quantile(&s, 0.5);
     if (s.count)
         text_add(t,
@@ -54,6 +60,7 @@ static void add_sides(struct text *t, const struct curation *c, const char *whic
     spread_fini(&s);
 }
 
+// Values are sorted, so equal ones form a run.
 static double most_frequent(const struct spread *s, size_t *ret_times) {
     size_t run = 0;
     double frequent = 0;
@@ -84,9 +91,11 @@ static void add_years(struct text *t, const struct curation *c) {
 
 // For reasons that no number remedies: the detail of the first picture.
 static void add_examples(struct text *t, const struct curation *c) {
+    // For these reasons add_years and add_sides propose a value.
     static const char *const told[] = {"small", "large", "year"};
     size_t n;
     struct reason_count *reasons = report_reasons(c, &n);
+    // Three are enough for an error message; the rest are in the database.
     for (size_t i = 0; i < MIN(n, 3); i++) {
         bool is_told = false;
         for (size_t k = 0; k < COUNT(told); k++)
@@ -95,6 +104,7 @@ static void add_examples(struct text *t, const struct curation *c) {
         if (!is_told)
             text_add(t, ". %s: e.g. '%.80s': %.160s", reasons[i].reason, p->path,
                      p->detail ? p->detail : "no more is known");
+        // The detail has the number of pixels; this names the setting that bounds it.
         if (strcmp(reasons[i].reason, "too_large") == 0)
             text_add(t, " (curator.%s.max_pixels)", c->domain);
     }

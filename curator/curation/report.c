@@ -1,3 +1,5 @@
+// report - turns verdicts and statistics into warnings, parameters and rows of the database. Each
+// warning names the setting or the folder to change.
 #include "curation/report.h"
 
 #include <inttypes.h>
@@ -18,6 +20,7 @@ static int by_count(const void *a, const void *b) {
     const struct reason_count *p = a, *q = b;
     if (p->count != q->count)
         return p->count > q->count ? -1 : 1;
+    // Ties by name, so the text is the same in every run.
     return strcmp(p->reason, q->reason);
 }
 
@@ -29,10 +32,12 @@ struct reason_count *report_reasons(const struct curation *c, size_t *ret_count)
         size_t k = 0;
         if (p->verdict != VERDICT_REJECT)
             continue;
+        // A linear search: a kind has a few dozen reasons at most.
         while (k < n && strcmp(reasons[k].reason, p->reason) != 0)
             k++;
         if (k == n) {
             reasons = xrealloc(reasons, (n + 1) * sizeof *reasons);
+            // The reason is lent by the picture, which outlives this list.
             reasons[n++] = (struct reason_count){p->reason, 0, p};
         }
         reasons[k].count++;
@@ -54,6 +59,7 @@ char *report_reasons_text(const struct curation *c) {
     size_t n;
     struct reason_count *reasons = report_reasons(c, &n);
     struct text t = {0};
+    // An empty text rather than NULL for no reasons.
     text_add(&t, "%s", "");
     for (size_t i = 0; i < n; i++)
         text_add(&t, "%s%zu %s", i ? ", " : "", reasons[i].count, reasons[i].reason);
@@ -65,6 +71,7 @@ char *report_line(const struct curation *c) {
     size_t rejected = count_verdict(c, VERDICT_REJECT);
     char *reasons = report_reasons_text(c);
     char *text = xasprintf("%s: %zu files, %zu kept, %zu rejected%s%s%s, %zu held out",
+                           // Held-out pictures count as kept: neither was rejected.
                            c->curator->name, c->walk.found.count, c->walk.found.count - rejected,
                            rejected, rejected ? " (" : "", reasons, rejected ? ")" : "",
                            count_verdict(c, VERDICT_HOLD_OUT));
@@ -106,6 +113,8 @@ static void luma_of_all(const struct curation *c, double *ret_mean, double *ret_
     struct image_stats mean, spread;
     sum_looks(c, &mean, &spread);
     *ret_mean = mean.luma;
+    // Variance within pictures plus variance between them (law of total variance). The spread of
+    // contrast turns its squared mean into the mean of its square.
     *ret_deviation = sqrt(mean.contrast * mean.contrast + spread.contrast * spread.contrast +
                           spread.luma * spread.luma);
 }
@@ -132,9 +141,11 @@ void report_few(const struct curation *c) {
 void report_turned(const struct curation *c) {
     size_t turned = 0;
     const struct picture *example = NULL;
+    // Without loader settings, pictures are read as the reference does: not turned.
     bool applied = c->reading && c->reading->exif && strcmp(c->reading->exif, "apply") == 0;
     for (size_t i = 0; !applied && i < c->walk.found.count; i++) {
         const struct picture *p = &c->walk.found.items[i];
+        // Orientation 1 is upright and 0 is absent.
         if (p->verdict == VERDICT_REJECT || p->orientation <= 1)
             continue;
         example = example ? example : p;
@@ -157,7 +168,8 @@ void report_held_out(const struct curation *c) {
             c->domain);
 }
 
-// What a file is, not what is wanted, keeps it from being read.
+// Reasons that come from the file itself. A user who sets bounds expects rejections; these are
+// surprises and get a warning.
 static bool is_unread(const char *reason) {
     static const char *const reasons[] = {"empty",         "unreadable",        "not_a_picture",
                                           "broken",        "too_large",         "bomb",
@@ -174,6 +186,7 @@ void report_unread(const struct curation *c) {
     struct text t = {0};
     for (size_t i = 0; i < n; i++) {
         const struct picture *p = reasons[i].example;
+        // One example of each is enough to find the cause.
         if (!is_unread(reasons[i].reason))
             continue;
         text_add(&t, "%s%zu %s ('%.80s': %.160s)", total ? ", " : "", reasons[i].count,
@@ -213,6 +226,7 @@ static void put_looks(const struct curation *c, const struct picture *p, struct 
 }
 
 void report_verdicts(const struct curation *c, struct points *points) {
+    // This message deletes the verdicts of an earlier curation of this domain.
     struct msg m = {.type = MSG_verdicts_begin};
     (void)text_copy(m.verdicts_begin.domain, sizeof m.verdicts_begin.domain, c->domain); // 1 letter
     points_put(points, &m);
@@ -227,7 +241,9 @@ void report_verdicts(const struct curation *c, struct points *points) {
         (void)text_copy(v->reason, sizeof v->reason, p->reason);
         (void)text_copy(v->detail, sizeof v->detail, p->detail ? p->detail : "");
         v->score = p->score;
+        // A message of looks follows its verdict: the database has the row by then.
         points_put(points, &m);
+        // Pictures that were not decoded have no looks.
         if (p->known)
             put_looks(c, p, points);
     }
@@ -260,6 +276,7 @@ static const char *const channels[STATS_CHANNELS] = {"red", "green", "blue", "lu
 // data.DOMAIN.histogram_red and so on: the share of each bin.
 static void put_shares(const struct curation *c, struct points *p, const struct domain *d) {
     for (int k = 0; k < STATS_CHANNELS; k++) {
+        // " 1.0000" is the widest share: 7 bytes, so 8 leave room for the 0.
         char key[64], text[STATS_BINS * 8] = "";
         size_t used = 0;
         for (int b = 0; b < STATS_BINS; b++)
@@ -313,6 +330,7 @@ void report_distance(const struct curation *c, const struct domain *a, const str
     char *text = report_distance_text(a, b);
     curation_say(c, "info", "distance", "%s", text);
     free(text);
+    // 0 switches the warning off. Only colours count: luma follows from them.
     if (c->warn_distance > 0 && d.colours > c->warn_distance)
         curation_say(c, "warn", "domains_far_apart",
                      "the colours of A and B lie %.1f levels apart, warn_distance is %g: are these "
@@ -332,11 +350,13 @@ static int by_sha256(const void *a, const void *b) {
 void report_shared(const struct curation *c, const struct manifest *own,
                    const struct manifest *other) {
     size_t n = own->count + own->held_out, m = other->count + other->held_out, shared = 0;
+    // Sorted pointers, not records: the other manifest is not ours to change.
     const struct manifest_record **sorted = xcalloc(m, sizeof *sorted), *example = NULL;
     for (size_t i = 0; i < m; i++)
         sorted[i] = &other->records[i];
     if (m)
         qsort(sorted, m, sizeof *sorted, by_sha256);
+    // Held-out records follow the others in one array, so one loop covers both.
     for (size_t i = 0; i < n; i++) {
         const struct manifest_record *r = &own->records[i];
         if (!bsearch(&r, sorted, m, sizeof *sorted, by_sha256))

@@ -27,9 +27,9 @@ char *report_line(const struct curation *c);
 // malloc'ed.
 char *report_looks(const struct curation *c);
 
-// verdicts_begin, a verdict for every picture and the looks of those that are known; data.A.* as
-// params; warns of fewer than
-// CURATION_FEW pictures. p may be NULL.
+// report_verdicts: verdicts_begin, a verdict for every picture, and the looks of the known ones.
+// report_params: counts as params data.A.*. p may be NULL in both.
+// report_few: a warning below CURATION_FEW pictures.
 void report_verdicts(const struct curation *c, struct points *p);
 void report_params(const struct curation *c, struct points *p);
 void report_few(const struct curation *c);

@@ -9,11 +9,13 @@
 #include "curation/curation.h"
 
 void curation_depends(struct curation *c, const char *format, ...) {
+    // A path of PATH_MAX and a digest fit.
     char line[4096];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args); // longer than any path
     va_end(args);
+    // The lines are few (list files), so growing by copying is cheap.
     char *longer = xasprintf("%s%s\n", c->sources ? c->sources : "", line);
     free(c->sources);
     c->sources = longer;
@@ -23,9 +25,11 @@ int curation_depends_on(struct curation *c, const char *path) {
     uint8_t digest[32];
     uint64_t size;
     char hex[65];
+    // digest_file reports ERR_IO; a list file that cannot be read is a fault of the data.
     if (digest_file(path, digest, &size))
         return err_set(ERR_DATA, "%s", err_text());
     digest_hex(digest, hex);
+    // The name without its folder: a moved but equal file leaves the state as it is.
     curation_depends(c, "%s %s", picture_name(path), hex);
     return ERR_OK;
 }

@@ -1,3 +1,5 @@
+// select - ranking, limit and hold-out, all over the good pictures. Each step rejects or marks, and
+// the next one asks again which are good.
 #include "curation/select.h"
 
 #include <math.h>
@@ -9,6 +11,7 @@
 #include "base/util.h"
 #include "curation/refusal.h"
 
+// Below this number, one held-out picture would be more than 5 % of the set.
 enum { FEW_TO_HOLD_OUT = 20 };
 
 // The good pictures, in the order of the list; malloc'ed.
@@ -16,6 +19,7 @@ static struct picture **good_pictures(const struct curation *c, size_t *ret_coun
     struct picture **good = xcalloc(c->walk.found.count, sizeof(struct picture *));
     size_t n = 0;
     for (size_t i = 0; i < c->walk.found.count; i++)
+        // Also leaves out the held_out folder's pictures (picture_is_good).
         if (picture_is_good(&c->walk.found.items[i]))
             good[n++] = &c->walk.found.items[i];
     *ret_count = n;
@@ -38,9 +42,11 @@ static int by_draw(const void *a, const void *b) {
 
 static uint64_t draw_number(uint64_t seed, enum rng_stream stream, const uint8_t sha256[32]) {
     uint64_t index = 0;
+    // The first 8 bytes of the digest are the index: a picture draws alike under any name.
     for (int i = 0; i < 8; i++)
         index = index << 8 | sha256[i];
     struct rng_block block = rng_block(seed, stream, index, 0);
+    // Philox gives 32-bit words; two of them make a tie improbable.
     return (uint64_t)block.v[0] << 32 | block.v[1];
 }
 
@@ -51,6 +57,7 @@ static const uint8_t *draw_key(const struct curation *c, const struct picture *p
 
 // The good pictures in the order of numbers drawn by seed and digest; malloc'ed.
 static struct draw *draw_all(const struct curation *c, enum rng_stream stream, size_t *ret_count) {
+    // Neither verdicts nor the order of the list influence the numbers.
     struct picture **good = good_pictures(c, ret_count);
     struct draw *draws = xcalloc(*ret_count, sizeof *draws);
     for (size_t i = 0; i < *ret_count; i++)
@@ -70,6 +77,7 @@ struct ranking {
 static int by_rank(const void *a, const void *b, void *ranking) {
     const struct picture *p = *(struct picture *const *)a, *q = *(struct picture *const *)b;
     int order = ((const struct ranking *)ranking)->rank(p, q);
+    // Ties by path make the order total, so qsort_r gives one result on every machine.
     return order ? order : strcmp(p->path, q->path);
 }
 
@@ -77,6 +85,7 @@ struct picture **select_ranked(const struct curation *c, size_t *ret_count) {
     struct picture **good = good_pictures(c, ret_count);
     struct ranking ranking = {c->curator->rank};
     if (*ret_count)
+        // Callbacks of qsort have no context; qsort_r avoids a global.
         qsort_r(good, *ret_count, sizeof(struct picture *), by_rank, &ranking);
     return good;
 }
@@ -85,6 +94,7 @@ static int by_pixels(const void *a, const void *b) {
     const struct picture *p = *(struct picture *const *)a, *q = *(struct picture *const *)b;
     int64_t pixels_p = (int64_t)p->w * p->h, pixels_q = (int64_t)q->w * q->h;
     if (pixels_p != pixels_q)
+        // Larger copies are preferred: a smaller one is usually a reduced copy.
         return pixels_p > pixels_q ? -1 : 1;
     return strcmp(p->path, q->path);
 }
@@ -104,8 +114,10 @@ static void keep_best(struct curation *c) {
     size_t count;
     struct picture **good = select_ranked(c, &count);
     size_t keep = c->curator->keep(c->settings);
+    // Reported as the size of the ranking, also where nothing is cut.
     c->ranked = count;
     if (keep && keep < count)
+        // The last kept score, for explain; without a cut it stays NaN.
         c->cut = good[keep - 1]->score;
     for (size_t i = 0; i < count; i++) {
         good[i]->rank = i + 1;
@@ -137,6 +149,7 @@ static void keep_drawn(struct curation *c) {
 // ---- held out ----
 
 size_t select_hold_out_count(double percent, size_t kept) {
+    // llround: half a picture counts as one, the same on all machines.
     size_t count = (size_t)llround(percent * (double)kept / 100);
     return percent > 0 && count == 0 && kept >= FEW_TO_HOLD_OUT ? 1 : count;
 }
@@ -144,6 +157,7 @@ size_t select_hold_out_count(double percent, size_t kept) {
 static void hold_out_by_digest(struct curation *c) {
     size_t count;
     struct draw *draws = draw_all(c, RNG_HOLD_OUT, &count);
+    // The draws are sorted, so the first ones have the smallest numbers.
     for (size_t i = 0; i < select_hold_out_count(c->settings->hold_out, count); i++)
         draws[i].picture->verdict = VERDICT_HOLD_OUT;
     free(draws);
@@ -154,6 +168,7 @@ static bool hold_out_folder(struct curation *c) {
     bool any = false;
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
+        // These were never good (aside), so ranking and limit did not touch them.
         if (!p->aside || p->verdict == VERDICT_REJECT)
             continue;
         p->verdict = VERDICT_HOLD_OUT;
@@ -168,6 +183,7 @@ static bool close_verdicts(struct curation *c) {
         struct picture *p = &c->walk.found.items[i];
         if (p->verdict == VERDICT_OPEN)
             p->verdict = VERDICT_KEEP;
+        // A kind may have noted a reason of its own for a kept picture.
         if (p->verdict != VERDICT_REJECT && !*p->reason)
             (void)text_copy(p->reason, sizeof p->reason, "ok"); // fits
         any |= p->verdict == VERDICT_KEEP;
@@ -178,6 +194,7 @@ static bool close_verdicts(struct curation *c) {
 int select_pictures(struct curation *c) {
     if (c->curator->rank)
         keep_best(c);
+    // The limit follows the ranking: it applies to what the ranking kept.
     if (c->settings->limit && strcmp(c->settings->limit_by, "seed") == 0)
         keep_drawn(c);
     else if (c->settings->limit)
@@ -187,6 +204,7 @@ int select_pictures(struct curation *c) {
         curation_say(c, "warn", "held_out_empty",
                      "held_out '%s' has no usable picture: %g %% of the kept ones are put aside",
                      c->settings->held_out, c->settings->hold_out);
+    // Last, so that the share is of the pictures that are left.
     if (!from_folder)
         hold_out_by_digest(c);
     return close_verdicts(c) ? ERR_OK : refusal_nothing_left(c);

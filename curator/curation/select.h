@@ -21,6 +21,7 @@ struct picture **select_ranked(const struct curation *c, size_t *ret_count);
 // of pairs by path, others by their pixels, most first, then by path. malloc'ed.
 struct picture **select_preferred(const struct curation *c, size_t *ret_count);
 
+// 0 for a percentage of 0, and at least 1 of 20 or more otherwise.
 // How many of `kept` pictures are put aside.
 size_t select_hold_out_count(double percent, size_t kept);
 

@@ -10,6 +10,7 @@
 
 struct walk {
     struct pictures found;
+    // Their pictures are counted nowhere; the user has to name the folder.
     struct pictures linked; // links to folders, rejected as `linked_folder`
     size_t others;          // files that are no pictures, neither by name nor by content
     char example[256];      // one of them
