@@ -11,7 +11,9 @@
 // The whole number between the last '_' and the extension; -1 if there is none.
 static long long year_of(const char *path) {
     const char *name = picture_name(path);
+    // Names such as 12345_2010.jpg; the year stands last.
     const char *digits = strrchr(name, '_'), *end = name + image_stem_length(name);
+    // One to four digits after the '_'.
     if (!digits || end - digits < 2 || end - digits > 5)
         return -1;
     for (const char *p = digits + 1; p < end; p++)
@@ -33,6 +35,7 @@ static int scan_years(struct curation *c) {
     int err = walk_folder(c->root, c->folder, c->aside, &c->walk);
     const int64_t *years = c->settings->years;
     bool all = years[0] <= 0 && years[1] >= 9999; // then names without a year are kept too
+    // By name alone: pictures of other years are not read.
     for (size_t i = 0; !err && !all && i < c->walk.found.count; i++)
         check_year(years, &c->walk.found.items[i]);
     return err;
@@ -42,6 +45,7 @@ static int scan_years(struct curation *c) {
 static int score_by_size(struct curation *c) {
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
+        // In review, since sizes are known only after reading.
         if (picture_is_good(p))
             p->score = picture_shorter(p);
     }
@@ -49,6 +53,7 @@ static int score_by_size(struct curation *c) {
 }
 
 static int rank_by_size(const struct picture *a, const struct picture *b) {
+    // Sides are below 2^31, so the difference does not overflow.
     return picture_shorter(b) - picture_shorter(a);
 }
 

@@ -28,6 +28,7 @@ static int scan_scenes(struct curation *c) {
 
 // ---- labels ----
 
+// The order of the files matters: the first value of a frame counts.
 static int read_files(struct curation *c, const struct label_files *files, struct labels *l) {
     int err = ERR_OK;
     for (size_t i = 0; !err && i < files->count; i++)
@@ -38,15 +39,19 @@ static int read_files(struct curation *c, const struct label_files *files, struc
 // Reads the cache if it was made from these files. A broken cache is only warned of.
 static int read_cached(struct curation *c, const struct label_files *files, struct labels *l) {
     char key[65];
+    // The key is taken before the files are read: a file that changes meanwhile is read again next
+    // time.
     int err = label_cache_key(files, key);
     if (err)
         return err;
     err = label_cache_load(c->label_cache, key, l);
     if (!err)
         return ERR_OK;
+    // ERR_AGAIN is a missing or outdated cache, which needs no warning.
     if (err != ERR_AGAIN)
         curation_say(c, "warn", "label_cache", "labels are read again: %s", err_text());
     err = read_files(c, files, l);
+    // The labels are here already; a cache that cannot be written costs time only.
     if (!err && label_cache_save(c->label_cache, key, l))
         curation_say(c, "warn", "label_cache", "the next start will read the labels again: %s",
                      err_text());
@@ -59,11 +64,14 @@ static int read_labels(struct curation *c, struct labels *l) {
     int err = label_files_find(c->settings->labels, c->settings->root, &files);
     if (err)
         return err;
+    // Without files there is nothing to store.
     if (c->label_cache && files.count)
         err = read_cached(c, &files, l);
     else
         err = read_files(c, &files, l);
     if (!err) {
+        // The digest of what was read, not of the files: another layout of equal labels changes
+        // nothing.
         labels_digest(l, digest);
         curation_depends(c, "labels %s", digest);
     }
@@ -88,6 +96,7 @@ static bool value_occurs(const struct labels *l, int kind, const char *text, siz
 
 // A misspelt value would reject every picture. A known value that this set lacks is no mistake.
 static int check_values(const struct labels *l, enum label kind, const char *list) {
+    // The values that the data set's documentation lists, one a line as in config_list.
     static const char *const known[LABELS] = {
         "daytime\nnight\ndawn/dusk\n",
         "rainy\nsnowy\nclear\novercast\npartly cloudy\nfoggy\n",
@@ -112,6 +121,7 @@ static int check_values(const struct labels *l, enum label kind, const char *lis
 
 static int check_settings(const struct curation *c, const struct labels *l) {
     const struct config_curator *s = c->settings;
+    // Brightness replaces the time of day only, never weather or scene.
     bool needs_labels = *s->weather || *s->scene || strcmp(s->unlabelled, "reject") == 0;
     if (!l->files && needs_labels)
         return err_set(ERR_DATA,
@@ -152,8 +162,10 @@ static uint8_t tag_of(const char *value) {
 static void sift_timeofday(const struct config_curator *s, const char *value, struct picture *p) {
     const char *word = value ? value : "undefined";
     bool defined = strcmp(word, "undefined") != 0;
+    // Every picture passes an empty list.
     if (!*s->timeofday || config_list_has(s->timeofday, word)) {
         p->tag = tag_of(word);
+        // The reason stays empty until the brightness is known; the detail keeps the label.
         picture_note(p, "", NAN, "labelled %s", value ? value : "nothing");
     } else if (defined) {
         picture_reject(p, "timeofday", NAN, "labelled %s", word);
@@ -166,9 +178,11 @@ static void sift_timeofday(const struct config_curator *s, const char *value, st
 
 static void sift_picture(const struct config_curator *s, const struct labels *l,
                          const struct name_row *row, struct picture *p) {
+    // NULL where the picture has no row.
     const char *values[LABELS] = {0};
     for (int kind = 0; row && kind < LABELS; kind++)
         values[kind] = labels_value(l, row, (enum label)kind);
+    // In the order weather, scene, time of day: the first that fails is the reason.
     if (sift_kind(s, LABEL_WEATHER, values[LABEL_WEATHER], p) &&
         sift_kind(s, LABEL_SCENE, values[LABEL_SCENE], p))
         sift_timeofday(s, values[LABEL_TIMEOFDAY], p);
@@ -186,6 +200,7 @@ static void report_labels(const struct curation *c, const struct labels *l, size
         curation_say(c, "warn", "label_conflict",
                      "%s: label files contradict each other %zu times, the first one counts: %s",
                      c->domain, l->conflicts, l->conflict);
+    // Labels of another part of the set are an easy mistake: train instead of val.
     if (l->files && !labelled)
         curation_say(c, "warn", "labels_of_others",
                      "%s: no label names one of the pictures ('%s', ...): other label files?",
@@ -200,6 +215,7 @@ static void sift_all(struct curation *c, struct labels *l) {
         if (row) {
             labelled++;
             used += row->line == 0; // two files may have one name; their label counts once
+            // `line` is free for the reader of the table (names.h): 1 marks a row that was used.
             row->line = 1;
         }
         sift_picture(c->settings, l, row, p);
@@ -227,6 +243,7 @@ static double brightness_of(const struct picture *p) {
 
 static void decide_unlabelled(const struct config_curator *s, double brightness,
                               struct picture *p) {
+    // Up to night_luma is night, above day_luma is day; between them nothing is said.
     bool night = brightness <= s->night_luma, day = brightness > s->day_luma;
     const char *name = night ? "night" : "daytime";
     if (!night && !day)
@@ -242,6 +259,7 @@ static void decide_unlabelled(const struct config_curator *s, double brightness,
 }
 
 static void decide_labelled(const struct config_curator *s, double brightness, struct picture *p) {
+    // Only the clear contradictions: a label that brightness does not settle stays.
     bool wrong = (p->tag == LABELLED_NIGHT && brightness > s->day_luma) ||
                  (p->tag == LABELLED_DAYTIME && brightness <= s->night_luma);
     if (s->luma_veto && wrong)
@@ -258,6 +276,7 @@ static int review_brightness(struct curation *c) {
         if (p->verdict == VERDICT_REJECT)
             continue;
         double brightness = brightness_of(p);
+        // In review only what sift left open arrives here; its tag is one of the four.
         if (p->tag == UNLABELLED)
             decide_unlabelled(c->settings, brightness, p);
         else

@@ -11,6 +11,7 @@
 #include "kinds/landmarks.h"
 #include "kinds/names.h"
 
+// The most specific folder first, root itself last.
 static const char *const picture_folders[] = {
     "img_align_celeba/img_align_celeba", // as Kaggle packs it
     "img_align_celeba",
@@ -31,6 +32,7 @@ static int find_landmarks(const struct config_curator *settings, char **ret_path
     }
     for (size_t i = 0; i < COUNT(landmark_files); i++) {
         char *path = xasprintf("%s/%s", settings->root, landmark_files[i]);
+        // Relative to root, which may be the set's folder or the pictures' folder.
         if (fs_exists(path)) {
             *ret_path = path;
             return ERR_OK;
@@ -49,6 +51,7 @@ static char *join_path(const char *folder, const char *name) {
 
 // Walks the first of the folders that exists. Pictures elsewhere under root are not the set's.
 static int scan_pictures(struct curation *c) {
+    // Ends at the empty name, which always counts as present.
     for (size_t i = 0;; i++) {
         char *folder = join_path(c->folder, picture_folders[i]);
         char *full = xasprintf("%s/%s", c->root, folder);
@@ -66,6 +69,7 @@ static int apply_scores(struct curation *c, const struct landmarks *l, const cha
     size_t hits = 0;
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
+        // By name without extension: the set exists as JPEG and PNG.
         const struct landmark_row *row = landmarks_find(l, picture_name(p->path));
         if (row)
             p->score = row->score;
@@ -73,6 +77,7 @@ static int apply_scores(struct curation *c, const struct landmarks *l, const cha
             picture_reject(p, "no_landmarks", NAN, "no row in the landmark file");
         hits += row != NULL;
     }
+    // An empty folder is reported elsewhere, with a better text.
     if (hits || !c->walk.found.count)
         return ERR_OK;
     return err_set(ERR_DATA,
@@ -84,10 +89,12 @@ static int apply_scores(struct curation *c, const struct landmarks *l, const cha
 
 // In an incomplete copy some of the best rows have no picture, and the ranking keeps later ones.
 static void tell_missing(const struct curation *c, const struct landmarks *l) {
+    // More wanted than rows exist is no fault.
     size_t keep = MIN((size_t)c->settings->keep_nearest, l->count), here = 0;
     struct names names = {0};
     bool is_new;
     for (size_t i = 0; i < c->walk.found.count; i++)
+        // The path is cut to its name by names_add.
         (void)names_add(&names, c->walk.found.items[i].path, strlen(c->walk.found.items[i].path),
                         &is_new); // a name that is too long has no row either
     uint32_t *nearest = landmarks_nearest(l, keep);
@@ -104,6 +111,7 @@ static void tell_missing(const struct curation *c, const struct landmarks *l) {
 
 static void warn_of_unaligned(const struct curation *c, const struct landmarks *l,
                               const char *path) {
+    // The names of the two official files differ in "align" only.
     bool named = strncmp(picture_name(path), "list_landmarks_celeba", 21) == 0;
     if (named || landmarks_are_unaligned(l))
         curation_say(c, "warn", "landmarks_unaligned",
@@ -117,6 +125,7 @@ static int score_pictures(struct curation *c, const char *path) {
     int err = curation_depends_on(c, path);
     if (!err)
         err = landmarks_load(path, &l);
+    // landmarks_load owns nothing after a failure.
     if (err)
         return err;
     warn_of_unaligned(c, l, path);
@@ -130,10 +139,12 @@ static int score_pictures(struct curation *c, const char *path) {
 // Landmarks are optional where lists alone choose.
 static int scan_celeba(struct curation *c) {
     char *path = NULL;
+    // Without keep_nearest and without lists nothing would choose; then the landmarks must exist.
     bool needed = c->settings->keep_nearest || !celeba_lists_are_wanted(c->settings);
     int err = find_landmarks(c->settings, &path);
     if (err && needed)
         return err;
+    // The error of a missing optional file is dropped here.
     err = scan_pictures(c);
     if (!err && path)
         err = score_pictures(c, path);
@@ -142,6 +153,7 @@ static int scan_celeba(struct curation *c) {
 }
 
 static int rank_by_score(const struct picture *a, const struct picture *b) {
+    // Difference of comparisons: scores are doubles, and NaN compares as equal.
     return (a->score > b->score) - (a->score < b->score);
 }
 

@@ -1,3 +1,5 @@
+// celeba_lists - one engine for four tables, each described by a row of `kinds`. Each list is read,
+// applied and freed before the next, so one is in memory at a time.
 #include "kinds/celeba_lists.h"
 
 #include <math.h>
@@ -13,6 +15,7 @@
 
 #define WANTED_MAX 40
 
+// The order of `kinds`; celeba_lists_check takes these numbers.
 enum { ATTRIBUTES, PARTITION, BOXES, IDENTITIES };
 
 struct wanted {
@@ -56,9 +59,11 @@ static int parse_wanted(struct list *l) {
         size_t name = equals ? (size_t)(equals - item) : size;
         while (name && item[name - 1] == ' ')
             name--;
+        // config_list_next does not end its items with a 0, but table_number needs one.
         char *sign = xasprintf("%.*s", equals ? (int)(item + size - equals - 1) : 0,
                                equals ? equals + 1 : "");
         double value = 0;
+        // Only 1 and -1: the list has no other values.
         bool ok = name > 0 && name < sizeof w->name &&
                   table_number(sign + strspn(sign, " "), &value) && fabs(value) == 1;
         free(sign);
@@ -83,6 +88,7 @@ static int refuse_column(const struct table *t, const char *name) {
     return err;
 }
 
+// parse_wanted comes first: without it no column can be looked up.
 static int attributes_header(struct list *l, const struct table *t, bool *ret_is_row) {
     int shift = strcmp(t->fields[0], "image_id") == 0
                     ? 0
@@ -96,6 +102,7 @@ static int attributes_header(struct list *l, const struct table *t, bool *ret_is
         if (k == t->count)
             err = refuse_column(t, l->wanted[i].name);
     }
+    // Every row then has to have as many fields as the header promises.
     l->fields = t->count + shift;
     *ret_is_row = false;
     return err;
@@ -109,6 +116,7 @@ static int attributes_row(struct list *l, const struct table *t, uint32_t *ret_v
         bool plus = strcmp(field, "1") == 0;
         if (!plus && strcmp(field, "-1") != 0)
             return table_refuse(t, "%s is '%s', not 1 or -1", w->name, field);
+        // Only the first mismatch is kept: one number a row, and one reason.
         if (!*ret_value && plus != (w->sign > 0))
             *ret_value = (uint32_t)i + 1;
     }
@@ -119,6 +127,7 @@ static void attributes_sift(const struct list *l, uint32_t value, struct picture
     const struct wanted *w = value ? &l->wanted[value - 1] : NULL;
     if (w)
         picture_reject(p, "attributes", NAN, "%s is %d, %d is wanted", w->name, -w->sign, w->sign);
+    // -sign is the value that the row has, because fields are 1 or -1 only.
 }
 
 // ---- partition: value is 0 to 2 ----
@@ -132,6 +141,7 @@ static bool partition_is_set(const struct config_curator *s) {
 static int partition_header(struct list *l, const struct table *t, bool *ret_is_row) {
     const char *at = l->settings->partition, *item;
     size_t size;
+    // The official layout has no header, so its first line is a row.
     *ret_is_row = strcmp(t->fields[0], "image_id") != 0;
     while (config_list_next(&at, &item, &size)) {
         bool ok = false;
@@ -144,6 +154,7 @@ static int partition_header(struct list *l, const struct table *t, bool *ret_is_
     return ERR_OK;
 }
 
+// A digit and nothing else; strtol would allow blanks and signs.
 static int partition_row(struct list *l, const struct table *t, uint32_t *ret_value) {
     const char *field = t->fields[1];
     if (field[0] < '0' || field[0] > '2' || field[1])
@@ -174,6 +185,7 @@ static int boxes_header(struct list *l, const struct table *t, bool *ret_is_row)
 static int boxes_row(struct list *l, const struct table *t, uint32_t *ret_value) {
     double side[2];
     for (int i = 0; i < 2; i++)
+        // 1e6 pixels bound the conversion to an integer below.
         if (!table_number(t->fields[3 + i], &side[i]) || side[i] < 0 || side[i] > 1e6)
             return table_refuse(t, "the %s is '%s', not a number of pixels", i ? "height" : "width",
                                 t->fields[3 + i]);
@@ -218,22 +230,26 @@ static int by_identity(const void *a, const void *b) {
     if (p->identity != q->identity)
         return p->identity < q->identity ? -1 : 1;
     double s = p->picture->score, r = q->picture->score;
+    // Comparisons with NaN are false, so the path decides then.
     int order = s < r ? -1 : s > r; // 0 also if there are no scores (NaN)
     return order ? order : strcmp(p->picture->path, q->picture->path);
 }
 
 // Sorts by person and score; of each person, all behind the first per_identity are rejected.
+// All rows were matched before: a good picture without a row was rejected as no_identity.
 static void limit_identities(const struct list *l, struct pictures *found) {
     struct face *faces = xcalloc(found->count, sizeof *faces);
     size_t n = 0, run = 0, most = (size_t)l->settings->per_identity;
     for (size_t i = 0; i < found->count; i++) {
         struct picture *p = &found->items[i];
+        // Held-out pictures of the folder are not good, so they neither count nor go.
         if (picture_is_good(p))
             faces[n++] = (struct face){names_find(&l->names, p->path)->value, p};
     }
     if (n)
         qsort(faces, n, sizeof *faces, by_identity);
     for (size_t i = 0; i < n; i++) {
+        // `run` counts the pictures of one person, from 0.
         run = i && faces[i].identity == faces[i - 1].identity ? run + 1 : 0;
         if (run >= most)
             picture_reject(faces[i].picture, "identity", (double)faces[i].identity,
@@ -245,6 +261,7 @@ static void limit_identities(const struct list *l, struct pictures *found) {
 
 // ---- all kinds ----
 
+// Cheap conditions first; identities last, because they count only what the others left.
 static const struct kind kinds[] = {
     {"list_attr_celeba", "attribute", "no_attributes", 0, attributes_are_set, attributes_header,
      attributes_row, attributes_sift},
@@ -266,6 +283,7 @@ static int add_row(struct list *l, const struct table *t) {
     bool is_new;
     uint32_t value;
     const char *name = t->fields[0];
+    // Checked before row(), which indexes fields without asking.
     if (t->count != l->fields)
         return table_refuse(t, "%d columns, but a name and %d more are expected", t->count,
                             l->fields - 1);
@@ -275,6 +293,7 @@ static int add_row(struct list *l, const struct table *t) {
     struct name_row *row = names_add(&l->names, name, strlen(name), &is_new);
     if (!row)
         return table_refuse(t, "%s", err_text());
+    // Two rows of one name could disagree; nothing says which is right.
     if (!is_new)
         return table_refuse(t, "'%s' has a row already, in line %u", name, row->line);
     row->line = (uint32_t)t->line;
@@ -316,15 +335,18 @@ static void sift_by_list(const struct list *l, struct curation *c) {
         else if (l->kind->sift)
             l->kind->sift(l, row->value, p);
     }
+    // After all pictures without a row are rejected.
     if (!l->kind->sift)
         limit_identities(l, &c->walk.found);
 }
 
 static int find_list(const struct config_curator *s, const char *name, char **ret_path) {
+    // From root outward: beside the pictures, in the set's folders, and one or two levels up.
     static const char *const folders[] = {"",         "/Anno",    "/Eval", "/..",
                                           "/../Anno", "/../Eval", "/../.."};
     static const char *const extensions[] = {"txt", "csv"};
     size_t count = *s->lists ? 1 : COUNT(folders);
+    // Each folder is tried with both extensions.
     for (size_t i = 0; i < count * 2; i++) {
         char *path = xasprintf("%s%s/%s.%s", *s->lists ? s->lists : s->root, folders[i / 2], name,
                                extensions[i % 2]);
@@ -346,6 +368,7 @@ static int sift_by(struct curation *c, const struct kind *kind) {
     l->settings = c->settings;
     int err = find_list(c->settings, kind->file, &path);
     if (!err)
+        // A changed list gives another manifest.
         err = curation_depends_on(c, path);
     if (!err)
         err = read_list(l, path);

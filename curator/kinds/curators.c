@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/text.h"
 
+// In the order of --help; NULL ends it.
 static const struct curator *const table[] = {
     &curator_folder, &curator_celeba, &curator_anime, &curator_bdd100k,
     &curator_paired, &curator_exec,   NULL,
@@ -16,6 +17,7 @@ const struct curator *curator_find(const char *name) {
     while (*c && strcmp((*c)->name, name) != 0)
         c++;
     if (!*c)
+        // The configuration has checked the name against its own list.
         BUG("no curator '%s'", name);
     return *c;
 }

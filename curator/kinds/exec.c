@@ -28,6 +28,7 @@ struct verdict_reader {
 };
 
 static int scan_candidates(struct curation *c) {
+    // The digest of the script's file. Its other inputs are not known here.
     int err = curation_depends_on(c, c->settings->command);
     return err ? err : folder_scan(c);
 }
@@ -47,6 +48,7 @@ static void put_number(yajl_gen g, const char *key, uint64_t value) {
 static bool add_candidate(struct text *t, const char *root, const struct picture *p) {
     const unsigned char *text;
     size_t size;
+    // A generator for each line: it takes nothing more after one document.
     yajl_gen g = yajl_gen_alloc(NULL);
     (void)yajl_gen_config(g, yajl_gen_validate_utf8, 1); // cannot fail: yajl has this option
     (void)yajl_gen_map_open(g);
@@ -67,9 +69,11 @@ static bool add_candidate(struct text *t, const char *root, const struct picture
 
 static struct text candidates(struct curation *c) {
     struct text t = {0};
+    // An empty input, not NULL.
     text_add(&t, "%s", ""); // there may be none
     for (size_t i = 0; i < c->walk.found.count; i++) {
         struct picture *p = &c->walk.found.items[i];
+        // Held-out folders are not judged by the script.
         if (picture_is_good(p) && !add_candidate(&t, c->root, p))
             picture_reject(p, "not_utf8", NAN, "a name that is not UTF-8 cannot be said in JSON");
     }
@@ -91,10 +95,13 @@ static int apply_verdict(struct verdict_reader *x, const char *line, yajl_val v)
     yajl_val path = member(v, "path", yajl_t_string), keep = member(v, "keep", yajl_t_any);
     yajl_val reason = member(v, "reason", yajl_t_string);
     yajl_val score = member(v, "score", yajl_t_number);
+    // yajl_tree_get with yajl_t_any takes any type; only booleans are meant here.
     if (!path || !keep || !(YAJL_IS_TRUE(keep) || YAJL_IS_FALSE(keep)))
         return refuse_line(x, line, "\"path\" and \"keep\": true or false are needed");
     struct picture *p = pictures_find(&x->c->walk.found, path->u.string);
+    // Pictures lie in one array, so the pointer gives the index.
     size_t index = p ? (size_t)(p - x->c->walk.found.items) : 0;
+    // Asked before picture_is_good: a second verdict for a rejected picture is still a second one.
     if (p && x->answered[index])
         return refuse_line(x, line, "the picture has a verdict already");
     if (!p || !picture_is_good(p))
@@ -102,6 +109,7 @@ static int apply_verdict(struct verdict_reader *x, const char *line, yajl_val v)
     x->answered[index] = true;
     x->answers++;
 
+    // yajl offers a whole number as a double too.
     p->score = score && YAJL_IS_DOUBLE(score) ? YAJL_GET_DOUBLE(score) : NAN;
     if (YAJL_IS_FALSE(keep))
         picture_reject(p, reason ? reason->u.string : "script", p->score, "%s", "");
@@ -111,6 +119,7 @@ static int apply_verdict(struct verdict_reader *x, const char *line, yajl_val v)
 static int take_line(void *context, const char *line) {
     struct verdict_reader *x = context;
     char problem[256];
+    // Blank lines are passed over; scripts print them easily.
     if (!*line)
         return ERR_OK;
     yajl_val v = yajl_tree_parse(line, problem, sizeof problem);
@@ -129,6 +138,7 @@ static void pass_on_line(void *context, const char *line) {
 static int check_complete(const struct verdict_reader *x) {
     size_t missing = 0, first = 0, asked = x->answers;
     const struct pictures *list = &x->c->walk.found;
+    // Backwards, so that `first` ends as the first by path.
     for (size_t i = list->count; i-- > 0;)
         if (picture_is_good(&list->items[i]) && !x->answered[i]) {
             missing++;
@@ -146,6 +156,7 @@ static int review_by_script(struct curation *c) {
     struct verdict_reader x = {.c = c, .answered = xcalloc(c->walk.found.count, sizeof(bool))};
     const char *const argv[] = {c->settings->command, NULL};
     struct script_job job = {
+        // The whole input is in memory: script_run writes and reads at the same time.
         .command = c->settings->command,
         .argv = argv,
         .input = text.bytes,
@@ -159,6 +170,7 @@ static int review_by_script(struct curation *c) {
     };
     int err = script_run(&job);
     if (!err)
+        // Only after the script has ended can an answer be missing.
         err = check_complete(&x);
     free(x.answered);
     free(text.bytes);

@@ -17,6 +17,7 @@ static bool fits_pattern(const char *pattern, const char *path) {
 
 // The first pattern of the list that the path fits, malloc'ed; NULL if there is none.
 static char *fitting_pattern(const char *list, const char *path) {
+    // Lists are walked in place; each pattern needs a 0 for fnmatch.
     const char *item;
     size_t size;
     while (config_list_next(&list, &item, &size)) {
@@ -29,9 +30,11 @@ static char *fitting_pattern(const char *list, const char *path) {
 }
 
 static void sift_path(const struct config_curator *s, const char *path, struct picture *p) {
+    // Both are computed first, since the text names the pattern that decided.
     char *in = fitting_pattern(s->include, path), *out = fitting_pattern(s->exclude, path);
     if (!s->recursive && strchr(path, '/'))
         picture_reject(p, "subfolder", NAN, "it is in a folder below root, and recursive is false");
+    // exclude wins over include.
     else if (out)
         picture_reject(p, "excluded", NAN, "its name fits '%s' of exclude", out);
     else if (*s->include && !in)
@@ -42,10 +45,12 @@ static void sift_path(const struct config_curator *s, const char *path, struct p
 
 static void warn_of_idle(const struct curation *c, const char *key, const char *list) {
     const char *item;
+    // Paths are relative to the manifest's root; patterns are relative to the curator's.
     size_t size, skip = strlen(c->folder) + (*c->folder != 0);
     while (config_list_next(&list, &item, &size)) {
         char *pattern = xasprintf("%.*s", (int)size, item);
         size_t i = 0;
+        // One fitting file is enough; large sets end this loop early.
         while (i < c->walk.found.count &&
                !fits_pattern(pattern, c->walk.found.items[i].path + skip))
             i++;
@@ -59,6 +64,7 @@ static void warn_of_idle(const struct curation *c, const char *key, const char *
 int folder_scan(struct curation *c) {
     const struct config_curator *s = c->settings;
     int err = walk_folder(c->root, c->folder, c->aside, &c->walk);
+    // Without any rule no path has to be looked at.
     if (err || (!*s->include && !*s->exclude && s->recursive))
         return err;
     size_t skip = strlen(c->folder) + (*c->folder != 0);

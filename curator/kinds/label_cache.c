@@ -1,3 +1,5 @@
+// label_cache - the labels of the last start as text. One file of rows is read faster than JSON
+// with all its boxes.
 #include "kinds/label_cache.h"
 
 #include <stdio.h>
@@ -21,10 +23,12 @@ int label_cache_key(const struct label_files *files, char ret[65]) {
     text_add(&t, "%s", ""); // there may be none
     for (size_t i = 0; i < files->count; i++) {
         struct stat st;
+        // Follows links: the size and time of the file behind them count.
         if (stat(files->paths[i], &st)) {
             free(t.bytes);
             return fs_failed("read", files->paths[i]);
         }
+        // With its 0, which no path contains: no two lists of files give one text.
         text_add_bytes(&t, files->paths[i], strlen(files->paths[i]) + 1);
         text_add(&t, "%lld %lld.%09ld\n", (long long)st.st_size, (long long)st.st_mtim.tv_sec,
                  st.st_mtim.tv_nsec);
@@ -39,6 +43,7 @@ int label_cache_key(const struct label_files *files, char ret[65]) {
 
 static void add_text(struct text *t, const char *text) {
     if (*text)
+        // An empty field would shift the columns behind it.
         checksum_add_hex(t, text, strlen(text));
     else
         text_add(t, "-");
@@ -48,6 +53,7 @@ static void add_text(struct text *t, const char *text) {
 static void add_row(struct text *t, const struct labels *l, const struct name_row *row) {
     uint8_t values[LABELS];
     for (int kind = 0; kind < LABELS; kind++)
+        // As labels.c packs them: one byte a kind.
         values[kind] = (uint8_t)(row->value >> 8 * kind);
     text_add(t, "name ");
     checksum_add_hex(t, values, sizeof values);
@@ -61,14 +67,17 @@ int label_cache_save(const char *path, const char *key, const struct labels *l) 
     text_add(&t, HEAD, key);
     text_add(&t, "files %zu %llu %zu ", l->files, (unsigned long long)l->bytes, l->conflicts);
     add_text(&t, l->conflict);
+    // Values precede the rows, since the rows refer to them by index.
     for (int kind = 0; kind < LABELS; kind++)
         for (int i = 1; i <= l->value_count[kind]; i++) {
             text_add(&t, "value %d ", kind);
             add_text(&t, l->values[kind][i]);
         }
+    // Stops early when the text is too large already.
     for (size_t i = 0; i < l->names.count && t.size < LABEL_CACHE_BYTES; i++)
         add_row(&t, l, &l->names.rows[i]);
     checksum_seal(&t);
+    // A cache above the bound could not be read again.
     if (t.size > LABEL_CACHE_BYTES)
         err =
             err_set(ERR_LIMIT, "'%s' would have more than %zu MiB", path, LABEL_CACHE_BYTES >> 20);
@@ -93,6 +102,7 @@ static bool take_text(char *at, size_t max, char *ret) {
 
 static bool take_files(char *at, struct labels *l) {
     char *end;
+    // No check of the end after each number: the digest has vouched for the line.
     l->files = strtoul(at, &end, 10);
     l->bytes = strtoull(end, &end, 10);
     l->conflicts = strtoul(end, &end, 10);
@@ -101,6 +111,7 @@ static bool take_files(char *at, struct labels *l) {
 
 static bool take_value(char *at, struct labels *l) {
     char text[LABEL_VALUE_BYTES + 1];
+    // The counts of values bound the indices of the rows that follow.
     int kind = at[0] - '0';
     if (kind < 0 || kind >= LABELS || at[1] != ' ' || l->value_count[kind] == LABEL_VALUES - 1 ||
         !take_text(at + 2, LABEL_VALUE_BYTES, text))
@@ -116,6 +127,7 @@ static bool take_row(char *at, struct labels *l) {
     uint8_t values[LABELS];
     bool is_new;
     if (!checksum_take_hex(&at, sizeof values, values) || *at != ' ' ||
+        // A name without folder, as names_add had cut it.
         !take_text(at + 1, NAME_MAX_BYTES, name) || !*name || strchr(name, '/'))
         return false;
     strcat(name, extension); // fits
@@ -143,6 +155,7 @@ static bool take_lines(char *at, const char *end, struct labels *l) {
         char *newline = memchr(at, '\n', (size_t)(end - at));
         if (!newline)
             return false;
+        // Lines are cut by zeros, so each take_ function sees one.
         *newline = 0;
         if (!take_line(at, l))
             return false;
@@ -156,6 +169,7 @@ int label_cache_load(const char *path, const char *key, struct labels *ret_label
     size_t size;
     if (!fs_exists(path))
         return ERR_AGAIN;
+    // Larger than any that label_cache_save writes: ERR_LIMIT.
     int err = fs_read(path, LABEL_CACHE_BYTES, &bytes, &size);
     if (err)
         return err;
@@ -166,6 +180,7 @@ int label_cache_load(const char *path, const char *key, struct labels *ret_label
     else if (!checksum_holds(text, &size) || size < head_size ||
              !take_lines(text + head_size, text + size, ret_labels))
         err = err_set(ERR_FORMAT, "'%s': not as it was written", path);
+    // Half-read rows are dropped: the caller then reads the label files themselves.
     if (err)
         labels_fini(ret_labels);
     free(head);

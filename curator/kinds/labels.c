@@ -1,3 +1,5 @@
+// labels - a state machine over yajl's tokens. Only depth, the current frame and the current member
+// are kept; "labels" with all boxes pass by unstored.
 #include "kinds/labels.h"
 
 #include <fcntl.h>
@@ -14,8 +16,10 @@
 #include "base/text.h"
 #include "base/util.h"
 
+// Large enough for few system calls, small enough to notice `cancel` soon.
 #define CHUNK_BYTES ((size_t)256 << 10)
 #define QUIET_CHUNKS 4 // chunks without a token, all of which yajl keeps in memory
+// Far deeper than the labels of the set nest.
 #define DEPTH_MAX 100
 #define DIGEST_ROWS 4096
 
@@ -55,6 +59,7 @@ const char *label_name(enum label kind) {
 
 // ---- errors ----
 
+// Counted only for an error, so the normal path never looks for newlines twice.
 static long long line_of(const struct reader *r) {
     const uint8_t *at = r->chunk; // NULL after the last chunk
     const uint8_t *end = at ? at + yajl_get_bytes_consumed(r->yajl) : NULL;
@@ -76,15 +81,18 @@ static int refuse_file(struct reader *r, const char *what) {
 
 // Index of the value; -1 after refuse_file.
 static int intern(struct reader *r, int kind, const char *text, size_t size) {
+    // A 0 byte in JSON text (\u0000) would cut the C string.
     struct labels *l = r->labels;
     int n = l->value_count[kind];
     if (size > LABEL_VALUE_BYTES || memchr(text, 0, size)) {
         (void)refuse_file(r, "an attribute of a frame has more than 64 bytes, or a 0");
         return -1;
     }
+    // At most 255 values: a linear search is fast enough.
     for (int i = 1; i <= n; i++)
         if (strncmp(l->values[kind][i], text, size) == 0 && !l->values[kind][i][size])
             return i;
+    // The index has to fit a byte.
     if (n == LABEL_VALUES - 1) {
         (void)refuse_file(r, "a 256th value of an attribute of frames");
         return -1;
@@ -98,6 +106,7 @@ static bool is_defined(const struct labels *l, int kind, int value) {
 }
 
 static uint8_t value_of(const struct name_row *row, int kind) {
+    // Three kinds in one 32-bit number, a byte each.
     return (uint8_t)(row->value >> 8 * kind);
 }
 
@@ -105,10 +114,13 @@ static void merge(struct reader *r, struct name_row *row, const struct frame *f)
     struct labels *l = r->labels;
     for (int kind = 0; kind < LABELS; kind++) {
         uint8_t old = value_of(row, kind), new = f->values[kind];
+        // Nothing new: missing, equal, or less definite than before.
         if (!new || old == new || (old && !is_defined(l, kind, new)))
             continue;
+        // A definite value replaces "undefined" and a missing one.
         if (!is_defined(l, kind, old))
             row->value = (row->value & ~(0xffU << 8 * kind)) | (uint32_t) new << 8 * kind;
+        // Two definite values: the first stays, and one example is kept for a person.
         else if (l->conflicts++ == 0)
             (void)snprintf(l->conflict, sizeof l->conflict, "%.60s: %s is %s, then %s in %.100s",
                            f->name, label_name((enum label)kind), l->values[kind][old],
@@ -125,9 +137,11 @@ static int frame_begin(struct reader *r, struct frame *f) {
 static int frame_end(struct reader *r) {
     struct frame *f = r->frame;
     bool is_new;
+    // Back to the enclosing frame, if there is one.
     r->frame = f == &r->frames[1] ? &r->frames[0] : NULL;
     if (!f->named && r->list)
         return refuse_file(r, "a frame without a name: no label file of BDD100K?");
+    // At the top, a file may consist of "frames" alone; then those had to have names.
     if (!f->named && r->depth == 1 && !r->named)
         return refuse_file(r, "there is no name of a picture: no label file of BDD100K?");
     if (!f->named)
@@ -156,6 +170,7 @@ static int take_key(void *context, const unsigned char *text, size_t size) {
                     : is_text(text, size, "frames")     ? MEMBER_FRAMES
                                                         : MEMBER_OTHER;
     } else if (f && f->in_attributes && r->depth == f->depth + 1) {
+        // An unknown attribute ends at LABELS and is ignored.
         f->attribute = 0;
         while (f->attribute < LABELS && !is_text(text, size, label_name((enum label)f->attribute)))
             f->attribute++;
@@ -174,6 +189,7 @@ static int take_name(struct reader *r, const unsigned char *text, size_t size) {
 }
 
 // Refuses a value that is not a string where only a string may stand.
+// Values of other members may have any type; they are skipped.
 static int check_place(struct reader *r, bool is_null, bool is_map) {
     const struct frame *f = r->frame;
     r->tokens++;
@@ -194,6 +210,7 @@ static int check_place(struct reader *r, bool is_null, bool is_map) {
 static int take_string(void *context, const unsigned char *text, size_t size) {
     struct reader *r = context;
     struct frame *f = r->frame;
+    // Depth alone tells the frame's name from the name of a box inside it.
     if (f && r->depth == f->depth && f->member == MEMBER_NAME) {
         r->tokens++;
         return take_name(r, text, size);
@@ -224,11 +241,14 @@ static int deeper(struct reader *r) {
 }
 
 static int begin_map(void *context) {
+    // The depth is that of the map's parent until deeper().
     struct reader *r = context;
     if (!check_place(r, false, true) || !deeper(r))
         return 0;
+    // Frames are at depth 2 in a list, and the file itself is the frame otherwise.
     if (r->depth == (r->list ? 2 : 1))
         return frame_begin(r, &r->frames[0]);
+    // Inside the top's "frames" list, frames are at depth 3.
     if (r->in_frames && r->depth == 3)
         return frame_begin(r, &r->frames[1]);
     if (r->frame && r->depth == r->frame->depth + 1)
@@ -253,6 +273,7 @@ static int begin_array(void *context) {
         r->list = true;
     else if (!check_place(r, false, false))
         return 0;
+    // Only a "frames" of the top counts, not one deeper inside.
     if (r->depth == 1 && r->frame)
         r->in_frames = r->frame->member == MEMBER_FRAMES;
     r->tokens++;
@@ -283,9 +304,11 @@ static const yajl_callbacks callbacks = {
 // ---- a file ----
 
 static int check(struct reader *r, yajl_status status) {
+    // A callback that stopped has set the error itself; yajl's text says only that it was stopped.
     if (status == yajl_status_ok || r->err)
         return r->err;
     unsigned char *text = yajl_get_error(r->yajl, 0, NULL, 0);
+    // The first line of yajl's text is the message.
     text[strcspn((char *)text, "\n")] = 0;
     bool ends = strstr((char *)text, "premature EOF") != NULL;
     (void)refuse_file(r, ends ? "the file ends too early: an incomplete copy?" : (char *)text);
@@ -294,6 +317,7 @@ static int check(struct reader *r, yajl_status status) {
 }
 
 static int parse_chunk(struct reader *r, const uint8_t *bytes, size_t size) {
+    // line_of needs the chunk while the error is described.
     r->chunk = bytes;
     int err = check(r, yajl_parse(r->yajl, bytes, size));
     for (const uint8_t *at = bytes; !err && (at = memchr(at, '\n', (size_t)(bytes + size - at)));
@@ -308,16 +332,19 @@ static int read_chunks(struct reader *r, int fd, uint8_t *bytes, const atomic_bo
     bool begun = false;
     ssize_t n = 0;
     while (!err && (n = read(fd, bytes, CHUNK_BYTES)) > 0) {
+        // The byte order mark is part of the first chunk only.
         size_t mark = begun ? 0 : text_mark_bytes(bytes, (size_t)n);
         begun = true;
         r->labels->bytes += (uint64_t)n;
         err = parse_chunk(r, bytes + mark, (size_t)n - mark);
+        // yajl buffers an unfinished token, so a huge string would fill the memory.
         quiet = r->tokens == tokens ? quiet + 1 : 0;
         tokens = r->tokens;
         if (!err && quiet == QUIET_CHUNKS) {
             (void)refuse_file(r, "a megabyte without a new value: no label file of BDD100K?");
             err = r->err;
         }
+        // Once a chunk, so that a large file can be stopped within it.
         if (!err && cancel && atomic_load(cancel))
             err = err_set(ERR_STOPPED, "stopped while '%s' was read", r->path);
     }
@@ -325,6 +352,7 @@ static int read_chunks(struct reader *r, int fd, uint8_t *bytes, const atomic_bo
         return fs_failed("read", r->path);
     if (err)
         return err;
+    // The chunk is consumed; an error now is about the end of the file.
     r->chunk = NULL;
     return check(r, yajl_complete_parse(r->yajl));
 }
@@ -355,6 +383,7 @@ const char *labels_value(const struct labels *l, const struct name_row *row, enu
 }
 
 void labels_digest(const struct labels *l, char ret[65]) {
+    // In the order of first mention, which the order of the files fixes.
     struct text t = {0};
     uint8_t digest[32] = {0};
     for (size_t i = 0; i <= l->names.count; i++) {

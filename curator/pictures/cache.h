@@ -19,6 +19,7 @@
 
 #include "pictures/picture.h"
 
+// A picture that is not OPEN keeps its verdict.
 // Fills in every picture of the sorted list whose path, size and mtime are in the file: `known`,
 // or, if it is not for later, rejected for what its bytes are.
 //   key  hex digest of the settings that the entries depend on

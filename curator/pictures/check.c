@@ -1,3 +1,5 @@
+// check - one table of bounds for all kinds. explain.c prints the same table, so each row has names
+// for value and setting.
 #include "pictures/check.h"
 
 #include <math.h>
@@ -20,6 +22,7 @@ static double aspect(const struct picture *p, const struct image_stats *stats) {
     return picture_aspect(p);
 }
 
+// Functions of one signature let the table mix fields of pictures and of statistics.
 #define STAT(field)                                                                                \
     static double field(const struct picture *p, const struct image_stats *stats) {                \
         return stats->field;                                                                       \
@@ -30,6 +33,7 @@ STAT(contrast)
 STAT(entropy)
 STAT(sharpness)
 
+// Settings of other types become doubles; all of them are exact below 2^53.
 #define BOUND(setting)                                                                             \
     static double setting(const struct config_curator *s) {                                        \
         return (double)s->setting;                                                                 \
@@ -49,6 +53,7 @@ static double min_side(const struct config_curator *s) {
     return s->min_side > 1 ? (double)s->min_side : 0;
 }
 
+// The order is that of check.h: the first failing row is the reason.
 const struct check checks[] = {
     {"small", "shorter side", "min_side", false, shorter, min_side},
     {"large", "longer side", "max_side", true, longer, max_side},
@@ -68,11 +73,13 @@ const int check_count = (int)COUNT(checks);
 static bool check_holds(const struct check *c, const struct config_curator *settings,
                         const struct picture *p, const struct image_stats *stats) {
     double bound = c->bound(settings), value = c->value(p, stats);
+    // A value on the bound holds.
     return bound == 0 || (c->is_max ? value <= bound : value >= bound);
 }
 
 static const struct check *first_failure(const struct config_curator *settings,
                                          const struct picture *p, const struct image_stats *stats) {
+    // Only the first failure becomes the reason; a list of all would repeat one cause.
     for (const struct check *c = checks; c < checks + COUNT(checks); c++)
         if (!check_holds(c, settings, p, stats))
             return c;
@@ -95,12 +102,14 @@ void check_picture(const struct config_curator *settings, const struct config_cu
         reject_for(c, settings, false, p, &p->stats);
         return;
     }
+    // The own half is judged first, so the reason is the own one where both fail.
     c = other ? first_failure(other, p, &p->opposite) : NULL;
     if (c)
         reject_for(c, other, true, p, &p->opposite);
 }
 
 void check_crop(const struct config_loader *reading, struct picture *p) {
+    // Other values of preprocess resize before they crop, or do not crop.
     if (!reading || !reading->preprocess || strcmp(reading->preprocess, "crop") != 0 ||
         picture_shorter(p) >= reading->crop_size)
         return;
@@ -115,6 +124,7 @@ const struct check *check_nearest(const struct config_curator *settings, const s
     double least = INFINITY;
     for (const struct check *c = checks; c < checks + COUNT(checks); c++) {
         double bound = c->bound(settings);
+        // Relative, because the units of the bounds differ.
         double margin = bound > 0 ? fabs(c->value(p, &p->stats) - bound) / bound : INFINITY;
         if (margin < least) {
             least = margin;

@@ -1,3 +1,5 @@
+// checksum - the last line of the cache files, and their hex coding. Hex keeps spaces and newlines
+// in texts from breaking the line format.
 #include "pictures/checksum.h"
 
 #include <stdint.h>
@@ -6,6 +8,7 @@
 
 #include "base/digest.h"
 
+// "digest ", 64 hex digits, newline.
 #define LINE_BYTES (7 + 64 + 1)
 
 static void last_line(const char *bytes, size_t size, char ret[LINE_BYTES + 1]) {
@@ -24,11 +27,13 @@ void checksum_seal(struct text *t) {
 
 bool checksum_holds(const char *bytes, size_t *size) {
     char line[LINE_BYTES + 1];
+    // A file cut short has no such line.
     if (*size < LINE_BYTES)
         return false;
     last_line(bytes, *size - LINE_BYTES, line);
     if (memcmp(bytes + *size - LINE_BYTES, line, LINE_BYTES) != 0)
         return false;
+    // The caller's size then covers the lines alone.
     *size -= LINE_BYTES;
     return true;
 }
@@ -49,6 +54,7 @@ static int digit_of(char c) {
 bool checksum_take_hex(char **at, size_t size, void *ret_bytes) {
     uint8_t *to = ret_bytes;
     for (size_t i = 0; i < size; i++) {
+        // The second digit is read only after a valid first one: a 0 may end the text there.
         int high = digit_of(**at), low = high < 0 ? -1 : digit_of((*at)[1]);
         if (low < 0)
             return false;

@@ -1,3 +1,5 @@
+// inspect - the only place that reads and decodes candidates. Threads take pictures from a counter
+// and write only to the picture they took.
 #include "pictures/inspect.h"
 
 #include <math.h>
@@ -12,8 +14,10 @@
 #include "image/settings.h"
 #include "pictures/check.h"
 
+// As image_load's limit; larger files are no training pictures.
 #define FILE_MAX_BYTES ((size_t)512 << 20)
 
+// Probing without limits tells a huge picture from a broken one.
 static const struct image_limits no_limits = {.max_pixels = INT64_MAX,
                                               .max_pixels_per_byte = INT64_MAX};
 
@@ -47,9 +51,11 @@ static void look_at(const struct inspect_how *how, const struct image *im, struc
     struct image gray;
     enum image_half half = how->half;
     image_gray(im, &gray);
+    // On the heap, because most pictures of a large set may be rejected and never need it.
     p->histogram = xcalloc(1, sizeof *p->histogram);
     if (half) {
         enum image_half opposite = half == IMAGE_LEFT ? IMAGE_RIGHT : IMAGE_LEFT;
+        // The other domain's curator sees these halves swapped and reaches the same verdict.
         look_at_half(im, &gray, half, &p->stats, p->histogram);
         look_at_half(im, &gray, opposite, &p->opposite, NULL);
     } else {
@@ -73,6 +79,7 @@ static bool is_within_limits(const struct inspect_how *how, const struct image_i
         picture_reject(p, "too_large", pixels, "%dx%d pixels, max_pixels is %lld", info->w, info->h,
                        (long long)how->decode.limits.max_pixels);
     else
+        // floor: a message with the setting's unit, whole pixels per byte.
         picture_reject(p, "bomb", floor(pixels / (double)size),
                        "%dx%d pixels in %zu bytes, max_pixels_per_byte is %lld", info->w, info->h,
                        size, (long long)how->decode.limits.max_pixels_per_byte);
@@ -83,6 +90,7 @@ static void inspect_read(const struct inspect_how *how, const uint8_t *bytes, si
                          struct picture *p) {
     struct image_info info;
     p->size = size;
+    // Before the probe, which would call an empty file damaged.
     if (size == 0) {
         picture_reject(p, "empty", NAN, "a file of 0 bytes");
         return;
@@ -95,6 +103,7 @@ static void inspect_read(const struct inspect_how *how, const uint8_t *bytes, si
     if (!is_within_limits(how, &info, bytes, size, p))
         return;
     struct image im;
+    // Decoded in full: only this proves that the file is whole.
     if (image_decode_how(p->path, bytes, size, &how->decode, 3, &im)) {
         picture_reject(p, "broken", NAN, "%s", error_about(p->path));
         return;
@@ -104,7 +113,10 @@ static void inspect_read(const struct inspect_how *how, const uint8_t *bytes, si
         image_fini(&im);
         return;
     }
+    // The digest is of the bytes that were decoded, not of a second read.
     digest_bytes(bytes, size, p->sha256);
+    // A quick decode has a reduced size, so the header's size counts. It is not used with EXIF
+    // turning.
     p->w = how->quick ? info.w : how->half ? im.w / 2 : im.w;
     p->h = how->quick ? info.h : im.h;
     p->orientation = (uint8_t)image_file_orientation(p->path, bytes, size);
@@ -117,10 +129,12 @@ void inspect_bytes(const struct inspect_how *how, struct picture *p) {
     size_t size;
     char *full = xasprintf("%s/%s", how->root, p->path);
     int err = fs_read(full, FILE_MAX_BYTES, &bytes, &size);
+    // A file above 512 MiB is ERR_LIMIT (fs_read).
     if (err) {
         picture_reject(p, err == ERR_LIMIT ? "too_large" : "unreadable", NAN, "%s", err_text());
     } else {
         inspect_read(how, bytes, size, p);
+        // Bad for its bytes alone, so the cache may keep the verdict.
         p->bad = !p->known;
         free(bytes);
     }
@@ -140,7 +154,9 @@ static void *inspect_in_thread(void *argument) {
     struct shared *s = argument;
     const struct inspect_job *job = s->job;
     size_t i;
+    // Each fetch gives an index to one thread only: no lock is needed for the pictures.
     while ((i = atomic_fetch_add(&s->next, 1)) < job->pictures->count) {
+        // Between pictures only; one picture takes milliseconds.
         if (job->cancel && atomic_load(job->cancel))
             break;
         if (job->until_us && now_us() >= job->until_us) {
@@ -148,6 +164,7 @@ static void *inspect_in_thread(void *argument) {
             break;
         }
         struct picture *p = &job->pictures->items[i];
+        // Pictures that came from the cache are still checked: the bounds may have changed.
         bool wanted = p->verdict == VERDICT_OPEN && !p->later;
         if (wanted && !p->known) {
             inspect_bytes(&s->how, p);
@@ -175,14 +192,17 @@ static int thread_count(const struct inspect_job *job) {
 int inspect_all(const struct inspect_job *job, struct inspect_done *ret_done) {
     struct image_how decode = image_settings_how(job->reading, job->settings->max_pixels);
     bool quick = job->settings->quick && !job->half && !decode.apply_exif;
+    // INSPECT_QUICK_SIDE pixels suffice for means and the hash; sharpness is not measured then.
     if (quick)
         decode.fit_w = decode.fit_h = INSPECT_QUICK_SIDE;
     struct shared s = {.job = job, .how = {job->root, decode, job->half, quick}};
+    // 0 keeps the decoder's own limit.
     if (job->settings->max_pixels_per_byte)
         s.how.decode.limits.max_pixels_per_byte = job->settings->max_pixels_per_byte;
     int helpers = 0, n = MAX(thread_count(job), 1);
     pthread_t *threads = xcalloc((size_t)n, sizeof *threads);
     while (helpers < n - 1 && pthread_create(&threads[helpers], NULL, inspect_in_thread, &s) == 0)
+        // Fewer threads than wanted only take longer.
         helpers++;
     (void)inspect_in_thread(
         &s); // the caller works too, so the job ends even if no thread could be made
@@ -190,6 +210,7 @@ int inspect_all(const struct inspect_job *job, struct inspect_done *ret_done) {
         (void)pthread_join(threads[i], NULL); // fails for no thread that was made
     free(threads);
     *ret_done = (struct inspect_done){atomic_load(&s.read), !atomic_load(&s.late)};
+    // After joining: no thread touches the pictures any more.
     if (job->cancel && atomic_load(job->cancel))
         return err_set(ERR_STOPPED, "stopped while pictures were read");
     return ERR_OK;

@@ -19,6 +19,7 @@
 // coefficients into pixels.
 #define INSPECT_QUICK_SIDE 16
 
+// The same for all pictures of a job; threads share it read-only.
 struct inspect_how {
     const char *root;
     struct image_how decode;
@@ -47,6 +48,7 @@ struct inspect_job {
 struct inspect_done {
     size_t read; // files
     bool all;    // false: the time was up
+    // So that the caller can save its cache between two calls.
 };
 
 // ERR_STOPPED if *cancel became true. *ret_done is written in any case.

@@ -1,3 +1,5 @@
+// near - multi-index hashing for Hamming distances (near.h). Buckets are linked lists by index, so
+// adding allocates nothing.
 #include "pictures/near.h"
 
 #include <stdlib.h>
@@ -7,6 +9,7 @@
 #include "base/rng.h"
 #include "base/util.h"
 
+// 128 bits in 17 groups leave 7 bits a group: more groups would make buckets too full.
 enum { DISTANCE_MAX = 32, GROUPS_MAX = DISTANCE_MAX / 2 + 1, NONE = -1, SEEN_SHIFT = 4 };
 
 struct near {
@@ -22,11 +25,13 @@ struct near {
     uint64_t *seen;
 };
 
+// deal_bits also uses this, to set bits of an empty mask.
 static struct dhash with_bit_flipped(struct dhash h, int bit) {
     *(bit < 64 ? &h.rows : &h.columns) ^= 1ULL << bit % 64;
     return h;
 }
 
+// Dealt by a fixed permutation: the result is the same in every run.
 static void deal_bits(struct near *n) {
     for (int i = 0; i < DHASH_BITS; i++) {
         int g = (int)(rng_permute(0, RNG_DEAL, 0, DHASH_BITS, (uint64_t)i) % (uint64_t)n->groups);
@@ -40,6 +45,7 @@ struct near *near_new(int distance, size_t capacity) {
         BUG("distance %d among %zu", distance, capacity);
     struct near *n = xcalloc(1, sizeof *n);
     int bits = 4;
+    // About one bucket an item, so lists stay short.
     while (bits < 31 && (size_t)1 << bits < capacity)
         bits++;
     n->distance = distance;
@@ -47,9 +53,12 @@ struct near *near_new(int distance, size_t capacity) {
     n->bits = bits;
     n->capacity = capacity;
     deal_bits(n);
+    // Every group has a table of its own in the same array.
     size_t heads = ((size_t)1 << bits) * (size_t)n->groups;
     n->items = xcalloc(capacity, sizeof *n->items);
     n->heads = xmalloc(heads * sizeof *n->heads);
+    // 64 bits of `seen` fit a word; heads << SEEN_SHIFT is a multiple of 64, since bits is at least
+    // 4.
     n->seen = xcalloc((heads << SEEN_SHIFT) / 64, sizeof *n->seen);
     n->before = xcalloc(capacity * (size_t)n->groups, sizeof *n->before);
     memset(n->heads, 0xff, heads * sizeof *n->heads); // NONE
@@ -74,6 +83,7 @@ static size_t part_of(const struct near *n, int group, struct dhash h) {
     mixed *= 0xd6e8feb86659fd93ULL;
     mixed = (mixed ^ mixed >> 32) * 0xd6e8feb86659fd93ULL;
     int bits = n->bits + SEEN_SHIFT;
+    // The high bits of a product are its best mixed ones.
     return ((size_t)group << bits) + (mixed >> (64 - bits));
 }
 
@@ -84,6 +94,7 @@ void near_add(struct near *n, const struct near_item *item) {
     for (int g = 0; g < n->groups; g++) {
         size_t part = part_of(n, g, item->own);
         int32_t *head = &n->heads[part >> SEEN_SHIFT];
+        // The new item becomes the head; the old head follows it.
         n->before[(size_t)g * n->capacity + n->count] = *head;
         n->seen[part / 64] |= 1ULL << part % 64;
         *head = (int32_t)n->count;
@@ -107,6 +118,7 @@ static void look_up(struct search *s, int group, struct dhash bits) {
         return;
     for (int32_t i = n->heads[part >> SEEN_SHIFT]; i != NONE; i = before[i]) {
         int distance = near_distance(s->item, &n->items[i]);
+        // Of equal distances the first added wins, whatever group finds it first.
         if (distance > s->distance || (distance == s->distance && s->found <= i))
             continue;
         s->distance = distance;
@@ -116,9 +128,12 @@ static void look_up(struct search *s, int group, struct dhash bits) {
 
 bool near_find(const struct near *n, const struct near_item *item, size_t *ret_index,
                int *ret_distance) {
+    // One more than allowed, so that the comparison above needs no special case.
     struct search s = {n, item, NONE, n->distance + 1};
+    // Exact matches of a group first; then all groups but for one bit.
     for (int g = 0; g < n->groups; g++)
         look_up(&s, g, item->own);
+    // At distance 0 each group matches exactly, and flips find nothing.
     for (int bit = 0; bit < DHASH_BITS && n->distance > 0; bit++)
         look_up(&s, n->group_of[bit], with_bit_flipped(item->own, bit));
     if (s.found == NONE)

@@ -45,6 +45,7 @@ struct picture {
     int twin_bits; // in which their hashes differ
 };
 
+// Pointers into `items` are valid until the next pictures_add or sort.
 // A growing array; zeroed at the start.
 struct pictures {
     struct picture *items;
