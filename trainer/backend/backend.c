@@ -1,8 +1,10 @@
+// Sizes that all backends compute alike: outputs of convolutions, tensors, images of the host.
 #include "backend/backend.h"
 
 static int output_size(const struct conv_shape *s, int size) {
     if (s->transposed)
         return (size - 1) * s->stride - 2 * s->pad + s->r + s->out_pad;
+    // The quotient of a negative number would round to 0, and the size would be 1.
     if (size + 2 * s->pad < s->r)
         return 0;
     return (size + 2 * s->pad - s->r) / s->stride + 1;
@@ -13,6 +15,7 @@ void conv_output_size(const struct conv_shape *s, int *ret_h, int *ret_w) {
     *ret_w = output_size(s, s->w);
 }
 
+// Rounds up: tensor cores take channels in groups, and the surplus ones are stored as zeros.
 int device_channels(const struct device *d, int c) {
     return (c + d->channel_step - 1) / d->channel_step * d->channel_step;
 }
@@ -26,6 +29,7 @@ size_t device_tensor_bytes(const struct device *d, const struct tensor_shape *s,
            (size_t)device_channels(d, s->c) * d->element_bytes;
 }
 
+// The host never sees surplus channels, so this counts c and not device_channels(c).
 size_t device_image_bytes(const struct device *d, const struct tensor_shape *s,
                           enum pixel_type type) {
     size_t number = type == PIXELS_FLOAT  ? sizeof(float)
@@ -35,6 +39,7 @@ size_t device_image_bytes(const struct device *d, const struct tensor_shape *s,
     return tensor_count(s) * number;
 }
 
+// FENCE_NOW is set here alone, so no mark that another caller still needs is lost.
 int device_wait(struct device *d) {
     int err = d->backend->fence_set(d, FENCE_NOW);
 
@@ -42,6 +47,7 @@ int device_wait(struct device *d) {
 }
 
 int device_section_end(struct device *d, struct device_section *section, int err) {
+    // The error of the ops is the one to report. Dropping a recording cannot fail.
     if (!err)
         return d->backend->section_end(section);
     d->backend->section_drop(section);

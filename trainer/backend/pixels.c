@@ -1,3 +1,4 @@
+// The one place where bytes of an image become numbers of a net, and numbers bytes.
 #include "backend/pixels.h"
 
 #include "base/util.h"
@@ -9,6 +10,7 @@ void pixels_to_floats(const uint8_t *bytes, size_t count, float *ret_x) {
         ret_x[i] = table[bytes[i]];
 }
 
+// Tensors may have more channels than an image can show: `shown` of the c are written.
 static void row_to_bytes(const float *x, int w, int c, int shown, uint8_t *ret) {
     for (int i = 0; i < w; i++, x += c)
         for (int k = 0; k < shown; k++)
@@ -21,6 +23,7 @@ void pixels_to_image(const float *x, int h, int w, int c, struct image *ret_imag
 }
 
 void pixels_put_rows(const float *x, int first, int end, int w, int c, struct image *im) {
+    // x advances by its own width, which may exceed the image's where the input was extended.
     for (int y = first; y < MIN(end, im->h); y++, x += (size_t)w * (size_t)c)
         row_to_bytes(x, im->w, c, im->c, im->pixels + (size_t)y * (size_t)im->w * (size_t)im->c);
 }
@@ -30,6 +33,7 @@ void pixels_put_rows(const float *x, int first, int end, int w, int c, struct im
 static int reflect(int i, int n) {
     int period = MAX(2 * (n - 1), 1);
 
+    // i is never negative: images are extended to the right and below only.
     i %= period;
     return i < n ? i : period - i;
 }

@@ -1,3 +1,4 @@
+// Opens devices by name. The CPU is linked into the program, and all others are plugins.
 #include "device/device.h"
 
 #include <stdio.h>
@@ -19,6 +20,7 @@ void device_close(struct device *d) {
         d->backend->close(d);
 }
 
+// Only opening shows that driver, libraries and precision are there. One thread is enough for it.
 static int try_device(const char *name, const char *dtype, int gpu, struct device_choice *ret) {
     struct device_options options = {.name = name, .threads = 1, .dtype = dtype, .gpu = gpu};
     struct device *device;
@@ -26,6 +28,7 @@ static int try_device(const char *name, const char *dtype, int gpu, struct devic
     if (err)
         return err;
     ret->name = name;
+    // With "auto" the device chooses the precision. Its text is lent until the close only.
     (void)text_copy(ret->dtype, sizeof ret->dtype, device->dtype); // fits
     device_close(device);
     return ERR_OK;

@@ -1,3 +1,4 @@
+// Loads a device from a shared library. Each failure names what is missing and the way out.
 #include "device/plugin.h"
 
 #include <dlfcn.h>
@@ -8,8 +9,10 @@
 #include "base/program_path.h"
 #include "device_interface.h"
 
+// The advice at the end of a text. device_choose cuts texts at this semicolon.
 #define INSTEAD "; or set device = \"cpu\" or \"auto\""
 
+// Only "cuda" is a known plugin: any other name is most likely a typing error.
 static int no_plugin(const char *name, const char *path) {
     if (strcmp(name, "cuda") != 0)
         return err_set(ERR_DEVICE,
@@ -52,6 +55,8 @@ int plugin_open(const struct device_options *options, struct device **ret_device
         return err;
     if (!fs_exists(path))
         return no_plugin(options->name, path);
+    // RTLD_NOW: a missing symbol is reported here and not in the first step. The handle is never
+    // closed, since the open device runs the library's code.
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library)
         return not_loaded(options->name, dlerror());

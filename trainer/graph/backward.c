@@ -7,6 +7,7 @@
 
 // ---- where a gradient goes ----
 
+// Inputs are constants unless a caller asks: the penalty needs the gradient of D's input.
 void graph_require_gradient(struct graph *g, int input) {
     graph_root(g, input)->needs_gradient = true;
 }
@@ -19,6 +20,7 @@ bool graph_needs_gradient(const struct graph *g, int tensor) {
     return tensor >= 0 && graph_root(g, tensor)->needs_gradient;
 }
 
+// Inputs and buffers have no maker. They collect parts like the output of a norm.
 bool graph_has_one_reader(const struct graph *g, const struct tensor *root) {
     return root->maker >= 0 && g->ops[root->maker].kind->one_reader;
 }
@@ -27,6 +29,7 @@ int graph_gradient_slot(struct graph *g, int x, int pad) {
     int root = g->tensors[x].root, first = g->tensors[x].first;
     struct graph_size size = g->tensors[x].size;
 
+    // One tensor of the whole size. Readers of disjoint views write disjoint images of it.
     if (graph_has_one_reader(g, &g->tensors[root])) {
         if (g->tensors[root].gradient < 0) {
             int gradient = graph_tensor(g, g->tensors[root].size); // may move g->tensors
@@ -48,12 +51,14 @@ int graph_gradient_slot(struct graph *g, int x, int pad) {
 void graph_take_parts(const struct graph *g, int y, struct op *op) {
     const struct tensor *root = graph_root(g, y);
 
+    // A copy: the op sums the parts that exist now, in the order in which readers made them.
     op->n_parts = root->n_parts;
     for (int i = 0; i < root->n_parts; i++)
         op->part[i] = root->part[i];
 }
 
 bool graph_was_trained(struct graph *g, const void *parameters) {
+    // A linear search is enough. The tape is built once for each shape, not in each step.
     for (int i = 0; i < g->n_trained; i++)
         if (g->trained[i] == parameters)
             return true;
@@ -65,6 +70,7 @@ bool graph_was_trained(struct graph *g, const void *parameters) {
 int graph_gradient(const struct graph *g, int input) {
     const struct tensor *t = graph_root(g, input);
 
+    // No op made the input, so no backward sums its parts.
     if (t->n_parts > 1)
         BUG("the gradient of an input has %d parts", t->n_parts);
     return t->n_parts ? t->part[0].data : -1;
@@ -75,7 +81,9 @@ int graph_gradient(const struct graph *g, int input) {
 static void differentiate(struct graph *g, int first, int end) {
     int old = g->n_ops, stream = g->stream;
 
+    // From last to first: all readers of a tensor add their parts before its maker sums them.
     for (int i = end - 1; i >= first; i--) {
+        // A copy, because appending an op may move the array.
         const struct op forward = g->ops[i];
         if (forward.differentiated)
             continue;

@@ -28,6 +28,7 @@ static int conv_backward_run(const struct op_run *r, const struct op *op) {
 static const struct op_kind conv_backward_kind = {.name = "convolution's gradient",
                                                   .run = conv_backward_run};
 
+// The device's plan belongs to the forward op, which frees it. Backward ops borrow it.
 static struct op *append_backward(struct graph *g, const struct op *forward, int dy) {
     struct op *op = graph_append(g, &conv_backward_kind);
 
@@ -36,6 +37,7 @@ static struct op *append_backward(struct graph *g, const struct op *forward, int
     return op;
 }
 
+// The filter's gradient reads x. The gradient of x alone does not, and x may then end earlier.
 static void train_filter(struct graph *g, const struct op *forward, struct op *op) {
     const struct graph_weights *weights = forward->conv.weights;
 
@@ -56,6 +58,7 @@ static void conv_backward(struct graph *g, const struct op forward) {
         return;
     if (graph_needs_gradient(g, x))
         dx = graph_gradient_slot(g, x, graph_size(g, x).pad);
+    // Neither x nor the filter may want a gradient; then no op is appended here.
     if (dx >= 0 || together) {
         struct op *op = append_backward(g, &forward, dy);
         op->out[DX] = dx;
@@ -92,6 +95,7 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
     struct conv_shape shape = {
         .n = from.n,
         .c = from.c,
+        // The border is part of the input: only zeros count as the convolution's padding.
         .h = from.h + 2 * from.pad,
         .w = from.w + 2 * from.pad,
         .k = args->k,
@@ -110,6 +114,7 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
     if (to.h < 1 || to.w < 1)
         return err_set(ERR_SHAPE, "a %dx%d convolution meets a map of only %dx%d", args->r, args->r,
                        shape.w, shape.h);
+    // The device prepares its backward passes only if some gradient can be asked for.
     int err = g->device->backend->conv_new(weights->derived, &shape, needs_gradient, &conv);
     if (err)
         return err;
@@ -133,6 +138,7 @@ void graph_describe(const struct graph *g, char **text) {
         if (g->ops[i].kind != &conv_kind)
             continue;
         g->device->backend->conv_describe(g->ops[i].conv.conv, line, sizeof line);
+        // Equal texts mean equal shapes and kernels: two nets of one architecture share them.
         if (*text && strstr(*text, line))
             continue;
         char *longer = xasprintf("%s%s\n", *text ? *text : "", line);

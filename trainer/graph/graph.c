@@ -1,3 +1,4 @@
+// The tape's data: ops, tensors and buffers. They grow while it is built and then stay.
 #include "graph/graph.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct graph *graph_new(struct device *device) {
 void graph_free(struct graph *g) {
     if (!g)
         return;
+    // Only forward convolutions own anything. The arena is the caller's.
     for (int i = 0; i < g->n_ops; i++)
         if (g->ops[i].kind->fini)
             g->ops[i].kind->fini(g, &g->ops[i]);
@@ -32,6 +34,7 @@ struct op *graph_append(struct graph *g, const struct op_kind *kind) {
     g->ops = xrealloc(g->ops, (size_t)(g->n_ops + 1) * sizeof *g->ops);
     struct op *op = &g->ops[g->n_ops++];
 
+    // A device without streams runs everything in stream 0, whatever the recipe has chosen.
     *op = (struct op){.kind = kind,
                       .stream = g->device->streams > 1 ? g->stream : 0,
                       .section = g->section,
@@ -51,11 +54,13 @@ void graph_touch(struct op *op, const void *address, bool write) {
     op->addresses[op->n_addresses++] = (struct op_address){address, write};
 }
 
+// The maker is the op appended last, so callers append the op first.
 void graph_made(struct graph *g, int y, bool needs_gradient) {
     g->tensors[y].maker = g->n_ops - 1;
     g->tensors[y].needs_gradient = needs_gradient;
 }
 
+// Ops of one stream never run at the same time, so the largest need serves all of them.
 void graph_need_workspace(struct graph *g, size_t bytes) {
     g->workspace_bytes = MAX(g->workspace_bytes, bytes);
 }
@@ -66,6 +71,7 @@ void graph_stream(struct graph *g, int stream) {
     g->stream = stream;
 }
 
+// The result is where the new section begins, for the caller's [from, to).
 int graph_section(struct graph *g) {
     g->section++;
     return g->n_ops;
@@ -110,6 +116,8 @@ int graph_buffer(struct graph *g, int n, int h, int w, int c, int pad) {
 }
 
 int graph_view(struct graph *g, int tensor, int first, int n) {
+    // The copy keeps the root, also that of a view. Its gradient fields are never read: readers ask
+    // the root for them.
     struct tensor view = g->tensors[tensor];
 
     if (first < 0 || n < 1 || first + n > view.size.n)

@@ -6,6 +6,7 @@ void *graph_data(const struct graph *g, void *arena, int tensor) {
     const struct tensor *t = &g->tensors[tensor];
     struct tensor_shape image = {1, t->size.h, t->size.w, t->size.c};
 
+    // Images are the outermost dimension, so a view begins a whole number of images further.
     return (char *)arena + g->buffers[t->buffer].offset +
            (size_t)t->first * device_tensor_bytes(g->device, &image, t->size.pad);
 }

@@ -17,6 +17,7 @@ static int l1_run(const struct op_run *r, const struct op *op) {
                           op_data(r, op->out[DX]), op->scaled.loss);
 }
 
+// No `backward`: the op itself writes the gradient of x, which costs nothing extra.
 static const struct op_kind l1_kind = {.name = "L1", .run = l1_run};
 
 void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss) {
@@ -44,6 +45,7 @@ static const struct op_kind gan_kind = {.name = "GAN loss", .run = gan_run};
 
 void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
                double *ret_loss) {
+    // The halves of a batch (real and fake) are views, and each loss writes its half.
     int dx = graph_gradient_slot(g, x, 0);
     struct op *op = graph_append(g, &gan_kind);
 
@@ -83,6 +85,7 @@ static int penalty_run(const struct op_run *r, const struct op *op) {
 static const struct op_kind penalty_kind = {.name = "gradient penalty", .run = penalty_run};
 
 int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss) {
+    // Not a gradient slot: u is the direction of D's derivative and not a part of a sum.
     int u = graph_tensor(g, graph_size(g, gradient));
     struct op *op = graph_append(g, &penalty_kind);
 
@@ -96,6 +99,7 @@ int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss)
 static int mix_run(const struct op_run *r, const struct op *op) {
     struct tensor_shape real = graph_shape(r->graph, op->in[REAL]);
     struct tensor_shape y = graph_shape(r->graph, op->out[Y]);
+    // The front's channels are what y has more than the images.
     struct mix_shape s = {y.n, y.h, y.w, y.c - real.c, real.c};
     struct mix_tensors t = {.alpha = op->alpha,
                             .front = op_data(r, op->in[FRONT]),
@@ -108,6 +112,7 @@ static int mix_run(const struct op_run *r, const struct op *op) {
 
 static const struct op_kind mix_kind = {.name = "mix", .run = mix_run};
 
+// Without graph_made y counts as an input. Gradients end there even if y's own is wanted.
 void graph_mix(struct graph *g, int front, int real, int fake, const float *alpha, int y) {
     struct op *op = graph_append(g, &mix_kind);
 

@@ -30,6 +30,7 @@ static int norm_backward_run(const struct op_run *r, const struct op *op) {
         .ret_dx = op_data(r, op->out[DX]),
         .ret_dskip = op_data(r, op->out[DSKIP]),
         .affine = affine_of(op),
+        // The same number draws the same mask again, so no mask is stored.
         .dropout = n->draw >= 0 ? &dropout : NULL,
         .ret_dweight = n->train ? n->affine->dweight : NULL,
         .ret_dbias = n->train ? n->affine->dbias : NULL,
@@ -48,12 +49,14 @@ static void norm_backward(struct graph *g, const struct op forward) {
     if (graph_root(g, y)->n_parts == 0 || !graph_needs_gradient(g, y))
         return;
     if (!graph_needs_gradient(g, x))
+        // x is computed from the skip's map, so it wants a gradient wherever the skip does.
         BUG("a gradient is wanted through the skip alone");
     int dx = graph_gradient_slot(g, x, 0);
     if (graph_needs_gradient(g, skip))
         dskip = graph_gradient_slot(g, skip, 0);
     struct op *op = graph_append(g, &norm_backward_kind);
     op->in[X] = x;
+    // Mean and rstd are read again, so both passes have the same xhat.
     op->in[STATS_IN] = forward.out[STATS];
     op->out[DX] = dx;
     op->out[DSKIP] = dskip;
@@ -86,6 +89,7 @@ static const struct op_kind norm_kind = {
     .name = "norm", .run = norm_run, .backward = norm_backward};
 
 static int norm_check(struct graph_size s, const struct graph_norm_args *args) {
+    // The variance of one value is 0, and the output would be 0 for every input.
     if (args->norm == NORM_INSTANCE && s.h * s.w == 1)
         return err_set(ERR_SHAPE, "instance norm meets a map of 1x1: nothing to normalize over");
     if (args->norm == NORM_BATCH && s.n * s.h * s.w == 1)
@@ -101,6 +105,7 @@ static void norm_append(struct graph *g, int x, const struct graph_norm_args *ar
     int stats = -1;
 
     if (args->norm != NORM_NONE)
+        // Instance norm has a row for each image. Norms with an affine part have one for the batch.
         stats = new_statistics(g, args->affine ? 1 : s.n, s.c);
     struct op *op = graph_append(g, &norm_kind);
     op->in[X] = x;
@@ -123,6 +128,7 @@ static void norm_append(struct graph *g, int x, const struct graph_norm_args *ar
         .draw = args->dropout ? g->n_ops - 1 - g->n_early : -1,
     };
     if (args->affine) {
+        // Running statistics are outside the arena: calls of one net in two streams must not race.
         graph_touch(op, args->affine->values.running_mean, args->norm == NORM_BATCH);
         graph_touch(op, args->affine->values.running_var, args->norm == NORM_BATCH);
     }
@@ -159,6 +165,7 @@ int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, 
 void graph_count_batches(const struct graph *g, int from, int to) {
     for (int i = from; i < to; i++) {
         const struct op *op = &g->ops[i];
+        // Only forward norms count, and only those whose statistics move.
         if (op->kind == &norm_kind && op->norm.shape.norm == NORM_BATCH && op->norm.affine &&
             op->norm.affine->batches)
             ++*op->norm.affine->batches;
@@ -235,6 +242,7 @@ static void concat_backward(struct graph *g, const struct op forward) {
 
     if (y->n_parts == 0 || !y->needs_gradient)
         return;
+    // The backend's entry takes one gradient without a border, so parts are not summed here.
     if (y->n_parts != 1)
         BUG("a concatenation needs one reader");
     int dy = y->part[0].data; // before the slots: they may move g->tensors

@@ -29,7 +29,7 @@ int graph_spans(const struct graph *g, const struct op *op, struct graph_span re
         n += add_tensor(g, op->out[i], true, &ret[n]);
     for (int i = 0; i < op->n_parts; i++)
         n += add_tensor(g, op->part[i].data, false, &ret[n]);
-    // Parameters and statistics are touched as a whole: their first byte stands for them.
+    // Parameters and statistics are touched as a whole, so their first byte represents them.
     for (int i = 0; i < op->n_addresses; i++) {
         uintptr_t at = (uintptr_t)op->addresses[i].address;
         ret[n++] = (struct graph_span){false, op->addresses[i].write, at, at + 1};
@@ -78,6 +78,7 @@ static void merge_clocks(struct clock *c, const struct clock *other) {
 static struct clock clock_before(const struct order *o, int i) {
     const struct op *ops = o->graph->ops;
 
+    // A section begins after all earlier ones, so the search ends at its first op.
     for (int k = i - 1; k >= 0 && ops[k].section == ops[i].section; k--)
         if (ops[k].stream == ops[i].stream)
             return o->after[k];
@@ -91,6 +92,7 @@ static struct clock clock_before(const struct order *o, int i) {
 static int last_conflict(const struct order *o, int i, int stream, int ended) {
     const struct op *ops = o->graph->ops;
 
+    // Waiting for the last conflict of a stream covers the earlier ones: a stream runs in order.
     for (int k = i - 1; k > ended && ops[k].section == ops[i].section; k--)
         if (ops[k].stream == stream && ops_conflict(&o->touched[k], &o->touched[i]))
             return k;
@@ -110,6 +112,7 @@ static void add_waits(struct order *o, int i) {
         bool redundant = last[s] < 0;
         for (int k = 0; k < DEVICE_STREAMS && !redundant; k++)
             redundant = k != s && last[k] >= 0 && o->after[last[k]].ended[s] >= last[s];
+        // The wait for last[k] already includes the wait for last[s].
         if (redundant)
             continue;
         op->waits[op->n_waits++] = last[s];
@@ -134,6 +137,7 @@ static void add_events(struct graph *g) {
     int next = 0;
 
     for (int i = 0; i < g->n_ops; i++) {
+        // 0 marks the op. The second loop gives the numbers in the order of the tape.
         g->ops[i].event = g->ops[i].stream && is_last_of_stream(g, i) ? 0 : -1;
         for (int k = 0; k < g->ops[i].n_waits; k++)
             g->ops[g->ops[i].waits[k]].event = 0;
@@ -153,6 +157,7 @@ void graph_order(struct graph *g) {
 
     if (g->device->streams == 1)
         return;
+    // The spans of each op are found once, because every pair of ops is compared.
     o.touched = xcalloc((size_t)g->n_ops + 1, sizeof *o.touched);
     o.after = xcalloc((size_t)g->n_ops + 1, sizeof *o.after);
     for (int i = 0; i < g->n_ops; i++)

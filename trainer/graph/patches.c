@@ -18,6 +18,7 @@ static int sample_backward_run(const struct op_run *r, const struct op *op) {
 static const struct op_kind sample_backward_kind = {.name = "gradient of sampled patches",
                                                     .run = sample_backward_run};
 
+// The samples come first on the tape, so their gradient is appended behind that of the reader.
 static void sample_backward(struct graph *g, const struct op forward) {
     int x = forward.in[X], dy = graph_root(g, forward.out[Y])->gradient;
     const struct tensor *root = graph_root(g, x);
@@ -74,6 +75,7 @@ void graph_nce(struct graph *g, int q, int k, const struct graph_nce_args *args,
     op->in[Q] = q;
     op->in[K] = k;
     op->out[DX] = dq;
+    // A sample's patches are its height, so h of q is the number of patches.
     op->nce = (struct nce_op){{s.n, s.h, s.c, args->temperature, args->scale, args->all, args->add},
                               ret_loss};
     graph_touch(op, ret_loss, true);

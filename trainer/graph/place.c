@@ -34,6 +34,7 @@ static void extend_life(struct graph *g, int tensor, int i) {
 
 static void find_lives(struct graph *g, bool separate) {
     for (int b = 0; b < g->n_buffers; b++) {
+        // Until an op touches it, begin is behind end: such a buffer overlaps no other.
         bool always = separate || g->buffers[b].keep;
         g->buffers[b].begin = always ? 0 : g->n_ops;
         g->buffers[b].end = always ? g->n_ops : -1;
@@ -65,7 +66,7 @@ static bool lives_overlap(const struct graph *g, const struct buffer *a, const s
     return (a->begin <= b->end && b->begin <= a->end) || share_section(g, a, b);
 }
 
-// ---- where it lies ----
+// ---- offsets ----
 
 // Large buffers are placed first: small ones fit into the gaps that they leave. Equal ones keep
 // their order, so that places are a function of the tape.
@@ -74,10 +75,11 @@ static int compare_sizes(const void *a, const void *b) {
 
     if (x->bytes != y->bytes)
         return x->bytes < y->bytes ? 1 : -1;
+    // Both point into one array, so their order is that of creation.
     return x < y ? -1 : x > y;
 }
 
-// Gives b the lowest offset where no buffer of placed[0..count) lies that lives at the same time,
+// Gives b the lowest offset that no buffer of placed[0..count) with an overlapping life uses,
 // and inserts it into that list, which is sorted by offset.
 static void place_buffer(const struct graph *g, struct buffer **placed, int count,
                          struct buffer *b) {
@@ -87,6 +89,7 @@ static void place_buffer(const struct graph *g, struct buffer **placed, int coun
     for (int i = 0; i < count; i++) {
         if (!lives_overlap(g, placed[i], b))
             continue;
+        // The gap in front of this one is large enough. Later ones begin behind it.
         if (placed[i]->offset >= offset + b->bytes)
             break;
         offset = MAX(offset, placed[i]->offset + placed[i]->bytes);
@@ -107,6 +110,7 @@ static size_t align_bytes(size_t bytes) {
 }
 
 void graph_place(struct graph *g, bool separate) {
+    // One element more than needed, since an empty tape would ask for 0 bytes.
     struct buffer **order = xcalloc((size_t)g->n_buffers + 1, sizeof(struct buffer *));
     struct buffer **placed = xcalloc((size_t)g->n_buffers + 1, sizeof(struct buffer *));
 
@@ -127,6 +131,7 @@ void graph_place(struct graph *g, bool separate) {
     g->arena_bytes = g->workspace_offset + (size_t)g->device->streams * g->workspace_bytes;
     free(placed);
     free(order);
+    // Only now: two ops may conflict because their tensors share memory.
     graph_order(g);
 }
 

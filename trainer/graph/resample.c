@@ -1,4 +1,4 @@
-// Ops that change where pixels lie: antialiased halving and doubling, and the flip.
+// Ops that move pixels: antialiased halving and doubling, and the flip.
 #include "base/err.h"
 #include "base/util.h"
 #include "graph/tape.h"
@@ -18,6 +18,7 @@ static void resample_backward(struct graph *g, const struct op forward) {
     const struct resample_shape *s = &forward.resample;
     int x = forward.in[X], dy = graph_root(g, forward.out[Y])->gradient;
 
+    // No loss depends on y, or nothing in front of x learns.
     if (dy < 0 || !graph_needs_gradient(g, forward.out[Y]) || !graph_needs_gradient(g, x))
         return;
     int dx = graph_gradient_slot(g, x, graph_size(g, x).pad);
@@ -44,6 +45,7 @@ static int resample(struct graph *g, int x, enum resample_kind kind) {
     if (from.pad != (blur ? 1 : 0))
         BUG("resampling a map with a border of %d", from.pad);
     to.pad = 0;
+    // The backend counts the border: its to_h = (h + 2 - 1) / 2 is the same number.
     to.h = blur ? (from.h + 1) / 2 : 2 * from.h;
     to.w = blur ? (from.w + 1) / 2 : 2 * from.w;
     int y = graph_tensor(g, to);

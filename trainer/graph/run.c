@@ -51,6 +51,7 @@ static int issue_ordered(const struct graph *g, void *arena, const struct op *op
     const struct backend *b = g->device->backend;
     int err = ERR_OK;
 
+    // The choice is the device's state, so each op sets it anew.
     b->stream_choose(g->device, op->stream);
     for (int i = 0; i < op->n_waits && !err; i++)
         err = b->event_wait(g->device, g->ops[op->waits[i]].event);
@@ -65,6 +66,7 @@ static int issue_ordered(const struct graph *g, void *arena, const struct op *op
 // event.
 static int join_streams(const struct graph *g, int from, int to) {
     const struct backend *b = g->device->backend;
+    // Stream 0 does not wait for itself. Going backwards, the first op of a stream is its last.
     bool joined[DEVICE_STREAMS] = {true};
     int err = ERR_OK;
 
@@ -88,6 +90,7 @@ int graph_run(struct graph *g, void *arena, int from, int to, const struct graph
             streams ? issue_ordered(g, arena, &g->ops[i]) : graph_run_op(g, arena, &g->ops[i]);
         if (err)
             return name_op(g, i, err);
+        // The host can serve messages here while a long step runs.
         if (hook && hook->between_ops)
             hook->between_ops(hook->context);
     }

@@ -36,6 +36,8 @@ static void tangent_backward(struct graph *g, const struct op forward) {
     int g_y = graph_root(g, forward.out[Y])->gradient;
     int g_dy = graph_root(g, forward.out[DY])->gradient;
 
+    // The y of D's last norm has no reader, so g_y may be absent (-1). Without g_dy no loss
+    // depends on this op.
     if (g_dy < 0 || !graph_needs_gradient(g, forward.out[Y]))
         return;
     // Without a norm, dy depends on x only by the sign of the activation: its gradient by x is 0.
@@ -79,6 +81,7 @@ void graph_tangent(struct graph *g, int x, int dx, const struct graph_norm_args 
     int y = graph_tensor(g, s), dy = graph_tensor(g, s);
     struct op *op = graph_append(g, &tangent_kind);
 
+    // D has no reflection borders, and a running norm has no gradient.
     if (args->norm > NORM_BATCH || s.pad)
         BUG("a derivative through norm %d with border %d", args->norm, s.pad);
     op->in[X] = x;

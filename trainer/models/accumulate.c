@@ -24,6 +24,7 @@ static int sum_new(struct model *m, struct accumulator *a, struct optimizer *o) 
 }
 
 int model_accumulate_new(struct model *m) {
+    // Without accumulation each batch is the only one of its update.
     m->micro_batch = (struct micro_batch){0, 1};
     if (!model_accumulates(m))
         return ERR_OK;
@@ -34,6 +35,7 @@ int model_accumulate_new(struct model *m) {
 static void accumulator_fini(struct model *m, struct accumulator *a) {
     if (!a->optimizer)
         return;
+    // Sections before the buffer that their ops use (backend.h).
     for (int i = 0; i < ACCUMULATE_SECTIONS; i++)
         m->device->backend->section_free(a->section[i]);
     m->device->backend->memory_free(m->device, a->sum);
@@ -51,6 +53,7 @@ size_t model_accumulate_bytes(const struct model *m) {
 }
 
 void model_set_micro_batch(struct model *m, int i, int n) {
+    // n may be below the setting: a run can end within an update.
     if (i < 0 || i >= n || n > MAX(m->settings.accumulate, 1))
         BUG("batch %d of %d, at most %d", i, n, (int)m->settings.accumulate);
     m->micro_batch = (struct micro_batch){i, n};
@@ -68,6 +71,7 @@ static int issue_section(struct model *m, const struct accumulator *a,
     struct optimizer *o = a->optimizer;
 
     if (kind == ACCUMULATE_FIRST)
+        // y = 1 g + 0 y is a copy on every device.
         return b->blend(m->device, o->count, 1, o->g, 0, a->sum);
     if (kind == ACCUMULATE_NEXT)
         return b->blend(m->device, o->count, 1, o->g, 1, a->sum);
@@ -105,6 +109,7 @@ int model_accumulate(struct model *m, struct optimizer *o, double lr) {
 
     if (err || m->micro_batch.i < m->micro_batch.n - 1)
         return err;
+    // t counts updates, not micro-batches: Adam's bias correction depends on it.
     values.t = ++o->t;
     return run_section(m, a, ACCUMULATE_UPDATE, &values);
 }

@@ -24,6 +24,7 @@ static size_t reserve_as_optimizer(struct model *m) {
     size_t size = 0;
 
     for (int i = 0; i < m->recipe->n_with_g; i++)
+        // One layout for both buffers, so that a single blend moves all averages.
         net_reserve(i < m->recipe->n_generators ? m->averages[i] : m->nets[i], &size);
     return size;
 }
@@ -66,12 +67,14 @@ int model_average_pull(struct model *m) {
 }
 
 int model_average_push(struct model *m) {
+    // The push refreshes the packed copies too.
     m->average_moved = false;
     return is_wanted(m) ? optimizer_push(&m->average) : ERR_OK;
 }
 
 void model_average_start(struct model *m) {
     if (is_wanted(m))
+        // The generators come first in optimizer_g, and both buffers have one layout.
         memcpy(m->average.host.w, m->optimizer_g.host.w, m->average.count * sizeof(float));
 }
 

@@ -53,6 +53,7 @@ static int parse_layers(const char *text, int ret_layers[NET_SAMPLES_MAX], int *
             *ret_count = count;
             return ERR_OK;
         }
+        // The loop reads at most NET_SAMPLES_MAX numbers. More of them end in the error below.
         if (*at++ != ',')
             break;
     }
@@ -61,6 +62,7 @@ static int parse_layers(const char *text, int ret_layers[NET_SAMPLES_MAX], int *
 }
 
 static int check_settings(const struct config_trainer *c) {
+    // G's inner maps are compared for its input and its output: G must take both.
     if (c->input_nc != c->output_nc)
         return err_set(ERR_CONFIG,
                        "input_nc %d, output_nc %d: G has to read what it makes, so cut needs equal "
@@ -81,6 +83,7 @@ static int make_nets(struct model *m, const struct config_trainer *c) {
         err = parse_layers(c->nce_layers, layers, &count);
     if (err)
         return err;
+    // The generator checks the numbers, so channels below are all above 0.
     g.samples = layers;
     g.n_samples = count;
     err = generator_new(&g, &m->nets[NET_G]);
@@ -115,6 +118,7 @@ static void add_inputs(struct model *m, struct tape *t) {
         int c = d == MODEL_A ? m->settings.input_nc : m->settings.output_nc;
         t->real[d] = graph_input(t->graph, t->shape.n, t->shape.h[d], t->shape.w[d], c);
     }
+    // D reads a copy of the fakes, which has no gradient: G is constant in D's update.
     t->pooled[MODEL_B] =
         graph_input(t->graph, t->shape.n, t->shape.h[0], t->shape.w[0], m->settings.output_nc);
 }
@@ -129,10 +133,12 @@ static int new_ints(struct model *m, size_t count, int **ret_ints) {
 }
 
 static int add_patches(struct model *m, struct tape *t) {
+    // As many as the largest map can need. Smaller maps use the beginning.
     size_t ids = (size_t)(n_calls(m) * t->shape.n) * (size_t)m->settings.num_patches;
     struct patches *p = xcalloc(1, sizeof *p);
     int err = new_ints(m, 1, &p->flip);
 
+    // Set at once, so that tape_fini frees what a failure leaves.
     t->patches = p;
     p->drawn = xcalloc(ids, sizeof *p->drawn);
     p->x = (struct net_samples){.count = m->n_patch_layers, .patches = m->settings.num_patches};
@@ -145,6 +151,7 @@ static int add_patches(struct model *m, struct tape *t) {
         p->x.ids[i] = p->ids_x[i];
         p->y.ids[i] = p->ids_y[i];
     }
+    // The input's patches are the keys, which get no gradient. Of G(y) only samples are read.
     p->x.constant = p->y.until_last = true;
     return err;
 }
@@ -216,6 +223,7 @@ static int discriminator_losses(struct model *m, struct tape *t) {
     if (err)
         return err;
     graph_gan(t->graph, map, m->gan_mode, false, 0.5, &t->loss_fake[LOSS_D_FAKE]);
+    // Both passes of D are independent until their gradients are summed.
     graph_stream(t->graph, 1);
     err = net_forward(m->nets[NET_D], t->graph, t->real[MODEL_B], NET_TRAIN, &map);
     if (err)
@@ -232,8 +240,10 @@ static int nce_loss(struct model *m, struct tape *t, int layer) {
     struct graph_nce_args args = {.temperature = c->nce_T,
                                   .scale = c->lambda_NCE / m->n_patch_layers / n_calls(m),
                                   .all = c->nce_includes_all_negatives_from_minibatch,
+                                  // The first map's loss overwrites that of the step before.
                                   .add = layer > 0};
     int n = t->shape.n, q, k;
+    // F learns by the queries alone. Its pass over the keys is constant.
     int err = mlp_forward(m->nets[NET_F], t->graph, layer, x->sample[layer], NET_THROUGH, &k);
 
     if (err)
@@ -276,6 +286,7 @@ static int build(struct model *m, struct tape *t) {
         err = discriminator_losses(m, t);
     if (err)
         return err;
+    // Only D's ops: G's forward ops get their gradients in the generators' part below.
     graph_backward_since(t->graph, t->update_d.begin);
     err = model_add_penalty(m, t, m->nets[NET_D], MODEL_B);
     if (err)
@@ -298,6 +309,7 @@ static bool draw_flip(const struct model *m) {
 
 // Patch i of a map with `positions` of them.
 static int draw_patch(const struct model *m, int call, int layer, int positions, int i) {
+    // 1 bit for the call and 8 for the map. FLIP_LAYER is no map's number.
     uint64_t index = m->step << 9 | (uint64_t)call << 8 | (uint64_t)layer;
 
     if (m->draws)
@@ -315,6 +327,7 @@ static int send_patches(struct model *m, const struct tape *t, int layer, bool f
         for (int i = 0; i < count; i++) {
             int id = draw_patch(m, call, layer, positions, i);
             for (int k = call * n; k < (call + 1) * n; k++)
+                // w - 1 - column, in the same row.
                 p->drawn[k * count + i] = flip ? id + w - 1 - 2 * (id % w) : id;
         }
     return m->device->backend->copy_in(m->device, ids, p->drawn,

@@ -26,6 +26,7 @@ static int make_nets(struct model *m, const struct config_trainer *c) {
     static const enum net_side g_sides[] = {NET_A_TO_B, NET_B_TO_A};
     static const enum net_side d_sides[] = {NET_OF_B, NET_OF_A};
 
+    // The identity image is G_A(b): G_A must read what it writes.
     if (c->lambda_identity > 0 && c->input_nc != c->output_nc)
         return err_set(ERR_CONFIG,
                        "lambda_identity %g with input_nc %d and output_nc %d: the identity loss "
@@ -43,7 +44,7 @@ static int make_nets(struct model *m, const struct config_trainer *c) {
     return ERR_OK;
 }
 
-// Real and pooled images of a domain lie behind each other: its discriminator reads both at once.
+// A domain's pooled images follow its real ones in memory: its discriminator reads both at once.
 static void add_inputs(struct model *m, struct tape *t, int ret_pairs[2]) {
     for (int d = 0; d < 2; d++) {
         int n = t->shape.n, c = d == MODEL_A ? m->settings.input_nc : m->settings.output_nc;
@@ -98,6 +99,7 @@ static int make_reconstruction(struct model *m, struct tape *t, int d) {
     return err;
 }
 
+// Batch norm would mix the statistics of both domains in one call.
 static bool identity_is_with_fake(const struct model *m, const struct tape *t) {
     return m->settings.lambda_identity > 0 && same_size(&t->shape) &&
            !net_couples_images(m->nets[NET_G_A]);
@@ -113,6 +115,7 @@ static int build_generate(struct model *m, struct tape *t, int ret_begin[3]) {
         ret_begin[d] = graph_n_ops(t->graph);
         graph_stream(t->graph, d);
         err = identity_is_with_fake(m, t) ? generate_both(m, t, d) : make_fake(m, t, d);
+        // Other nets make it in the update's part, since the pool does not wait for it.
         if (!err && net_couples_images(m->nets[NET_G_A]))
             err = make_reconstruction(m, t, d);
     }
@@ -178,6 +181,7 @@ static int update_generators(struct model *m, struct tape *t, const int generate
         if (err)
             return err;
         if (in_turns) {
+            // First this part, then the part before: gradients reach the fakes from behind.
             graph_backward_early(t->graph, begin, graph_n_ops(t->graph));
             graph_backward_early(t->graph, generate_begin[d], generate_begin[d + 1]);
         }
@@ -218,6 +222,7 @@ static int check_sizes(const struct model *m, const struct tape_shape *s) {
         int err = net_check_size(m->nets[NET_G_A + d], s->h[d], s->w[d]);
         if (err)
             return err;
+        // D_B reads domain A, and D_A domain B.
         err = net_check_size(m->nets[NET_D_A + other(d)], s->h[d], s->w[d]);
         if (err)
             return err;
@@ -236,6 +241,7 @@ static int build(struct model *m, struct tape *t) {
         err = update_generators(m, t, generate_begin);
     if (err)
         return err;
+    // The fakes of this step go to the pool while the part before this line runs.
     t->update_g.end = t->update_d.begin = graph_section(t->graph);
     for (int d = 0; d < 2 && !err; d++) {
         graph_stream(t->graph, d);

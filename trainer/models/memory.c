@@ -28,6 +28,7 @@ struct model_memory model_memory(const struct model *m) {
         all.packed += net_bytes(m->nets[i]);
     for (int i = 0; i < m->n_tapes; i++)
         all.scratch = MAX(all.scratch, graph_workspace_bytes(m->tapes[i]->graph));
+    // After a failed growth there is no arena, but its tapes still count their scratch.
     all.scratch = MIN(all.scratch, m->arena_bytes);
     all.maps = m->arena_bytes - all.scratch;
     return all;
@@ -54,6 +55,7 @@ void model_memory_describe(const struct model *m, char *ret_text, size_t size) {
 // What ran on an arena that moves cannot be repeated.
 static void drop_sections(struct model *m, void **arena) {
     for (int i = 0; i < m->n_tapes && arena == &m->arena; i++) {
+        // All tapes share one arena, so all of them lose their recordings.
         model_drop_part(m, &m->tapes[i]->generate);
         model_drop_part(m, &m->tapes[i]->update_g);
         model_drop_part(m, &m->tapes[i]->update_d);
@@ -63,6 +65,7 @@ static void drop_sections(struct model *m, void **arena) {
 }
 
 static bool is_within_limit(const struct model *m, size_t bytes) {
+    // trainer.memory of 0 sets no limit.
     return !m->settings.memory || model_memory_bytes(m) + bytes <= (size_t)m->settings.memory;
 }
 
@@ -93,6 +96,7 @@ static bool fits(struct model *m, double bytes) {
 static int batch_that_fits(struct model *m, int n, double picture_bytes) {
     int fitting = 0, too_many = n;
 
+    // Bisection: few trials, since each may allocate on the device.
     while (too_many - fitting > 1) {
         int middle = (fitting + too_many) / 2;
         if (fits(m, middle * picture_bytes))
@@ -105,6 +109,7 @@ static int batch_that_fits(struct model *m, int n, double picture_bytes) {
 
 // The largest side for one image that fits; 0: none.
 static int side_that_fits(struct model *m, int side, double picture_bytes) {
+    // Multiples of 32 suit every resnet. A U-Net needs multiples of 128 or 256.
     for (int s = (side - 1) / SIDE_STEP * SIDE_STEP; s >= SIDE_LEAST; s -= SIDE_STEP)
         if (fits(m, picture_bytes * s / side * s / side))
             return s;
@@ -118,6 +123,7 @@ static void suggest_sizes(struct model *m, const struct model_batch *b, size_t n
     int side = MAX(b->h, b->w), n = batch_that_fits(m, b->n, picture_bytes);
     char gather[80] = "";
 
+    // Batch norm sees micro-batches, so accumulation would not give the same update.
     if (n && b->n % n == 0 && !net_couples_images(m->nets[0]))
         (void)snprintf(gather, sizeof gather,
                        ", and trainer.accumulate %d keeps updates of %d pictures", b->n / n,
@@ -137,6 +143,7 @@ static void suggest_sizes(struct model *m, const struct model_batch *b, size_t n
 }
 
 static int explain_no_arena(struct model *m, const struct model_batch *b, size_t need) {
+    // No advice to set bf16 where the device lacks it or uses it already.
     bool narrow = !m->device->asynchronous || m->device->element_bytes == 2;
     double rest = mebibytes(model_memory_bytes(m));
     char why[512], advice[200];
@@ -158,6 +165,7 @@ int model_arena_grow(struct model *m, const struct model_batch *b, const struct 
 
     if (need <= *bytes)
         return ERR_OK;
+    // The old arena goes first: both at once may not fit, and nothing in it is needed again.
     drop_sections(m, arena);
     m->device->backend->memory_free(m->device, *arena);
     *arena = NULL;

@@ -63,6 +63,7 @@ static int optimizer_new(struct model *m, struct optimizer *o, int first, int en
 
 int model_new(const struct config_trainer *settings, const struct model_host *host,
               struct model **ret_model) {
+    // Training changes the weights in every step, so packed copies are made at each use.
     struct device_options device = {.name = settings->device,
                                     .threads = (int)settings->threads,
                                     .winograd = settings->winograd,
@@ -71,12 +72,14 @@ int model_new(const struct config_trainer *settings, const struct model_host *ho
                                     .gpu = (int)settings->gpu,
                                     .plans = host->plans};
     struct model *m = xcalloc(1, sizeof *m);
+    // Before anything can fail, because 0 is a valid slot.
     m->prefetched[MODEL_A] = m->prefetched[MODEL_B] = -1;
     int err = find_recipe(settings, &m->recipe);
 
     if (err)
         goto fail;
     m->settings = *settings;
+    // At least the selected tape must be kept.
     m->settings.shapes = MAX(settings->shapes, 1);
     m->seed = host->seed;
     m->hook = (struct graph_hook){host->between_ops, host->context};
@@ -84,6 +87,7 @@ int model_new(const struct config_trainer *settings, const struct model_host *ho
     err = parse_gan_mode(m, settings->gan_mode);
     if (err)
         goto fail;
+    // Before the device is opened: wrong settings are reported without it.
     err = m->recipe->make_nets(m, settings);
     if (err)
         goto fail;
@@ -120,6 +124,7 @@ static void tape_free(struct model *m, struct tape *t) {
 void model_free(struct model *m) {
     if (!m)
         return;
+    // First the users, then what they use: convolutions, weights, buffers, the device.
     for (int i = 0; i < m->n_tapes; i++)
         tape_free(m, m->tapes[i]);
     for (int i = 0; i < TRANSLATIONS; i++)
@@ -149,6 +154,7 @@ int model_init(struct model *m, const char *init_type, double init_gain, uint64_
     for (int i = 0; i < m->recipe->n_nets; i++)
         for (int k = 0; k < m->public_nets[i].n_params; k++) {
             struct model_param *p = &m->public_nets[i].params[k];
+            // Each tensor has numbers of its own, whatever the other nets look like.
             args.sub = (uint32_t)i << 16 | (uint32_t)k;
             init_param(&args, p);
         }
@@ -186,6 +192,7 @@ int model_weights_changed(struct model *m) {
 
 static struct tape *tape_find(const struct model *m, const struct tape_shape *s) {
     for (int i = 0; i < m->n_tapes; i++)
+        // The struct is five ints without padding, so its bytes can be compared.
         if (memcmp(&m->tapes[i]->shape, s, sizeof *s) == 0)
             return m->tapes[i];
     return NULL;
@@ -203,6 +210,7 @@ static void tape_evict(struct model *m) {
     if (m->tape == m->tapes[oldest])
         m->tape = NULL;
     tape_free(m, m->tapes[oldest]);
+    // The order of tapes has no meaning: the last one fills the gap.
     m->tapes[oldest] = m->tapes[--m->n_tapes];
 }
 
@@ -220,6 +228,7 @@ static int losses_new(struct model *m, struct tape *t) {
 
 static int tape_arena(struct model *m, const struct tape *t) {
     const struct tape_shape *s = &t->shape;
+    // The message names one size, so the larger domain's is taken.
     struct model_batch batch = {"a step", s->n, MAX(s->h[0], s->h[1]), MAX(s->w[0], s->w[1])};
 
     return model_arena_grow(m, &batch, t->graph, &m->arena, &m->arena_bytes);
@@ -265,6 +274,7 @@ int model_shape(struct model *m, int n, int h_a, int w_a, int h_b, int w_b) {
     err = t ? tape_arena(m, t) : tape_new(m, &s, &t); // a larger shape may have lost the arena
     if (err)
         return err;
+    // The new tape is complete: only now an old one may go.
     if (tape_find(m, &s) != t) {
         tape_evict(m);
         m->tapes[m->n_tapes++] = t;

@@ -29,6 +29,7 @@ int model_add_penalty(struct model *m, struct tape *t, const struct net *discrim
     int err = m->device->backend->memory_new(m->device, (size_t)real.n * sizeof(float), &alpha);
     if (err)
         return err;
+    // model_step_fini frees it, also after a failure below.
     t->alpha[domain] = alpha;
     t->mixed[domain] = graph_input(t->graph, real.n, real.h, real.w,
                                    real.c + (front < 0 ? 0 : graph_size(t->graph, front).c));
@@ -40,6 +41,7 @@ int model_add_penalty(struct model *m, struct tape *t, const struct net *discrim
 
 int model_draw_penalty(struct model *m, enum model_domain domain) {
     int n = m->tape->shape.n;
+    // Drawn on the host, so that every device mixes the same images.
     float *alpha = xcalloc((size_t)n, sizeof *alpha);
 
     for (int i = 0; i < n; i++)

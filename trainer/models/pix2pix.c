@@ -23,6 +23,7 @@ static int make_nets(struct model *m, const struct config_trainer *c) {
 static int check_sizes(const struct model *m, const struct tape_shape *s) {
     int err;
 
+    // D reads both images on the channels of one map.
     if (s->h[0] != s->h[1] || s->w[0] != s->w[1])
         return err_set(ERR_SHAPE,
                        "a pair of %dx%d and %dx%d: pix2pix needs two pictures of one size", s->w[0],
@@ -68,6 +69,7 @@ static int discriminator_losses(struct model *m, struct tape *t) {
     return ERR_OK;
 }
 
+// Behind D's update on the tape, so D has its new weights here.
 static int generator_losses(struct model *m, struct tape *t) {
     int map, err = discriminate(m, t, t->fake[MODEL_B], NET_THROUGH, &map);
 
@@ -89,6 +91,7 @@ static int build(struct model *m, struct tape *t) {
         err = discriminator_losses(m, t);
     if (err)
         return err;
+    // G's ops stay undifferentiated until G's own losses are on the tape.
     graph_backward_since(t->graph, t->update_d.begin);
     err = model_add_penalty(m, t, m->nets[NET_D], MODEL_B);
     if (err)

@@ -1,5 +1,5 @@
 // Parts of a tape as sections of the device: recorded at their first run, repeated later. A file of
-// its own, because steps, translations and the arena all stand on it.
+// its own, because steps, translations and the arena all use it.
 #include "base/err.h"
 #include "models/recipe.h"
 
@@ -28,6 +28,7 @@ int model_run_part(struct model *m, struct model_part *part, struct model_run *r
         return err;
     // The counters are the host's. A repeated section does not move them.
     graph_count_batches(r->graph, part->begin, part->end);
+    // On a device that records, the ops are issued once, and later runs repeat them.
     if (wanted)
         err = issue_ops(m, part, r);
     return device_section_end(m->device, part->section, err);

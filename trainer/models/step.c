@@ -7,6 +7,7 @@
 
 static int run_step_part(struct model *m, struct model_part *part, struct optimizer *optimizer,
                          double lr) {
+    // With accumulation the update is a section of its own and no part of the tape.
     struct model_run r = {.graph = m->tape->graph,
                           .arena = m->arena,
                           .values = {.lr = lr, .seed = m->seed, .step = m->step},
@@ -28,6 +29,7 @@ void model_step_fini(struct model *m, struct tape *t) {
             b->shared_free(m->device, all[i]->host[d]);
         b->memory_free(m->device, t->alpha[d]);
     }
+    // loss_fake and penalty are the rest of this allocation.
     b->shared_free(m->device, t->loss);
 }
 
@@ -43,6 +45,7 @@ static int feed_images(struct model *m, enum model_domain domain, enum pixel_typ
 int model_feed(struct model *m, enum model_domain domain, const uint8_t *images) {
     int ahead = m->prefetched[domain];
 
+    // The slot is used up, even if the call below fails.
     m->prefetched[domain] = -1;
     if (ahead >= 0)
         return graph_write_prefetched(m->tape->graph, m->arena, m->tape->real[domain], PIXELS_BYTE,
@@ -73,6 +76,7 @@ static int send_images(struct model *m, struct leaving *l, const int tensors[2],
         void *memory = l->host[d];
         if (tensors[d] < 0)
             continue;
+        // Taken at the first use: training never reads rec and idt, so they cost nothing there.
         if (!memory)
             err = m->device->backend->shared_new(
                 m->device, graph_image_bytes(g, tensors[d], l->type), &memory);
@@ -94,6 +98,7 @@ int model_failure(const struct model *m) {
 }
 
 static void keep_failure(struct model *m, int err) {
+    // The first failure is the cause; later ones follow from it.
     if (!err || m->failed)
         return;
     m->failed = err;
@@ -104,6 +109,7 @@ static const void *receive_images(struct model *m, struct leaving *l, const int 
                                   enum model_domain d) {
     if (tensors[d] < 0)
         return NULL;
+    // The host can address the tensor itself: no copy is made.
     if (!m->device->asynchronous)
         return graph_data(m->tape->graph, m->arena, tensors[d]);
     int err = l->sent ? ERR_OK : send_images(m, l, tensors, FENCE_FAKES);
@@ -152,6 +158,7 @@ int model_generate(struct model *m) {
     t->fakes.sent = t->recs.sent = t->idts.sent = t->elements.sent = false;
     if (!err && m->recipe->prepare)
         err = m->recipe->prepare(m, t);
+    // Draws from outside are for one step.
     m->draws = NULL;
     return err ? err : run_step_part(m, &t->generate, NULL, 0);
 }
@@ -175,6 +182,7 @@ static int write_pooled(struct model *m, enum model_domain d, const float *poole
 
     if (pooled)
         return graph_write(t->graph, m->arena, t->pooled[d], PIXELS_FLOAT, pooled);
+    // A copy although the numbers are equal: the pooled images are an input at a place of its own.
     return m->device->backend->copy(m->device, graph_data(t->graph, m->arena, t->pooled[d]),
                                     graph_data(t->graph, m->arena, t->fake[d]),
                                     device_tensor_bytes(m->device, &shape, 0));
@@ -184,6 +192,7 @@ static int update_d(struct model *m, double lr) {
     int err = ERR_OK;
 
     for (int d = 0; d < 2 && !err; d++)
+        // Before the section: inside of it, no copy from the host is allowed.
         if (m->tape->mixed[d] >= 0)
             err = model_draw_penalty(m, (enum model_domain)d);
     return end_update(m, err ? err : run_step_part(m, &m->tape->update_d, &m->optimizer_d, lr));

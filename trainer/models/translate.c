@@ -15,6 +15,7 @@ static struct translation *translation_find(struct model *m, int net, int n, int
 }
 
 // A free slot, or that of the tape that was not used for longest.
+// A few shapes are kept, because the samples of a run have few sizes.
 static struct translation *translation_claim(struct model *m) {
     struct translation *oldest = &m->translations[0];
 
@@ -31,6 +32,7 @@ void model_translation_fini(struct model *m, struct translation *t) {
     model_drop_part(m, &t->all);
     m->device->backend->shared_free(m->device, t->host);
     graph_free(t->graph);
+    // used is 0 then, so the slot is the first to be claimed.
     memset(t, 0, sizeof *t);
 }
 
@@ -49,6 +51,7 @@ static int translation_build(struct model *m, struct translation *t) {
     if (err)
         return err;
     t->x = graph_input(t->graph, t->n, t->h, t->w, c);
+    // Running statistics stay as they are: a rendered sample must not change training.
     err = net_forward(net, t->graph, t->x, NET_ALONE, &t->y);
     if (err)
         return err;
@@ -66,6 +69,7 @@ static int translation_build(struct model *m, struct translation *t) {
             return err;
         t->host = memory;
     }
+    // New convolutions may need packed copies that no refresh has filled yet.
     return optimizer_refresh(m->settings.ema > 0 ? &m->average : &m->optimizer_g);
 }
 
@@ -75,6 +79,7 @@ static int translation_add(struct model *m, const struct translation *want,
     int err;
 
     *t = *want;
+    // From here on a failure frees the slot.
     t->graph = graph_new(m->device);
     err = translation_build(m, t);
     if (err) {

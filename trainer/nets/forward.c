@@ -1,18 +1,22 @@
+// Walks the rows of a net's table and appends their ops to a graph.
 #include "base/err.h"
 #include "base/util.h"
 #include "nets/layers.h"
 
 // The border that the next layer reads.
+// The op that makes a map writes its border too, so each layer asks what the next one needs.
 static int border_behind(const struct net *net, int i) {
     return i + 1 < net->n_layers ? net->layers[i + 1].border : 0;
 }
 
+// Only evaluation takes the running statistics. The other modes take the batch's.
 static enum norm_kind norm_of(const struct net *net, const struct layer *l, enum net_mode mode) {
     if (!l->norm)
         return NORM_NONE;
     return net->norm == NORM_BATCH && mode == NET_EVAL ? NORM_RUNNING : net->norm;
 }
 
+// A lone call must not move the statistics that training has gathered.
 static const struct graph_affine *affine_of(const struct layer *l, enum net_mode mode) {
     if (l->norm_param < 0)
         return NULL;
@@ -40,6 +44,7 @@ static void take_sample(const struct call *call, int y, bool border) {
     int i = s->found++, around = border ? 2 * size.pad : 0;
     struct graph_sample_args args = {.ids = s->ids[i], .border = border, .constant = s->constant};
 
+    // The caller draws ids from h and w, so they are reported together with the sample.
     s->h[i] = size.h + around;
     s->w[i] = size.w + around;
     args.count = MIN(s->patches, s->h[i] * s->w[i]);
@@ -50,6 +55,7 @@ static void take_samples(const struct call *call, const struct layer *l, enum ne
                          int y) {
     const struct net_samples *s = call->samples;
 
+    // A norm and its activation count as two modules and are one map here: both may be sampled.
     while (s && s->found < s->count && net_sample_of(l, s->at[s->found]) == where)
         take_sample(call, y, false);
 }
@@ -59,6 +65,7 @@ static int blur_map(const struct call *call, int x, int border, int *ret_y) {
     struct graph_norm_args pad = {.pad = border, .skip = -1};
     int y = graph_blur(call->graph, x);
 
+    // The blur itself writes no border. A norm op without norm and activation adds one.
     if (border)
         return graph_norm(call->graph, y, &pad, ret_y);
     *ret_y = y;
@@ -72,10 +79,12 @@ static int layer_forward(const struct call *call, int i, int x, int *ret_y) {
     struct graph_norm_args norm = {
         .norm = norm_of(net, l, call->mode),
         .act = l->act,
+        // The blur reads a border of 1. What the next layer needs is added behind it.
         .pad = l->blur ? 1 : border_behind(net, i),
         .skip = l->skip == NET_SKIP_ADD ? call->skip : -1,
         .affine = affine_of(l, call->mode),
         .train = call->mode == NET_TRAIN,
+        // NET_THROUGH computes what NET_TRAIN computes, dropout included.
         .dropout = l->dropout && (call->mode == NET_TRAIN || call->mode == NET_THROUGH)};
     int err, y;
 
@@ -120,6 +129,7 @@ static int layers_forward(struct call *call, int first, int end, int x, int *ret
     return ERR_OK;
 }
 
+// An x that was joined of several inputs has its border already.
 int net_forward_sampled(const struct net *net, struct graph *g, int x, enum net_mode mode,
                         struct net_samples *samples, int *ret_y) {
     struct graph_norm_args pad = {.pad = net_border(net), .skip = -1};
@@ -164,6 +174,7 @@ static int blur_both(struct graph *g, int *x, int *dx) {
 }
 
 int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int *ret_dy) {
+    // The backend's tangent has no borders and no running statistics. Discriminators need neither.
     if (net->norm > NORM_BATCH || net_border(net))
         BUG("the derivative of %s", net->arch);
     for (int i = 0; i < net->n_layers; i++) {

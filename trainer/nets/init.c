@@ -1,3 +1,4 @@
+// Initial weights. All sums are in double, so that float rounds each number only once.
 #include "nets/init.h"
 
 #include <math.h>
@@ -24,6 +25,7 @@ static void pair_of(const struct init_args *args, int64_t i, double ret_pair[2])
     rng_normal2(args->seed, RNG_INIT, (uint64_t)i, args->sub, ret_pair);
 }
 
+// Random access to the same numbers: the block of an even index holds its odd neighbour too.
 static double element(const struct init_args *args, int64_t i) {
     double pair[2];
 
@@ -35,6 +37,7 @@ static double element(const struct init_args *args, int64_t i) {
 static void normal(const struct init_args *args, double std, int64_t count, float *ret_w) {
     double pair[2];
 
+    // An odd count leaves the last number of the last pair unused.
     for (int64_t i = 0; i < count; i += 2) {
         pair_of(args, i, pair);
         ret_w[i] = (float)(std * pair[0]);
@@ -70,6 +73,7 @@ static void gram_schmidt(double *vectors, int64_t count, int64_t length) {
 }
 
 static void orthogonal(const struct init_args *args, int64_t rows, int64_t cols, float *ret_w) {
+    // Only the shorter side can be orthonormal, so the vectors have the longer one's length.
     int64_t count = MIN(rows, cols), length = MAX(rows, cols);
     double *vectors = xcalloc((size_t)(count * length), sizeof *vectors);
 
@@ -84,6 +88,7 @@ static void orthogonal(const struct init_args *args, int64_t rows, int64_t cols,
 }
 
 void init_filter(const struct init_args *args, const int64_t dims[4], float *ret_w) {
+    // Both fans are those of the stored layout, as PyTorch computes them.
     int64_t taps = dims[2] * dims[3], rest = dims[1] * taps, count = dims[0] * rest;
     double fan_in = (double)rest, fan_out = (double)(dims[0] * taps);
 
@@ -95,6 +100,7 @@ void init_filter(const struct init_args *args, const int64_t dims[4], float *ret
         normal(args, args->gain * sqrt(2 / (fan_in + fan_out)), count, ret_w);
         break;
     case INIT_KAIMING:
+        // The 2 is for a ReLU behind the layer, which removes half of the variance.
         normal(args, sqrt(2 / fan_in), count, ret_w);
         break;
     case INIT_ORTHOGONAL:
@@ -113,6 +119,8 @@ void init_fixed(struct model_param *p) {
     int64_t r = p->dims[2];
     const float *line = r == 3 ? blur : up;
 
+    // Row and column of a tap give its two factors. The halving filter sums to 1, the doubling one
+    // to 4, because it meets a map with three zeros for each value.
     for (size_t i = 0; i < p->count; i++)
         p->w[i] = line[i / (size_t)r % (size_t)r] * line[i % (size_t)r] / 16;
 }
@@ -124,6 +132,7 @@ void init_param(const struct init_args *args, struct model_param *p) {
         break;
     case PARAM_NORM_WEIGHT:
         for (size_t i = 0; i < p->count; i++)
+            // The reference draws these for every init_type, with init_gain as their deviation.
             p->w[i] = (float)(1 + args->gain * element(args, (int64_t)i));
         break;
     case PARAM_RUNNING_VAR:

@@ -1,3 +1,4 @@
+// Makes nets by the names of their architectures, checks sizes, and describes layers as data.
 #include "nets/nets.h"
 
 #include <stdio.h>
@@ -11,6 +12,7 @@
 static int net_new(const struct net_options *o, struct net **ret_net) {
     struct net *net = xcalloc(1, sizeof *net);
 
+    // Lent for now: the callers set a static text, since the options' text may be gone later.
     net->arch = o->arch;
     net->divisor = 1;
     net->norm = NORM_INSTANCE;
@@ -34,12 +36,14 @@ static int net_new(const struct net_options *o, struct net **ret_net) {
 enum net_sample net_sample_of(const struct layer *l, int at) {
     if (l->block == at && at > 0)
         return NET_SAMPLE_AFTER;
+    // Convolution, norm and activation are three modules. tanh's map is the image itself.
     if (l->module < 1 || l->tanh || at < l->module || at > l->module + 2)
         return NET_SAMPLE_NONE;
     return at == l->module ? NET_SAMPLE_BEFORE_NORM : NET_SAMPLE_AFTER;
 }
 
 int net_sample_channels(const struct net *net, int at) {
+    // Module 0 is the padding of the input, where the net has one.
     if (at == 0 && net->layers[0].border)
         return net->layers[0].c;
     for (int i = 0; i < net->n_layers; i++)
@@ -48,6 +52,7 @@ int net_sample_channels(const struct net *net, int at) {
     return 0;
 }
 
+// Runs before the list of parameters is made: a sampled map makes its layer's bias count.
 static int mark_samples(struct net *net, const struct net_options *o) {
     for (int s = 0; s < o->n_samples; s++) {
         if (!net_sample_channels(net, o->samples[s]) || (s && o->samples[s] <= o->samples[s - 1]))
@@ -82,6 +87,7 @@ static const struct generator *find_generator(const char *arch, struct generator
     for (unsigned i = 0; i < COUNT(generators); i++)
         if (strcmp(arch, generators[i].arch) == 0)
             return &generators[i];
+    // %n is set only if the whole pattern matches, and arch[end] shows what follows it.
     if (sscanf(arch, "resnet_%2dblocks%n", &blocks, &end) != 1 || !end || arch[end] || blocks < 1 ||
         blocks > BLOCKS_MAX)
         return NULL;
@@ -140,6 +146,7 @@ int discriminator_new(const struct net_options *o, struct net **ret_net) {
 }
 
 int mlp_new(const int *channels, int count, int nc, struct net **ret_net) {
+    // in_nc only passes the check: each net reads the channels of its own map.
     struct net_options o = {.arch = "mlp_sample", .in_nc = 1, .nf = nc, .norm = "none"};
     int err = net_new(&o, ret_net);
 
@@ -161,6 +168,7 @@ struct net *net_twin(const struct net *net) {
     twin->layers = memcpy(xmalloc(bytes), net->layers, bytes);
     for (int i = 0; i < twin->n_layers; i++) {
         struct layer *l = &twin->layers[i];
+        // These point into the original's buffers. net_bind gives the twin its own.
         l->weights = l->slope = (struct graph_weights){0};
         l->affine = l->still = (struct graph_affine){0};
     }
@@ -168,6 +176,7 @@ struct net *net_twin(const struct net *net) {
     return twin;
 }
 
+// Graphs with convolutions of this net are freed before (weights_free in backend.h).
 void net_free(struct net *net) {
     if (!net)
         return;
@@ -188,6 +197,7 @@ void net_free(struct net *net) {
     free(net);
 }
 
+// Follows a map's size through all layers: no formula covers borders, strides and blurs.
 static bool fits(const struct net *net, int h, int w) {
     if (h % net->divisor || w % net->divisor)
         return false;
@@ -209,8 +219,10 @@ static bool fits(const struct net *net, int h, int w) {
             conv.w *= 2;
         }
         conv_output_size(&conv, &h, &w);
+        // A norm of a single value would always give 0.
         if (h < 1 || w < 1 || (l->norm && net->norm != NORM_NONE && h * w == 1))
             return false;
+        // The blur's border reflects the second row, so there must be one.
         if (l->blur && (h < 2 || w < 2))
             return false;
         if (l->blur) {
@@ -226,6 +238,7 @@ int net_check_size(const struct net *net, int h, int w) {
 
     if (fits(net, h, w))
         return ERR_OK;
+    // Ends: every net takes maps that are large enough and divisible.
     while (!fits(net, least, least))
         least += net->divisor;
     if (net->divisor == 1)
@@ -267,6 +280,7 @@ struct net_layer net_layer(const struct net *net, int i) {
         .tanh = l->tanh,
         .skip = l->skip,
         .weight = &net->params[l->weight_param],
+        // The norm would subtract it again, so readers of this table can leave it out.
         .bias = bias && !bias->frozen ? bias : NULL,
         .norm_weight = norm ? norm + NORM_WEIGHT : NULL,
         .norm_bias = norm ? norm + NORM_BIAS : NULL,

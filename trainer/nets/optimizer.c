@@ -1,3 +1,4 @@
+// One call of Adam updates all nets of an optimizer, because their parameters are one array.
 #include "nets/optimizer.h"
 
 #include <stdlib.h>
@@ -24,6 +25,7 @@ int optimizer_init_weights(struct optimizer *o, struct device *device, size_t co
     int err = new_buffer(o, &o->w);
     if (err)
         return err;
+    // Nothing reads these without training. Equal pointers also mark that no moments exist.
     o->g = o->m = o->v = o->w;
     o->host.w = o->host.m = o->host.v = new_host_copy(o, o->w);
     return ERR_OK;
@@ -36,6 +38,7 @@ int optimizer_init(struct optimizer *o, struct device *device, size_t count, dou
 
     if (err)
         return err;
+    // NULL until each is allocated: a failure in between must not free the weights several times.
     o->g = o->m = o->v = NULL;
     o->beta1 = beta1;
     o->beta2 = beta2;
@@ -48,6 +51,7 @@ int optimizer_init(struct optimizer *o, struct device *device, size_t count, dou
         err = device->backend->shared_new(device, 2 * sizeof(int), &flags);
     if (err)
         return err;
+    // One allocation holds both flags; optimizer_fini frees it by the first.
     o->bad_gradients = flags;
     o->bad_state = o->bad_gradients + 1;
     o->host.m = new_host_copy(o, o->m);
@@ -63,6 +67,7 @@ static bool is_own(const float *weights, const float *buffer) {
 void optimizer_fini(struct optimizer *o) {
     float *buffers[] = {o->g, o->m, o->v}, *copies[] = {o->host.m, o->host.v};
 
+    // Never initialized, or zeroed by an earlier fini.
     if (!o->device)
         return;
     const struct backend *b = o->device->backend;
@@ -96,11 +101,13 @@ int optimizer_refresh(const struct optimizer *o) {
     return o->device->backend->weights_refresh(o->device, o->derived, o->n_derived);
 }
 
+// Adam raises the flag only. It stays up, so a later check sees a bad gradient of any step.
 int optimizer_update(const struct optimizer *o) {
     struct adam_args args = {
         .count = o->count, .beta1 = o->beta1, .beta2 = o->beta2, .ret_bad = o->bad_gradients};
     int err = o->device->backend->adam(o->device, &args, o->g, o->w, o->m, o->v);
 
+    // The packed copies are stale as soon as Adam has run.
     return err ? err : optimizer_refresh(o);
 }
 
@@ -144,6 +151,7 @@ int optimizer_state_finite(struct optimizer *o, bool *ret_finite) {
     const struct backend *b = o->device->backend;
     int err = ERR_OK;
 
+    // The host may write the flag: no op that is still running touches this one.
     *o->bad_state = 0;
     for (unsigned i = 0; i < COUNT(parts) && !err; i++)
         err = b->finite(o->device, o->count, parts[i], o->bad_state);
@@ -154,6 +162,7 @@ int optimizer_state_finite(struct optimizer *o, bool *ret_finite) {
     return err;
 }
 
+// Weights, gradients and two moments, or the weights alone. The host's copies are not counted.
 size_t optimizer_bytes(const struct optimizer *o) {
     return (is_own(o->w, o->m) ? 4 : 1) * o->count * sizeof(float);
 }

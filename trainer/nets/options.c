@@ -1,3 +1,4 @@
+// Turns settings into options of nets, for training and for programs that load trained weights.
 #include "nets/options.h"
 
 #include <string.h>
@@ -27,6 +28,7 @@ static struct net_options discriminator_options(const struct config_trainer *c, 
         .arch = c->netD,
         .nf = (int)c->ndf,
         .norm = c->norm,
+        // Read for netD "n_layers" only; "basic" has 3.
         .n_layers = (int)c->n_layers_D,
         .in_nc = in_nc,
         .antialias = is_cut(c) && !c->no_antialias,

@@ -14,6 +14,7 @@ static void param_add(struct net *net, enum model_param_kind kind, char *key, in
 
     memcpy(p.dims, dims, sizeof p.dims);
     for (int i = 0; i < rank; i++)
+        // Rank 0 is a single number: the counter of batches.
         p.count *= (size_t)dims[i];
     net->params = xrealloc(net->params, (size_t)(net->n_params + 1) * sizeof *net->params);
     net->params[net->n_params++] = p;
@@ -28,6 +29,7 @@ static void list_norm(struct net *net, const struct layer *l) {
         [NORM_VAR] = "running_var",
         [NORM_BATCHES] = "num_batches_tracked",
     };
+    // The key up to its last dot is the norm's too. Only the number behind it differs.
     int last = (int)(strrchr(l->key, '.') - l->key) + 1;
     int module = (int)strtol(l->key + last, NULL, 10) + 1;
 
@@ -35,6 +37,7 @@ static void list_norm(struct net *net, const struct layer *l) {
         param_add(net, (enum model_param_kind)(PARAM_NORM_WEIGHT + i),
                   xasprintf("%.*s%d.%s", last, l->key, module, names[i]), i != NORM_BATCHES,
                   (int64_t[4]){l->conv.k});
+    // Mean and variance. The counter is an integer and is stored elsewhere.
     net->n_statistics += 2 * (size_t)l->conv.k;
 }
 
@@ -71,15 +74,18 @@ void net_list_params(struct net *net) {
         if (l->blur)
             list_filter(net, l);
     }
+    // Places are offsets until net_bind, because the buffers' total size must be known first.
     net->places = xcalloc((size_t)net->n_params, sizeof *net->places);
 }
 
+// Filters, biases and the two vectors of a norm: the first four kinds (nets/param.h).
 static bool is_trained(const struct model_param *p) {
     return p->kind <= PARAM_NORM_BIAS;
 }
 
 void net_reserve(struct net *net, size_t *size) {
     for (int i = 0; i < net->n_params; i++)
+        // A frozen bias has a place too: the state dict and its moments must be complete.
         if (is_trained(&net->params[i]))
             net->places[i] = optimizer_reserve(size, net->params[i].count);
 }
@@ -95,6 +101,7 @@ static void bind_layer(struct net *net, struct layer *l) {
                                .dw = o->g + net->places[l->weight_param]};
     optimizer_add_derived(o, l->weights.derived);
     l->slope = l->weights; // before the bias is set
+    // A frozen bias stays out of the graph. Its gradient stays 0, and so Adam never moves it.
     if (bias && !bias->frozen) {
         l->weights.bias = o->w + net->places[l->bias_param];
         l->weights.dbias = o->g + net->places[l->bias_param];
@@ -113,6 +120,7 @@ static void bind_norm(struct net *net, struct layer *l, float *running) {
         .dweight = o->g + weight,
         .dbias = o->g + bias,
         .batches = p[NORM_BATCHES].batches};
+    // The same weights. NULL statistics do not move, and NULL batches are not counted.
     l->still = (struct graph_affine){.values = {.weight = o->w + weight, .bias = o->w + bias}};
 }
 
@@ -126,6 +134,7 @@ static int place_statistics(struct net *net) {
     if (err)
         return err;
     net->statistics = memory;
+    // Where the host can address the device's memory, both pointers are one buffer.
     net->statistics_host = d->asynchronous ? xaligned(bytes) : memory;
     net->batches = xcalloc((size_t)net->n_layers, sizeof *net->batches);
     for (int i = 0; i < net->n_layers; i++) {
@@ -133,6 +142,7 @@ static int place_statistics(struct net *net) {
         struct model_param *p = &net->params[MAX(l->norm_param, 0)];
         if (l->norm_param < 0) // no batch norm
             continue;
+        // The state dict points to the host's copy, the graph to the device's buffer.
         p[NORM_MEAN].w = net->statistics_host + at;
         p[NORM_VAR].w = p[NORM_MEAN].w + p[NORM_MEAN].count;
         p[NORM_BATCHES].batches = &net->batches[i];
@@ -146,6 +156,7 @@ static int place_statistics(struct net *net) {
 static void place_filters(struct net *net) {
     size_t at = 0;
 
+    // Host memory suffices: ops have the fixed filters built in.
     net->filters = xcalloc(net->n_filters + 1, sizeof *net->filters);
     for (int i = 0; i < net->n_params; i++)
         if (net->params[i].kind == PARAM_FIXED) {
@@ -187,6 +198,7 @@ struct model_param *net_params(struct net *net) {
     return net->params;
 }
 
+// Gradients have the same places as the weights, in a buffer of their own.
 const float *net_gradient(const struct net *net, int i) {
     return net->optimizer->g + net->places[i];
 }

@@ -12,6 +12,7 @@ int penalty_append(struct graph *g, const struct net *discriminator, int x, doub
     err = net_forward(discriminator, g, x, NET_THROUGH, &map);
     if (err)
         return err;
+    // Without batch norm images do not mix: one backward gives each image's own gradient.
     graph_sum(g, map);
     graph_backward_since(g, begin);
     *ret_g = graph_gradient(g, x);
