@@ -48,6 +48,7 @@ int weights_open_safetensors(struct weights *w) {
     static const struct weights_format format = {
         .begin = tensor_begin, .read = tensor_read, .end = tensor_end, .close = tensors_close};
     struct tensors *t = xcalloc(1, sizeof *t);
+    // Closed state first: weights_close calls tensors_close even if opening fails.
     t->file.fd = -1;
     w->format = &format;
     w->file = t;
@@ -60,6 +61,7 @@ int weights_open_safetensors(struct weights *w) {
         err = weights_add(w, s->name, strlen(s->name), types[s->type], s->rank, s->dims, &e);
         if (err)
             break;
+        // Each tensor is its own storage: the format has no shared ones.
         e->storage = i;
         weights_set_plain(e);
     }

@@ -30,6 +30,7 @@ static int check_param(const struct weights *w, const char *net, const struct mo
         return err_set(ERR_MISMATCH, "'%s' does not fit %s: %s is %s there and %s here",
                        weights_path(w), net, p->key, shape_text(t->rank, t->dims, there),
                        shape_text(p->rank, p->dims, here));
+    // Only num_batches_tracked is an integer; a cast would hide a wrong file.
     if ((t->type == WEIGHTS_I64) != (p->kind == PARAM_BATCHES))
         return err_set(ERR_MISMATCH, "'%s' does not fit %s: %s is of another type", weights_path(w),
                        net, p->key);
@@ -49,6 +50,7 @@ int weights_fit(const struct weights *w, const struct model_net *net) {
         if (err)
             return err;
     }
+    // The other direction: PyTorch's strict=True refuses unknown tensors too.
     for (int i = 0; i < weights_count(w); i++)
         if (!is_of_net(net, weights_at(w, i)->name))
             return err_set(ERR_MISMATCH, "'%s' does not fit %s: that has no %s", weights_path(w),
@@ -71,6 +73,7 @@ static int check_fixed(struct weights *w, const struct weights_tensor *t,
 }
 
 int weights_load(struct weights *w, struct model_net *net) {
+    // All names and shapes are checked before the first value of the net changes.
     int err = weights_fit(w, net);
     for (int i = 0; i < net->n_params && !err; i++) {
         const struct model_param *p = &net->params[i];

@@ -76,13 +76,16 @@ static int list_nets(const struct weights *w, const char *chosen, char **ret_lis
         const char *name = w->entries[i].tensor.name;
         size_t size = net_prefix(name);
         bool is_new = size > 0;
+        // Quadratic in the tensors, of which there are at most 1024.
         for (int k = 0; k < i && is_new; k++)
             is_new = !has_prefix(w->entries[k].tensor.name, name, size);
+        // A choice of "G_A" also means "netG_A", the name in whole models.
         bool fits = !chosen || (size == strlen(chosen) && strncmp(name, chosen, size) == 0) ||
                     (size == strlen(chosen) + 3 && strncmp(name, "net", 3) == 0 &&
                      strncmp(name + 3, chosen, size - 3) == 0);
         if (!is_new || !fits)
             continue;
+        // The caller reads the prefix from the first name that fits.
         if (n++ == 0)
             *ret_first = name;
         if (n <= NETS_SHOWN)
@@ -97,6 +100,7 @@ static int list_nets(const struct weights *w, const char *chosen, char **ret_lis
 static int choose_net(struct weights *w) {
     const char *first = NULL;
     char *all, *list;
+    // All nets are listed for the message even if a name was chosen.
     int n = list_nets(w, NULL, &all, &first), err = ERR_OK;
     int fitting = w->chosen ? list_nets(w, w->chosen, &list, &first) : n;
     if (w->chosen)
@@ -108,8 +112,10 @@ static int choose_net(struct weights *w) {
         err = err_set(ERR_FORMAT, "'%s' holds several nets (%s); choose with '%s#NAME'", w->path,
                       all, w->path);
     free(all);
+    // A file without such prefixes is a single net already.
     if (err || !n)
         return err;
+    // A copy, since strip_prefix overwrites the name that it is taken from.
     char *prefix = xasprintf("%.*s", (int)net_prefix(first), first);
     size_t size = strlen(prefix);
     for (int i = 0; i < w->count; i++)
@@ -148,6 +154,7 @@ static bool is_stale(const struct weights *w, const char *name) {
 static void drop_stale(struct weights *w) {
     int dropped;
     for (int i = 0; i < w->count; i++)
+        // Marked first and dropped later: is_stale still searches the whole list.
         w->entries[i].storage = is_stale(w, w->entries[i].tensor.name) ? -1 : w->entries[i].storage;
     dropped = drop_marked(w);
     if (dropped)

@@ -1,3 +1,4 @@
+// Translates the layers of a generator to ONNX nodes, one layer at a time.
 #include "weights/onnx.h"
 
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include "nets/init.h"
 #include "weights/onnx_file.h"
 
+// A U-Net pushes once per level; recognise accepts at most 9 levels.
 #define STACK 16
 
 // The state of writing a net.
@@ -26,6 +28,7 @@ static int read_tensor(struct writing *o, const struct model_param *p, int *ret)
     const struct weights_tensor *t = weights_find(o->weights, p->key);
     if (!t)
         BUG("%s was there", p->key);
+    // The file borrows the values until it is written, so all weights are in memory.
     float *values = onnx_file_memory(o->file, t->count * sizeof *values);
     int err = weights_read(o->weights, t, values);
     if (!err)
@@ -38,6 +41,7 @@ static const char *layer_name(const struct writing *o, const char *what, char re
     return ret;
 }
 
+// ONNX's InstanceNormalization requires a scale and a shift; ours has none.
 static int fill(struct writing *o, const char *what, int64_t count, float value) {
     float *values = onnx_file_memory(o->file, (size_t)count * sizeof *values);
     char name[64];
@@ -51,6 +55,7 @@ static int filter(struct writing *o, const char *what, int c, int side) {
     struct model_param p = {.kind = PARAM_FIXED, .rank = 4, .dims = {c, 1, side, side}};
     char name[64];
     p.count = (size_t)c * (size_t)(side * side);
+    // The filters are fixed, so they are computed and not read from the file.
     p.w = onnx_file_memory(o->file, p.count * sizeof *p.w);
     init_fixed(&p);
     return onnx_file_floats(o->file, layer_name(o, what, name), 4, p.dims, p.w);
@@ -67,6 +72,7 @@ static int two(struct writing *o, const char *op, int x, int y) {
 }
 
 static int pad(struct writing *o, int x, const char *what, const char *mode, int n) {
+    // Begins of N,C,H,W, then their ends.
     const int64_t pads[8] = {0, 0, n, n, 0, 0, n, n};
     char name[64];
     int sizes = onnx_file_integers(o->file, layer_name(o, what, name), 8, pads);
@@ -84,6 +90,7 @@ static void set_window(struct writing *o, int side, int stride, int around) {
 // The PyTorch module crops the doubled map by a pixel on each side. A larger pad does the same
 // here.
 static int up(struct writing *o, int x, int c) {
+    // As many groups as channels: each map is filtered by itself.
     int filt = filter(o, "up", c, 4);
     int y = two(o, "ConvTranspose", pad(o, x, "up_pad", "edge", 1), filt);
     set_window(o, 4, 2, 3);
@@ -109,6 +116,7 @@ static int convolve(struct writing *o, const struct net_layer *l, int x, int *re
     *ret = onnx_file_node(o->file, l->conv.transposed ? "ConvTranspose" : "Conv", l->bias ? 3 : 2,
                           inputs);
     set_window(o, l->conv.r, l->conv.stride, l->conv.pad);
+    // Attributes belong to the last node, so they follow onnx_file_node at once.
     if (l->conv.out_pad)
         onnx_file_set_ints(o->file, "output_padding", 2,
                            (int64_t[2]){l->conv.out_pad, l->conv.out_pad});
@@ -121,6 +129,8 @@ static int normalize(struct writing *o, const struct net_layer *l, int x, int *r
     if (l->norm == NORM_INSTANCE) {
         inputs[1] = fill(o, "scale", l->conv.k, 1);
         inputs[2] = fill(o, "shift", l->conv.k, 0);
+        // Without `running`, each image's own statistics are used, so only weight and bias are
+        // read.
     } else { // weight, bias, mean and variance are adjacent in the state dict
         for (int i = 0; i < (running ? 4 : 2) && !err; i++)
             err = read_tensor(o, l->norm_weight + i, &inputs[i + 1]);
@@ -136,6 +146,7 @@ static int normalize(struct writing *o, const struct net_layer *l, int x, int *r
 static int activate(struct writing *o, const struct net_layer *l, int x) {
     if (l->act == ACT_RELU)
         return one(o, "Relu", x);
+    // Only the last layer of a generator ends in tanh; some layers have no activation.
     if (l->act != ACT_LEAKY)
         return l->tanh ? one(o, "Tanh", x) : x;
     int y = one(o, "LeakyRelu", x);
@@ -151,6 +162,7 @@ static int join(struct writing *o, int x) {
 
 static int write_layer(struct writing *o, const struct net_layer *l, int x, int *ret) {
     int err, y = x;
+    // The skip starts before this layer, at the input of a residual block.
     if (l->skip == NET_SKIP_REMEMBER)
         o->remembered = x;
     if (l->up)
@@ -165,10 +177,12 @@ static int write_layer(struct writing *o, const struct net_layer *l, int x, int 
     y = activate(o, l, y);
     if (l->skip == NET_SKIP_ADD)
         y = two(o, "Add", o->remembered, y);
+    // Encoder outputs are a stack: the innermost is joined first.
     if (l->skip == NET_SKIP_PUSH)
         o->stack[o->depth++] = y;
     if (l->skip == NET_SKIP_CONCAT)
         y = join(o, y);
+    // CUT downsamples after the activation.
     *ret = l->blur ? blur(o, y, l->conv.k) : y;
     return ERR_OK;
 }

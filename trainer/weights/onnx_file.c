@@ -1,3 +1,4 @@
+// Builds the protobuf messages of an ONNX model in memory that the file owns, then packs them.
 #include "weights/onnx_file.h"
 
 #include <stdio.h>
@@ -58,6 +59,7 @@ struct onnx_file *onnx_file_new(const char *about) {
     onnx__model_proto__init(&f->model);
     onnx__graph_proto__init(&f->graph);
     onnx__operator_set_id_proto__init(&f->opset);
+    // The empty domain means the standard operators.
     f->opset.domain = copy_text(f, "");
     f->opset.has_version = 1;
     f->opset.version = OPSET;
@@ -77,6 +79,7 @@ struct onnx_file *onnx_file_new(const char *about) {
 void onnx_file_free(struct onnx_file *f) {
     if (!f)
         return;
+    // These lists grow by realloc and so are not in `kept`; the nodes themselves are.
     for (size_t i = 0; i < f->graph.n_node; i++)
         free(f->graph.node[i]->attribute);
     for (int i = 0; i < f->n_kept; i++)
@@ -94,6 +97,7 @@ static Onnx__TensorShapeProto__Dimension *dimension(struct onnx_file *f, const c
                                                     int64_t size) {
     Onnx__TensorShapeProto__Dimension *d = onnx_file_memory(f, sizeof *d);
     onnx__tensor_shape_proto__dimension__init(d);
+    // A named size is free; ONNX requires that equal names have equal sizes.
     if (param) {
         d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
         d->dim_param = copy_text(f, param);
@@ -116,6 +120,7 @@ static Onnx__ValueInfoProto *picture(struct onnx_file *f, char *name, const char
     onnx__tensor_shape_proto__init(shape);
     shape->n_dim = 4;
     shape->dim = onnx_file_memory(f, 4 * sizeof *shape->dim);
+    // N,C,H,W. Input and output share the batch by its name.
     shape->dim[0] = dimension(f, "batch", 0);
     shape->dim[1] = dimension(f, NULL, c);
     shape->dim[2] = dimension(f, height, 0);
@@ -146,8 +151,10 @@ static Onnx__TensorProto *constant(struct onnx_file *f, const char *name, int ra
     onnx__tensor_proto__init(t);
     t->name = copy_text(f, name);
     t->n_dims = (size_t)rank;
+    // The caller's array may be on its stack.
     t->dims = copy(f, dims, (size_t)rank * sizeof *dims);
     t->has_data_type = 1;
+    // Raw data is little-endian in ONNX, as memory is here.
     t->has_raw_data = 1;
     f->graph.initializer =
         grow(f->graph.initializer, f->graph.n_initializer, sizeof *f->graph.initializer);
@@ -190,6 +197,7 @@ int onnx_file_node(struct onnx_file *f, const char *op, int n_inputs, const int 
         node->input[i] = f->names[inputs[i]];
     node->n_output = 1;
     node->output = onnx_file_memory(f, sizeof *node->output);
+    // A node has one result, which takes the node's name; the type and number make it unique.
     node->output[0] = node->name;
     f->graph.node = grow(f->graph.node, f->graph.n_node, sizeof *f->graph.node);
     f->graph.node[f->graph.n_node++] = node;
@@ -248,6 +256,7 @@ static void append_bytes(ProtobufCBuffer *buffer, size_t size, const uint8_t *by
 int onnx_file_write(struct onnx_file *f, int y, int c, const char *path) {
     struct sink sink = {.base = {.append = append_bytes}};
     char *name = copy_text(f, "output");
+    // Only the result is renamed. The node keeps its name, which the next check compares.
     f->graph.node[f->graph.n_node - 1]->output[0] = name;
     if (strcmp(f->names[y], f->graph.node[f->graph.n_node - 1]->name) != 0)
         BUG("the output is not the last node's");
@@ -258,6 +267,7 @@ int onnx_file_write(struct onnx_file *f, int y, int c, const char *path) {
     if (!sink.out)
         return fs_failed("open", path);
     (void)onnx__model_proto__pack_to_buffer(&f->model, &sink.base); // errors show in sink.out
+    // In this order: the buffer must be empty before fsync has a meaning.
     int err = fflush(sink.out) || ferror(sink.out) || fsync(fileno(sink.out))
                   ? fs_failed("write", path)
                   : ERR_OK;

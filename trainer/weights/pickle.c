@@ -1,3 +1,4 @@
+// Reads values out of a pickle that has run. Numbers and texts are decoded from the text at `at`.
 #include "weights/pickle.h"
 
 #include <string.h>
@@ -24,6 +25,7 @@ int64_t pickle_int(const struct pickle *p, struct pickle_value v) {
     case 0x8a: { // LONG1, two's complement
         int n = at[1];
         uint64_t u = machine_little_endian(at + 2, n);
+        // Extends the sign. With 8 bytes the top bit is there already.
         if (n && n < 8 && at[1 + n] & 0x80)
             u |= UINT64_MAX << (8 * n);
         return (int64_t)u;
@@ -35,6 +37,7 @@ int64_t pickle_int(const struct pickle *p, struct pickle_value v) {
 
 const char *pickle_text(const struct pickle *p, struct pickle_value v, size_t *ret_size) {
     const uint8_t *at = p->text + v.at;
+    // SHORT_BINSTRING has a 1-byte length, BINUNICODE and BINSTRING a 4-byte one.
     int length_bytes = *at == 'U' ? 1 : 4;
     *ret_size = machine_little_endian(at + 1, length_bytes);
     return (const char *)at + 1 + length_bytes;
@@ -50,6 +53,7 @@ bool pickle_is_text(const struct pickle *p, struct pickle_value v, const char *t
 
 bool pickle_next(const struct pickle *p, struct pickle_value dict, uint32_t *cursor,
                  struct pickle_entry *ret_entry) {
+    // The layout of entries is drawn in pickle_machine.h.
     uint32_t at = *cursor ? p->nodes[*cursor + 2].at : p->nodes[dict.at].at;
     if (!at)
         return false;
@@ -69,6 +73,8 @@ void pickle_storage(const struct pickle *p, struct pickle_value v, struct pickle
 }
 
 bool pickle_next_storage(const struct pickle *p, uint32_t *cursor, struct pickle_storage *ret) {
+    // A scan over all nodes finds each storage without recursion, also in values that contain
+    // themselves.
     for (uint32_t i = *cursor + 1; i < p->n_nodes; i++)
         if (p->nodes[i].kind == PICKLE_STORAGE) {
             pickle_storage(p, p->nodes[i], ret);
@@ -83,6 +89,7 @@ void pickle_tensor(const struct pickle *p, struct pickle_value v, struct pickle_
     *ret = (struct pickle_tensor){.offset = (uint64_t)pickle_int(p, machine_item(p, v, 1)),
                                   .rank = (int)machine_tuple_size(p, sizes)};
     pickle_storage(p, machine_item(p, v, 0), &ret->storage);
+    // The caller refuses higher ranks by name; here the arrays must not overflow.
     for (int i = 0; i < MIN(ret->rank, WEIGHTS_RANK_MAX); i++) {
         ret->dims[i] = pickle_int(p, machine_item(p, sizes, (uint32_t)i));
         ret->strides[i] = pickle_int(p, machine_item(p, strides, (uint32_t)i));

@@ -1,3 +1,5 @@
+// Stack, memo and nodes of the pickle machine. Every index is checked here, so pickle_run.c cannot
+// go out of bounds.
 #include "weights/pickle_machine.h"
 
 #include <string.h>
@@ -18,6 +20,7 @@ int machine_too_large(const struct pickle *p, const char *what, uint32_t max) {
 // ---- text ----
 
 int machine_need(struct pickle *p, uint32_t bytes) {
+    // at never exceeds size, so the difference cannot wrap; a sum could.
     if (p->size - p->at < bytes)
         return machine_refuse(p, "it ends in the middle of an instruction");
     return ERR_OK;
@@ -62,6 +65,7 @@ int machine_top(const struct pickle *p, uint32_t n, const struct pickle_value **
     if (p->n_stack < n)
         return machine_refuse(p, "there is nothing on the stack");
     for (uint32_t i = p->n_stack - n; i < p->n_stack; i++)
+        // A mark must not become part of a tuple or a dict.
         if (p->stack[i].kind == PICKLE_MARK)
             return machine_refuse(p, "there is nothing on the stack behind the mark");
     *ret = p->stack + p->n_stack - n;
@@ -79,6 +83,7 @@ static int behind_mark(const struct pickle *p, uint32_t *ret_n) {
 }
 
 static int take_nodes(struct pickle *p, uint32_t n, uint32_t *ret_at) {
+    // n can be large, but n_nodes never exceeds nodes_max: no wrap.
     if (p->nodes_max - p->n_nodes < n)
         return machine_too_large(p, "values", p->nodes_max);
     *ret_at = p->n_nodes;
@@ -94,6 +99,7 @@ int machine_make_tuple(struct pickle *p, uint32_t n) {
         err = take_nodes(p, n + 1, &at);
     if (err)
         return err;
+    // The first node holds the count in place of a byte.
     p->nodes[at] = machine_value(PICKLE_NONE, n);
     if (n)
         memcpy(p->nodes + at + 1, items, n * sizeof *items);
@@ -146,6 +152,7 @@ int machine_append(struct pickle *p, struct pickle_value chain, struct pickle_va
     p->nodes[at] = key;
     p->nodes[at + 1] = v;
     p->nodes[at + 2] = machine_value(PICKLE_NONE, 0);
+    // The chain keeps its last entry, so appending takes constant time.
     uint32_t last = p->nodes[chain.at + 1].at;
     if (last)
         p->nodes[last + 2].at = at;
@@ -161,6 +168,7 @@ int machine_set_items(struct pickle *p, enum pickle_kind kind, uint32_t n, bool 
     int err = machine_top(p, n, &items);
     if (err)
         return err;
+    // The container lies below the items, and below the mark if there is one.
     if (p->n_stack < n + mark + 1 || p->stack[p->n_stack - n - mark - 1].kind != kind || n % step)
         return machine_refuse(p, "items for what is no list or dict");
     struct pickle_value chain = p->stack[p->n_stack - n - mark - 1];
@@ -187,6 +195,7 @@ int machine_put(struct pickle *p, int bytes) {
         err = machine_top(p, 1, &v);
     if (err)
         return err;
+    // Slots are dense in files of torch.save; a sparse number is refused and not allocated.
     if (i >= p->memo_max)
         return machine_too_large(p, "values in the memo", p->memo_max);
     p->memo[i] = *v;

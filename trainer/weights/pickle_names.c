@@ -1,3 +1,5 @@
+// The two tables of the pickle reader: all opcodes, for messages, and the few names that may be
+// used.
 #include "weights/pickle_names.h"
 
 #include <string.h>
@@ -85,6 +87,7 @@ const char *pickle_opcode_name(uint8_t opcode) {
 #define READABLE(name, bytes, type)                                                                \
     { "torch", name, PICKLE_STORAGE_TYPE, bytes, true, type }
 
+// Types outside of READABLE occur in files beside the weights, so they may be named but not read.
 const struct pickle_name pickle_names[] = {
     {.module = "collections", .name = "OrderedDict", .role = PICKLE_ORDERED_DICT},
     {.module = "torch._utils", .name = "_rebuild_tensor_v2", .role = PICKLE_REBUILD_TENSOR},

@@ -43,11 +43,13 @@ static int push_name(struct pickle *p) {
         err = take_line(p, &name, &name_size);
     if (err)
         return err;
+    // A whole-name match follows, so cutting ".cuda" off cannot accept any other name.
     if (module_size == 10 && memcmp(module, "torch.cuda", 10) == 0)
         module_size = 5; // before PyTorch 0.4 the type of a storage named its device
     int i = pickle_name_find(module, module_size, name, name_size);
     if (i >= 0)
         return machine_push(p, machine_value(PICKLE_NAME, (uint32_t)i));
+    // The name goes into the message below, so control characters must not reach a terminal.
     if (!is_printable(module, module_size) || !is_printable(name, name_size))
         return machine_refuse(p, "it asks for a name that is none");
     bool whole = is_module_s(p);
@@ -70,6 +72,7 @@ static int fill_dict(struct pickle *p, struct pickle_value dict, struct pickle_v
     int err = ERR_OK;
     if (list.kind != PICKLE_LIST)
         return machine_refuse(p, "an OrderedDict of something else than a list");
+    // Python's OrderedDict accepts any sequence of two; files hold tuples or lists.
     while (!err && pickle_next(p, list, &cursor, &pair)) {
         struct pickle_value v = pair.value;
         uint32_t within = 0;
@@ -120,13 +123,16 @@ static int call_name(struct pickle *p, const struct pickle_name *name, struct pi
         if (!is_tensor(p, args))
             return machine_refuse(
                 p, "a tensor of something else than storage, offset, sizes, strides");
+        // The node keeps the argument tuple: pickle_tensor reads the fields from it later.
         *ret = machine_value(PICKLE_TENSOR, args.at);
         return ERR_OK;
     case PICKLE_REBUILD_PARAMETER:
+        // A Parameter adds requires_grad and hooks to its tensor. Neither matters to a net.
         if (machine_tuple_size(p, args) < 1 || machine_item(p, args, 0).kind != PICKLE_TENSOR)
             return machine_refuse(p, "a parameter of something else than a tensor");
         *ret = machine_item(p, args, 0);
         return ERR_OK;
+    // A storage type is only named in a persistent id and never called.
     case PICKLE_STORAGE_TYPE:
         break;
     }
@@ -144,6 +150,7 @@ static int reduce(struct pickle *p) {
     err = call_name(p, &pickle_names[two[0].at], two[1], &result);
     if (err)
         return err;
+    // `two` points into the stack, so both stay there during the call.
     p->n_stack -= 2;
     return machine_push(p, result);
 }
@@ -161,6 +168,7 @@ static int check_storage(const struct pickle *p, struct pickle_value id) {
         machine_item(p, id, 2).kind != PICKLE_TEXT || machine_item(p, id, 3).kind != PICKLE_TEXT ||
         machine_item(p, id, 4).kind != PICKLE_INT || pickle_int(p, machine_item(p, id, 4)) < 0)
         return machine_refuse(p, "a persistent id that is no storage's");
+    // The sixth item is view_metadata of the old container: this storage is a part of another one.
     if (n == 6 && machine_item(p, id, 5).kind != PICKLE_NONE)
         return machine_refuse(p, "a storage that is part of another one");
     return ERR_OK;
@@ -173,6 +181,7 @@ static int load_persistent(struct pickle *p) {
         err = check_storage(p, *id);
     if (err)
         return err;
+    // The value keeps its node: pickle_storage reads the id's tuple.
     p->stack[p->n_stack - 1].kind = PICKLE_STORAGE;
     return ERR_OK;
 }
@@ -214,6 +223,7 @@ static int push_fixed(struct pickle *p, enum pickle_kind kind, uint32_t bytes) {
 
 static int push_long(struct pickle *p) {
     int err = machine_pass(p, 1);
+    // LONG1 has an opcode, a length byte, and then the integer.
     if (!err && p->at - p->op > 2 + 8)
         return machine_refuse(p, "an integer of more than 64 bits");
     return push_passed(p, PICKLE_INT, err);
@@ -253,6 +263,7 @@ static int run_container(struct pickle *p, uint8_t opcode) {
     switch (opcode) {
     case ')':
         return machine_make_tuple(p, 0);
+    // TUPLE1, TUPLE2 and TUPLE3 differ from their length by 0x84.
     case 0x85: // TUPLE1
     case 0x86:
     case 0x87:
@@ -312,9 +323,11 @@ static int run_program(struct pickle *p) {
         if (p->at == p->size)
             return err_set(ERR_FORMAT, "%s: it ends before its end (STOP), at byte %u", p->what,
                            p->at);
+        // All error texts give this byte.
         p->op = p->at++;
         err = run_instruction(p, p->text[p->op]);
     }
+    // A lone MARK is one item on the stack, but no value.
     if (!err && (p->n_stack != 1 || p->stack[0].kind == PICKLE_MARK))
         return machine_refuse(p, "something else than one value is left");
     return err;
@@ -337,9 +350,11 @@ int pickle_read(const char *what, const uint8_t *text, size_t size, struct pickl
     for (uint32_t i = 0; i < p->memo_max; i++)
         p->memo[i] = machine_value(MACHINE_NOTHING, 0);
     int err = run_program(p);
+    // Only the program refers to the memo; the result lives in the nodes.
     free(p->memo);
     p->memo = NULL;
     if (err) {
+        // An instruction near the limit was cut by it, so the true reason is the size.
         if (err == ERR_FORMAT && size > PICKLE_BYTES_MAX && p->at + 16 >= p->size)
             err = machine_too_large(p, "bytes", PICKLE_BYTES_MAX);
         pickle_free(p);

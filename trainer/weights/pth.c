@@ -1,3 +1,4 @@
+// Both containers of PyTorch share this: which dict holds the net, and where its tensors are.
 #include "weights/pth.h"
 
 #include <stdlib.h>
@@ -16,12 +17,14 @@ int pth_storage_add(struct pth_storages *s, const char *what, const struct pickl
     struct pth_storage new = {.element_bytes = p->element_bytes, .count = p->count};
     if (p->key_size < 1 || p->key_size > PTH_KEY_MAX || memchr(p->key, 0, p->key_size))
         return err_set(ERR_FORMAT, "%s: a storage's key of %zu bytes", what, p->key_size);
+    // An element has at most 8 bytes, so size in bytes cannot overflow later.
     if (p->count > (UINT64_MAX >> 8))
         return err_set(ERR_FORMAT, "%s: a storage of %llu elements", what,
                        (unsigned long long)p->count);
     memcpy(new.key, p->key, p->key_size);
     for (int i = 0; i < s->count; i++) {
         const struct pth_storage *old = &s->items[i];
+        // Tied weights share a storage, and then its key comes up again.
         if (strcmp(old->key, new.key) != 0)
             continue;
         if (old->element_bytes != new.element_bytes || old->count != new.count)
@@ -51,6 +54,7 @@ static int count_tensors(const struct pickle *p, struct pickle_value dict) {
     struct pickle_entry e;
     uint32_t cursor = 0;
     int n = 0;
+    // Only tensors directly in the dict count. A value may contain itself, so no recursion.
     while (dict.kind == PICKLE_DICT && pickle_next(p, dict, &cursor, &e))
         n += e.value.kind == PICKLE_TENSOR;
     return n;
@@ -116,12 +120,14 @@ static int choose_below(struct weights *w, const struct pickle *p, struct pickle
     int n = 0;
     if (name)
         named = find_below(p, name, &only, &n);
+    // Node 0 is unused, so a value at 0 means that none was found.
     if (named.at) {
         w->chosen = NULL;
     } else {
         name = "state_dict";
         named = find_below(p, name, &only, &n);
     }
+    // Without a name, only a single dict is clear.
     if (!named.at && n != 1)
         return w->chosen
                    ? err_set(ERR_FORMAT, "'%s' holds no state dict named '%s'", w->path, w->chosen)
@@ -137,6 +143,7 @@ static int choose_dict(struct weights *w, const struct pickle *p, struct pickle_
         return err_set(ERR_FORMAT, "'%s' holds one tensor and no names", w->path);
     if (root.kind != PICKLE_DICT)
         return err_set(ERR_FORMAT, "'%s' holds no dict of tensors", w->path);
+    // A training checkpoint wraps the state dict, beside its epoch and optimizer.
     if (!count_tensors(p, root))
         return choose_below(w, p, ret);
     *ret = root;
@@ -163,8 +170,10 @@ static bool span_of(const struct weights_entry *e, uint64_t *ret_span) {
                 k = i;
         done[k] = true;
         uint64_t further;
+        // The stride of a dimension of size 1 is never used; PyTorch writes any value there.
         if (e->tensor.dims[k] == 1)
             continue;
+        // A stride below the span of all smaller ones would let two indices meet.
         if ((uint64_t)e->strides[k] < span ||
             __builtin_mul_overflow((uint64_t)e->strides[k], (uint64_t)e->tensor.dims[k] - 1,
                                    &further) ||
@@ -202,6 +211,7 @@ static int add_tensor(struct weights *w, const struct pickle *p, const struct pi
     if (!span_of(e, &span))
         return err_set(ERR_FORMAT, "'%s': elements of %s share a place (strides)", w->path,
                        e->tensor.name);
+    // Compared by subtraction: offset + span could overflow.
     if (e->offset > t.storage.count || span > t.storage.count - e->offset)
         return err_set(ERR_FORMAT, "'%s': %s reaches beyond its storage of %llu elements", w->path,
                        e->tensor.name, (unsigned long long)t.storage.count);
@@ -212,6 +222,7 @@ static int add_tensor(struct weights *w, const struct pickle *p, const struct pi
 static int check_sum(const struct weights *w, const struct pth_storages *s) {
     uint64_t stored = 0, wanted = 0;
     for (int i = 0; i < s->count; i++)
+        // Capped so that sums over at most 4096 storages or 1024 tensors stay below 2^64.
         stored += MIN(s->items[i].count * (uint64_t)s->items[i].element_bytes, UINT64_MAX >> 14);
     for (int i = 0; i < w->count; i++)
         wanted += MIN(w->entries[i].tensor.count *

@@ -58,6 +58,7 @@ static int read_at(const struct legacy *f, uint64_t place, void *ret, size_t siz
 // ---- the pickles ----
 
 static int next_pickle(struct pickles *s, const char *name, struct pickle **ret) {
+    // Offsets count from the file's start, so that a message leads to the byte.
     size_t used;
     char *what = xasprintf("'%s': %s, %zu bytes from the start", s->file->path, name, s->at);
     int err = pickle_read(what, s->text + s->at, s->size - s->at, ret, &used);
@@ -89,6 +90,7 @@ static int check_system(struct pickles *s) {
     if (pickle_root(p).kind != PICKLE_DICT)
         err = err_set(ERR_FORMAT, "'%s' does not tell its writer's machine", s->file->path);
     while (!err && pickle_next(p, pickle_root(p), &cursor, &e))
+        // A file without the key is taken as little-endian.
         if (pickle_is_text(p, e.key, "little_endian") && e.value.kind == PICKLE_BOOL &&
             !pickle_int(p, e.value))
             err = err_set(ERR_FORMAT, "'%s' was written on a machine of another byte order",
@@ -112,6 +114,7 @@ static int read_object(struct pickles *s, struct weights *w) {
     int err = next_pickle(s, "the object", &p);
     if (err)
         return err;
+    // The used storages come first, so that their numbers in the entries stay.
     err = pth_list(w, p, &s->file->storages);
     if (!err)
         err = add_all_storages(s, p);
@@ -132,8 +135,10 @@ static struct pth_storage *find_storage(const struct legacy *f, const char *key,
 
 static int place_storage(struct legacy *f, struct pth_storage *s) {
     int64_t count;
+    // A place is never 0, since the pickles come first.
     if (s->place)
         return err_set(ERR_FORMAT, "'%s': storage %s comes twice", f->path, s->key);
+    // This count must agree with the pickle's, or all later places would be wrong.
     int err = read_at(f, f->at, &count, sizeof count);
     if (err)
         return err;
@@ -156,6 +161,7 @@ static int place_storages(struct pickles *s) {
     int err = next_pickle(s, "the list of storages", &p);
     if (err)
         return err;
+    // The first storage follows the last pickle without padding.
     f->at = s->at;
     if (pickle_root(p).kind != PICKLE_LIST)
         err = err_set(ERR_FORMAT, "'%s' does not list its storages", f->path);
@@ -214,8 +220,10 @@ static int open_file(struct legacy *f) {
 }
 
 static int list_tensors(struct weights *w, struct legacy *f) {
-    struct pickles s = {
-        .file = f, .at = MAGIC_SIZE, .size = MIN(f->size, (uint64_t)PICKLE_BYTES_MAX)};
+    struct pickles s = {// The magic number has been checked by weights_open.
+                        .file = f,
+                        .at = MAGIC_SIZE,
+                        .size = MIN(f->size, (uint64_t)PICKLE_BYTES_MAX)};
     s.text = xmalloc(s.size + 1);
     int err = read_at(f, 0, s.text, s.size);
     if (!err)
@@ -235,6 +243,7 @@ int weights_open_legacy(struct weights *w) {
         .begin = storage_begin, .read = storage_read, .end = storage_end, .close = legacy_close};
     struct legacy *f = xcalloc(1, sizeof *f);
     f->path = w->path;
+    // The format is set before anything fails, so weights_close frees `f`.
     f->fd = -1;
     w->format = &format;
     w->file = f;

@@ -60,6 +60,7 @@ static int check_entry(const struct archive *a, const zip_stat_t *s) {
 // Refuses archives that inflate to a multiple of their size.
 static int check_inflation(const struct archive *a, uint64_t file_size) {
     uint64_t sum = 0, limit = file_size * INFLATED_MAX + INFLATED_BESIDES;
+    // zip_end_check has bounded the number of entries.
     for (int64_t i = 0; i < zip_get_num_entries(a->zip, 0); i++) {
         zip_stat_t s;
         int err = stat_entry(a, (uint64_t)i, &s);
@@ -82,6 +83,7 @@ static int find_pickle(const struct archive *a, zip_stat_t *ret) {
         if (err)
             return err;
         size_t n = strlen(s.name);
+        // n < sizeof end leaves at least one byte for the prefix.
         if (n < sizeof end || strcmp(s.name + n - (sizeof end - 1), end) != 0)
             continue;
         found++;
@@ -126,6 +128,7 @@ static int drain(const struct archive *a, zip_file_t *f, const char *name) {
 static int read_small(const struct archive *a, const zip_stat_t *s, size_t max, uint8_t **ret) {
     zip_file_t *f;
     char more;
+    // The size in the directory is a claim; read_exactly and the last byte check it.
     if (s->size > max)
         return err_set(ERR_LIMIT, "'%s': %.100s of %llu bytes; weights have less than %zu", a->path,
                        s->name, (unsigned long long)s->size, max);
@@ -177,6 +180,7 @@ static int check_byteorder(const struct archive *a, const char *prefix, int pref
     uint8_t *text;
     (void)snprintf(name, sizeof name, "%.*sbyteorder", prefix_size, prefix); // checked
     int64_t i = zip_name_locate(a->zip, name, 0);
+    // Older versions of PyTorch do not write this file.
     if (i < 0)
         return ERR_OK;
     int err = stat_entry(a, (uint64_t)i, &s);
@@ -195,6 +199,7 @@ static int storage_begin(void *file, int storage, uint64_t byte) {
     char skipped[SKIP];
     const struct pth_storage *s = &a->storages.items[storage];
     int err = open_entry(a, s->key, s->place, &a->open);
+    // A deflated entry cannot seek, so the bytes before the tensor are read and dropped.
     while (!err && byte) {
         size_t n = MIN(byte, sizeof skipped);
         err = read_exactly(a, a->open, s->key, skipped, n);
@@ -210,8 +215,10 @@ static int storage_read(void *file, void *ret, size_t size) {
 
 static int storage_end(void *file) {
     struct archive *a = file;
+    // end is called after a failed begin too.
     if (!a->open)
         return ERR_OK;
+    // The checksum covers the whole entry, even if the tensor is a part of it.
     int err = drain(a, a->open, "a storage");
     (void)zip_fclose(a->open); // only read from
     a->open = NULL;
@@ -236,6 +243,7 @@ static int list_tensors(struct weights *w, struct archive *a) {
     int err = find_pickle(a, &pkl);
     if (err)
         return err;
+    // The prefix is free: torch.save takes the file's name.
     int prefix_size = (int)strlen(pkl.name) - (int)strlen("data.pkl");
     if (prefix_size > WEIGHTS_NAME_MAX)
         return err_set(ERR_FORMAT, "'%s': a name of %d bytes", a->path, prefix_size);
@@ -260,6 +268,7 @@ static int list_tensors(struct weights *w, struct archive *a) {
 static int open_zip(struct archive *a) {
     zip_error_t error;
     int code = 0;
+    // Before libzip: it would allocate by the claimed number of entries.
     int err = zip_end_check(a->path);
     if (err)
         return err;

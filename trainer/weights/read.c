@@ -20,12 +20,15 @@ static float from_bits(uint32_t bits) {
 // IEEE 754 binary16: sign, 5 bits of exponent, 10 of fraction.
 static float from_half(uint16_t h) {
     uint32_t sign = (uint32_t)(h >> 15) << 31, exponent = h >> 10 & 31, fraction = h & 1023;
+    // Infinity or NaN: kept, so that the check for finite numbers sees it.
     if (exponent == 31)
         return from_bits(sign | 0x7f800000 | fraction << 13);
+    // Zero and subnormals: fraction times 2^-24.
     if (exponent == 0) {
         float small = (float)fraction * 0x1p-24f;
         return sign ? -small : small;
     }
+    // 112 = 127 - 15, the difference of the exponents' biases.
     return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
@@ -40,6 +43,7 @@ static void to_floats(enum weights_type type, const void *bytes, size_t n, float
         break;
     case WEIGHTS_BF16:
         for (size_t i = 0; i < n; i++)
+            // bfloat16 is the upper half of a float32.
             ret[i] = from_bits((uint32_t)((const uint16_t *)bytes)[i] << 16);
         break;
     case WEIGHTS_F64:
@@ -68,6 +72,7 @@ static struct axes axes_of(const struct weights_entry *e) {
         if (e->tensor.dims[i] == 1)
             continue;
         int k = a.n++;
+        // Insertion sort of at most 4 axes.
         for (; k && a.from[k - 1] < (uint64_t)e->strides[i]; k--) {
             a.size[k] = a.size[k - 1];
             a.from[k] = a.from[k - 1];
@@ -83,6 +88,7 @@ static struct axes axes_of(const struct weights_entry *e) {
 static uint64_t span_of(const struct axes *a) {
     uint64_t span = 1;
     for (int i = 0; i < a->n; i++)
+        // pth.c has checked that the span fits its storage: no overflow.
         span += (a->size[i] - 1) * a->from[i];
     return span;
 }
@@ -91,7 +97,9 @@ static uint64_t span_of(const struct axes *a) {
 static bool place_of(const struct axes *a, uint64_t place, uint64_t *ret_to) {
     uint64_t to = 0;
     for (int i = 0; i < a->n; i++) {
+        // Strides are not 0 here: pth.c refuses shared elements, and other formats are row-major.
         uint64_t k = place / a->from[i];
+        // The largest stride comes first, so the quotient is the index along that axis.
         if (k >= a->size[i])
             return false;
         place -= k * a->from[i];
@@ -126,6 +134,7 @@ static bool is_plain(const struct axes *a) {
 
 static int read_span(struct weights *w, const struct weights_entry *e, put_function *put,
                      void *ret) {
+    // Aligned for the casts to double and int64_t in to_floats.
     _Alignas(8) uint8_t piece[PIECE * 8];
     struct axes a = axes_of(e);
     size_t size = (size_t)weights_element_bytes(e->tensor.type);
@@ -137,17 +146,20 @@ static int read_span(struct weights *w, const struct weights_entry *e, put_funct
         err = w->format->read(w->file, piece, n * size);
         if (err)
             break;
+        // The file is read in its own order, forward only: a deflated entry cannot seek.
         if (plain)
             put(ret, at, e->tensor.type, piece, n);
         for (size_t i = 0; i < n && !plain; i++)
             if (place_of(&a, at + i, &to))
                 put(ret, to, e->tensor.type, piece + i * size, 1);
     }
+    // The checksum counts only if reading went well; the first error wins.
     int end = w->format->end(w->file);
     return err ? err : end;
 }
 
 static const struct weights_entry *entry_of(const struct weights_tensor *t) {
+    // Every tensor that callers hold is inside an entry of the list.
     return (const struct weights_entry *)((const char *)t - offsetof(struct weights_entry, tensor));
 }
 

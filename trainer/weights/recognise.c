@@ -1,3 +1,5 @@
+// Guesses the family and options of a net from a few tensors, then lets weights_fit prove the
+// guess.
 #include "weights/recognise.h"
 
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 #include "base/util.h"
 
 #define CHANNELS_MAX 65536 // larger nets are not built for the comparison
+// unet_256 has 8 levels. One more is counted, so that a deeper net is refused by its name.
 #define LEVELS_MAX 8
 #define NAMES_SHOWN 40
 
@@ -33,6 +36,7 @@ static bool is_filter(const struct weights_tensor *t, int side) {
 
 // The norm behind convolution PREFIX.conv.
 static const char *norm_of(const struct weights *w, const char *prefix, int conv) {
+    // A convolution has a weight of rank 4 and a batch norm one of rank 1.
     const struct weights_tensor *norm = find_tensor(w, "%s%d.weight", prefix, conv + 1);
     if (norm && norm->rank == 1)
         return "batch";
@@ -68,14 +72,18 @@ static bool look_at_resnet(const struct weights *w, struct recognised *r) {
     int blocks = 0, at;
     if (!is_filter(first, 7))
         return false;
+    // CUT inserts a filter module after each of the two strided convolutions.
     r->options.antialias = find_tensor(w, "model.7.filt") != NULL;
+    // The first block's module: 1 border and 3 x 3 modules, and CUT's two filters.
     at = r->options.antialias ? 12 : 10;
+    // The file decides how long these names go on, so the search has a bound.
     while (is_block(w, at + blocks) && blocks < 100)
         blocks++;
     if (!blocks)
         return false;
     (void)snprintf(arch, sizeof arch, "resnet_%dblocks", blocks); // fits
     set_arch(r, RECOGNISED_GENERATOR, arch);
+    // A dropout module shifts the second convolution of a block from 5 to 6.
     r->options.dropout = is_filter(find_tensor(w, "model.%d.conv_block.6.weight", at), 3);
     last = find_tensor(w, "model.%d.weight", look_at_ups(w, r, at + blocks));
     r->options.in_nc = (int)first->dims[1];
@@ -87,6 +95,7 @@ static bool look_at_resnet(const struct weights *w, struct recognised *r) {
 
 static bool look_at_unet(const struct weights *w, struct recognised *r) {
     const struct weights_tensor *first = find_tensor(w, "model.model.0.weight");
+    // Outermost: convolution, submodule, ReLU, transposed convolution.
     const struct weights_tensor *last = find_tensor(w, "model.model.3.weight");
     char arch[32], prefix[160] = "model.model.1.model.";
     int levels = 1;
@@ -99,6 +108,7 @@ static bool look_at_unet(const struct weights *w, struct recognised *r) {
     (void)snprintf(arch, sizeof arch, "unet_%d", 1 << levels); // fits
     set_arch(r, RECOGNISED_GENERATOR, arch);
     r->options.in_nc = (int)first->dims[1];
+    // A transposed convolution has its filters as C,K,R,S.
     r->options.out_nc = (int)last->dims[1];
     r->options.nf = (int)first->dims[0];
     r->options.norm = norm_of(w, "model.model.1.model.", 1);
@@ -111,6 +121,7 @@ static bool look_at_patch(const struct weights *w, struct recognised *r) {
     if (!is_filter(first, 4))
         return false;
     for (int i = 0; i < weights_count(w); i++)
+        // Every convolution of a patch discriminator is 4 x 4, and nothing else is.
         n += is_filter(weights_at(w, i), 4);
     r->options.antialias = find_tensor(w, "model.2.filt") != NULL;
     r->options.norm = norm_of(w, "model.", r->options.antialias ? 3 : 2);
@@ -123,6 +134,7 @@ static bool look_at_patch(const struct weights *w, struct recognised *r) {
 
 static bool look_at_pixel(const struct weights *w, struct recognised *r) {
     const struct weights_tensor *first = find_tensor(w, "net.0.weight");
+    // Pixel: 1 x 1 convolutions only.
     if (!is_filter(first, 1))
         return false;
     r->options.in_nc = (int)first->dims[1];
@@ -176,6 +188,7 @@ int recognise(const struct weights *w, struct recognised *ret) {
         struct recognised r = {0};
         if (!families[i](w, &r))
             continue;
+        // The first family that matches decides; its error names the first difference.
         int err = compare_with_ours(w, &r);
         if (!err)
             *ret = r;
@@ -215,10 +228,12 @@ static void configure_generator(const struct recognised *r, bool reversed,
     c->ngf = o->nf;
     c->input_nc = reversed ? o->out_nc : o->in_nc;
     c->output_nc = reversed ? o->in_nc : o->out_nc;
+    // A U-Net's dropout leaves no trace in the names, so the setting stays.
     if (strncmp(r->arch, "unet", 4) != 0)
         c->no_dropout = !o->dropout;
     if (o->upsample)
         config_set_text(&c->upsample, o->upsample);
+    // Only CUT builds filtered nets.
     if (o->antialias) {
         config_set_text(&c->model, "cut");
         c->no_antialias = false;

@@ -1,3 +1,4 @@
+// Opens safetensors files: checks the header and the layout once, then reads tensors on request.
 #include "weights/safetensors.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ static int by_offset(const void *a, const void *b) {
 
     if (x->begin != y->begin)
         return x->begin < y->begin ? -1 : 1;
+    // Empty tensors share their offset with the next one and must come before it.
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
@@ -32,6 +34,7 @@ static const char *check_names(const struct safetensors *f) {
 
     for (int i = 0; i < f->count; i++)
         names[i] = f->tensors[i].name;
+    // Equal names become neighbours: n log n, since the header's length bounds only n.
     qsort(names, (size_t)f->count, sizeof *names, by_name);
     for (int i = 1; i < f->count; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
@@ -43,6 +46,7 @@ static const char *check_names(const struct safetensors *f) {
 static const char *check_layout(struct safetensors *f, uint64_t data_bytes) {
     uint64_t end = 0;
 
+    // qsort forbids NULL, even for no elements.
     if (f->count)
         qsort(f->tensors, (size_t)f->count, sizeof *f->tensors, by_offset);
     for (int i = 0; i < f->count; i++) {
@@ -59,6 +63,7 @@ static int read_at(int fd, const char *path, uint64_t offset, void *ret, size_t 
     char *at = ret;
 
     while (size) {
+        // Linux transfers at most 2 GiB - 4 KiB in a call; a GiB keeps a margin.
         ssize_t done = pread(fd, at, MIN(size, (size_t)1 << 30), (off_t)offset);
 
         if (done < 0 && errno == EINTR)
@@ -88,6 +93,7 @@ static int read_header(struct safetensors *f) {
     err = read_at(f->fd, f->path, 0, &length, 8);
     if (err)
         return err;
+    // The length is checked before memory of that size is taken.
     if (length < 2 || length > SAFETENSORS_HEADER_MAX || length > (uint64_t)st.st_size - 8)
         return err_set(ERR_FORMAT, "'%s' is not a safetensors file: header of %llu bytes", f->path,
                        (unsigned long long)length);
@@ -133,6 +139,7 @@ void safetensors_close(struct safetensors *f) {
     *f = (struct safetensors){.fd = -1};
 }
 
+// Linear: a net has a few hundred tensors.
 const struct safetensor *safetensors_find(const struct safetensors *f, const char *name) {
     for (int i = 0; i < f->count; i++)
         if (strcmp(f->tensors[i].name, name) == 0)

@@ -22,6 +22,7 @@ bool safetensors_size(const struct safetensor *t, uint64_t *ret_bytes) {
     uint64_t bytes = type_bytes[t->type];
 
     for (int i = 0; i < t->rank; i++)
+        // The bound of INT64_MAX keeps offsets valid as off_t.
         if (__builtin_mul_overflow(bytes, (uint64_t)t->dims[i], &bytes) || bytes > INT64_MAX)
             return false;
     *ret_bytes = bytes;
@@ -52,6 +53,7 @@ struct header {
     const char *wrong;
 };
 
+// The first reason stands: yajl cancels at 0, and later callbacks do not hide it.
 static int refuse_header(struct header *h, const char *why) {
     if (!h->wrong)
         h->wrong = why;
@@ -63,6 +65,7 @@ static struct safetensor *last(struct header *h) {
 }
 
 static void add_tensor(struct header *h, const unsigned char *name, size_t size) {
+    // yajl's text is valid during the callback only, and is not terminated.
     char *copy = xmalloc(size + 1);
 
     memcpy(copy, name, size);
@@ -87,6 +90,7 @@ static int enter_field(struct header *h, unsigned bit, enum place place) {
         return refuse_header(h, "a tensor's field is given twice");
     h->seen |= bit;
     h->place = place;
+    // Set by the bracket, so that a bare number in place of a list is refused.
     h->in_list = false;
     return 1;
 }
@@ -94,6 +98,7 @@ static int enter_field(struct header *h, unsigned bit, enum place place) {
 static int on_key(void *context, const unsigned char *key, size_t size) {
     struct header *h = context;
 
+    // Metadata maps text to text. It is skipped, since no setting is taken from it.
     if (h->place == AT_METADATA) {
         h->meta_value = true;
         return 1;
@@ -106,6 +111,7 @@ static int on_key(void *context, const unsigned char *key, size_t size) {
         return 1;
     }
     if (h->place == AT_NAME) {
+        // An escaped zero in JSON would cut the C string, so two names could become one.
         if (!size || memchr(key, 0, size))
             return refuse_header(h, "a tensor's name is empty or holds a zero");
         add_tensor(h, key, size);
@@ -141,6 +147,7 @@ static int on_string(void *context, const unsigned char *text, size_t size) {
 static int on_integer(void *context, long long value) {
     struct header *h = context;
 
+    // yajl reports what exceeds 64 bits as a parse error, so no value wraps here.
     if (value < 0)
         return refuse_header(h, "a negative number");
     if (h->place == AT_SHAPE && h->in_list) {
@@ -196,6 +203,7 @@ static int on_object_end(void *context) {
         return end_tensor(h);
     if (h->place != AT_NAME && h->place != AT_METADATA)
         return refuse_header(h, "an object that ends too early");
+    // The outer object ends, or __metadata__ does and the next name follows.
     h->place = h->place == AT_NAME ? AT_END : AT_NAME;
     return 1;
 }
@@ -212,6 +220,7 @@ static int on_list(void *context) {
 static int on_list_end(void *context) {
     struct header *h = context;
 
+    // A shape may be empty: a single number has rank 0.
     if (h->place == AT_OFFSETS && h->n_offsets != 2)
         return refuse_header(h, "data_offsets without two numbers");
     h->in_list = false;
@@ -251,8 +260,10 @@ const char *safetensors_parse_header(struct safetensors *f, const unsigned char 
     yajl_status status = yajl_parse(parser, text, size);
 
     if (status == yajl_status_ok)
+        // Without this call a header that is cut off would pass.
         status = yajl_complete_parse(parser);
     yajl_free(parser);
+    // A refusal makes yajl fail too; our reason is the better one.
     if (h.wrong)
         return h.wrong;
     return status == yajl_status_ok && h.place == AT_END ? NULL : "a header that is not JSON";

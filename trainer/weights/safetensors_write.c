@@ -1,3 +1,4 @@
+// Writes safetensors files: one pass for the header, one for the data, then fsync.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "weights/safetensors_header.h"
 
 static void write_entry(FILE *out, const struct safetensor *t, uint64_t begin, uint64_t bytes) {
+    // Names come from our nets and need no JSON escapes, so an odd one is a bug.
     for (const char *c = t->name; *c; c++)
         if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
             BUG("tensor name '%s'", t->name);
@@ -26,6 +28,7 @@ static char *header_text(const struct safetensor *tensors, int n, size_t *ret_si
     char *text = NULL;
     uint64_t length, offset = 0, bytes;
     FILE *out = text_open(&text, ret_size);
+    // Eight spaces hold the place of the length, which is known only at the end.
     fprintf(out, "%8s{\"__metadata__\":{\"format\":\"pt\"}", "");
     for (int i = 0; i < n; i++) {
         if (!safetensors_size(&tensors[i], &bytes))
@@ -34,9 +37,11 @@ static char *header_text(const struct safetensor *tensors, int n, size_t *ret_si
         offset += bytes;
     }
     fputc('}', out);
+    // The format aligns the data to 8 bytes by spaces at the header's end.
     while (ftell(out) % 8)
         fputc(' ', out);
     text_close(out);
+    // The length does not count itself.
     length = *ret_size - 8;
     memcpy(text, &length, 8);
     return text;
@@ -70,8 +75,10 @@ int safetensors_write_from(const char *path, const struct safetensor *tensors, i
     err = fs_write_all(fd, path, header, size);
     if (!err)
         err = write_tensors(fd, path, tensors, n, source, context);
+    // Callers rename the file afterwards; the data must be on the disk before its name.
     if (!err && fsync(fd))
         err = fs_failed("sync", path);
+    // NFS reports a full disk only at close.
     if (close(fd) && !err)
         err = fs_failed("close", path);
     free(header);

@@ -25,6 +25,7 @@ void weights_note(struct weights *w, const char *format, ...) {
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args); // cut: it is for a person
     va_end(args);
+    // A handful of lines per file, so copying all of them is cheap.
     char *all = xasprintf("%s%s\n", w->notes, line);
     free(w->notes);
     w->notes = all;
@@ -34,6 +35,7 @@ int weights_reserve(struct weights *w, int count) {
     if (count > WEIGHTS_TENSORS_MAX)
         return err_set(ERR_LIMIT, "'%s' holds %d tensors, no net of ours has more than %d", w->path,
                        count, WEIGHTS_TENSORS_MAX);
+    // One allocation for all: pointers to entries stay valid while the list fills.
     w->entries = xcalloc((size_t)count + 1, sizeof *w->entries);
     w->capacity = count;
     return ERR_OK;
@@ -49,6 +51,7 @@ static bool is_printable(const char *text, size_t size) {
 static bool count_elements(int rank, const int64_t *dims, uint64_t *ret_count) {
     uint64_t count = 1;
     for (int i = 0; i < rank; i++)
+        // At most 2^59 elements of 8 bytes: below 2^62.
         if (dims[i] < 0 || __builtin_mul_overflow(count, (uint64_t)dims[i], &count) ||
             count > (UINT64_MAX >> 5))
             return false;
@@ -59,6 +62,7 @@ static bool count_elements(int rank, const int64_t *dims, uint64_t *ret_count) {
 int weights_add(struct weights *w, const char *name, size_t name_size, enum weights_type type,
                 int rank, const int64_t *dims, struct weights_entry **ret_entry) {
     uint64_t count;
+    // The formats count their tensors before they add them.
     if (w->count == w->capacity)
         BUG("more tensors than announced");
     if (!name_size || name_size > WEIGHTS_NAME_MAX || !is_printable(name, name_size))
@@ -78,6 +82,7 @@ void weights_set_plain(struct weights_entry *e) {
     int64_t stride = 1;
     for (int i = e->tensor.rank - 1; i >= 0; i--) {
         e->strides[i] = stride;
+        // An empty dimension must not make all further strides 0.
         stride *= MAX(e->tensor.dims[i], 1);
     }
     e->offset = 0;

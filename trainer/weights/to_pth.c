@@ -1,3 +1,4 @@
+// Writes the zip archive and its pickle as torch.save does, without Python.
 #include "weights/to_pth.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 
 // ---- the pickle ----
 
+// Opcode and four bytes, little-endian: BINUNICODE's length and BININT both look so.
 static void put_number(struct text *t, char opcode, uint32_t value) {
     uint8_t bytes[5] = {(uint8_t)opcode, (uint8_t)value, (uint8_t)(value >> 8),
                         (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
@@ -39,6 +41,7 @@ static void put_dims(struct text *t, const struct model_param *p, bool strides) 
     text_add(t, "("); // MARK
     for (int i = 0; i < p->rank; i++) {
         int64_t value = strides ? 1 : p->dims[i];
+        // Row-major: the stride is the product of all later sizes.
         for (int k = i + 1; k < p->rank && strides; k++)
             value *= p->dims[k];
         put_number(t, 'J', (uint32_t)value); // BININT
@@ -64,6 +67,7 @@ static void put_tensor(struct text *t, const struct model_param *p, int number) 
     put_dims(t, p, true);
     text_add_bytes(t, no_gradient, 1);
     put_empty_dict(t);
+    // Closes the argument tuple and calls _rebuild_tensor_v2.
     text_add(t, "tR");
 }
 
@@ -80,6 +84,7 @@ static void put_net(struct text *t, const struct model_param *params, int n) {
 
 // Takes `bytes`. The time is fixed, so that the same weights give the same file.
 static int add_file(zip_t *zip, const char *name, void *bytes, size_t size) {
+    // The last argument makes libzip free `bytes`.
     zip_source_t *source = zip_source_buffer(zip, bytes, size, 1);
     zip_int64_t i = source ? zip_file_add(zip, name, source, ZIP_FL_ENC_UTF_8) : -1;
     if (i < 0) {
@@ -118,6 +123,7 @@ static int write_archive(struct weights *w, const struct model_param *params, in
     if (!zip)
         return fs_failed("open", path);
     put_net(&pickle, params, n);
+    // torch.load expects all files below one folder, whose name is free.
     int err = add_file(zip, "archive/data.pkl", pickle.bytes, pickle.size);
     if (!err)
         err = add_file(zip, "archive/byteorder", xstrdup("little"), strlen("little"));
@@ -132,6 +138,7 @@ static int write_archive(struct weights *w, const struct model_param *params, in
                     zip_error_code_system(zip_get_error(zip)) == ENOSPC;
         err = err_set(full ? ERR_SPACE : ERR_IO, "write '%s': %s", path, zip_strerror(zip));
     }
+    // Drops the archive in memory. The file at `path` stays as it was.
     zip_discard(zip);
     return err;
 }

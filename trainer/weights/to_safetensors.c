@@ -1,3 +1,4 @@
+// Streams a net into a safetensors file: each tensor is read, written and freed in turn.
 #include "weights/to_safetensors.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static int read_next(void *context, int i, const void **ret_data) {
     const struct weights_tensor *t = weights_find(r->from, r->tensors[i].name);
     bool integers = r->tensors[i].type == SAFETENSORS_I64;
     free(r->data);
+    // One byte more, since malloc(0) may return NULL for an empty tensor.
     r->data = xmalloc(t->count * (integers ? sizeof(int64_t) : sizeof(float)) + 1);
     int err =
         integers ? weights_read_integers(r->from, t, r->data) : weights_read(r->from, t, r->data);
@@ -38,10 +40,12 @@ int weights_to_safetensors(struct weights *w, const struct recognised *r, const 
     for (int i = 0; i < n; i++) {
         const struct model_param *p = &net_params(net)[i];
         tensors[i] = (struct safetensor){.name = p->key, .rank = p->rank};
+        // PyTorch's num_batches_tracked is an int64; everything else is float32.
         tensors[i].type = p->kind == PARAM_BATCHES ? SAFETENSORS_I64 : SAFETENSORS_F32;
         memcpy(tensors[i].dims, p->dims, sizeof tensors[i].dims);
     }
     struct model_net all = {.name = r->arch, .n_params = n, .params = net_params(net)};
+    // Checked before the file is created: read_next relies on every tensor being there.
     err = weights_fit(w, &all);
     if (!err)
         err = safetensors_write_from(path, tensors, n, read_next, &context);

@@ -1,3 +1,4 @@
+// Opens a file of weights of any format: recognises it by its first bytes, then cleans the names.
 #include "weights/weights.h"
 
 #include <fcntl.h>
@@ -30,6 +31,7 @@ static const char *what_else(const uint8_t *bytes, size_t size) {
         return "compressed by gzip; unpack it first";
     if (has(bytes, size, 0, "\x89HDF"))
         return "HDF5, as Keras writes";
+    // The magic of tar is inside of its first 512-byte header.
     if (has(bytes, size, 257, "ustar"))
         return "a tar archive; unpack it first";
     if (has(bytes, size, 0, "\x80"))
@@ -41,6 +43,7 @@ static const char *what_else(const uint8_t *bytes, size_t size) {
 
 static int read_start(const char *path, uint8_t *ret, size_t max, size_t *ret_size) {
     struct stat st;
+    // O_NONBLOCK: opening a FIFO must not wait for a writer.
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return fs_failed("open", path);
@@ -58,10 +61,13 @@ static int open_by_content(struct weights *w) {
     int err = read_start(w->path, start, sizeof start, &size);
     if (err)
         return err;
+    // A zip archive begins with the local header of its first file.
     if (has(start, size, 0, "PK\3\4"))
         return weights_open_zip(w);
+    // The pickled magic number of the old container (pth_legacy.c), always these bytes.
     if (has(start, size, 0, "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19."))
         return weights_open_legacy(w);
+    // The header of safetensors follows its 8-byte length.
     if (size > 8 && start[8] == '{')
         return weights_open_safetensors(w);
     return err_set(ERR_FORMAT, "'%s' holds no weights: it is %s", w->path, what_else(start, size));
@@ -71,6 +77,7 @@ static int open_by_content(struct weights *w) {
 static void split_path(struct weights *w, const char *path) {
     w->path = xstrdup(path);
     char *hash = strrchr(w->path, '#');
+    // w->chosen points into w->path, which is freed with it.
     if (hash && hash[1] && !fs_exists(path)) {
         *hash = 0;
         w->chosen = hash + 1;
@@ -110,6 +117,7 @@ int weights_open(const char *path, struct weights **ret_weights) {
 void weights_close(struct weights *w) {
     if (!w)
         return;
+    // A file refused by its first bytes has no format yet.
     if (w->format)
         w->format->close(w->file);
     for (int i = 0; i < w->count; i++)
@@ -121,6 +129,7 @@ void weights_close(struct weights *w) {
 }
 
 int weights_unusable(int err) {
+    // ERR_MISMATCH stays: the file is sound, but of another net. ERR_SPACE is a fault of the disk.
     bool unusable = err == ERR_IO || err == ERR_FORMAT || err == ERR_SHAPE || err == ERR_LIMIT;
     return unusable ? ERR_DATA : err;
 }

@@ -1,3 +1,4 @@
+// Finds the end record of a zip archive by itself, because libzip trusts the count in it.
 #include "weights/zip_end.h"
 
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #define END_SIZE 22
 #define LOCATOR_SIZE 20
 #define END64_SIZE 56
+// A comment has at most 65535 bytes. The zip64 locator stands in front of the record.
 #define TAIL_MAX (END_SIZE + 0xffff + LOCATOR_SIZE)
 
 static int too_many(const char *path, uint64_t n) {
@@ -38,6 +40,7 @@ static int check_record64(const struct tail *t, const uint8_t *locator) {
     uint8_t record[END64_SIZE];
     uint64_t place, n;
     memcpy(&place, locator + 8, 8);
+    // A short read means that the locator points past the end.
     if (place > INT64_MAX || pread(t->fd, record, sizeof record, (off_t)place) != sizeof record ||
         memcmp(record, "PK\6\6", 4) != 0)
         return err_set(ERR_FORMAT, "'%s': the archive's end is damaged", t->path);
@@ -48,6 +51,7 @@ static int check_record64(const struct tail *t, const uint8_t *locator) {
 static int check_record(const struct tail *t, size_t at) {
     const uint8_t *record = t->bytes + at;
     uint16_t n;
+    // A locator in front means that the 16-bit count may be a placeholder.
     if (at >= LOCATOR_SIZE && memcmp(record - LOCATOR_SIZE, "PK\6\7", 4) == 0)
         return check_record64(t, record - LOCATOR_SIZE);
     memcpy(&n, record + 10, 2);
@@ -56,6 +60,7 @@ static int check_record(const struct tail *t, size_t at) {
 
 static int check_tail(const struct tail *t) {
     int found = 0, err = ERR_OK;
+    // The comment may hold the same signature, so every match is checked.
     for (size_t at = 0; at + END_SIZE <= t->size && !err; at++)
         if (memcmp(t->bytes + at, "PK\5\6", 4) == 0) {
             err = check_record(t, at);
