@@ -1,3 +1,4 @@
+// Names and moves the folders of checkpoints. A folder gets its final name when it is complete.
 #include "checkpoint/checkpoint.h"
 
 #include <dirent.h>
@@ -39,6 +40,7 @@ int checkpoint_begin(const char *root, uint64_t step, char ret_path[CHECKPOINT_P
     int err;
 
     checkpoint_step_path(root, ".step_%08llu.new", step, path);
+    // A crash while saving this step may have left a partial folder.
     err = fs_remove_tree(path);
     if (!err)
         err = fs_mkdirs(path, 0755);
@@ -65,15 +67,19 @@ static int move_into_place(const char *root, const char *path, uint64_t step) {
     int err;
 
     checkpoint_path(root, step, final);
+    // The usual case: this step has no checkpoint yet.
     if (!renameat2(AT_FDCWD, path, AT_FDCWD, final, RENAME_NOREPLACE))
         return fs_sync_dir(root);
+    // EINVAL: the file system has no RENAME_NOREPLACE.
     if (errno == EINVAL && !fs_exists(final) && !rename(path, final))
         return fs_sync_dir(root);
+    // Exchanged, not replaced: rename refuses a folder that is not empty.
     if (renameat2(AT_FDCWD, path, AT_FDCWD, final, RENAME_EXCHANGE)) {
         if (errno != EINVAL && errno != ENOSYS)
             return fs_failed("exchange", final);
         return replace_in_two_steps(root, path, final, step);
     }
+    // The exchange must be on disk before the old checkpoint is removed.
     err = fs_sync_dir(root);
     return err ? err : fs_remove_tree(path);
 }
@@ -85,16 +91,19 @@ static int move_link(const char *root, const char *name, uint64_t step) {
     checkpoint_join(link, root, ".link");
     checkpoint_join(latest, root, name);
     (void)snprintf(target, sizeof target, "step_%08llu", (unsigned long long)step); // fits
+    // A crash may have left the temporary link, and symlink does not replace one.
     if (unlink(link) && errno != ENOENT)
         return fs_failed("remove", link);
     if (symlink(target, link))
         return fs_failed("link", link);
+    // Readers see the old or the new target at every time.
     if (rename(link, latest))
         return fs_failed("rename", latest);
     return fs_sync_dir(root);
 }
 
 int checkpoint_commit(const char *root, const char *path, uint64_t step) {
+    // First the names inside of the folder, then the folder's own name, then the link.
     int err = fs_sync_dir(path);
 
     if (!err)
@@ -118,15 +127,18 @@ static bool parse_step(const char *name, uint64_t *ret_step) {
     unsigned long long step;
     int end = 0;
 
+    // "step_" and at least 8 digits, as checkpoint_path prints them; 20 digits hold 2^64.
     if (sscanf(name, "step_%20[0-9]%n", (char[21]){0}, &end) != 1 || name[end] || end < 13)
         return false;
     errno = 0;
     step = strtoull(name + 5, NULL, 10);
     *ret_step = step;
+    // 20 digits can exceed 64 bits; strtoull reports it in errno.
     return !errno;
 }
 
 static bool is_leftover(const char *name) {
+    // Not NULL where it is used: a name with the prefix ".step_" has a dot.
     const char *dot = strrchr(name, '.');
 
     return strncmp(name, ".step_", 6) == 0 &&
@@ -140,6 +152,7 @@ int checkpoint_list_steps(const char *root, bool clean, struct checkpoint_steps 
 
     *ret = (struct checkpoint_steps){0};
     if (!d)
+        // Before the first checkpoint there is no folder.
         return errno == ENOENT ? ERR_OK : fs_failed("open", root);
     while ((entry = readdir(d)) != NULL) {
         if (clean && is_leftover(entry->d_name)) {

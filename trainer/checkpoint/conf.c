@@ -1,3 +1,5 @@
+// Prints the settings that decide a checkpoint's bits. config.def is expanded twice: MATH marks
+// those settings, STR and CHOICE those that need quotes.
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +20,7 @@
 #define MATH(path) #path,
 static const char *const math_keys[] = {
 #include "config/config.def"
+    // These two decide the schedule, but may change when a run is continued.
     "trainer.n_epochs",
     "trainer.n_epochs_decay",
 };
@@ -54,6 +57,7 @@ static void print_section(FILE *out, const struct config *config, const char *se
         const char *key = math_keys[i];
         char value[4096];
 
+        // The dot: a key must have the whole name of the section in front.
         if (strncmp(key, section, n) != 0 || key[n] != '.')
             continue;
         if (!config_get_text(config, top ? key + n + 1 : key, value, sizeof value))

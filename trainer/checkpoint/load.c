@@ -1,3 +1,4 @@
+// Finds the newest usable checkpoint, and reads its tensors into the nets.
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,8 +34,11 @@ static int check_whole(const char *folder, uint64_t step, struct state *ret_stat
     err = state_load(path, &s);
     if (err)
         return err;
+    // A renamed or copied folder must not resume at another step.
     if (s.step != step)
         return err_set(ERR_FORMAT, "state.json is of step %llu", (unsigned long long)s.step);
+    // `keep_weights_every` removes the optimizer's file but not its digest; then check_digest fails
+    // below.
     if (!state_digest(&s, CHECKPOINT_OPTIMIZER_FILE))
         return err_set(ERR_FORMAT, "state.json does not name " CHECKPOINT_OPTIMIZER_FILE);
     for (int i = 0; i < s.n_files; i++) {
@@ -55,7 +59,9 @@ int checkpoint_find(const char *root, const struct checkpoint_refusals *refusals
 
     if (err)
         return err;
+    // Holds if the loop finds nothing: ERR_AGAIN only where there is no checkpoint at all.
     err = steps.n ? ERR_FORMAT : ERR_AGAIN;
+    // From the newest down: an older checkpoint is better than none.
     for (int i = steps.n - 1; i >= 0 && err; i--) {
         checkpoint_path(root, steps.items[i], path);
         err = check_whole(path, steps.items[i], ret_state);
@@ -97,6 +103,7 @@ static int check_tensors(const struct safetensors *f, const struct safetensor *w
         if (err)
             return err;
     }
+    // All wanted names were found, so a surplus means tensors of another net.
     if (f->count != n)
         return err_set(ERR_MISMATCH, "'%s' is of another architecture: %d tensors there, %d here",
                        f->path, f->count, n);
@@ -143,6 +150,7 @@ static void close_files(struct file_of_tensors *files, int n) {
 }
 
 int checkpoint_load(const char *path, struct model_net *const *nets, int n_nets) {
+    // One file for each net, and the optimizer's last.
     struct file_of_tensors *files = xcalloc((size_t)n_nets + 1, sizeof *files);
     struct file_of_tensors *optimizer = &files[n_nets];
     char name[64];
@@ -157,6 +165,8 @@ int checkpoint_load(const char *path, struct model_net *const *nets, int n_nets)
     }
     if (!err)
         err = open_file(path, CHECKPOINT_OPTIMIZER_FILE, optimizer);
+    // All headers are checked before the first value is read: no net stays half loaded by a
+    // mismatch.
     for (int i = 0; i <= n_nets && !err; i++)
         err = read_tensors(&files[i].file, files[i].want, files[i].n);
     close_files(files, n_nets + 1);
@@ -176,8 +186,10 @@ static int check_beside(const char *path, const char *name, const char *state_pa
 
 int checkpoint_check_file(const char *path) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    // The text keeps its '/', so that "%sstate.json" fits both cases.
     char *folder = slash ? xasprintf("%.*s", (int)(name - path), path) : xstrdup("./");
     char *beside = xasprintf("%sstate.json", folder);
+    // A file outside of a checkpoint has no digest to compare with.
     int err = fs_exists(beside) ? check_beside(path, name, beside) : ERR_OK;
 
     free(folder);

@@ -1,3 +1,5 @@
+// Removes old checkpoints: `keep` scheduled ones stay whole, and some older ones keep their
+// weights.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@ static int remove_whole(const char *root, uint64_t step) {
 }
 
 static int remove_all_but_weights(const char *root, uint64_t step) {
+    // Without these a checkpoint cannot be resumed, but it can translate. They are its larger part.
     static const char *const names[] = {CHECKPOINT_OPTIMIZER_FILE, CHECKPOINT_POOL_FILE};
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
 
@@ -52,6 +55,7 @@ static int retain_older(const char *root, const struct kept *all, int n, uint64_
     uint64_t kept = 0;
     int err = ERR_OK;
     for (int i = 0; i < n && !err; i++) {
+        // The first checkpoint after each multiple of `every` epochs keeps its weights.
         uint64_t done = all[i].epochs_done / every;
         if (done > kept)
             err = remove_all_but_weights(root, all[i].step);
@@ -68,14 +72,17 @@ int checkpoint_retain(const char *root, const struct state *s, int keep, int kee
     struct kept *scheduled = xcalloc((size_t)steps.n + 1, sizeof *scheduled);
     for (int i = 0; i < steps.n && steps.items[i] <= s->step && !err; i++) {
         struct kept k = read_kept(root, steps.items[i]);
+        // The best checkpoint stays whole, however old.
         if (k.step == s->best.step)
             continue;
         if (k.scheduled)
             scheduled[n++] = k;
+        // A checkpoint out of schedule serves only until the next one.
         else if (k.step < s->step)
             err = remove_whole(root, k.step);
     }
     if (!err)
+        // `scheduled` ascends, so its first n - keep are the old ones; none if negative.
         err = retain_older(root, scheduled, n - keep, (uint64_t)keep_weights_every);
     free(scheduled);
     free(steps.items);

@@ -1,3 +1,4 @@
+// Finds files of weights by the names that this program and the PyTorch repository give them.
 #include "checkpoint/sources.h"
 
 #include <ctype.h>
@@ -31,6 +32,7 @@ static int find_pattern(const char *pattern, char ret_path[SOURCES_PATH]) {
 }
 
 static int find_exactly(const char *folder, const char *net, char ret_path[SOURCES_PATH]) {
+    // The first that exists counts: safetensors before .pth, a run's latest checkpoint last.
     static const char *const forms[] = {"%s/%s.safetensors", "%s/%s.pth", "%s/latest_net_%s.pth",
                                         "%s/checkpoints/latest/%s.safetensors"};
     char path[SOURCES_PATH];
@@ -50,6 +52,7 @@ static int find_exactly(const char *folder, const char *net, char ret_path[SOURC
 
 int sources_find(const char *folder, const char *net, char ret_path[SOURCES_PATH]) {
     int err = find_exactly(folder, net, ret_path);
+    // One-sided models call their nets G and D; CycleGAN calls the same direction G_A and D_A.
     if (err == ERR_AGAIN && strlen(net) == 1)
         return find_exactly(folder, net[0] == 'G' ? "G_A" : "D_A", ret_path);
     if (err == ERR_AGAIN && (strcmp(net, "G_A") == 0 || strcmp(net, "D_A") == 0))
@@ -64,6 +67,7 @@ int sources_generator(const char *folder, const char *net, const char *direction
     int err = sources_find(folder, net, ret_path);
     if (err != ERR_AGAIN)
         return err;
+    // Neither direction is there, so the folder is at fault. Otherwise the run is one-sided.
     if (sources_find(folder, other, path))
         return err_set(ERR_DATA, "there is no %s in '%s'", net, folder);
     bool forward = (strcmp(other, "G_A") == 0) == (strcmp(direction, "AtoB") == 0);
@@ -99,6 +103,7 @@ int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOI
         (void)snprintf(ret_path, CHECKPOINT_PATH, "%s/%s", root, step ? "best" : "latest"); // fits
     } else {
         errno = 0;
+        // strtoull also accepts signs and spaces; the first character must be a digit.
         unsigned long long number = strtoull(step, &end, 10);
         if (step[0] < '0' || step[0] > '9' || *end || errno)
             return err_set(ERR_USAGE, "--step is a number or best, not '%s'", step);
@@ -113,6 +118,7 @@ int sources_checkpoint(const char *run, const char *step, char ret_path[CHECKPOI
 static bool has_word(const char *name, const char *word) {
     size_t n = strlen(word);
     for (const char *at = strstr(name, word); at; at = strstr(at + 1, word))
+        // "G" must not match in "G_A", and "D" not in "DOG".
         if ((at == name || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[n]) &&
             at[n] != '_')
             return true;

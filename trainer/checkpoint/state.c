@@ -1,3 +1,4 @@
+// Writes and reads state.json, the file of a checkpoint that names all others with their digests.
 #include "checkpoint/state.h"
 
 #include <errno.h>
@@ -71,6 +72,7 @@ int state_save(const struct state *s, const char *path) {
             (unsigned long long)s->images);
     fprintf(out, "  \"scheduled\": %llu,\n", (unsigned long long)s->scheduled);
     fprintf(out, "  \"device\": \"%s\",\n", s->device);
+    // The reader takes fp32 where the field is missing.
     if (s->dtype[0] && strcmp(s->dtype, "fp32") != 0)
         fprintf(out, "  \"dtype\": \"%s\",\n", s->dtype);
     write_plateau(out, &s->plateau);
@@ -85,6 +87,7 @@ int state_save(const struct state *s, const char *path) {
         fprintf(out, "%s\n    \"%s\": \"%s\"", i ? "," : "", s->files[i].name, s->files[i].digest);
     fputs("\n  }\n}\n", out);
     text_close(out);
+    // Written last in a checkpoint (write.c): its presence means that all is there.
     err = fs_write_atomic(path, text, size);
     free(text);
     return err;
@@ -107,6 +110,7 @@ static uint64_t read_number(struct reader *r, const char *a, const char *b, cons
     yajl_val v = find_value(r, a, b, c);
 
     if (!v || !YAJL_IS_INTEGER(v) || YAJL_GET_INTEGER(v) < 0) {
+        // The last wrong field is reported; reading goes on, so callers need no checks.
         r->wrong = c ? c : a;
         return 0;
     }
@@ -139,6 +143,7 @@ static void read_files(struct reader *r, struct state *s) {
     for (size_t i = 0; i < YAJL_GET_OBJECT(v)->len; i++) {
         struct state_file *f = &s->files[s->n_files];
 
+        // A '/' would let a checkpoint name files outside of its folder.
         if (!text_copy(f->name, sizeof f->name, YAJL_GET_OBJECT(v)->keys[i]) ||
             strchr(f->name, '/'))
             r->wrong = "files";
@@ -156,12 +161,14 @@ static double read_real(struct reader *r, const char *a, const char *b) {
         r->wrong = a;
         return 0;
     }
+    // %.17g prints 3.0 as 3. The text covers integers and fractions alike.
     return strtod(YAJL_GET_NUMBER(v), NULL);
 }
 
 static uint64_t plateau_number(struct reader *r, const char *name) {
     double value = read_real(r, "plateau", name);
 
+    // Also refuses NaN. Below 2^53 every integer is exact in a double.
     if (!(value >= 0 && value < 1e15)) {
         r->wrong = "plateau";
         return 0;
@@ -227,6 +234,7 @@ static void read_state(struct reader *r, struct state *s) {
     read_manifest(r, "A", &s->manifest[0]);
     read_manifest(r, "B", &s->manifest[1]);
     read_files(r, s);
+    // Epochs count from 1; retain.c subtracts 1.
     if (s->epoch < 1)
         r->wrong = "epoch";
 }
@@ -241,6 +249,7 @@ int state_load(const char *path, struct state *ret_state) {
 
     if (err)
         return err;
+    // yajl would stop at a zero byte and ignore the rest.
     if (strlen((char *)bytes) == size)
         r.root = yajl_tree_parse((char *)bytes, why, sizeof why);
     free(bytes);

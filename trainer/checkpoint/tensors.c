@@ -1,3 +1,4 @@
+// Describes parameters and Adam's moments as tensors of files, for writing and for reading alike.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@ struct safetensor checkpoint_tensor(const struct model_param *p, const char *nam
                                     const void *data) {
     struct safetensor t = {.name = name, .rank = p->rank, .data = data};
 
+    // num_batches_tracked: one int64, with no fp32 values.
     if (p->kind == PARAM_BATCHES) {
         t.type = SAFETENSORS_I64;
         t.data = p->batches;
@@ -31,6 +33,7 @@ struct safetensor *checkpoint_optimizer_tensors(struct model_net *const *nets, i
     for (int k = 0; k < n_nets; k++) {
         const struct model_net *net = nets[k];
 
+        // At most two moments for each parameter, and the net's step count.
         tensors = xrealloc(tensors, (size_t)(n + 2 * net->n_params + 1) * sizeof *tensors);
         if (net->adam_steps)
             tensors[n++] = (struct safetensor){.name = xasprintf("adam.t.%s", net->name),
@@ -39,6 +42,7 @@ struct safetensor *checkpoint_optimizer_tensors(struct model_net *const *nets, i
         for (int i = 0; i < net->n_params; i++) {
             const struct model_param *p = &net->params[i];
 
+            // Fixed filters and running statistics are not optimized.
             if (!p->m)
                 continue;
             tensors[n++] = checkpoint_tensor(p, xasprintf("adam.m.%s.%s", net->name, p->key), p->m);

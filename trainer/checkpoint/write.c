@@ -1,3 +1,4 @@
+// Writes the files of a checkpoint into a folder that is not visible yet; state.json last.
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ static int add_digest(const char *folder, const char *name, struct state *s) {
     int err;
 
     checkpoint_join(path, folder, name);
+    // Of the file and not of memory: a failed write must not get a valid digest.
     err = digest_file(path, digest, &size);
     if (err)
         return err;
@@ -62,11 +64,13 @@ int checkpoint_write(const char *path, const struct checkpoint_content *content,
     char *conf = checkpoint_conf(content->config);
     int err = ERR_OK;
 
+    // `s` still holds the files of the checkpoint before.
     s->n_files = 0;
     for (int i = 0; i < content->n_nets && !err; i++)
         err = write_net(path, content->nets[i], s);
     if (!err)
         err = write_optimizer(path, content, s);
+    // The pool has written its file and sent the digest, so it is not read again.
     if (!err && content->pool_digest)
         state_add_file(s, CHECKPOINT_POOL_FILE, content->pool_digest);
     if (!err && content->plans)
@@ -78,6 +82,7 @@ int checkpoint_write(const char *path, const struct checkpoint_content *content,
     free(conf);
     if (err)
         return err;
+    // Last: it names all other files with their digests.
     checkpoint_join(state_path, path, "state.json");
     return state_save(s, state_path);
 }

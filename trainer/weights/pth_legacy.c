@@ -220,10 +220,9 @@ static int open_file(struct legacy *f) {
 }
 
 static int list_tensors(struct weights *w, struct legacy *f) {
-    struct pickles s = {// The magic number has been checked by weights_open.
-                        .file = f,
-                        .at = MAGIC_SIZE,
-                        .size = MIN(f->size, (uint64_t)PICKLE_BYTES_MAX)};
+    // weights_open has checked the magic number.
+    struct pickles s = {
+        .file = f, .at = MAGIC_SIZE, .size = MIN(f->size, (uint64_t)PICKLE_BYTES_MAX)};
     s.text = xmalloc(s.size + 1);
     int err = read_at(f, 0, s.text, s.size);
     if (!err)
