@@ -1,3 +1,5 @@
+// cache - a table with one entry per record. The lock guards the table; pixels are copied in and
+// out, because the loader crops and flips its images in place.
 #include "cache.h"
 
 #include <pthread.h>
@@ -56,6 +58,7 @@ bool cache_get(struct cache *c, size_t key, struct image *ret_image) {
 void cache_put(struct cache *c, size_t key, const struct image *im) {
     size_t size = image_bytes(im);
     (void)pthread_mutex_lock(&c->lock);
+    // Two threads may decode one image at once; the second finds the entry taken.
     if (key < c->entries && !c->images[key].pixels && size <= c->budget - c->bytes) {
         image_copy(im, &c->images[key]);
         c->bytes += size;

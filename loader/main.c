@@ -39,6 +39,7 @@ struct loader {
 
 // ---- manifests ----
 
+// Both manifests are fetched at once; the loop ends with the slower one.
 static int fetch_step(struct records *records[2], bool *ret_done) {
     bool done[2];
     for (int d = 0; d < 2; d++) {
@@ -58,6 +59,7 @@ static int fetch_wait(struct proc *p, struct records *records[2]) {
         if (records_socket(records[d]))
             items[n++] =
                 (zmq_pollitem_t){.socket = records_socket(records[d]), .events = ZMQ_POLLIN};
+    // records_due_us is INT64_MAX once its link is closed.
     return proc_poll(p, items, n, MIN(records_due_us(records[0]), records_due_us(records[1])));
 }
 
@@ -81,6 +83,7 @@ static int begin_items(struct loader *l) {
     int err = items_init(&l->items, c, l->manifest);
     if (err)
         return err;
+    // From here on, run_loader's end has to free the source.
     source_init(&l->source, c, &l->items, l->manifest, l->proc->points);
     // Twice the credits: batches of the previous session may still be in flight.
     l->work = work_new(&l->source, (int)c->loader.threads, 2 * (int)c->loader.prefetch);
@@ -92,6 +95,7 @@ static int begin_items(struct loader *l) {
 static int send_ready(struct loader *l) {
     struct msg m = {.type = MSG_loader_ready};
     struct msg_loader_ready *r = &m.loader_ready;
+    // Credits bound the tickets that the trainer may have in flight here.
     r->credits = (uint64_t)l->proc->config->loader.prefetch;
     (void)text_copy(r->digest_a, sizeof r->digest_a, l->manifest[0]->digest);
     (void)text_copy(r->digest_b, sizeof r->digest_b, l->manifest[1]->digest);
@@ -105,6 +109,7 @@ static int send_ready(struct loader *l) {
 static int begin_ticket(struct loader *l, const struct msg_ticket *ticket) {
     int err = work_begin(l->work, ticket, l->session);
     if (err != ERR_LIMIT)
+        // ERR_LIMIT is no fault of this session, so it does not end the process.
         return err;
     // Batches of the previous session still hold slots. The trainer repeats the ticket after its
     // time-out.
@@ -115,6 +120,7 @@ static int begin_ticket(struct loader *l, const struct msg_ticket *ticket) {
 static int take_event(struct loader *l, struct link_in *in) {
     switch (in->event) {
     case LINK_UP:
+        // A new session makes all batches of the old one stale.
         l->session++;
         log_line("connected to trainer %llu", (unsigned long long)in->peer.incarnation);
         return send_ready(l);
@@ -126,6 +132,7 @@ static int take_event(struct loader *l, struct link_in *in) {
         if (in->msg.type == MSG_ticket)
             return begin_ticket(l, &in->msg.ticket);
         if (in->msg.type == MSG_refuse)
+            // A mismatch needs other settings; another start with these would not help.
             return err_set((int)in->msg.refuse.err == ERR_MISMATCH ? ERR_MISMATCH : ERR_PEER,
                            "the trainer refuses: %s", in->msg.refuse.text);
         return err_set(ERR_PEER, "the trainer sent a %s", msg_name(in->msg.type));
@@ -150,6 +157,7 @@ static int take_events(struct loader *l) {
 static void report_times(struct loader *l, const struct work_batch *b) {
     if (b->ticket.split != ITEMS_TRAIN)
         return;
+    // Epochs count from 1, batches from 0.
     uint64_t step = (b->ticket.epoch - 1) * items_batches(&l->items) + b->ticket.index + 1;
     struct points *p = l->proc->points;
     points_metric(p, "loader/read_us", false, step, (double)b->times.read_us);
@@ -160,17 +168,20 @@ static void report_times(struct loader *l, const struct work_batch *b) {
                   (double)(b->started_us - b->begun_us + now_us() - b->done_us));
     points_metric(p, "loader/batch_us", false, step, (double)(b->done_us - b->begun_us));
     points_metric(p, "loader/cache_hit_share", false, step,
+                  // Two images for each item of the ticket.
                   (double)b->times.cache_hits / (2.0 * (double)b->ticket.count));
     points_state(p, STATE_RUNNING, step);
 }
 
 static int send_batch(struct loader *l, struct work_batch *b) {
+    // A message has some 64 KiB, so it is not on the stack.
     struct msg *m = xmalloc(sizeof *m);
     struct link_frame frames[2];
     int err = work_pack(b, m, frames);
     if (!err) {
         m->batch.time_us[4] = (uint64_t)(b->begun_us - l->idle_since_us);
         err = link_send(l->trainer, m, frames);
+        // After a failure the frames are still ours.
         for (int side = 0; err && side < 2; side++)
             free(frames[side].bytes);
     }
@@ -180,8 +191,10 @@ static int send_batch(struct loader *l, struct work_batch *b) {
 
 // ERR_AGAIN: the socket is full; the batch is still the caller's.
 static int deliver(struct loader *l, struct work_batch *b) {
+    // A batch without its images cannot be repaired: the process ends with the reason.
     if (b->err)
         return err_set(b->err, "%s", b->text);
+    // Batches of an old session are dropped: the trainer repeats its tickets.
     if (b->session == l->session) {
         int err = send_batch(l, b);
         if (err)
@@ -195,6 +208,7 @@ static int deliver(struct loader *l, struct work_batch *b) {
 
 static int deliver_all(struct loader *l) {
     for (;;) {
+        // The unsent batch goes first, so the order of completion is kept.
         struct work_batch *b = l->unsent ? l->unsent : work_next(l->work);
         l->unsent = NULL;
         if (!b)
@@ -214,6 +228,7 @@ static int serve_tickets(struct loader *l) {
     l->idle_since_us = now_us();
     while (!l->proc->stop) {
         int err = take_events(l);
+        // Events first: a new session decides which batches are dropped.
         if (!err)
             err = deliver_all(l);
         if (err)
@@ -234,6 +249,7 @@ static int serve_tickets(struct loader *l) {
 static void end_session(struct loader *l) {
     if (!link_is_up(l->trainer) || link_fin(l->trainer))
         return;
+    // One second at most: the supervisor waits for this process to end.
     int64_t until = now_us() + 1000000;
     for (struct link_in in = {0}; in.event != LINK_FIN && now_us() < until;) {
         zmq_pollitem_t item = {.socket = link_socket(l->trainer), .events = ZMQ_POLLIN};
@@ -275,6 +291,7 @@ out:
     work_batch_free(l->work, l->unsent);
     work_free(l->work);
     link_close(l->trainer);
+    // Set by source_init, so it says whether there is a source.
     if (l->source.cache)
         source_fini(&l->source);
     records_close(records[0]);
@@ -285,6 +302,7 @@ out:
 int main(int argc, char **argv) {
     struct proc proc = {0};
     struct proc_line line;
+    // Before any thread exists, since mallopt affects arenas that are made later.
     work_keep_memory();
     int err = proc_read(argc, argv, &flags, &line);
     if (!err)

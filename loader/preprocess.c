@@ -1,3 +1,5 @@
+// preprocess - sizes and crop ranges as the reference computes them. No draw is made here: items.c
+// gives the offsets.
 #include "preprocess.h"
 
 #include <math.h>
@@ -28,6 +30,7 @@ const char *preprocess_name(enum preprocess p) {
     return names[p];
 }
 
+// resize, scale_width and none keep the whole image.
 static bool crops(enum preprocess p) {
     return p == PREPROCESS_RESIZE_AND_CROP || p == PREPROCESS_CROP ||
            p == PREPROCESS_SCALE_WIDTH_AND_CROP;
@@ -39,8 +42,10 @@ int preprocess_make_power(int x, int base) {
 
 void preprocess_scale_width(int w, int h, int load_size, int crop_size, int *ret_w, int *ret_h) {
     double scaled = MIN((double)load_size * h / w, 1e9); // preprocess_check refuses more anyway
+    // The reference returns such an image unchanged.
     bool keep = w == load_size && h >= crop_size;
     *ret_w = load_size;
+    // int() in Python truncates, as this cast does.
     *ret_h = keep ? h : (int)MAX(scaled, (double)crop_size);
 }
 
@@ -60,6 +65,7 @@ void preprocess_scaled_size(enum preprocess p, int w, int h, int load_size, int 
         *ret_h = h;
         return;
     case PREPROCESS_NONE:
+        // MAX keeps a side of 1 or 2 from rounding to 0.
         *ret_w = MAX(4, preprocess_make_power(w, 4));
         *ret_h = MAX(4, preprocess_make_power(h, 4));
         return;
@@ -71,6 +77,7 @@ int preprocess_check(enum preprocess p, int w, int h, int load_size, int crop_si
     int64_t limit = image_default_limits.max_pixels;
     int to_w, to_h;
     preprocess_scaled_size(p, w, h, load_size, crop_size, &to_w, &to_h);
+    // 64 bits: two sides below 2^31 do not overflow.
     if ((int64_t)to_w * to_h > limit)
         return err_set(ERR_SHAPE, "%dx%d becomes %dx%d under %s: more than %lld pixels", w, h, to_w,
                        to_h, preprocess_name(p), (long long)limit);
@@ -93,10 +100,13 @@ void preprocess_apply(enum preprocess p, const struct image *im, int load_size, 
     int w, h;
     preprocess_scaled_size(p, im->w, im->h, load_size, crop_size, &w, &h);
     struct image_box box = {crop_x, crop_y, crop_size, crop_size};
+    // The reference crops if either side is larger than crop_size.
     if (!crops(p) || (w <= crop_size && h <= crop_size)) {
         image_resize(im, w, h, &out);
+        // A box inside needs only its part of the resize.
     } else if (inside(box, w, h)) {
         image_resize_box(im, w, h, box, &out);
+        // A box that sticks out is padded with zeros, which only image_crop does.
     } else {
         image_resize(im, w, h, &scaled);
         image_crop(&scaled, crop_x, crop_y, crop_size, crop_size, &out);

@@ -1,3 +1,5 @@
+// records - a small client of the curator's protocol: one request in flight, repeated after a lost
+// session. The manifest ends as a file, so a restarted loader needs no transfer.
 #include "records.h"
 
 #include <stdio.h>
@@ -19,6 +21,7 @@ struct records {
 int records_open(const struct link_options *common, const char *domain, struct records **ret) {
     struct records *r = xcalloc(1, sizeof *r);
     (void)text_copy(r->domain, sizeof r->domain, domain); // "A" or "B"
+    // link_open copies the endpoint.
     char *endpoint = xasprintf("ipc://s/curator-%s", domain);
     struct link_options options = *common;
     options.endpoint = endpoint;
@@ -53,6 +56,7 @@ int64_t records_due_us(const struct records *r) {
 
 static void finish(struct records *r) {
     r->done = true;
+    // The manifest never changes during a run, so the session is not needed any more.
     (void)link_fin(r->link); // if it fails, the curator ends the session by its time-out
     link_close(r->link);
     r->link = NULL;
@@ -61,11 +65,13 @@ static void finish(struct records *r) {
 static int request_chunk(struct records *r) {
     struct msg m = {.type = MSG_manifest_chunk_ask};
     m.manifest_chunk_ask.first = r->have;
+    // Held-out records follow the training records in the same numbering.
     m.manifest_chunk_ask.count =
         MIN((uint64_t)MANIFEST_CHUNK, r->info.count + r->info.held_out - r->have);
     return link_send(r->link, &m, NULL);
 }
 
+// A name of its own: the curator's file must not be written by two processes.
 static char *own_path(const struct records *r) {
     return xasprintf("manifest/%s.fetched", r->domain);
 }
@@ -75,6 +81,7 @@ static bool take_file(struct records *r, const char *path) {
     struct manifest *m;
     if (manifest_load(path, &m))
         return false;
+    // An older file of other settings may still be there, so the digest decides.
     if (strcmp(m->digest, r->info.digest) == 0) {
         r->manifest = m;
         return true;
@@ -85,6 +92,7 @@ static bool take_file(struct records *r, const char *path) {
 
 static bool take_from_disk(struct records *r) {
     char *by_curator = xasprintf("manifest/%s.manifest", r->domain), *own = own_path(r);
+    // The curator's file first: usually both processes share the folder.
     bool found = take_file(r, by_curator) || take_file(r, own);
     free(by_curator);
     free(own);
@@ -92,6 +100,7 @@ static bool take_from_disk(struct records *r) {
 }
 
 static int take_info(struct records *r, const struct msg_manifest_info *info) {
+    // A second LINK_UP starts over, so an incomplete manifest is dropped.
     manifest_free(r->manifest);
     r->manifest = NULL;
     r->info = *info;
@@ -116,6 +125,7 @@ static int take_info(struct records *r, const struct msg_manifest_info *info) {
 
 static int parse_lines(struct records *r, const char *text, size_t size, size_t count) {
     size_t all = r->manifest->count + r->manifest->held_out;
+    // A count of 0 would ask for the same records for ever.
     if (count == 0 || count > all - r->have)
         return err_set(ERR_PEER, "curator %s sent %zu records, %zu are missing", r->domain, count,
                        all - r->have);
@@ -124,6 +134,7 @@ static int parse_lines(struct records *r, const char *text, size_t size, size_t 
         if (!end)
             return err_set(ERR_PEER, "curator %s sent a chunk that ends within a record",
                            r->domain);
+        // manifest_parse checks the path: it stays inside the root.
         size_t line = (size_t)(end - text);
         int err = manifest_parse(text, line, &r->manifest->records[r->have]);
         if (err)
@@ -136,6 +147,7 @@ static int parse_lines(struct records *r, const char *text, size_t size, size_t 
 }
 
 static int complete_manifest(struct records *r) {
+    // Sealing sorts and computes the digest, which covers every record.
     manifest_seal(r->manifest);
     if (strcmp(r->manifest->digest, r->info.digest) != 0)
         return err_set(ERR_MISMATCH, "manifest of curator %s: digest %s announced, %s received",
@@ -143,6 +155,7 @@ static int complete_manifest(struct records *r) {
     char *path = own_path(r);
     int err = manifest_save(r->manifest, path);
     free(path);
+    // The session ends even if saving failed; the error is passed on.
     finish(r);
     return err;
 }

@@ -1,3 +1,5 @@
+// source - from a record to an image ready for its batch. Failures are handled here: the caller
+// gets an image, or learns that none is left.
 #include "source.h"
 
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 #include "base/util.h"
 #include "image/settings.h"
 
+// As image_load's limit; curated files are below it.
 #define FILE_MAX ((size_t)512 << 20)
 
 static size_t records_of(const struct manifest *m) {
@@ -21,6 +24,7 @@ static bool is_paired(const struct config *config) {
 }
 
 static bool same_files(const struct manifest *a, const struct manifest *b) {
+    // The first path stands for all: equal lists of files were curated as halves.
     return records_of(a) == records_of(b) && strcmp(a->root, b->root) == 0 && records_of(a) > 0 &&
            strcmp(a->records[0].path, b->records[0].path) == 0;
 }
@@ -36,9 +40,12 @@ void source_init(struct source *s, const struct config *config, const struct ite
         .exact = config->loader.exact_decode,
         .points = points,
         .halves = is_paired(config) && same_files(manifests[0], manifests[1]),
+        // With BtoA side 1 is domain A, and the left half belongs to it.
         .lead = strcmp(manifests[0]->domain, "A") != 0,
     };
     s->how = image_settings_how(&config->loader,
+                                // The curators of both domains may have accepted images up to their
+                                // own limit.
                                 MAX(config->curator[0].max_pixels, config->curator[1].max_pixels));
     if (!preprocess_from_name(config->loader.preprocess, &s->preprocess))
         BUG("preprocess '%s' passed the settings' check", config->loader.preprocess);
@@ -59,6 +66,7 @@ void source_fini(struct source *s) {
 
 static void report(struct source *s, int side, uint64_t record, const char *path) {
     // The exchange lets one thread report it, the first.
+    // Relaxed: only the flag itself is exchanged between the threads.
     if (__atomic_exchange_n(&s->reported[side][record], 1, __ATOMIC_RELAXED))
         return;
     points_event(s->points, "warn", "picture_replaced", 0, "%s: %s", path, err_text());
@@ -71,6 +79,7 @@ static int read_checked(const struct manifest_record *r, const char *path, uint8
         return err;
     uint8_t sha256[32];
     digest_bytes(*ret_bytes, size, sha256);
+    // The digest is checked on every read: a file may be replaced during a run.
     if (size == r->size && memcmp(sha256, r->sha256, sizeof sha256) == 0)
         return ERR_OK;
     free(*ret_bytes);
@@ -86,6 +95,7 @@ struct size {
 // crop_size at once.
 static int target_size(const struct source *s, struct size full, bool augment,
                        struct size *ret_size) {
+    // Held-out images need no room for a random crop.
     int size = augment ? s->load_size : s->crop_size;
     int err = preprocess_check(s->preprocess, full.w, full.h, size, s->crop_size);
     if (!err)
@@ -111,6 +121,7 @@ static int read_record(struct source *s, int side, uint64_t record, uint8_t **re
 // ---- cache of decoded and resized images ----
 
 static size_t cache_key(const struct source *s, int side, uint64_t record) {
+    // Side B's keys follow all keys of side A.
     return (size_t)record + (side ? records_of(s->manifest[0]) : 0);
 }
 
@@ -143,6 +154,7 @@ static int decode_whole(struct source *s, int side, uint64_t record, bool augmen
     int err = target_size(s, (struct size){r->w, r->h}, augment, &target);
     if (err)
         return err;
+    // Scaled decoding of JPEG is faster, but its bytes differ from the reference's.
     if (!s->exact) {
         how.fit_w = target.w;
         how.fit_h = target.h;
@@ -173,10 +185,12 @@ static int take_half(struct source *s, int side, bool augment, const struct imag
 static int decode_halves(struct source *s, const bool wanted[2], uint64_t record, bool augment,
                          const uint8_t *bytes, struct image ret_images[2],
                          struct source_times *times) {
+    // Both sides name the same file, so either record will do.
     int first = wanted[0] ? 0 : 1, err;
     const struct manifest_record *r = &s->manifest[first]->records[record];
     struct image file;
     int64_t start = now_us();
+    // Halves are decoded in full: the sizes after the cut decide on the scaling.
     err = image_decode_how(r->path, bytes, r->size, &s->how, s->channels[first], &file);
     if (err)
         return err;
@@ -200,8 +214,10 @@ static int make_images(struct source *s, const bool wanted[2], uint64_t record, 
         return err;
     err = s->halves ? decode_halves(s, wanted, record, augment, bytes, ret_images, times)
                     : decode_whole(s, first, record, augment, bytes, &ret_images[first], times);
+    // The compressed bytes are not needed for the cache.
     free(bytes);
     if (err)
+        // read_record has reported a failure of reading already.
         report(s, first, record, s->manifest[first]->records[record].path);
     for (int side = 0; side < 2 && !err; side++)
         if (wanted[side])
@@ -216,6 +232,7 @@ static int load_image(struct source *s, int side, uint64_t record, bool augment,
     if (take_cached(s, side, record, augment, ret_image, times))
         return ERR_OK;
     int err = make_images(s, wanted, record, augment, images, times);
+    // Zeroed above, so this takes an image that was never made.
     if (err)
         image_fini(&images[side]);
     else
@@ -228,6 +245,7 @@ static int load_pair(struct source *s, uint64_t record, bool augment, struct ima
     int err = ERR_OK;
     // One decoding serves both halves only if both sides want the same channels.
     bool once = s->halves && s->channels[0] == s->channels[1], wanted[2];
+    // Zeroed, so that image_fini at the end takes images that were never made.
     memset(ret_images, 0, 2 * sizeof *ret_images);
     for (int side = 0; side < 2 && !err && !once; side++)
         err = load_image(s, side, record, augment, &ret_images[side], times);
@@ -247,6 +265,7 @@ static int load_pair(struct source *s, uint64_t record, bool augment, struct ima
 static void crop_range(const struct source *s, uint64_t record, int side, const struct image *im,
                        int *ret_x, int *ret_y) {
     int w = im->w, h = im->h;
+    // Both sides then draw from one range, and one offset fits both.
     if (s->items->aligned && side != s->lead) {
         const struct manifest_record *r = &s->manifest[s->lead]->records[record];
         preprocess_scaled_size(s->preprocess, r->w, r->h, s->load_size, s->crop_size, &w, &h);
@@ -257,8 +276,10 @@ static void crop_range(const struct source *s, uint64_t record, int side, const 
 static void augment_image(struct source *s, const struct item *item, int side, uint64_t record,
                           struct image *im) {
     int range_x, range_y;
+    // First by the image itself: without room for a crop there is nothing to draw.
     preprocess_crop_range(s->preprocess, im->w, im->h, s->crop_size, &range_x, &range_y);
     if (range_x > 0 || range_y > 0) {
+        // Cropped after the cache: the cached image serves every epoch.
         struct image cropped;
         crop_range(s, record, side, im, &range_x, &range_y);
         image_crop(im, items_crop(s->items, item, side, 0, range_x),
@@ -269,6 +290,7 @@ static void augment_image(struct source *s, const struct item *item, int side, u
     }
     if (items_flip(s->items, item, side))
         image_flip(im);
+    // Last: only the pixels that remain have to be changed.
     struct jitter jitter;
     if (items_jitter(s->items, item, side, &jitter))
         jitter_apply(&jitter, im);
@@ -279,6 +301,7 @@ int source_get(struct source *s, const struct item *item, int side, struct image
     uint64_t record = item->record[side], first = record;
     while (load_image(s, side, record, item->augment, ret_image, times)) {
         record = items_next(s->items, side, record);
+        // Back at the first record, all have been tried.
         if (record == first)
             return err_set(ERR_DATA, "no picture of domain %s under '%s' can be read any more",
                            s->manifest[side]->domain, s->manifest[side]->root);
@@ -292,6 +315,7 @@ int source_get_pair(struct source *s, const struct item *item, struct image ret_
                     uint64_t *ret_record, struct source_times *times) {
     uint64_t record = item->record[0], first = record;
     while (load_pair(s, record, item->augment, ret_images, times)) {
+        // One index for both sides: aligned sides have equal numbers of records.
         record = items_next(s->items, 0, record);
         if (record == first)
             return err_set(ERR_DATA, "no pair under '%s' and '%s' can be read any more",

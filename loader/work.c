@@ -1,3 +1,5 @@
+// work - one lock for the lists, none for the images: every image belongs to the thread that makes
+// it until the batch is complete.
 #include "work.h"
 
 #include <malloc.h>
@@ -25,6 +27,7 @@ struct work {
     pthread_mutex_t lock;
     pthread_cond_t something;
     struct list open, done;
+    // `used` counts batches from work_begin to work_batch_free, wherever they are.
     int slots, used, fd, n_threads;
     bool stop;
     pthread_t *threads;
@@ -32,6 +35,7 @@ struct work {
 
 static void list_push(struct list *l, struct job *job) {
     job->next = NULL;
+    // Writes the link of the last job, or the head of an empty list.
     *(l->last ? &l->last->next : &l->first) = job;
     l->last = job;
 }
@@ -63,6 +67,7 @@ static void add_times(struct source_times *sum, const struct source_times *t) {
 // Makes image (or pair) number `number` of the batch.
 static int make_one(struct source *s, struct work_batch *b, int number,
                     struct source_times *times) {
+    // Pairs have count numbers, single images 2 * count, so side is 0 for pairs.
     int count = (int)b->ticket.count, side = number / count, i = number % count;
     struct item item = items_get(s->items, (enum items_split)b->ticket.split, b->ticket.epoch,
                                  b->ticket.index, (uint64_t)i);
@@ -71,6 +76,7 @@ static int make_one(struct source *s, struct work_batch *b, int number,
     struct image both[2] = {0};
     int err = source_get_pair(s, &item, both, &b->record[0][i], times);
     b->record[1][i] = b->record[0][i];
+    // Moved, not copied: the batch owns the pixels from here.
     for (side = 0; side < 2; side++)
         b->image[side][i] = both[side];
     return err;
@@ -79,6 +85,7 @@ static int make_one(struct source *s, struct work_batch *b, int number,
 // Makes the next image of the job. Called with the lock held; releases it meanwhile.
 static void make_next(struct work *w, struct job *job) {
     struct work_batch *b = &job->batch;
+    // The lock is held: each number is taken once.
     int number = job->begun++;
     if (number == 0)
         b->started_us = now_us();
@@ -90,6 +97,7 @@ static void make_next(struct work *w, struct job *job) {
     int err = make_one(w->source, b, number, &times);
 
     (void)pthread_mutex_lock(&w->lock);
+    // The first error of a batch is enough; the other images are still finished.
     add_times(&b->times, &times);
     if (err && !b->err) {
         b->err = err;
@@ -106,6 +114,7 @@ static void make_next(struct work *w, struct job *job) {
 static void *thread_main(void *context) {
     struct work *w = context;
     (void)pthread_mutex_lock(&w->lock);
+    // A stop is noticed between two images.
     while (!w->stop) {
         if (w->open.first)
             make_next(w, w->open.first);
@@ -118,6 +127,7 @@ static void *thread_main(void *context) {
 
 void work_keep_memory(void) {
     // Both refuse only values that are out of range.
+    // A larger threshold keeps images on the heap, which reuses touched pages.
     (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 128 << 20);
 }
@@ -132,6 +142,7 @@ struct work *work_new(struct source *source, int threads, int slots) {
     w->threads = xcalloc((size_t)threads, sizeof *w->threads);
     for (; w->n_threads < threads; w->n_threads++)
         if (pthread_create(&w->threads[w->n_threads], NULL, thread_main, w))
+            // Fewer threads than wanted still work; none at all cannot.
             break;
     if (w->fd < 0 || w->n_threads == 0)
         BUG("no file descriptor or thread left at the start");
@@ -160,12 +171,14 @@ void work_free(struct work *w) {
 }
 
 int work_begin(struct work *w, const struct msg_ticket *ticket, uint64_t session) {
+    // The message's array of records bounds the count.
     if (ticket->count == 0 || ticket->count > COUNT(((struct msg_batch *)0)->record_a) ||
         ticket->split > ITEMS_HELD_OUT)
         return err_set(ERR_PEER, "a ticket for %llu pictures of split %llu",
                        (unsigned long long)ticket->count, (unsigned long long)ticket->split);
     (void)pthread_mutex_lock(&w->lock);
     bool full = w->used == w->slots;
+    // The slot is taken before the memory is allocated.
     w->used += !full;
     (void)pthread_mutex_unlock(&w->lock);
     if (full)
@@ -181,6 +194,7 @@ int work_begin(struct work *w, const struct msg_ticket *ticket, uint64_t session
         b->record[side] = xcalloc(ticket->count, sizeof *b->record[side]);
     }
     job->total = (w->source->items->aligned ? 1 : 2) * (int)ticket->count;
+    // All threads are woken: a ticket has work for several.
     (void)pthread_mutex_lock(&w->lock);
     list_push(&w->open, job);
     (void)pthread_cond_broadcast(&w->something);
@@ -190,6 +204,7 @@ int work_begin(struct work *w, const struct msg_ticket *ticket, uint64_t session
 
 struct work_batch *work_next(struct work *w) {
     uint64_t count;
+    // Non-blocking: without an event the read fails, and the list is asked all the same.
     (void)!read(w->fd, &count, sizeof count); // resets the event; whether there is a batch, the
                                               // list says
     (void)pthread_mutex_lock(&w->lock);
@@ -217,6 +232,7 @@ static void free_frame(void *bytes, void *hint) {
 
 // The images of one domain, one behind the other: the only copy between decoder and socket.
 static int pack_side(const struct work_batch *b, int side, struct link_frame *ret) {
+    // The first image gives the size that all others must have.
     const struct image *first = &b->image[side][0];
     size_t one = (size_t)first->w * (size_t)first->h * (size_t)first->c;
     for (uint64_t i = 1; i < b->ticket.count; i++) {
@@ -228,6 +244,7 @@ static int pack_side(const struct work_batch *b, int side, struct link_frame *re
                            'A' + side, first->w, first->h, im->w, im->h);
     }
     uint8_t *bytes = xmalloc(one * b->ticket.count);
+    // Frames are N,H,W,C bytes, image after image.
     for (uint64_t i = 0; i < b->ticket.count; i++)
         memcpy(bytes + i * one, b->image[side][i].pixels, one);
     *ret =

@@ -19,10 +19,12 @@
 #include "base/util.h"
 #include "replay_rule.h"
 
+// The file's header takes one page, so tables begin page-aligned.
 #define PAGE 4096
 #define LINE 64 // slots and records begin at multiples of it
 #define MAGIC "CGARENA"
 #define VERSION 1
+// Bounds on what a message may ask for, so that no product below overflows 64 bits.
 #define CAPACITY_MAX 1000000
 #define BATCH_MAX 65536
 #define SLOT_MAX (1ull << 31)
@@ -54,6 +56,7 @@ struct arena {
     struct arena_shape shape;
     size_t bytes;
     uint8_t *map;
+    // ZeroMQ's thread reads images after the owner has gone on; the last holder unmaps.
     atomic_uint holders; // 1 for the owner, 1 for each reader of its images
     struct table tables[ARENA_TABLES];
 };
@@ -64,10 +67,12 @@ static uint64_t round_up(uint64_t n, uint64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
+// Per position 8 bytes born and 4 bytes slot; per image of a batch 4 bytes reply.
 static size_t record_bytes(const struct arena_shape *s) {
     return round_up(sizeof(struct record) + s->capacity * 12 + s->batch * 4, LINE);
 }
 
+// Stored images, those being exchanged, and those of the last reply.
 static uint64_t slots_of(const struct arena_shape *s) {
     return s->capacity + 2 * s->batch;
 }
@@ -110,6 +115,7 @@ static uint32_t *reply_at(const struct arena *a, struct record *r) {
     return slots_at(a, r) + a->shape.capacity;
 }
 
+// CRC-32 finds torn writes; nobody forges this file.
 static uint64_t checksum(const struct record *r, size_t bytes) {
     const size_t skip = sizeof r->checksum;
     return crc32_z(0, (const uint8_t *)r + skip, bytes - skip);
@@ -117,8 +123,10 @@ static uint64_t checksum(const struct record *r, size_t bytes) {
 
 static bool record_holds(const struct arena *a, struct record *r) {
     const struct arena_state *s = &r->state;
+    // Number 0 and zeroed memory are a record that was never written.
     if (r->number == 0 || r->checksum != checksum(r, record_bytes(&a->shape)))
         return false;
+    // The checksum may hold by accident after damage, so each index is checked too.
     if (s->filled > a->shape.capacity || s->count > a->shape.batch)
         return false;
     for (uint64_t i = 0; i < a->shape.capacity + a->shape.batch; i++)
@@ -143,10 +151,12 @@ static void commit_record(struct arena *a, struct table *t) {
     t->now = r;
 }
 
+// A kill may have torn one copy in the file; only a valid one comes to the heap.
 static void load_newest(struct arena *a, struct table *t) {
     size_t bytes = record_bytes(&a->shape);
     for (int i = 0; i < 2; i++) {
         memcpy(t->next, t->copies[i], bytes);
+        // `now` starts with number 0, so any valid copy replaces it.
         if (record_holds(a, t->next) && t->next->number > t->now->number) {
             struct record *newer = t->next;
             t->next = t->now;
@@ -177,6 +187,7 @@ static void set_tables(struct arena *a) {
 }
 
 static struct header header_of(const struct arena_shape *shape) {
+    // Unused slot_bytes are zero, because headers are compared as bytes.
     struct header h = {.magic = MAGIC, .version = VERSION, .shape = *shape};
     for (uint64_t t = shape->n_tables; t < ARENA_TABLES; t++)
         h.shape.slot_bytes[t] = 0;
@@ -186,6 +197,7 @@ static struct header header_of(const struct arena_shape *shape) {
 
 // Whether the file is a complete arena of this shape.
 static bool fits(int fd, const struct arena_shape *shape) {
+    // fstat first: a file cut short would be mapped beyond its end, and reading it would kill us.
     struct header h, wanted = header_of(shape);
     struct stat st;
     return fstat(fd, &st) == 0 && st.st_size == (off_t)arena_bytes(shape) &&
@@ -207,6 +219,7 @@ static int too_large(int err, const char *path, const struct arena_shape *s, uin
 
 static int reserve(int fd, const char *path, const struct arena_shape *shape) {
     uint64_t free_bytes = 0;
+    // Reserved now: writing to a mapping of a full disk ends in SIGBUS.
     int failed = posix_fallocate(fd, 0, (off_t)arena_bytes(shape));
     if (failed == 0)
         return ERR_OK;
@@ -219,6 +232,7 @@ static int reserve(int fd, const char *path, const struct arena_shape *shape) {
 // The header is written last: a file without one is incomplete and is replaced on the next start.
 static int make_file(const char *path, const struct arena_shape *shape, int *ret_fd) {
     struct header h = header_of(shape);
+    // A new inode: an old mapping of another process is not changed under it.
     if (unlink(path) && errno != ENOENT)
         return err_set(ERR_IO, "remove '%s': %s", path, strerror(errno));
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -257,6 +271,7 @@ int arena_open(const char *path, const struct arena_shape *shape, uint64_t memor
     if (err)
         return err;
     size_t bytes = arena_bytes(shape);
+    // MAP_SHARED: the pages belong to the file, so they outlive the process.
     void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         err = err_set(ERR_IO, "map '%s': %s", path, strerror(errno));
@@ -283,6 +298,7 @@ void arena_hold(struct arena *a) {
 }
 
 void arena_release(struct arena *a) {
+    // The old value above 1 says that others still hold it.
     if (atomic_fetch_sub(&a->holders, 1) > 1)
         return;
     for (int i = 0; i < ARENA_TABLES; i++) {
@@ -342,6 +358,7 @@ static int check_request(const struct arena *a, const struct arena_request *r) {
         return err_set(ERR_LIMIT, "exchange: %" PRIu64 " pictures, not 1 to %" PRIu64, r->count,
                        a->shape.batch);
     const struct arena_state *s = arena_state(a, r->table);
+    // A restarted trainer has to restore first; an old one must not continue.
     if (s->owner != r->owner || s->owner == 0)
         return err_set(ERR_MISMATCH,
                        "exchange: incarnation %" PRIu64 " of the trainer has not restored table"
@@ -352,6 +369,7 @@ static int check_request(const struct arena *a, const struct arena_request *r) {
                        "exchange: step %" PRIu64 " of table %" PRIu64 " had %" PRIu64
                        " pictures, now %" PRIu64,
                        r->step, r->table, s->count, r->count);
+    // Exactly the next step or a repetition of the last one.
     if (r->step != s->step && r->step != s->step + 1)
         return err_set(ERR_MISMATCH,
                        "exchange: step %" PRIu64 " of table %" PRIu64 ", the last was %" PRIu64,
@@ -363,6 +381,7 @@ static int check_request(const struct arena *a, const struct arena_request *r) {
 // reply again until it sends the next step.
 static void mark_used(const struct arena *a, struct table *t) {
     memset(t->used, 0, slots_of(&a->shape));
+    // Positions beyond `filled` hold no image.
     for (uint64_t i = 0; i < t->now->state.filled; i++)
         t->used[slots_at(a, t->now)[i]] = 1;
     for (uint64_t i = 0; i < t->now->state.count; i++)
@@ -382,7 +401,9 @@ static void exchange_one(struct arena *a, struct table *t, uint64_t table, uint6
         position = replay_position(a->shape.seed, (uint32_t)table, s->met++, capacity);
     }
     struct replay_action act = replay_rule(capacity, s->filled, coin, position);
+    // A stored image is returned from its own slot: no pixel is copied.
     reply_at(a, r)[i] = act.gives ? slots_at(a, r)[act.position] : fresh;
+    // Ages are measured in steps, at the time of the return.
     if (act.gives) {
         s->stored++;
         s->age += s->step - r->born[act.position];
@@ -397,15 +418,18 @@ static void exchange_one(struct arena *a, struct table *t, uint64_t table, uint6
 
 int arena_exchange(struct arena *a, const struct arena_request *r) {
     int err = check_request(a, r);
+    // A repetition: the reply of that step is still in its slots.
     if (err || r->step == arena_state(a, r->table)->step)
         return err;
     struct table *t = table_of(a, r->table);
     mark_used(a, t);
+    // The file's copy stays as it is until the commit.
     memcpy(t->next, t->now, record_bytes(&a->shape));
     struct arena_state *s = &t->next->state;
     s->step = r->step;
     s->count = r->count;
     s->stored = s->age = 0;
+    // `fresh` only grows: slots taken in this exchange are behind it.
     uint32_t fresh = 0;
     for (uint64_t i = 0; i < r->count; i++, fresh++) {
         while (t->used[fresh]) // ends: at most capacity + batch of capacity + 2 * batch are used
@@ -421,6 +445,7 @@ int arena_exchange(struct arena *a, const struct arena_request *r) {
 
 void arena_clear(struct arena *a) {
     for (uint64_t i = 0; i < a->shape.n_tables; i++) {
+        // Zeros mean no owner; the slots' bytes need no clearing.
         memset(a->tables[i].next, 0, record_bytes(&a->shape));
         commit_record(a, &a->tables[i]);
     }
@@ -440,6 +465,7 @@ void arena_settle(struct arena *a, uint64_t table, const struct arena_state *sta
     t->next->state = *state;
     t->next->state.count = t->next->state.stored = t->next->state.age = 0;
     for (uint64_t i = 0; i < state->filled; i++) {
+        // A restored table uses its first slots in order.
         slots_at(a, t->next)[i] = (uint32_t)i;
         t->next->born[i] = born[i];
     }

@@ -28,15 +28,18 @@ static const struct flags flags = {
 
 // Answers one request.
 static void serve(struct proc *p, struct hub *hub, struct service *s, const struct link_in *in) {
+    // Static: a message has room for its longest list.
     static struct msg reply;
     const void *bytes = in->n_frames ? zmq_msg_data(&in->frames[0]) : NULL;
     size_t size = in->n_frames ? zmq_msg_size(&in->frames[0]) : 0;
+    // The incarnation is taken from the session, so a request cannot claim another one.
     const struct link_frame *frames =
         service_answer(s, in->peer.incarnation, &in->msg, bytes, size, &reply);
     if (reply.type == MSG_refuse) {
         log_line("refused %s of %s: %s", msg_name(in->msg.type), in->peer.process,
                  reply.refuse.text);
         points_event(p->points, "error", "request_refused", 0, "%s", reply.refuse.text);
+        // The step of the last exchange is this process's progress on the page of its ring.
     } else if (reply.type == MSG_exchanged) {
         points_state(p->points, STATE_RUNNING, reply.exchanged.step);
     }
@@ -51,6 +54,7 @@ static int loop(struct proc *p, struct hub *hub, struct service *s) {
     static struct link_in in; // 64 KiB and more: not on the stack
     int err = ERR_OK;
     while (!err && !p->stop) {
+        // Every pending message is answered before the loop sleeps.
         err = hub_next(hub, &in);
         if (err)
             break;
@@ -63,6 +67,7 @@ static int loop(struct proc *p, struct hub *hub, struct service *s) {
         if (in.event == LINK_NONE)
             err = proc_poll(p, &item, 1, hub_due_us(hub));
         else
+            // While messages keep coming, signals are still noticed.
             proc_check_signals(p);
     }
     return err;
@@ -81,11 +86,13 @@ static int run_pool(struct proc *p) {
         .self = p->self,
         .hwm = HWM,
         .peer_timeout_us = p->config->supervisor.peer_timeout_s * 1000000,
+        // An exchange can be no larger than the whole pool.
         .frame_max_bytes = (size_t)p->config->pool.memory,
     };
     int err = hub_open(&o, &hub);
     if (!err)
         err = loop(p, hub, &s);
+    // Frames in flight keep the arena alive by themselves (arena_hold).
     hub_close(hub);
     service_fini(&s);
     return err;
@@ -102,6 +109,7 @@ static void set_heap(void) {
 int main(int argc, char **argv) {
     struct proc p = {0};
     struct proc_line line;
+    // Before any thread exists.
     set_heap();
     int err = proc_read(argc, argv, &flags, &line);
     if (!err)

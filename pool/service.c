@@ -1,3 +1,5 @@
+// service - checks each request against the pool's state and turns errors into refusals. The state
+// that matters is in the arena; this struct can be lost and made again.
 #include "service.h"
 
 #include <inttypes.h>
@@ -21,11 +23,13 @@ static int check_open(const struct service *s) {
 
 // A path of a message must stay inside the run's folder.
 static int check_path(const char *field, const char *path) {
+    // Simple on purpose: ".." is refused even inside a name.
     if (*path == 0 || *path == '/' || strstr(path, ".."))
         return err_set(ERR_PEER, "%s.path '%s' does not lie in the run's folder", field, path);
     return ERR_OK;
 }
 
+// The seed is not compared: it comes from the same settings.
 static bool same_shape(const struct arena_shape *a, const struct arena_shape *b) {
     if (a->capacity != b->capacity || a->batch != b->batch || a->n_tables != b->n_tables)
         return false;
@@ -40,12 +44,14 @@ static int open_pool(struct service *s, const struct msg_pool_open *m, struct ms
         .seed = s->seed, .capacity = m->capacity, .batch = m->batch, .n_tables = m->n_slot_bytes};
     memcpy(shape.slot_bytes, m->slot_bytes, m->n_slot_bytes * sizeof *shape.slot_bytes);
     int err = ERR_OK;
+    // A repeated pool_open, after a lost answer, is no error.
     if (s->arena && !same_shape(&shape, arena_shape(s->arena)))
         err = err_set(ERR_MISMATCH, "the pool is open with another shape");
     else if (!s->arena)
         err = arena_open(s->arena_path, &shape, s->memory_bytes, &s->arena);
     if (err)
         return err;
+    // Frames are allocated once for the largest batch.
     if (!s->frames)
         s->frames = xcalloc(shape.batch, sizeof *s->frames);
     ret->type = MSG_pool_opened;
@@ -60,6 +66,7 @@ static int restore_tables(struct service *s, uint64_t owner, const struct msg_po
         return err;
     if (owner == 0)
         return err_set(ERR_PEER, "incarnations count from 1");
+    // Without a checkpoint the tables start empty.
     if (m->step == 0 || !*m->path) {
         snapshot_load_empty(s->arena, owner, m->step);
     } else {
@@ -79,6 +86,7 @@ static int save_tables(struct service *s, const struct msg_pool_save *m, struct 
     if (!err)
         err = check_path("pool_save", m->path);
     if (!err)
+        // The digest goes into the checkpoint, and comes back with pool_restore.
         err = snapshot_save(s->arena, m->step, m->path, ret->pool_saved.digest,
                             &ret->pool_saved.bytes);
     if (err)
@@ -100,6 +108,7 @@ static void give_back(void *bytes, void *hint) {
 static void lend_reply(struct service *s, uint64_t table, uint64_t count) {
     size_t each = arena_shape(s->arena)->slot_bytes[table];
     for (uint64_t i = 0; i < count; i++) {
+        // One hold for each frame; give_back releases it.
         arena_hold(s->arena);
         s->frames[i] =
             (struct link_frame){(void *)arena_reply(s->arena, table, i), each, give_back, s->arena};
@@ -113,6 +122,7 @@ static void report_step(struct service *s, uint64_t step) {
     uint64_t count = 0, stored = 0, filled = 0, age = 0;
     for (uint64_t t = 0; t < n; t++) {
         const struct arena_state *state = arena_state(s->arena, t);
+        // A table is behind: the last one of the step reports.
         if (state->step != step)
             return;
         count += state->count;
@@ -123,6 +133,7 @@ static void report_step(struct service *s, uint64_t step) {
     // Means over the tables, so that models with one and with two tables compare.
     points_metric(s->points, "pool/filled", true, step, (double)filled / (double)n);
     points_metric(s->points, "pool/stored_share", true, step, (double)stored / (double)count);
+    // Without a returned old image there is no age.
     if (stored)
         points_metric(s->points, "pool/age", true, step, (double)age / (double)stored);
     points_metric(s->points, "pool/exchange_us", false, step, (double)s->exchange_us);
@@ -155,8 +166,10 @@ static int exchange(struct service *s, uint64_t owner, const struct msg_exchange
         .count = m->count,
         .stored = state->stored,
         .filled = state->filled,
+        // A mean in whole steps.
         .age = state->stored ? state->age / state->stored : 0,
     };
+    // Without report_step: metrics are no part of the exchange.
     s->exchange_us += now_us() - start;
     report_step(s, m->step);
     return ERR_OK;
@@ -182,6 +195,7 @@ const struct link_frame *service_answer(struct service *s, uint64_t incarnation,
                                         const struct msg *request, const void *frame, size_t size,
                                         struct msg *ret_reply) {
     int err = answer_request(s, incarnation, request, frame, size, ret_reply);
+    // The caller takes as many frames as the answer's type has.
     if (!err)
         return s->frames;
     ret_reply->type = MSG_refuse;

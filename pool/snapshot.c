@@ -1,3 +1,5 @@
+// snapshot - tables as a file in the order of positions. Slots are left out, so the bytes do not
+// show how the arena happened to use them.
 #include "snapshot.h"
 
 #include <fcntl.h>
@@ -25,6 +27,7 @@ struct head {
     } tables[ARENA_TABLES]; // n_tables of them are in the file
 };
 
+// Only the tables in use are written.
 static size_t head_bytes(uint64_t n_tables) {
     return offsetof(struct head, tables) + n_tables * sizeof(struct head_table);
 }
@@ -37,6 +40,7 @@ struct writer {
     uint64_t bytes;
 };
 
+// Hashed while writing: the file is not read a second time.
 static bool put_bytes(struct writer *w, const void *bytes, size_t size) {
     crypto_hash_sha256_update(&w->hash, bytes, size);
     w->bytes += size;
@@ -58,6 +62,7 @@ static bool put_head(struct writer *w, const struct arena *a, uint64_t step) {
 }
 
 static bool put_table(struct writer *w, const struct arena *a, uint64_t table) {
+    // slot_bytes, without the padding of the arena's slots.
     size_t size = arena_shape(a)->slot_bytes[table];
     uint64_t filled = arena_state(a, table)->filled;
     for (uint64_t i = 0; i < filled; i++) {
@@ -77,12 +82,14 @@ static bool put_all(struct writer *w, const struct arena *a, uint64_t step) {
     for (uint64_t t = 0; t < arena_shape(a)->n_tables; t++)
         if (!put_table(w, a, t))
             return false;
+    // On disk before the checkpoint names this file.
     return fflush(w->file) == 0 && fsync(fileno(w->file)) == 0;
 }
 
 static int check_steps(const struct arena *a, uint64_t step) {
     for (uint64_t t = 0; t < arena_shape(a)->n_tables; t++) {
         const struct arena_state *s = arena_state(a, t);
+        // Without an owner the tables were never restored and hold nothing of this run.
         if (s->owner == 0 || s->step != step)
             return err_set(ERR_MISMATCH,
                            "snapshot of step %" PRIu64 ", but table %" PRIu64 " is at %" PRIu64,
@@ -106,6 +113,7 @@ int snapshot_save(const struct arena *a, uint64_t step, const char *path, char r
     int err = check_steps(a, step);
     if (err)
         return err;
+    // "e" closes the file in child processes.
     w.file = fopen(path, "wbe");
     if (!w.file)
         return fs_failed("make", path);
@@ -167,6 +175,7 @@ static int check_shape(const char *path, const struct head *h, const struct aren
 static uint64_t announced(const struct head *h) {
     uint64_t bytes = head_bytes(h->n_tables);
     for (uint64_t t = 0; t < h->n_tables; t++) {
+        // Bounds each factor, so that the sum cannot overflow.
         if (h->tables[t].filled > h->capacity)
             return 0;
         bytes += h->tables[t].filled * (sizeof(uint64_t) + h->tables[t].slot_bytes);
@@ -178,6 +187,7 @@ static int read_head(FILE *file, const char *path, const struct arena *a, uint64
                      uint64_t size, struct head *ret) {
     uint64_t n = arena_shape(a)->n_tables;
     struct head h = {0};
+    // The number of tables is not read from the file first: the shape is known.
     if (fread(&h, head_bytes(n), 1, file) != 1 || memcmp(h.magic, MAGIC, sizeof h.magic) != 0)
         return err_set(ERR_FORMAT, "'%s' is no snapshot of a pool", path);
     int err = check_shape(path, &h, arena_shape(a), step);
@@ -196,11 +206,13 @@ static bool read_table(FILE *file, struct arena *a, uint64_t table, uint64_t own
     const struct head_table *t = &h->tables[table];
     struct arena_state state = {
         .owner = owner, .step = h->step, .met = t->met, .filled = t->filled};
+    // One more element, because a size of 0 may give NULL.
     uint64_t *born = xcalloc(t->filled + 1, sizeof *born);
     bool good = fread(born, sizeof *born, t->filled, file) == t->filled;
     for (uint64_t i = 0; good && i < t->filled; i++)
         good = fread(arena_fill(a, table, i), t->slot_bytes, 1, file) == 1;
     if (good)
+        // Only now does the table have an owner.
         arena_settle(a, table, &state, born);
     free(born);
     return good;
@@ -213,6 +225,7 @@ static int load_tables(FILE *file, const char *path, struct arena *a, uint64_t o
     if (err)
         return err;
     arena_clear(a); // from here on the tables have no owner until they are complete
+    // A failure here leaves some tables without an owner: the trainer has to restore again.
     for (uint64_t t = 0; t < h.n_tables; t++)
         if (!read_table(file, a, t, owner, &h))
             return fs_failed("read", path);
