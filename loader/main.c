@@ -13,6 +13,7 @@
 #include "link/link.h"
 #include "proc.h"
 #include "records.h"
+#include "sizes.h"
 #include "source.h"
 #include "work.h"
 
@@ -81,6 +82,8 @@ static int fetch_manifests(struct loader *l, struct records *records[2]) {
 static int begin_items(struct loader *l) {
     const struct config *c = l->proc->config;
     int err = items_init(&l->items, c, l->manifest);
+    if (!err)
+        err = sizes_check(c, l->manifest);
     if (err)
         return err;
     // From here on, run_loader's end has to free the source.
@@ -316,7 +319,7 @@ int main(int argc, char **argv) {
                          .self = proc.self,
                          .hwm = (int)proc.config->loader.prefetch + 16,
                          .peer_timeout_us = proc.config->supervisor.peer_timeout_s * 1000000,
-                         .frame_max_bytes = (size_t)16 << 20},
+                         .frame_max_bytes = BATCH_BYTES_MAX},
     };
     return proc_end(&proc, run_loader(&loader));
 }

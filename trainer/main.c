@@ -20,6 +20,7 @@
 #include "link/link.h"
 #include "proc.h"
 #include "threads.h"
+#include "training/check.h"
 #include "training/setup.h"
 #include "training/training.h"
 
@@ -43,7 +44,13 @@ static const char notes[] =
     "  trainer --which-device DEVICE DTYPE GPU\n"
     "\n"
     "Prints the device and the dtype that these settings, which may be auto, stand for on this\n"
-    "machine. Ends with 78 if it does not work.\n";
+    "machine. Ends with 78 if it does not work.\n"
+    "\n"
+    "  trainer --check FILE\n"
+    "\n"
+    "Makes the model of these effective settings and takes the memory of a step. Ends with 78 if "
+    "a\n"
+    "training would.\n";
 
 static struct link_options link_options(const struct proc *p, const char *endpoint) {
     return (struct link_options){
@@ -109,6 +116,18 @@ static int which_device(char **words) {
     return 0;
 }
 
+// Of a file that config_write has written.
+static int check_settings(const char *path) {
+    struct config *c = NULL;
+    int err = config_load_effective(path, &c);
+    if (!err)
+        err = training_check(c);
+    if (err)
+        fprintf(stderr, "%s\n", err_text());
+    config_free(c);
+    return err_exit_code(err);
+}
+
 static const char *plugin_state(const char *name) {
     char path[PATH_MAX];
 
@@ -137,6 +156,8 @@ int main(int argc, char **argv) {
         return print_version();
     if (argc == 5 && strcmp(argv[1], "--which-device") == 0)
         return which_device(argv + 2);
+    if (argc == 3 && strcmp(argv[1], "--check") == 0)
+        return check_settings(argv[2]);
     threads_wait_briefly(argv);
     struct proc proc = {0};
     struct proc_line line;

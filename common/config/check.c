@@ -279,6 +279,14 @@ static void check_pool(struct config_draft *d) {
                  channels, number, bytes / 1048576, budget);
 }
 
+// Images are decoded to 1 or 3 channels, whatever the file has.
+static void check_channels(struct config_draft *d, const char *key, int64_t channels) {
+    if (channels != 1 && channels != 3)
+        config_blame(d, where_of(d, key),
+                     "%s %lld: images have 1 channel (gray) or 3; no curator gives others", key,
+                     (long long)channels);
+}
+
 // Whether this build has the plugin. Whether it works here is known only after opening it.
 static bool has_cuda(void) {
     char path[PATH_MAX];
@@ -339,6 +347,8 @@ void config_check(struct config_draft *d) {
         check_curator(d, domain);
     }
     check_run(d);
+    check_channels(d, "trainer.input_nc", c->trainer.input_nc);
+    check_channels(d, "trainer.output_nc", c->trainer.output_nc);
     check_crop(d);
     if (d->misread) // these conditions use many keys
         return;

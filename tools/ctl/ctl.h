@@ -36,7 +36,7 @@ int ctl_runs(const struct ctl_options *o);
 int ctl_note(const struct ctl_options *o);
 int ctl_import_options(const struct ctl_options *o);
 
-// ---- ctl_run: the folder of a run ----
+// ---- run_folder.c ----
 
 // Where the run continues or begins.
 enum run_state {
@@ -48,14 +48,24 @@ enum run_state {
 // and writes pipeline.conf there. ERR_MISMATCH lists what differs from the run that is there.
 int run_prepare(struct config *c, const struct ctl_options *o, enum run_state *ret_state);
 
-// ---- ctl_device ----
+// ---- device.c ----
 
 // Puts what device and dtype stand for on this machine into the settings; says on stderr, and in a
 // file of the run's folder `dir` (base/program_path.h), why "auto" is the CPU. ERR_DEVICE if the
 // device does not work.
 int device_settle(struct config_trainer *t, const char *dir);
 
-// ---- ctl_disk ----
+// Lets the trainer make its model and take its memory with these settings. ERR_CONFIG has its
+// reason.
+int trainer_check(const struct config *c);
+
+// ---- look.c ----
+
+// Reads headers of images where their sizes decide whether these settings can train on them.
+// ERR_DATA names two images.
+int look_at_images(const struct config *c);
+
+// ---- disk.c ----
 
 // Parameters with instance norm, where every convolution has a bias; other norms differ by less
 // than a thousandth.
@@ -66,7 +76,7 @@ int64_t net_discriminator_parameters(const struct config_trainer *t, int in);
 // run_dir may hold something already: that counts as taken.
 int disk_check(const struct config *c, const char *run_dir);
 
-// ---- ctl_rows ----
+// ---- rows.c ----
 
 struct sqlite3_stmt;
 
@@ -74,7 +84,7 @@ struct sqlite3_stmt;
 // all if that is 0, and says so on stderr. Returns SQLite's last code, SQLITE_DONE if all is well.
 int rows_print(struct sqlite3_stmt *s, const struct ctl_options *o, int max);
 
-// ---- ctl_database ----
+// ---- query.c ----
 
 // Takes the run of this name out of the way: it is called `to` from now on. No database: nothing.
 int database_rename_run(const char *runs, const char *from, const char *to);

@@ -1,4 +1,5 @@
-// Resolves device = "auto" and dtype = "auto". ctl links no device code, so the trainer answers.
+// device - questions about the device, the nets and their memory. ctl links no such code: the
+// program `trainer` answers.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,4 +81,52 @@ int device_settle(struct config_trainer *t, const char *dir) {
     config_set_text(&t->device, a.device);
     config_set_text(&t->dtype, a.dtype);
     return write_reason(&a, dir);
+}
+
+// ---- settings ----
+
+static int ignore_line(void *context, const char *line) {
+    return ERR_OK;
+}
+
+// Before its reason the trainer prints which device it uses; the last line is the reason.
+static void keep_line(void *context, const char *line) {
+    char **last = context;
+    free(*last);
+    *last = xstrdup(line);
+}
+
+static int run_check(const char *conf) {
+    char program[PATH_MAX], *last = NULL;
+    int err = plugin_sibling("trainer", program);
+    if (err)
+        return err;
+    const char *argv[] = {program, "--check", conf, NULL};
+    struct script_job job = {.command = "trainer --check",
+                             .argv = argv,
+                             .timeout_us = TRY_US,
+                             .timeout_name = "two minutes",
+                             .context = &last,
+                             .take = ignore_line,
+                             .complain = keep_line};
+    err = script_run(&job);
+    if (err && last)
+        err = err_set(ERR_CONFIG, "%s", last);
+    free(last);
+    return err;
+}
+
+int trainer_check(const struct config *c) {
+    char path[] = "/tmp/pipeline_check_XXXXXX";
+    int fd = mkstemp(path);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!out)
+        return fs_failed("make", path);
+    int err = config_write(c, out);
+    if (fclose(out) && !err)
+        err = fs_failed("write", path);
+    if (!err)
+        err = run_check(path);
+    (void)unlink(path);
+    return err;
 }

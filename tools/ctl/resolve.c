@@ -87,6 +87,13 @@ int ctl_check(const struct ctl_options *o) {
     int err = resolve(o, &c);
     if (err)
         return err;
+    err = look_at_images(c);
+    if (!err)
+        err = trainer_check(c);
+    if (err) {
+        config_free(c);
+        return err;
+    }
     printf("run %s: %s, batch %lld of %lldx%lld, A = %s %s, B = %s %s\n", c->top.name,
            c->trainer.netG, (long long)c->loader.batch_size, (long long)c->loader.crop_size,
            (long long)c->loader.crop_size, c->curator[0].use, c->curator[0].root, c->curator[1].use,

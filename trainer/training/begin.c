@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "base/util.h"
 #include "checkpoint/kernel_list.h"
-#include "judge/judge.h"
+#include "training/check.h"
 #include "training/fork.h"
 #include "training/init_from.h"
 #include "training/parts.h"
@@ -163,23 +163,6 @@ static void report_facts(struct training *t) {
     }
 }
 
-static bool is_recorded(const struct training *t, const char *key) {
-    for (int i = 0; i < model_n_losses(t->model); i++)
-        if (strncmp(key, "loss/", 5) == 0 && strcmp(key + 5, model_loss_name(t->model, i)) == 0)
-            return true;
-    return judge_records(t->config, model_n_generators(t->model), key);
-}
-
-static int check_plateau_metric(const struct training *t) {
-    const char *key = judge_plateau_metric(t->config, model_n_generators(t->model));
-    if (!schedule_follows(&t->schedule) || is_recorded(t, key))
-        return ERR_OK;
-    return err_set(ERR_CONFIG,
-                   "trainer.plateau_metric \"%s\" is not recorded; loss/%s is, and swd/AtoB where "
-                   "judge_pictures is above 0",
-                   key, model_loss_name(t->model, 0));
-}
-
 int training_begin(struct training *t, struct config *config) {
     const struct state none = {0};
     int err = find_checkpoint(t);
@@ -198,9 +181,7 @@ int training_begin(struct training *t, struct config *config) {
     t->saved_step = t->state.step;
     err = make_model(t);
     if (!err)
-        err = check_plateau_metric(t);
-    if (!err)
-        err = judge_check(t->config, model_n_generators(t->model));
+        err = training_check_metrics(t->config, t->model, &t->schedule);
     if (!err)
         err = fill_weights(t);
     if (!err)
