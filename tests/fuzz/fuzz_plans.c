@@ -50,18 +50,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
 }
 
 void fuzz_seeds(void) {
-    static const char *const sites[] = {
+    static const char *const problems[] = {
         "forward bf16 n6 c256 h66 w66 k256 r3 s1 p0",
         "data tf32 n1 c128 h64 w64 k256 r3 s2 p1",
         "filter fp32 n12 c8 h262 w262 k64 r7 s1 p0",
     };
     struct cuda_plans *plans = cuda_plans_new(91900, "9.0 132 NVIDIA H200");
     struct cuda_plan plan = {.engine = 62, .n_knobs = 2, .knobs = {{24, -1}, {3, 1LL << 40}}};
-    struct cuda_site site;
+    struct cuda_problem problem;
 
-    for (size_t i = 0; i < COUNT(sites); i++) {
-        FUZZ_CHECK(cuda_site_parse(sites[i], &site));
-        cuda_plans_add(plans, &site, &plan);
+    for (size_t i = 0; i < COUNT(problems); i++) {
+        FUZZ_CHECK(cuda_problem_parse(problems[i], &problem));
+        cuda_plans_add(plans, &problem, &plan);
         plan.n_knobs = (int)i;
     }
     char *text = cuda_plans_write(plans);

@@ -1,4 +1,4 @@
-// Joins, mixes, mirrors, resampling, patches, pictures and copies.
+// Concats, mixes, flips, resampling, patches, pictures and copies.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static void check_concat(struct bench *b, int c_a, int c_b, enum activation act)
     struct concat_gradients both = {y_in.memory, dy.memory, da.memory, db.memory};
     struct concat_gradients one = {y_in.memory, dy.memory, NULL, db.memory};
 
-    gpu_row(b->g, b->mode->dtype, "join %d and %d%s", c_a, c_b, act == ACT_RELU ? ", relu" : "");
+    gpu_row(b->g, b->mode->dtype, "concat %d and %d%s", c_a, c_b, act == ACT_RELU ? ", relu" : "");
     bench_must(k->concat_forward(b->d, &s, a.memory, c.memory, y.memory));
     bench_must(k->concat_backward(b->d, &s, &both));
     ref_concat(&s, a.host, c.host, y.host);
@@ -69,7 +69,7 @@ static void check_flip(struct bench *b, int flip) {
     bench_must(b->d->backend->copy_in(b->d, flips, &flip, sizeof flip));
     bench_must(b->d->backend->flip(b->d, &x.shape, flips, x.memory, y.memory));
     ref_flip(&x.shape, flip, x.host, y.host);
-    gpu_row(b->g, b->mode->dtype, "mirror, %s", flip ? "asked for" : "not asked for");
+    gpu_row(b->g, b->mode->dtype, "flip, %s", flip ? "asked for" : "not asked for");
     gpu_value(b->g, "y", operand_error(b, &y), 0);
     gpu_row_end(b->g);
     b->d->backend->memory_free(b->d, flips);

@@ -208,7 +208,7 @@ static void check_tangent(struct bench *b, const struct norm_shape *s, bool all)
     struct tangent_case c;
 
     open_tangent(b, &c, s, all);
-    gpu_row(b->g, b->mode->dtype, "dual %s%s %dx%dx%dx%d%s", kinds[s->norm], acts[s->act], s->n,
+    gpu_row(b->g, b->mode->dtype, "tangent %s%s %dx%dx%dx%d%s", kinds[s->norm], acts[s->act], s->n,
             s->h, s->w, s->c, all ? ", of y too" : "");
     run_tangent(b, &c, s);
     gpu_row_end(b->g);

@@ -99,9 +99,10 @@ static void print_table(struct gpu_op *ops, int count, double step_ms) {
         printf("%d kinds of ops more %62.3f %5.1f %%\n", count - ROWS, rest_us * 1e-3,
                100 * rest_us / sum_us);
     print_sums(ops, count);
-    printf("%d ops one after another: %.3f ms; the recorded step: %.3f ms; side by side the lanes "
-           "save %.0f %%\n",
-           calls, sum_us * 1e-3, step_ms, 100 * (1 - step_ms * 1e3 / sum_us));
+    printf(
+        "%d ops one after another: %.3f ms; the recorded step: %.3f ms; side by side the streams "
+        "save %.0f %%\n",
+        calls, sum_us * 1e-3, step_ms, 100 * (1 - step_ms * 1e3 / sum_us));
 }
 
 // The step as it runs, in ms: the mean of STEPS that are issued ahead of the device.

@@ -88,10 +88,10 @@ static void cycle_gan(const struct step *s) {
 // ---- pix2pix ----
 
 static struct ref_map pair_of(const struct ref_map *a, const struct ref_map *b) {
-    struct concat_shape join = {(size_t)a->n * (size_t)a->h * (size_t)a->w, a->c, b->c, ACT_NONE};
+    struct concat_shape concat = {(size_t)a->n * (size_t)a->h * (size_t)a->w, a->c, b->c, ACT_NONE};
     struct ref_map pair = ref_map_new(a->n, a->h, a->w, a->c + b->c);
 
-    ref_concat(&join, a->v, b->v, pair.v);
+    ref_concat(&concat, a->v, b->v, pair.v);
     return pair;
 }
 
@@ -102,13 +102,13 @@ static void pix2pix(const struct step *s) {
     struct ref_map fakes = pair_of(&s->real[MODEL_A], fake);
     struct ref_map reals = pair_of(&s->real[MODEL_A], real);
     double *dfake = zeros(fake), *dpair = zeros(&fakes), *dreal = zeros(real);
-    struct concat_shape join = {ref_map_count(real) / (size_t)real->c, 3, real->c, ACT_NONE};
+    struct concat_shape concat = {ref_map_count(real) / (size_t)real->c, 3, real->c, ACT_NONE};
 
     // Logged without the half.
     s->a->loss[3] = 2 * judge_map(s, pass(s, D, &fakes), false, 0.5, true, NULL);
     s->a->loss[2] = 2 * judge_map(s, pass(s, D, &reals), true, 0.5, true, NULL);
     s->a->loss[0] = judge_map(s, pass(s, D, &fakes), true, 1, false, dpair);
-    ref_concat_backward(&join, fakes.v, dpair, dreal, dfake); // dreal: nothing wants it
+    ref_concat_backward(&concat, fakes.v, dpair, dreal, dfake); // dreal: nothing wants it
     s->a->loss[1] = distance(fake, real, s->o->lambda_L1, dfake);
     ref_call_backward(c, dfake, true, NULL);
     ref_call_free(c);

@@ -237,14 +237,14 @@ static int section_end(struct device_section *section) {
 }
 
 // While ops are measured, each waits for the one before it.
-static void stream_choose(struct device *d, int lane) {
+static void stream_choose(struct device *d, int stream) {
 }
 
-static int event_record(struct device *d, int mark) {
+static int event_record(struct device *d, int event) {
     return ERR_OK;
 }
 
-static int event_wait(struct device *d, int mark) {
+static int event_wait(struct device *d, int event) {
     return ERR_OK;
 }
 

@@ -16,15 +16,15 @@
 #define PLAN_FILE_MAX ((size_t)16 << 20)
 #define NAME_TEXT 300
 
-// A site and the engine it got. Lives as long as the device: other uses may come.
+// A problem and the engine it got. Lives as long as the device: other uses may come.
 struct engine {
-    struct cuda_site site;
+    struct cuda_problem problem;
     struct cuda_plan plan;
     size_t workspace_bytes;
     bool tensor_core;
     float ms;     // 0: not measured
     int left_out; // engines that could not be run or recorded
-    // One for each lane, made when the lane first wants it: a plan belongs to its handle.
+    // One for each stream, made when the stream first wants it: a plan belongs to its handle.
     cudnn_object built[DEVICE_STREAMS];
 };
 
@@ -32,7 +32,7 @@ struct cuda_convs {
     enum cuda_math math;
     bool described;
     bool untuned; // nothing is measured
-    int lanes;
+    int stream_count;
     struct cuda_target targets[DEVICE_STREAMS];
     cudaStream_t streams[DEVICE_STREAMS];
     char name[NAME_TEXT];
@@ -77,7 +77,7 @@ static int current_name(char ret[NAME_TEXT]) {
 }
 
 static int open_targets(struct cuda_convs *c, const struct cuda_convs_options *o) {
-    for (int i = 0; i < c->lanes; i++) {
+    for (int i = 0; i < c->stream_count; i++) {
         int err = cuda_target_open(o->described, &c->targets[i]);
         if (err)
             return err;
@@ -129,7 +129,7 @@ int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_
     c->math = o->math;
     c->described = o->described != NULL;
     c->untuned = c->described || getenv("CUDA_UNTUNED"); // docs/cuda.md: for tests
-    c->lanes = c->described ? 1 : o->lanes;
+    c->stream_count = c->described ? 1 : o->stream_count;
     if (c->described)
         described_name(o->described, c->name);
     else
@@ -165,7 +165,7 @@ void cuda_convs_close(struct cuda_convs *c) {
         return;
     for (size_t i = 0; i < c->n_engines; i++)
         engine_free(c->engines[i]);
-    for (int i = 0; i < c->lanes; i++)
+    for (int i = 0; i < c->stream_count; i++)
         cuda_target_close(&c->targets[i]);
     cuda_plans_free(c->plans);
     free(c->engines);
@@ -197,19 +197,20 @@ size_t cuda_convs_tried_bytes(const struct cuda_convs *c) {
     return c->tried_bytes;
 }
 
-static struct engine *find(const struct cuda_convs *c, const struct cuda_site *site) {
+static struct engine *find(const struct cuda_convs *c, const struct cuda_problem *problem) {
     for (size_t i = 0; i < c->n_engines; i++)
-        if (cuda_site_equal(&c->engines[i]->site, site))
+        if (cuda_problem_equal(&c->engines[i]->problem, problem))
             return c->engines[i];
     return NULL;
 }
 
 // Takes over the plan.
-static void keep(struct cuda_convs *c, const struct cuda_site *site, const struct cuda_built *built,
-                 const struct cuda_tuned *tuned, struct engine **ret) {
+static void keep(struct cuda_convs *c, const struct cuda_problem *problem,
+                 const struct cuda_built *built, const struct cuda_tuned *tuned,
+                 struct engine **ret) {
     struct engine *e = xcalloc(1, sizeof *e);
 
-    *e = (struct engine){.site = *site,
+    *e = (struct engine){.problem = *problem,
                          .plan = built->plan,
                          .workspace_bytes = built->workspace_bytes,
                          .tensor_core = built->tensor_core,
@@ -249,79 +250,79 @@ static int suggestion(int count, const struct cuda_built *candidates, enum cuda_
 }
 
 // Like cuda_candidates, but one suffices if it is good.
-static int one_or_more(struct cuda_convs *c, const struct cuda_problem *p,
+static int one_or_more(struct cuda_convs *c, const struct cuda_op_graph *g,
                        struct cuda_built candidates[CANDIDATES]) {
-    int count = cuda_candidates(p, &c->targets[0], 1, candidates);
+    int count = cuda_candidates(g, &c->targets[0], 1, candidates);
 
-    if (!count || is_good(&candidates[0], p->site.math))
+    if (!count || is_good(&candidates[0], g->problem.math))
         return count;
     cuda_built_fini(&candidates[0]);
-    return cuda_candidates(p, &c->targets[0], CANDIDATES, candidates);
+    return cuda_candidates(g, &c->targets[0], CANDIDATES, candidates);
 }
 
-static int choose(struct cuda_convs *c, const struct cuda_problem *p, bool tune,
+static int choose(struct cuda_convs *c, const struct cuda_op_graph *g, bool tune,
                   struct engine **ret) {
     struct cuda_built candidates[CANDIDATES];
-    char text[CUDA_SITE_TEXT];
+    char text[CUDA_PROBLEM_TEXT];
     bool measured = tune && !c->untuned;
-    int count = measured ? cuda_candidates(p, &c->targets[0], CANDIDATES, candidates)
-                         : one_or_more(c, p, candidates);
+    int count = measured ? cuda_candidates(g, &c->targets[0], CANDIDATES, candidates)
+                         : one_or_more(c, g, candidates);
     struct cuda_tuned tuned = {0};
     int err = ERR_OK;
 
     if (!count) {
-        cuda_site_print(&p->site, text);
+        cuda_problem_print(&g->problem, text);
         if (cuda_dnn_lost(c->targets[0].handle, text, cuda_engine_complaint()))
             return ERR_DEVICE_LOST;
         return err_set(ERR_DEVICE, "cuDNN has no deterministic engine for %s on this GPU: %s", text,
                        cuda_engine_complaint());
     }
-    tuned.best = suggestion(count, candidates, p->site.math);
+    tuned.best = suggestion(count, candidates, g->problem.math);
     if (measured)
-        err = cuda_tune(p, &c->targets[0], c->streams[0], count, candidates, &tuned);
+        err = cuda_tune(g, &c->targets[0], c->streams[0], count, candidates, &tuned);
     c->tried_bytes = tuned.bytes;
     for (int i = 0; i < count; i++)
         if (err || i != tuned.best)
             cuda_built_fini(&candidates[i]);
     if (err)
         return err;
-    keep(c, &p->site, &candidates[tuned.best], &tuned, ret);
+    keep(c, &g->problem, &candidates[tuned.best], &tuned, ret);
     return ERR_OK;
 }
 
 // The engine that the file names, else one that is chosen now.
-static int engine_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
+static int engine_new(struct cuda_convs *c, const struct cuda_problem *problem, bool tune,
                       struct engine **ret) {
-    const struct cuda_plan *plan = cuda_plans_find(c->plans, site);
-    struct cuda_problem p;
+    const struct cuda_plan *plan = cuda_plans_find(c->plans, problem);
+    struct cuda_op_graph g;
     struct cuda_built built;
-    int err = cuda_problem_init(&p, site, &c->targets[0]);
+    int err = cuda_op_graph_init(&g, problem, &c->targets[0]);
 
     if (err)
         return err;
     if (plan) {
-        err = cuda_plan_build(&p, &c->targets[0], plan, &built);
+        err = cuda_plan_build(&g, &c->targets[0], plan, &built);
         if (!err)
-            keep(c, site, &built, &(struct cuda_tuned){0}, ret);
+            keep(c, problem, &built, &(struct cuda_tuned){0}, ret);
     } else {
-        err = choose(c, &p, tune, ret);
+        err = choose(c, &g, tune, ret);
     }
-    cuda_problem_fini(&p);
+    cuda_op_graph_fini(&g);
     return err;
 }
 
-int cuda_conv_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
+int cuda_conv_new(struct cuda_convs *c, const struct cuda_problem *problem, bool tune,
                   struct cuda_conv **ret_conv) {
-    struct engine *e = find(c, site);
+    struct engine *e = find(c, problem);
     int err;
 
     c->tried_bytes = 0;
-    err = e ? ERR_OK : engine_new(c, site, tune, &e);
+    err = e ? ERR_OK : engine_new(c, problem, tune, &e);
 
     if (err)
         return err;
-    if (tune && !cuda_plans_find(c->plans, site))
-        cuda_plans_add(c->plans, site, &e->plan);
+    if (tune && !cuda_plans_find(c->plans, problem))
+        cuda_plans_add(c->plans, problem, &e->plan);
     *ret_conv = xcalloc(1, sizeof **ret_conv);
     **ret_conv = (struct cuda_conv){.convs = c, .engine = e};
     return ERR_OK;
@@ -342,8 +343,8 @@ bool cuda_conv_uses_tensor_cores(const struct cuda_conv *c) {
     return c->engine->tensor_core;
 }
 
-const struct cuda_site *cuda_conv_site(const struct cuda_conv *c) {
-    return &c->engine->site;
+const struct cuda_problem *cuda_conv_problem(const struct cuda_conv *c) {
+    return &c->engine->problem;
 }
 
 void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size) {
@@ -356,30 +357,30 @@ void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size) 
         (void)snprintf(left_out, sizeof left_out, ", %d left out", e->left_out); // fits
     if (e->ms > 0)
         (void)snprintf(ret_text, size, "engine %lld (%.4f ms, %.0f TFLOP/s%s)", (long long)number,
-                       e->ms, cuda_site_flop(&e->site) / e->ms * 1e-9, left_out);
+                       e->ms, cuda_problem_flop(&e->problem) / e->ms * 1e-9, left_out);
     else
         (void)snprintf(ret_text, size, "engine %lld", (long long)number);
 }
 
-// The lane's own plan.
-static int built_of(const struct cuda_conv *c, int lane, cudnn_object *ret) {
+// The stream's own plan.
+static int built_of(const struct cuda_conv *c, int stream, cudnn_object *ret) {
     struct engine *e = c->engine;
-    const struct cuda_target *target = &c->convs->targets[lane];
-    struct cuda_problem p;
+    const struct cuda_target *target = &c->convs->targets[stream];
+    struct cuda_op_graph g;
     struct cuda_built built;
     int err;
 
-    if (!e->built[lane]) {
-        err = cuda_problem_init(&p, &e->site, target);
+    if (!e->built[stream]) {
+        err = cuda_op_graph_init(&g, &e->problem, target);
         if (err)
             return err;
-        err = cuda_plan_build(&p, target, &e->plan, &built);
-        cuda_problem_fini(&p);
+        err = cuda_plan_build(&g, target, &e->plan, &built);
+        cuda_op_graph_fini(&g);
         if (err)
             return err;
-        e->built[lane] = built.object;
+        e->built[stream] = built.object;
     }
-    *ret = e->built[lane];
+    *ret = e->built[stream];
     return ERR_OK;
 }
 
@@ -397,15 +398,15 @@ static cudnnStatus_t bind(struct cuda_conv *c, const struct cuda_operands *o, vo
 }
 
 // A first execution loads the engine's code: it may find no memory.
-int cuda_conv_run(struct cuda_conv *c, int lane, const struct cuda_operands *operands,
+int cuda_conv_run(struct cuda_conv *c, int stream, const struct cuda_operands *operands,
                   void *workspace) {
-    char text[CUDA_SITE_TEXT];
-    cudnnHandle_t handle = c->convs->targets[lane].handle;
+    char text[CUDA_PROBLEM_TEXT];
+    cudnnHandle_t handle = c->convs->targets[stream].handle;
     cudnn_object built;
 
     if (c->convs->described)
         BUG("a device that is only described runs nothing");
-    int err = built_of(c, lane, &built);
+    int err = built_of(c, stream, &built);
     if (err)
         return err;
     cudnnStatus_t status = bind(c, operands, workspace);
@@ -413,6 +414,6 @@ int cuda_conv_run(struct cuda_conv *c, int lane, const struct cuda_operands *ope
         status = cudnnBackendExecute(handle, built, c->pack);
     if (status == CUDNN_STATUS_SUCCESS)
         return ERR_OK;
-    cuda_site_print(&c->engine->site, text);
+    cuda_problem_print(&c->engine->problem, text);
     return cuda_dnn_error(ERR_DEVICE_LOST, text, status, handle);
 }

@@ -1,7 +1,7 @@
-// conv - the convolutions of the CUDA backend: an engine of cuDNN for each site, chosen once.
+// conv - the convolutions of the CUDA backend: an engine of cuDNN for each problem, chosen once.
 //
-// A site that the plan file names gets the file's engine; any other the fastest of the engines that
-// are deterministic (cuda/engine.h), measured on random numbers, or, on a device that is only
+// A problem that the plan file names gets the file's engine; any other the fastest of the engines
+// that are deterministic (cuda/engine.h), measured on random numbers, or, on a device that is only
 // described, cuDNN's first suggestion. trainer/cuda/emulation/conv_emulated.c does the same work on
 // the emulated device, with plain loops.
 #ifndef CUDA_CONV_H
@@ -13,15 +13,15 @@
 #include "cuda/problem.h"
 
 struct cuda_convs; // all convolutions of one device
-struct cuda_conv;  // one use of one site: its buffers stay the same from call to call
+struct cuda_conv;  // one use of one problem: its buffers stay the same from call to call
 
 struct cuda_convs_options {
     enum cuda_math math;
     const char *plans;     // file written by cuda_convs_save; NULL: none
     const char *described; // properties of a device as JSON: nothing can be run; NULL: the current
                            // device
-    int lanes;             // at most DEVICE_STREAMS
-    const cudaStream_t *streams; // [lanes]; NULL if described
+    int stream_count;      // at most DEVICE_STREAMS
+    const cudaStream_t *streams; // [streams]; NULL if described
 };
 
 // Fails with ERR_DEVICE (also: a cuDNN older than that of the build), ERR_IO, ERR_FORMAT (the plan
@@ -32,29 +32,29 @@ void cuda_convs_close(struct cuda_convs *c);
 int cuda_convs_save(const struct cuda_convs *c, const char *path);
 // "cuDNN 9.19.0", with what the environment makes of TF32
 void cuda_convs_version(const struct cuda_convs *c, char *ret_text, size_t size);
-size_t cuda_convs_count(const struct cuda_convs *c); // distinct sites
+size_t cuda_convs_count(const struct cuda_convs *c); // distinct problems
 // Bytes of memory that the last cuda_conv_new held while it tried engines; 0: it tried none.
 size_t cuda_convs_tried_bytes(const struct cuda_convs *c);
 
 // `tune`: it will run often: measure engines and keep the choice in the plan file. Otherwise an
 // engine that cuDNN suggests is taken, which is the same in every process too. Fails with
-// ERR_DEVICE (no engine; the text names the site), ERR_LIMIT (no memory to measure in),
+// ERR_DEVICE (no engine; the text names the problem), ERR_LIMIT (no memory to measure in),
 // ERR_DEVICE_LOST.
-int cuda_conv_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
+int cuda_conv_new(struct cuda_convs *c, const struct cuda_problem *problem, bool tune,
                   struct cuda_conv **ret_conv);
 void cuda_conv_free(struct cuda_conv *c);
 size_t cuda_conv_workspace_bytes(const struct cuda_conv *c);
 bool cuda_conv_uses_tensor_cores(const struct cuda_conv *c);
-const struct cuda_site *cuda_conv_site(const struct cuda_conv *c);
+const struct cuda_problem *cuda_conv_problem(const struct cuda_conv *c);
 // "engine 62", with the time if it was measured, and how many could not be run or recorded
 void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size);
 
-// Issues it on the lane's stream. x, filter, y as in cuda/problem.h, aligned to 16 bytes; which of
-// them is written is the site's pass. Fails with ERR_DEVICE_LOST, ERR_LIMIT (no memory).
+// Issues it on the stream's stream. x, filter, y as in cuda/problem.h, aligned to 16 bytes; which
+// of them is written is the problem's pass. Fails with ERR_DEVICE_LOST, ERR_LIMIT (no memory).
 struct cuda_operands {
     void *x, *filter, *y;
 };
-int cuda_conv_run(struct cuda_conv *c, int lane, const struct cuda_operands *operands,
+int cuda_conv_run(struct cuda_conv *c, int stream, const struct cuda_operands *operands,
                   void *workspace);
 
 #endif

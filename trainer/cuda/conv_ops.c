@@ -1,4 +1,4 @@
-// The CUDA backend's convolutions: what a layer wants, as sites of cuda/conv.h and own kernels.
+// The CUDA backend's convolutions: what a layer wants, as problems of cuda/conv.h and own kernels.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,8 +31,8 @@ int cuda_entry_conv_new(struct device_weights *w, const struct conv_shape *shape
     *c = (struct device_conv){.weights = w, .shape = *shape};
     c->dw_bytes = backward ? (w->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : 0;
     for (int pass = PASS_FORWARD; pass <= (backward ? PASS_FILTER : PASS_FORWARD); pass++) {
-        struct cuda_site site = cuda_site_of(&stored, (enum cuda_pass)pass, d->math);
-        int err = cuda_conv_new(d->convs, &site, backward, &c->passes[pass]);
+        struct cuda_problem problem = cuda_problem_of(&stored, (enum cuda_pass)pass, d->math);
+        int err = cuda_conv_new(d->convs, &problem, backward, &c->passes[pass]);
         d->peak_bytes = MAX(d->peak_bytes, d->bytes + cuda_convs_tried_bytes(d->convs));
         if (err) {
             cuda_entry_conv_free(c);
@@ -91,13 +91,13 @@ void cuda_entry_conv_describe(const struct device_conv *c, char *ret_text, size_
 }
 
 // Operands are a layer's: `in` its input or that's gradient, `out` its output or that's gradient.
-// A transposed layer is a site that leads from its output to its input.
+// A transposed layer is a problem that leads from its output to its input.
 static int run(const struct device_conv *c, enum cuda_pass pass, void *in, void *filter, void *out,
                void *workspace) {
     bool transposed = c->shape.transposed;
     struct cuda_operands o = {transposed ? out : in, filter, transposed ? in : out};
 
-    return cuda_conv_run(c->passes[pass], c->weights->device->lane, &o, workspace);
+    return cuda_conv_run(c->passes[pass], c->weights->device->stream, &o, workspace);
 }
 
 static size_t output_pixels(const struct device_conv *c) {

@@ -25,7 +25,7 @@ static void close_device(struct device *device) {
         return;
     cuda_convs_close(d->convs);
     cuda_ring_close(d);
-    cuda_lanes_close(d);
+    cuda_streams_close(d);
     free(d);
 }
 
@@ -121,7 +121,7 @@ static int open_convs(struct cuda_device *d, const struct device_options *o) {
     for (int i = 0; i < DEVICE_STREAMS; i++)
         streams[i] = d->launches[i].stream;
     struct cuda_convs_options options = {
-        .math = d->math, .plans = o->plans, .lanes = DEVICE_STREAMS, .streams = streams};
+        .math = d->math, .plans = o->plans, .stream_count = DEVICE_STREAMS, .streams = streams};
     return cuda_convs_open(&options, &d->convs);
 }
 
@@ -182,7 +182,7 @@ static int math_of(const struct device_options *o, enum cuda_math *ret_math) {
 }
 
 static int open_all(struct cuda_device *d, const struct device_options *o) {
-    int err = cuda_lanes_open(d);
+    int err = cuda_streams_open(d);
 
     if (!err)
         err = cuda_ring_open(d);

@@ -1,8 +1,8 @@
 // cuda - what the CUDA backend's files share. Private to them.
 //
-// Streams: one for each lane, one for what comes from the host, one for what goes there. What is
-// issued outside of a section goes to lane 0. A section's lanes part from lane 0 at its begin and
-// join it at its end, so that before and behind it lane 0 stands for all.
+// Streams: DEVICE_STREAMS for ops, one for images from the host, one for images to it. Work outside
+// of a section goes to stream 0. A section forks the other streams from stream 0 at its begin and
+// joins them at its end. So before and after a section, stream 0 stands for all of them.
 #ifndef BACKEND_CUDA_H
 #define BACKEND_CUDA_H
 
@@ -13,9 +13,9 @@
 #include "cuda/error.h"
 #include "cuda/kernels/launch.h"
 
-#define CUDA_RING 6           // pictures on their way to the device: of two steps, and the pool's
-#define CUDA_NOTES 32         // small things on their way
-#define CUDA_NOTE_BYTES 16384 // at most
+#define CUDA_RING 6             // pictures on their way to the device: of two steps, and the pool's
+#define CUDA_UPLOADS 32         // small things on their way
+#define CUDA_UPLOAD_BYTES 16384 // at most
 
 // A block of the device's memory.
 struct cuda_block {
@@ -33,7 +33,7 @@ struct cuda_slot {
 };
 
 // A place for something small on its way in, pinned, and when it has left.
-struct cuda_note {
+struct cuda_upload {
     void *host;
     cudaEvent_t sent;
 };
@@ -57,12 +57,12 @@ struct cuda_device {
     struct cuda_convs *convs;
     bool eager; // sections are issued every time
 
-    int lane; // where ops go
+    int stream; // where ops go
     struct cuda_launch launches[DEVICE_STREAMS];
     cudaStream_t in, out;
     cudaEvent_t fork, join[DEVICE_STREAMS], leave;
-    cudaEvent_t marks[DEVICE_EVENTS];
-    cudaEvent_t fences[DEVICE_FENCES][2]; // of lane 0 and of `out`
+    cudaEvent_t events[DEVICE_EVENTS];
+    cudaEvent_t fences[DEVICE_FENCES][2]; // of stream 0 and of `out`
     bool is_capturing, in_section;
 
     struct cuda_block *blocks;
@@ -72,9 +72,9 @@ struct cuda_device {
     void *packed; // pictures on their way out
     size_t packed_bytes;
     struct device_values *values; // of the section that runs, in the device's memory
-    void *notes_memory;           // the host's, of all notes
-    struct cuda_note notes[CUDA_NOTES];
-    int next_note;
+    void *upload_memory;          // the host's, of all uploads
+    struct cuda_upload uploads[CUDA_UPLOADS];
+    int next_upload;
     struct cuda_refresh_table *tables;
 };
 
@@ -91,11 +91,11 @@ static inline struct cuda_device *cuda_of(struct device *d) {
 }
 
 static inline const struct cuda_launch *cuda_launch_of(const struct cuda_device *d) {
-    return &d->launches[d->lane];
+    return &d->launches[d->stream];
 }
 
 static inline cudaStream_t cuda_stream_of(const struct cuda_device *d) {
-    return d->launches[d->lane].stream;
+    return d->launches[d->stream].stream;
 }
 
 // What an allocation for `what` has come to: ERR_LIMIT, with what is free, if there was no memory.
@@ -113,10 +113,10 @@ size_t cuda_entry_memory_peak(struct device *d);
 int cuda_entry_copy_in(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy_out(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy(struct device *d, void *to, const void *from, size_t bytes);
-// In the order of lane 0; at most CUDA_NOTE_BYTES. The source has been read when it returns.
-int cuda_note_send(struct cuda_device *d, void *to, const void *from, size_t bytes);
-int cuda_notes_open(struct cuda_device *d);
-void cuda_notes_close(struct cuda_device *d);
+// In the order of stream 0; at most CUDA_UPLOAD_BYTES. The source has been read when it returns.
+int cuda_upload_send(struct cuda_device *d, void *to, const void *from, size_t bytes);
+int cuda_uploads_open(struct cuda_device *d);
+void cuda_uploads_close(struct cuda_device *d);
 
 // cuda/picture.c:
 int cuda_ring_open(struct cuda_device *d);
@@ -141,11 +141,11 @@ int cuda_entry_section_begin(struct device_section *section, const struct device
                              bool *ret_issue);
 int cuda_entry_section_end(struct device_section *section);
 void cuda_entry_section_drop(struct device_section *section);
-void cuda_entry_stream_choose(struct device *d, int lane);
-int cuda_entry_event_record(struct device *d, int mark);
-int cuda_entry_event_wait(struct device *d, int mark);
-int cuda_lanes_open(struct cuda_device *d);
-void cuda_lanes_close(struct cuda_device *d);
+void cuda_entry_stream_choose(struct device *d, int stream);
+int cuda_entry_event_record(struct device *d, int event);
+int cuda_entry_event_wait(struct device *d, int event);
+int cuda_streams_open(struct cuda_device *d);
+void cuda_streams_close(struct cuda_device *d);
 
 // cuda/weights.c:
 struct device_weights *cuda_entry_weights_new(struct device *d, const float *master,

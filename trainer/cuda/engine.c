@@ -95,18 +95,18 @@ static bool make_tensor(int which, cudnnDataType_t type, const int size[4], cudn
            finish(*ret);
 }
 
-static bool make_tensors(struct cuda_problem *p) {
-    const struct cuda_site *s = &p->site;
+static bool make_tensors(struct cuda_op_graph *g) {
+    const struct cuda_problem *s = &g->problem;
     cudnnDataType_t type = s->math == MATH_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
     int ho, wo;
 
-    cuda_site_output(s, &ho, &wo);
-    return make_tensor(0, type, (int[]){s->n, s->h, s->w, s->c}, &p->tensors[0]) &&
-           make_tensor(1, type, (int[]){s->k, s->r, s->r, s->c}, &p->tensors[1]) &&
-           make_tensor(2, type, (int[]){s->n, ho, wo, s->k}, &p->tensors[2]);
+    cuda_problem_output(s, &ho, &wo);
+    return make_tensor(0, type, (int[]){s->n, s->h, s->w, s->c}, &g->tensors[0]) &&
+           make_tensor(1, type, (int[]){s->k, s->r, s->r, s->c}, &g->tensors[1]) &&
+           make_tensor(2, type, (int[]){s->n, ho, wo, s->k}, &g->tensors[2]);
 }
 
-static bool make_convolution(const struct cuda_site *s, cudnn_object *ret) {
+static bool make_convolution(const struct cuda_problem *s, cudnn_object *ret) {
     cudnnDataType_t sums = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     int64_t axes = 2, pad[2] = {s->pad, s->pad}, stride[2] = {s->stride, s->stride};
@@ -151,48 +151,48 @@ static const struct operation {
                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
 };
 
-static bool make_operation(struct cuda_problem *p) {
-    const struct operation *o = &operations[p->site.pass];
+static bool make_operation(struct cuda_op_graph *g) {
+    const struct operation *o = &operations[g->problem.pass];
     float alpha = 1, beta = 0;
 
-    if (!make(o->type, &p->operation) || !put_object(p->operation, o->convolution, p->convolution))
+    if (!make(o->type, &g->operation) || !put_object(g->operation, o->convolution, g->convolution))
         return false;
     for (int i = 0; i < 3; i++)
-        if (!put_object(p->operation, o->tensors[i], p->tensors[i]))
+        if (!put_object(g->operation, o->tensors[i], g->tensors[i]))
             return false;
-    return put(p->operation, o->alpha, CUDNN_TYPE_FLOAT, 1, &alpha) &&
-           put(p->operation, o->beta, CUDNN_TYPE_FLOAT, 1, &beta) && finish(p->operation);
+    return put(g->operation, o->alpha, CUDNN_TYPE_FLOAT, 1, &alpha) &&
+           put(g->operation, o->beta, CUDNN_TYPE_FLOAT, 1, &beta) && finish(g->operation);
 }
 
-static bool make_graph(struct cuda_problem *p, const struct cuda_target *target) {
-    return make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &p->graph) &&
-           put_object(p->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, p->operation) &&
-           (!target->handle || put(p->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1,
+static bool make_graph(struct cuda_op_graph *g, const struct cuda_target *target) {
+    return make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph) &&
+           put_object(g->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, g->operation) &&
+           (!target->handle || put(g->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1,
                                    &target->handle)) &&
-           finish(p->graph);
+           finish(g->graph);
 }
 
-int cuda_problem_init(struct cuda_problem *p, const struct cuda_site *site,
-                      const struct cuda_target *target) {
-    char text[CUDA_SITE_TEXT];
+int cuda_op_graph_init(struct cuda_op_graph *g, const struct cuda_problem *problem,
+                       const struct cuda_target *target) {
+    char text[CUDA_PROBLEM_TEXT];
 
-    *p = (struct cuda_problem){.site = *site};
-    if (make_tensors(p) && make_convolution(site, &p->convolution) && make_operation(p) &&
-        make_graph(p, target))
+    *g = (struct cuda_op_graph){.problem = *problem};
+    if (make_tensors(g) && make_convolution(problem, &g->convolution) && make_operation(g) &&
+        make_graph(g, target))
         return ERR_OK;
-    cuda_problem_fini(p);
-    cuda_site_print(site, text);
+    cuda_op_graph_fini(g);
+    cuda_problem_print(problem, text);
     if (cuda_dnn_lost(target->handle, text, complaint))
         return ERR_DEVICE_LOST;
     return err_set(ERR_DEVICE, "cuDNN does not take the convolution %s: %s", text, complaint);
 }
 
-void cuda_problem_fini(struct cuda_problem *p) {
-    drop(&p->graph);
-    drop(&p->operation);
-    drop(&p->convolution);
+void cuda_op_graph_fini(struct cuda_op_graph *g) {
+    drop(&g->graph);
+    drop(&g->operation);
+    drop(&g->convolution);
     for (int i = 0; i < 3; i++)
-        drop(&p->tensors[i]);
+        drop(&g->tensors[i]);
 }
 
 void cuda_built_fini(struct cuda_built *b) {
@@ -315,10 +315,10 @@ static bool put_knob(const struct cuda_knob *knob, cudnn_object choice) {
            finish(choice);
 }
 
-static bool make_engine(const struct cuda_problem *p, const struct cuda_target *target,
+static bool make_engine(const struct cuda_op_graph *g, const struct cuda_target *target,
                         int64_t index, cudnn_object *ret) {
     return make(CUDNN_BACKEND_ENGINE_DESCRIPTOR, ret) &&
-           put_object(*ret, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, p->graph) &&
+           put_object(*ret, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, g->graph) &&
            put(*ret, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &index) &&
            (target->handle || put_object(*ret, CUDNN_ATTR_ENGINE_DEVICEPROP, target->device)) &&
            finish(*ret);
@@ -341,12 +341,12 @@ static bool configure(cudnn_object engine, const struct cuda_plan *plan, cudnn_o
 }
 
 // Like cuda_plan_build; false if cuDNN does not want to or the engine may not be used.
-static bool build_plan(const struct cuda_problem *p, const struct cuda_target *target,
+static bool build_plan(const struct cuda_op_graph *g, const struct cuda_target *target,
                        const struct cuda_plan *plan, struct cuda_built *ret) {
     struct cuda_built b = {.plan = *plan};
     cudnn_object engine = NULL, configuration = NULL;
-    bool good = make_engine(p, target, plan->engine, &engine) &&
-                is_usable(engine, p->site.math, &b.tensor_core) &&
+    bool good = make_engine(g, target, plan->engine, &engine) &&
+                is_usable(engine, g->problem.math, &b.tensor_core) &&
                 configure(engine, plan, &configuration) && build(configuration, target, &b);
 
     drop(&configuration);
@@ -356,14 +356,14 @@ static bool build_plan(const struct cuda_problem *p, const struct cuda_target *t
     return good;
 }
 
-int cuda_plan_build(const struct cuda_problem *p, const struct cuda_target *target,
+int cuda_plan_build(const struct cuda_op_graph *g, const struct cuda_target *target,
                     const struct cuda_plan *plan, struct cuda_built *ret_built) {
-    char text[CUDA_SITE_TEXT];
+    char text[CUDA_PROBLEM_TEXT];
 
     complaint[0] = 0;
-    if (build_plan(p, target, plan, ret_built))
+    if (build_plan(g, target, plan, ret_built))
         return ERR_OK;
-    cuda_site_print(&p->site, text);
+    cuda_problem_print(&g->problem, text);
     if (cuda_dnn_lost(target->handle, text, complaint))
         return ERR_DEVICE_LOST;
     return err_set(ERR_DEVICE, "cuDNN's engine %lld cannot compute %s as it is set: %s",
@@ -372,12 +372,12 @@ int cuda_plan_build(const struct cuda_problem *p, const struct cuda_target *targ
 }
 
 // Appends plans that one list of heuristics offers; returns the new count.
-static int offered(const struct cuda_problem *p, const struct cuda_target *target,
+static int offered(const struct cuda_op_graph *g, const struct cuda_target *target,
                    cudnnBackendHeurMode_t mode, int count, int max, struct cuda_built *ret) {
     cudnn_object heuristics = NULL, list[OFFERED] = {0};
     int64_t n = 0;
     bool good = make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heuristics) &&
-                put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, p->graph) &&
+                put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, g->graph) &&
                 put(heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) &&
                 (target->handle ||
                  put_object(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, target->device)) &&
@@ -387,7 +387,7 @@ static int offered(const struct cuda_problem *p, const struct cuda_target *targe
 
     for (int64_t i = 0; good && i < MIN(n, OFFERED) && count < max; i++) {
         struct cuda_built b = {0};
-        if (read_configuration(list[i], p->site.math, &b) && build(list[i], target, &b))
+        if (read_configuration(list[i], g->problem.math, &b) && build(list[i], target, &b))
             ret[count++] = b;
     }
     drop_all(OFFERED, list);
@@ -396,26 +396,26 @@ static int offered(const struct cuda_problem *p, const struct cuda_target *targe
 }
 
 // Appends plans of all engines that take the graph, their knobs as they come.
-static int every_engine(const struct cuda_problem *p, const struct cuda_target *target, int count,
+static int every_engine(const struct cuda_op_graph *g, const struct cuda_target *target, int count,
                         int max, struct cuda_built *ret) {
     int64_t n = 0, one;
 
-    if (!get(p->graph, CUDNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, CUDNN_TYPE_INT64, 1, &one,
+    if (!get(g->graph, CUDNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, CUDNN_TYPE_INT64, 1, &one,
              &n))
         return count;
     for (int64_t i = 0; i < n && count < max; i++) {
         struct cuda_plan plan = {.engine = i};
-        if (build_plan(p, target, &plan, &ret[count]))
+        if (build_plan(g, target, &plan, &ret[count]))
             count++;
     }
     return count;
 }
 
-int cuda_candidates(const struct cuda_problem *p, const struct cuda_target *target, int max,
+int cuda_candidates(const struct cuda_op_graph *g, const struct cuda_target *target, int max,
                     struct cuda_built *ret_built) {
-    int count = offered(p, target, CUDNN_HEUR_MODE_A, 0, max, ret_built);
+    int count = offered(g, target, CUDNN_HEUR_MODE_A, 0, max, ret_built);
 
     if (!count)
-        count = offered(p, target, CUDNN_HEUR_MODE_FALLBACK, 0, max, ret_built);
-    return count ? count : every_engine(p, target, 0, max, ret_built);
+        count = offered(g, target, CUDNN_HEUR_MODE_FALLBACK, 0, max, ret_built);
+    return count ? count : every_engine(g, target, 0, max, ret_built);
 }

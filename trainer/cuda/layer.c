@@ -1,17 +1,17 @@
 #include "cuda/layer.h"
 
-struct cuda_site cuda_site_of(const struct conv_shape *layer, enum cuda_pass pass,
-                              enum cuda_math math) {
-    struct cuda_site s = {.pass = pass,
-                          .math = math,
-                          .n = layer->n,
-                          .c = layer->c,
-                          .h = layer->h,
-                          .w = layer->w,
-                          .k = layer->k,
-                          .r = layer->r,
-                          .stride = layer->stride,
-                          .pad = layer->pad};
+struct cuda_problem cuda_problem_of(const struct conv_shape *layer, enum cuda_pass pass,
+                                    enum cuda_math math) {
+    struct cuda_problem s = {.pass = pass,
+                             .math = math,
+                             .n = layer->n,
+                             .c = layer->c,
+                             .h = layer->h,
+                             .w = layer->w,
+                             .k = layer->k,
+                             .r = layer->r,
+                             .stride = layer->stride,
+                             .pad = layer->pad};
 
     if (!layer->transposed)
         return s;

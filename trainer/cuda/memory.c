@@ -123,42 +123,42 @@ static int copy_and_wait(struct device *device, void *to, const void *from, size
     return ERR_OK;
 }
 
-int cuda_notes_open(struct cuda_device *d) {
-    int err =
-        cuda_entry_shared_new(&d->base, (size_t)CUDA_NOTES * CUDA_NOTE_BYTES, &d->notes_memory);
+int cuda_uploads_open(struct cuda_device *d) {
+    int err = cuda_entry_shared_new(&d->base, (size_t)CUDA_UPLOADS * CUDA_UPLOAD_BYTES,
+                                    &d->upload_memory);
 
     if (err)
         return err;
-    for (int i = 0; i < CUDA_NOTES; i++) {
-        d->notes[i].host = (char *)d->notes_memory + (size_t)i * CUDA_NOTE_BYTES;
-        CUDA(ERR_DEVICE, cudaEventCreateWithFlags(&d->notes[i].sent, cudaEventDisableTiming));
+    for (int i = 0; i < CUDA_UPLOADS; i++) {
+        d->uploads[i].host = (char *)d->upload_memory + (size_t)i * CUDA_UPLOAD_BYTES;
+        CUDA(ERR_DEVICE, cudaEventCreateWithFlags(&d->uploads[i].sent, cudaEventDisableTiming));
     }
     return ERR_OK;
 }
 
-void cuda_notes_close(struct cuda_device *d) {
-    cuda_entry_shared_free(&d->base, d->notes_memory);
-    for (int i = 0; i < CUDA_NOTES; i++)
-        if (d->notes[i].sent)
-            (void)cudaEventDestroy(d->notes[i].sent); // nobody is told of failures
+void cuda_uploads_close(struct cuda_device *d) {
+    cuda_entry_shared_free(&d->base, d->upload_memory);
+    for (int i = 0; i < CUDA_UPLOADS; i++)
+        if (d->uploads[i].sent)
+            (void)cudaEventDestroy(d->uploads[i].sent); // nobody is told of failures
 }
 
-int cuda_note_send(struct cuda_device *d, void *to, const void *from, size_t bytes) {
-    struct cuda_note *n = &d->notes[d->next_note];
+int cuda_upload_send(struct cuda_device *d, void *to, const void *from, size_t bytes) {
+    struct cuda_upload *u = &d->uploads[d->next_upload];
     cudaStream_t stream = d->launches[0].stream;
 
-    d->next_note = (d->next_note + 1) % CUDA_NOTES;
-    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(n->sent));
-    memcpy(n->host, from, bytes);
-    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, n->host, bytes, cudaMemcpyHostToDevice, stream));
-    CUDA(ERR_DEVICE_LOST, cudaEventRecord(n->sent, stream));
+    d->next_upload = (d->next_upload + 1) % CUDA_UPLOADS;
+    CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(u->sent));
+    memcpy(u->host, from, bytes);
+    CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, u->host, bytes, cudaMemcpyHostToDevice, stream));
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(u->sent, stream));
     return ERR_OK;
 }
 
 // What is small does not make the host wait for what was issued before.
 int cuda_entry_copy_in(struct device *device, void *to, const void *from, size_t bytes) {
-    if (bytes <= CUDA_NOTE_BYTES)
-        return cuda_note_send(cuda_of(device), to, from, bytes);
+    if (bytes <= CUDA_UPLOAD_BYTES)
+        return cuda_upload_send(cuda_of(device), to, from, bytes);
     return copy_and_wait(device, to, from, bytes, cudaMemcpyHostToDevice);
 }
 

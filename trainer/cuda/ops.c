@@ -56,12 +56,12 @@ static int tanh_backward(struct device *d, const struct norm_shape *s, const voi
 
 static int concat_forward(struct device *d, const struct concat_shape *s, const void *a,
                           const void *b, void *ret_y) {
-    return issued("join", cuda_concat_forward(launch(d), s, a, b, ret_y));
+    return issued("concat", cuda_concat_forward(launch(d), s, a, b, ret_y));
 }
 
 static int concat_backward(struct device *d, const struct concat_shape *s,
                            const struct concat_gradients *t) {
-    return issued("join's gradient", cuda_concat_backward(launch(d), s, t));
+    return issued("concat's gradient", cuda_concat_backward(launch(d), s, t));
 }
 
 static int l1(struct device *d, const struct l1_args *args, const void *a, const void *b,
@@ -77,12 +77,12 @@ static int gan(struct device *d, const struct gan_args *args, const void *x, voi
 
 static int tangent_forward(struct device *d, const struct norm_shape *s,
                            const struct tangent_tensors *t) {
-    return issued("dual norm", cuda_tangent_forward(launch(d), s, t));
+    return issued("norm's tangent", cuda_tangent_forward(launch(d), s, t));
 }
 
 static int tangent_backward(struct device *d, const struct norm_shape *s,
                             const struct tangent_gradients *t) {
-    return issued("dual norm's gradient", cuda_tangent_backward(launch(d), s, t));
+    return issued("norm's tangent gradient", cuda_tangent_backward(launch(d), s, t));
 }
 
 static int penalty(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
@@ -101,9 +101,9 @@ static int resample(struct device *d, const struct resample_shape *s, const void
     return issued("resample", cuda_resample(launch(d), s, x, ret_y));
 }
 
-static int mirror(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
-                  void *ret_y) {
-    return issued("mirror", cuda_flip(launch(d), s, flip, x, ret_y));
+static int flip(struct device *d, const struct tensor_shape *s, const int *flipped, const void *x,
+                void *ret_y) {
+    return issued("flip", cuda_flip(launch(d), s, flipped, x, ret_y));
 }
 
 static int sample_forward(struct device *d, const struct sample_shape *s, const void *x,
@@ -163,7 +163,7 @@ void cuda_entries(struct backend *b) {
     b->penalty = penalty;
     b->mix = mix;
     b->resample = resample;
-    b->flip = mirror;
+    b->flip = flip;
     b->sample_forward = sample_forward;
     b->sample_backward = sample_backward;
     b->nce_workspace_bytes = nce_workspace_bytes;

@@ -1,7 +1,7 @@
 // The CUDA backend's pictures on their way between host and device.
 //
 // In: the host copies them into a slot of a ring of pinned memory, the copy engine moves them
-// beside whatever is computed, lane 0 waits for that and unpacks them into the tensor. Out: a
+// beside whatever is computed, stream 0 waits for that and unpacks them into the tensor. Out: a
 // kernel packs them, on a stream of its own, into device memory and the copy engine moves that. The
 // kernel could write to the host's memory itself and save the packed copy; but 3 numbers of 2 bytes
 // a thread are small writes for the bus, and its blocks would hold multiprocessors for as long as
@@ -110,7 +110,7 @@ static cudaError_t unpack(const struct cuda_launch *l, const struct tensor_shape
     BUG("picture type %d", (int)type);
 }
 
-// Lane 0 goes on when they are there and in the tensor.
+// Stream 0 goes on when they are there and in the tensor.
 static int slot_unpack(struct cuda_device *d, struct cuda_slot *slot, const struct tensor_shape *s,
                        enum pixel_type type, void *ret_tensor) {
     const struct cuda_launch *l = cuda_launch_of(d);

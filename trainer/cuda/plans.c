@@ -15,8 +15,8 @@
 #define PLANS_MAX 65536
 
 struct entry {
-    char text[CUDA_SITE_TEXT];
-    struct cuda_site site;
+    char text[CUDA_PROBLEM_TEXT];
+    struct cuda_problem problem;
     struct cuda_plan plan;
 };
 
@@ -64,19 +64,20 @@ static bool is_at(const struct cuda_plans *p, int i, const char *text) {
     return i < p->count && strcmp(p->entries[i].text, text) == 0;
 }
 
-const struct cuda_plan *cuda_plans_find(const struct cuda_plans *p, const struct cuda_site *site) {
-    char text[CUDA_SITE_TEXT];
+const struct cuda_plan *cuda_plans_find(const struct cuda_plans *p,
+                                        const struct cuda_problem *problem) {
+    char text[CUDA_PROBLEM_TEXT];
 
-    cuda_site_print(site, text);
+    cuda_problem_print(problem, text);
     int i = place(p, text);
     return is_at(p, i, text) ? &p->entries[i].plan : NULL;
 }
 
-void cuda_plans_add(struct cuda_plans *p, const struct cuda_site *site,
+void cuda_plans_add(struct cuda_plans *p, const struct cuda_problem *problem,
                     const struct cuda_plan *plan) {
-    struct entry e = {.site = *site, .plan = *plan};
+    struct entry e = {.problem = *problem, .plan = *plan};
 
-    cuda_site_print(site, e.text);
+    cuda_problem_print(problem, e.text);
     int i = place(p, e.text);
     if (is_at(p, i, e.text))
         BUG("a second plan for %s", e.text);
@@ -164,7 +165,7 @@ static bool parse_entry(const char *line, struct entry *e) {
         return false;
     memcpy(e->text, line, (size_t)(colon - line));
     e->text[colon - line] = 0;
-    return cuda_site_parse(e->text, &e->site) && parse_plan(colon + 1, &e->plan);
+    return cuda_problem_parse(e->text, &e->problem) && parse_plan(colon + 1, &e->plan);
 }
 
 // A file under way.
@@ -226,7 +227,7 @@ static int read_entry(struct reader *r, struct cuda_plans *p) {
         return fail(r, "the convolution has a plan already");
     if (p->count == PLANS_MAX)
         return fail(r, "too many plans");
-    cuda_plans_add(p, &e.site, &e.plan);
+    cuda_plans_add(p, &e.problem, &e.plan);
     return ERR_OK;
 }
 

@@ -38,12 +38,13 @@ void cuda_plans_free(struct cuda_plans *p);
 
 int cuda_plans_count(const struct cuda_plans *p);
 // NULL if there is none. Lent until the next cuda_plans_add.
-const struct cuda_plan *cuda_plans_find(const struct cuda_plans *p, const struct cuda_site *site);
-// Of a site that has no plan yet.
-void cuda_plans_add(struct cuda_plans *p, const struct cuda_site *site,
+const struct cuda_plan *cuda_plans_find(const struct cuda_plans *p,
+                                        const struct cuda_problem *problem);
+// Of a problem that has no plan yet.
+void cuda_plans_add(struct cuda_plans *p, const struct cuda_problem *problem,
                     const struct cuda_plan *plan);
 
-// Sites in the order of their texts: the same plans make the same file. Caller frees.
+// Problems in the order of their texts: the same plans make the same file. Caller frees.
 char *cuda_plans_write(const struct cuda_plans *p);
 // `name` is for the error's text. Fails with ERR_FORMAT (names the line).
 int cuda_plans_read(const char *name, const char *text, struct cuda_plans **ret_plans);

@@ -34,44 +34,44 @@ size_t cuda_math_bytes(enum cuda_math math) {
     return math == MATH_BF16 ? 2 : 4;
 }
 
-void cuda_site_output(const struct cuda_site *s, int *ret_ho, int *ret_wo) {
+void cuda_problem_output(const struct cuda_problem *s, int *ret_ho, int *ret_wo) {
     *ret_ho = (s->h + 2 * s->pad - s->r) / s->stride + 1;
     *ret_wo = (s->w + 2 * s->pad - s->r) / s->stride + 1;
 }
 
-void cuda_site_sizes(const struct cuda_site *s, size_t ret_sizes[3]) {
+void cuda_problem_sizes(const struct cuda_problem *s, size_t ret_sizes[3]) {
     int ho, wo;
 
-    cuda_site_output(s, &ho, &wo);
+    cuda_problem_output(s, &ho, &wo);
     ret_sizes[0] = (size_t)s->n * (size_t)s->h * (size_t)s->w * (size_t)s->c;
     ret_sizes[1] = (size_t)s->k * (size_t)s->r * (size_t)s->r * (size_t)s->c;
     ret_sizes[2] = (size_t)s->n * (size_t)ho * (size_t)wo * (size_t)s->k;
 }
 
-double cuda_site_flop(const struct cuda_site *s) {
+double cuda_problem_flop(const struct cuda_problem *s) {
     size_t sizes[3];
 
-    cuda_site_sizes(s, sizes);
+    cuda_problem_sizes(s, sizes);
     return 2.0 * (double)sizes[2] * s->c * s->r * s->r;
 }
 
-void cuda_site_print(const struct cuda_site *s, char ret_text[CUDA_SITE_TEXT]) {
-    (void)snprintf(ret_text, CUDA_SITE_TEXT, "%s %s n%d c%d h%d w%d k%d r%d s%d p%d",
+void cuda_problem_print(const struct cuda_problem *s, char ret_text[CUDA_PROBLEM_TEXT]) {
+    (void)snprintf(ret_text, CUDA_PROBLEM_TEXT, "%s %s n%d c%d h%d w%d k%d r%d s%d p%d",
                    passes[s->pass], maths[s->math], s->n, s->c, s->h, s->w, s->k, s->r, s->stride,
                    s->pad);
 }
 
 // The limits keep every product of sizes within an int64_t.
-static bool is_possible(const struct cuda_site *s) {
+static bool is_possible(const struct cuda_problem *s) {
     return s->n >= 1 && s->n <= 1 << 12 && s->c >= 1 && s->c <= 1 << 14 && s->k >= 1 &&
            s->k <= 1 << 14 && s->h >= 1 && s->h <= 1 << 15 && s->w >= 1 && s->w <= 1 << 15 &&
            s->r >= 1 && s->r <= 64 && s->stride >= 1 && s->stride <= 64 && s->pad >= 0 &&
            s->pad <= 64 && s->h + 2 * s->pad >= s->r && s->w + 2 * s->pad >= s->r;
 }
 
-bool cuda_site_parse(const char *text, struct cuda_site *ret_site) {
-    char pass[9], math[5], again[CUDA_SITE_TEXT];
-    struct cuda_site s = {0};
+bool cuda_problem_parse(const char *text, struct cuda_problem *ret_problem) {
+    char pass[9], math[5], again[CUDA_PROBLEM_TEXT];
+    struct cuda_problem s = {0};
     int i, j;
 
     if (sscanf(text, "%8s %4s n%6d c%6d h%6d w%6d k%6d r%6d s%6d p%6d", pass, math, &s.n, &s.c,
@@ -81,14 +81,14 @@ bool cuda_site_parse(const char *text, struct cuda_site *ret_site) {
         return false;
     s.pass = (enum cuda_pass)i;
     s.math = (enum cuda_math)j;
-    cuda_site_print(&s, again);
+    cuda_problem_print(&s, again);
     if (strcmp(again, text) != 0 || !is_possible(&s))
         return false;
-    *ret_site = s;
+    *ret_problem = s;
     return true;
 }
 
-bool cuda_site_equal(const struct cuda_site *a, const struct cuda_site *b) {
+bool cuda_problem_equal(const struct cuda_problem *a, const struct cuda_problem *b) {
     return a->pass == b->pass && a->math == b->math && a->n == b->n && a->c == b->c &&
            a->h == b->h && a->w == b->w && a->k == b->k && a->r == b->r && a->stride == b->stride &&
            a->pad == b->pad;

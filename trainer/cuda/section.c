@@ -1,4 +1,4 @@
-// The CUDA backend's order: lanes, sections that become graphs, fences.
+// The CUDA backend's order: streams, sections that become graphs, fences.
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -22,7 +22,7 @@ static int open_events(struct cuda_device *d) {
     for (int i = 0; i < DEVICE_STREAMS; i++)
         CUDA(ERR_DEVICE, event_new(&d->join[i]));
     for (int i = 0; i < DEVICE_EVENTS; i++)
-        CUDA(ERR_DEVICE, event_new(&d->marks[i]));
+        CUDA(ERR_DEVICE, event_new(&d->events[i]));
     for (int i = 0; i < DEVICE_FENCES; i++)
         for (int k = 0; k < 2; k++)
             CUDA(ERR_DEVICE, event_new(&d->fences[i][k]));
@@ -36,11 +36,11 @@ static int open_values(struct cuda_device *d) {
     if (err)
         return err;
     d->values = memory;
-    return cuda_notes_open(d);
+    return cuda_uploads_open(d);
 }
 
-// The side lanes compute what nobody waits for soon. Somebody does for everything else: what leaves
-// does so between the blocks of a lane that fills the device.
+// The side streams compute what nobody waits for soon. Somebody does for everything else: what
+// leaves does so between the blocks of a stream that fills the device.
 static int open_stream(bool awaited, cudaStream_t *ret) {
     int least, greatest;
 
@@ -50,7 +50,7 @@ static int open_stream(bool awaited, cudaStream_t *ret) {
     return ERR_OK;
 }
 
-int cuda_lanes_open(struct cuda_device *d) {
+int cuda_streams_open(struct cuda_device *d) {
     enum cuda_element element = d->math == MATH_BF16 ? CUDA_BF16 : CUDA_F32;
 
     for (int i = 0; i < DEVICE_STREAMS; i++) {
@@ -80,15 +80,15 @@ static void stream_free(cudaStream_t stream) {
         (void)cudaStreamDestroy(stream); // likewise
 }
 
-void cuda_lanes_close(struct cuda_device *d) {
-    cuda_notes_close(d);
+void cuda_streams_close(struct cuda_device *d) {
+    cuda_uploads_close(d);
     cuda_entry_memory_free(&d->base, d->values);
     event_free(d->fork);
     event_free(d->leave);
     for (int i = 0; i < DEVICE_STREAMS; i++)
         event_free(d->join[i]);
     for (int i = 0; i < DEVICE_EVENTS; i++)
-        event_free(d->marks[i]);
+        event_free(d->events[i]);
     for (int i = 0; i < DEVICE_FENCES; i++)
         for (int k = 0; k < 2; k++)
             event_free(d->fences[i][k]);
@@ -132,16 +132,16 @@ void cuda_entry_section_free(struct device_section *s) {
     free(s);
 }
 
-// The other lanes begin behind lane 0.
-static int fork_lanes(struct cuda_device *d) {
+// The other streams begin behind stream 0.
+static int fork_streams(struct cuda_device *d) {
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fork, d->launches[0].stream));
     for (int i = 1; i < DEVICE_STREAMS; i++)
         CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->launches[i].stream, d->fork, 0));
     return ERR_OK;
 }
 
-// Lane 0 goes on behind them.
-static int join_lanes(struct cuda_device *d) {
+// Stream 0 goes on behind them.
+static int join_streams(struct cuda_device *d) {
     for (int i = 1; i < DEVICE_STREAMS; i++) {
         CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->join[i], d->launches[i].stream));
         CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->launches[0].stream, d->join[i], 0));
@@ -156,7 +156,7 @@ static int begin_capture(struct cuda_device *d) {
     return ERR_OK;
 }
 
-// A capture ends here whatever happened in it, also in a lane that has not joined.
+// A capture ends here whatever happened in it, also in a stream that has not joined.
 static cudaError_t end_capture(struct cuda_device *d, cudaGraph_t *ret_graph) {
     *ret_graph = NULL;
     d->is_capturing = false;
@@ -170,15 +170,15 @@ int cuda_entry_section_begin(struct device_section *s, const struct device_value
     if (d->in_section)
         BUG("a section inside of another");
     s->issues = s->state != SECTION_RECORDED;
-    d->lane = 0;
-    int err = cuda_note_send(d, d->values, values, sizeof *values);
+    d->stream = 0;
+    int err = cuda_upload_send(d, d->values, values, sizeof *values);
     if (!err && s->state == SECTION_WARM && !d->eager)
         err = begin_capture(d);
     if (err)
         return err;
     d->in_section = true;
     if (s->issues)
-        err = fork_lanes(d);
+        err = fork_streams(d);
     if (err)
         cuda_entry_section_drop(s);
     else
@@ -203,7 +203,7 @@ static int instantiate(struct device_section *s, cudaGraph_t graph) {
 
 static int record(struct device_section *s) {
     cudaGraph_t graph;
-    int err = join_lanes(s->device);
+    int err = join_streams(s->device);
     cudaError_t code = end_capture(s->device, &graph);
 
     if (!err && code != cudaSuccess)
@@ -220,12 +220,12 @@ void cuda_entry_section_drop(struct device_section *s) {
     cudaGraph_t graph;
 
     d->in_section = false;
-    d->lane = 0;
+    d->stream = 0;
     if (d->is_capturing) {
         (void)end_capture(d, &graph);
         drop_graph(graph);
     }
-    (void)cudaDeviceSynchronize(); // what was issued in other lanes
+    (void)cudaDeviceSynchronize(); // what was issued in other streams
     (void)cudaGetLastError();
     if (s->state == SECTION_WARM)
         s->state = SECTION_NEW;
@@ -244,11 +244,11 @@ int cuda_entry_section_end(struct device_section *s) {
     int err = ERR_OK;
 
     d->in_section = false;
-    d->lane = 0;
+    d->stream = 0;
     if (d->is_capturing)
         err = record(s);
     else if (s->issues)
-        err = join_lanes(d);
+        err = join_streams(d);
     if (err)
         return err;
     if (s->state == SECTION_NEW)
@@ -256,20 +256,20 @@ int cuda_entry_section_end(struct device_section *s) {
     return s->state == SECTION_RECORDED ? launch(s) : ERR_OK;
 }
 
-void cuda_entry_stream_choose(struct device *device, int lane) {
-    cuda_of(device)->lane = lane;
+void cuda_entry_stream_choose(struct device *device, int stream) {
+    cuda_of(device)->stream = stream;
 }
 
-int cuda_entry_event_record(struct device *device, int mark) {
+int cuda_entry_event_record(struct device *device, int event) {
     struct cuda_device *d = cuda_of(device);
 
-    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->marks[mark], cuda_stream_of(d)));
+    CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->events[event], cuda_stream_of(d)));
     return ERR_OK;
 }
 
-int cuda_entry_event_wait(struct device *device, int mark) {
+int cuda_entry_event_wait(struct device *device, int event) {
     struct cuda_device *d = cuda_of(device);
 
-    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(cuda_stream_of(d), d->marks[mark], 0));
+    CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(cuda_stream_of(d), d->events[event], 0));
     return ERR_OK;
 }

@@ -9,30 +9,31 @@ static size_t aligned(size_t bytes) {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static int no_memory(const struct cuda_site *site, size_t bytes) {
+static int no_memory(const struct cuda_problem *problem, size_t bytes) {
     size_t unused = 0, total = 0;
-    char text[CUDA_SITE_TEXT];
+    char text[CUDA_PROBLEM_TEXT];
 
     (void)cudaGetLastError();              // it is told here
     (void)cudaMemGetInfo(&unused, &total); // 0 says as much
-    cuda_site_print(site, text);
+    cuda_problem_print(problem, text);
     return err_set(ERR_LIMIT,
                    "the GPU has %zu of its %zu MiB free, trying engines for %s needs %zu; reduce "
                    "loader.batch_size, loader.crop_size or trainer.ngf",
                    unused >> 20, total >> 20, text, (bytes + (1 << 20) - 1) >> 20);
 }
 
-int cuda_trial_init(struct cuda_trial *t, const struct cuda_site *site, size_t workspace_bytes) {
-    size_t element = cuda_math_bytes(site->math), sizes[3], at[4] = {0};
+int cuda_trial_init(struct cuda_trial *t, const struct cuda_problem *problem,
+                    size_t workspace_bytes) {
+    size_t element = cuda_math_bytes(problem->math), sizes[3], at[4] = {0};
     void *memory;
 
-    cuda_site_sizes(site, sizes);
+    cuda_problem_sizes(problem, sizes);
     for (int i = 0; i < 3; i++)
         at[i + 1] = at[i] + aligned(sizes[i] * element);
     size_t bytes = at[3] + aligned(workspace_bytes + 1);
     cudaError_t code = cudaMalloc(&memory, bytes);
     if (code == cudaErrorMemoryAllocation)
-        return no_memory(site, bytes);
+        return no_memory(problem, bytes);
     CUDA(ERR_DEVICE_LOST, code);
     *t = (struct cuda_trial){.memory = memory, .bytes = bytes, .operand_bytes = at[3]};
     for (int i = 0; i < 3; i++)

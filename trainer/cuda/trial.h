@@ -5,7 +5,7 @@
 
 #include "cuda/problem.h"
 
-// x, filter and y of a site, and a workspace, in one allocation.
+// x, filter and y of a problem, and a workspace, in one allocation.
 struct cuda_trial {
     void *memory;
     size_t bytes; // of all of it
@@ -14,7 +14,8 @@ struct cuda_trial {
 };
 
 // Fails with ERR_LIMIT (says how much there was not), ERR_DEVICE_LOST. Nothing is left then.
-int cuda_trial_init(struct cuda_trial *t, const struct cuda_site *site, size_t workspace_bytes);
+int cuda_trial_init(struct cuda_trial *t, const struct cuda_problem *problem,
+                    size_t workspace_bytes);
 void cuda_trial_fini(struct cuda_trial *t);
 
 #endif

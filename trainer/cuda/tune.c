@@ -17,7 +17,7 @@
 #define FIRST 2              // that are made of every plan
 #define HOPELESS 1.5f        // first repetitions that much slower end the trial
 #define WARM_US 10000        // of work before anything is measured
-#define FIRST_WARM_US 300000 // before the first site's: the clocks rise from idle
+#define FIRST_WARM_US 300000 // before the first problem's: the clocks rise from idle
 #define SMALL_WORKSPACE ((size_t)64 << 20)
 #define PATTERN ((size_t)1 << 18) // bytes of random numbers, repeated over the tensors
 
@@ -68,11 +68,11 @@ static int fill(const struct trial *t, enum cuda_math math, size_t bytes) {
     return code == cudaSuccess ? ERR_OK : cuda_error(ERR_DEVICE, "filling a trial's memory", code);
 }
 
-static int trial_init(struct trial *t, const struct cuda_problem *p, size_t workspace_bytes) {
-    int err = cuda_trial_init(&t->room, &p->site, workspace_bytes);
+static int trial_init(struct trial *t, const struct cuda_op_graph *g, size_t workspace_bytes) {
+    int err = cuda_trial_init(&t->room, &g->problem, workspace_bytes);
 
     if (!err)
-        err = fill(t, p->site.math, t->room.operand_bytes);
+        err = fill(t, g->problem.math, t->room.operand_bytes);
     if (err)
         return err;
     for (int i = 0; i <= REPETITIONS; i++)
@@ -237,11 +237,11 @@ static int fastest(struct trial *t, int count, const struct cuda_built *plans,
 }
 
 // Where memory is short, once more with those plans that want little.
-static int open_trial(struct trial *t, const struct cuda_problem *p, int count,
+static int open_trial(struct trial *t, const struct cuda_op_graph *g, int count,
                       const struct cuda_built *plans, size_t *ret_workspace_bytes) {
     size_t most = workspace_of(count, plans, CUDA_TUNE_WORKSPACE);
     size_t least = workspace_of(count, plans, SMALL_WORKSPACE);
-    int err = trial_init(t, p, most);
+    int err = trial_init(t, g, most);
 
     *ret_workspace_bytes = most;
     if (err != ERR_LIMIT || least >= most)
@@ -249,15 +249,15 @@ static int open_trial(struct trial *t, const struct cuda_problem *p, int count,
     trial_fini(t);
     *t = (struct trial){.target = t->target, .stream = t->stream};
     *ret_workspace_bytes = least;
-    return trial_init(t, p, least);
+    return trial_init(t, g, least);
 }
 
-int cuda_tune(const struct cuda_problem *p, struct cuda_target *target, cudaStream_t stream,
+int cuda_tune(const struct cuda_op_graph *g, struct cuda_target *target, cudaStream_t stream,
               int count, const struct cuda_built *plans, struct cuda_tuned *ret_tuned) {
     struct trial t = {.target = target, .stream = stream};
     struct cuda_tuned tuned = {0};
     size_t workspace_bytes;
-    int err = open_trial(&t, p, count, plans, &workspace_bytes);
+    int err = open_trial(&t, g, count, plans, &workspace_bytes);
 
     tuned.bytes = t.room.bytes;
     if (!err)

@@ -21,7 +21,7 @@ struct cuda_tuned {
 // memory for all, those that want little are tried. Fails with ERR_DEVICE (none can be run; the
 // text has the reason of the last), ERR_LIMIT (no memory to try, the text says how much),
 // ERR_DEVICE_LOST.
-int cuda_tune(const struct cuda_problem *p, struct cuda_target *target, cudaStream_t stream,
+int cuda_tune(const struct cuda_op_graph *g, struct cuda_target *target, cudaStream_t stream,
               int count, const struct cuda_built *plans, struct cuda_tuned *ret_tuned);
 
 #endif

@@ -1,7 +1,7 @@
 // The whole CUDA backend on its emulation: device "cuda-host", the real sources of backend and
 // kernels, with plain loops in place of cuDNN. What its numbers are is judged by the golden cases;
-// here: that recorded steps are the issued ones, that no order which the lanes allow changes a bit,
-// that nothing is allocated on the way, and what is refused.
+// here: that recorded steps are the issued ones, that no order which the streams allow changes a
+// bit, that nothing is allocated on the way, and what is refused.
 #include "trainer/cuda/rig.h"
 
 #include "backend/backend.h"
@@ -190,7 +190,7 @@ static void the_average_follows_each_update(void **state) {
 
 // ---- beside the CPU ----
 
-static void no_order_that_the_lanes_allow_changes_a_bit(void **state) {
+static void no_order_that_the_streams_allow_changes_a_bit(void **state) {
     static const char *const dtypes[] = {"fp32", "bf16"};
 
     for (size_t i = 0; i < COUNT(recipes); i++)
@@ -497,7 +497,7 @@ int main(void) {
         cmocka_unit_test(ten_steps_and_ten_are_twenty),
         cmocka_unit_test(nothing_is_allocated_after_the_first_step),
         cmocka_unit_test(the_step_is_as_few_launches_as_said),
-        cmocka_unit_test(no_order_that_the_lanes_allow_changes_a_bit),
+        cmocka_unit_test(no_order_that_the_streams_allow_changes_a_bit),
         cmocka_unit_test(weights_that_go_take_no_others_along),
         cmocka_unit_test(a_filter_too_large_is_refused),
         cmocka_unit_test(what_cannot_work_is_refused_by_name),

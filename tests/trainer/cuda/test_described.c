@@ -156,7 +156,7 @@ static void all_nets_are_looked_at(void **state) {
 
 // What a device's engines come to.
 struct tally {
-    int sites, tensor_core;
+    int problems, tensor_core;
     size_t largest_workspace;
 };
 
@@ -181,14 +181,14 @@ static struct cuda_convs *open_described(const char *name, enum cuda_math math) 
     return convs;
 }
 
-static void look_at(struct cuda_convs *convs, const struct cuda_site *site, struct tally *t) {
+static void look_at(struct cuda_convs *convs, const struct cuda_problem *problem, struct tally *t) {
     size_t before = cuda_convs_count(convs);
     struct cuda_conv *conv;
 
-    if (cuda_conv_new(convs, site, false, &conv))
+    if (cuda_conv_new(convs, problem, false, &conv))
         fail_msg("%s", err_text());
     if (cuda_convs_count(convs) > before) {
-        t->sites++;
+        t->problems++;
         t->tensor_core += cuda_conv_uses_tensor_cores(conv);
         t->largest_workspace = MAX(t->largest_workspace, cuda_conv_workspace_bytes(conv));
     }
@@ -201,28 +201,29 @@ static struct tally look_at_all(const char *name, enum cuda_math math) {
 
     for (int i = 0; i < n_shapes; i++)
         for (int pass = PASS_FORWARD; pass <= PASS_FILTER; pass++) {
-            struct cuda_site site = cuda_site_of(&shapes[i], (enum cuda_pass)pass, math);
-            look_at(convs, &site, &t);
+            struct cuda_problem problem = cuda_problem_of(&shapes[i], (enum cuda_pass)pass, math);
+            look_at(convs, &problem, &t);
         }
-    print_message("%s %s: %d sites, all with a deterministic plan, %d with tensor cores, largest "
-                  "workspace %.1f MiB\n",
-                  name, cuda_math_name(math), t.sites, t.tensor_core,
-                  (double)t.largest_workspace / 1048576);
+    print_message(
+        "%s %s: %d problems, all with a deterministic plan, %d with tensor cores, largest "
+        "workspace %.1f MiB\n",
+        name, cuda_math_name(math), t.problems, t.tensor_core,
+        (double)t.largest_workspace / 1048576);
     cuda_convs_close(convs);
-    assert_true(t.sites > 2 * n_shapes);
+    assert_true(t.problems > 2 * n_shapes);
     return t;
 }
 
 static void an_h200_has_deterministic_tensor_core_plans_in_bf16(void **state) {
     struct tally t = look_at_all("h200", MATH_BF16);
 
-    assert_int_equal(t.tensor_core, t.sites);
+    assert_int_equal(t.tensor_core, t.problems);
 }
 
 static void an_h200_has_deterministic_tensor_core_plans_in_tf32(void **state) {
     struct tally t = look_at_all("h200", MATH_TF32);
 
-    assert_int_equal(t.tensor_core, t.sites);
+    assert_int_equal(t.tensor_core, t.problems);
 }
 
 static void an_h200_has_deterministic_plans_in_fp32(void **state) {
@@ -260,13 +261,13 @@ static void a_picture_of_24_megapixels_has_plans(void **state) {
         struct cuda_convs *convs = open_described("h200", math);
         struct tally t = {0};
         for (size_t i = 0; i < COUNT(layers); i++) {
-            struct cuda_site site = cuda_site_of(&layers[i], PASS_FORWARD, math);
-            look_at(convs, &site, &t);
+            struct cuda_problem problem = cuda_problem_of(&layers[i], PASS_FORWARD, math);
+            look_at(convs, &problem, &t);
         }
         print_message(
-            "24 megapixels, %s: %d sites, %d with tensor cores, largest workspace %.1f MiB\n",
-            cuda_math_name(math), t.sites, t.tensor_core, (double)t.largest_workspace / 1048576);
-        assert_int_equal(t.sites, COUNT(layers));
+            "24 megapixels, %s: %d problems, %d with tensor cores, largest workspace %.1f MiB\n",
+            cuda_math_name(math), t.problems, t.tensor_core, (double)t.largest_workspace / 1048576);
+        assert_int_equal(t.problems, COUNT(layers));
         cuda_convs_close(convs);
     }
 }
@@ -285,11 +286,11 @@ static char *json_of(const struct cuda_built *b) {
     return json;
 }
 
-static void assert_made_again(const struct cuda_problem *p, const struct cuda_target *target,
+static void assert_made_again(const struct cuda_op_graph *g, const struct cuda_target *target,
                               const struct cuda_built *b) {
     struct cuda_built again;
 
-    if (cuda_plan_build(p, target, &b->plan, &again))
+    if (cuda_plan_build(g, target, &b->plan, &again))
         fail_msg("%s", err_text());
     char *first = json_of(b), *second = json_of(&again);
     assert_string_equal(first, second);
@@ -300,17 +301,17 @@ static void assert_made_again(const struct cuda_problem *p, const struct cuda_ta
     cuda_built_fini(&again);
 }
 
-static int make_again(const struct cuda_target *target, const struct cuda_site *site) {
+static int make_again(const struct cuda_target *target, const struct cuda_problem *problem) {
     struct cuda_built built[12];
-    struct cuda_problem p;
+    struct cuda_op_graph g;
 
-    assert_int_equal(cuda_problem_init(&p, site, target), ERR_OK);
-    int count = cuda_candidates(&p, target, (int)COUNT(built), built);
+    assert_int_equal(cuda_op_graph_init(&g, problem, target), ERR_OK);
+    int count = cuda_candidates(&g, target, (int)COUNT(built), built);
     for (int i = 0; i < count; i++) {
-        assert_made_again(&p, target, &built[i]);
+        assert_made_again(&g, target, &built[i]);
         cuda_built_fini(&built[i]);
     }
-    cuda_problem_fini(&p);
+    cuda_op_graph_fini(&g);
     return count;
 }
 
@@ -323,9 +324,9 @@ static void every_candidate_is_made_again_from_its_engine_and_knobs(void **state
     assert_int_equal(cuda_target_open(json, &target), ERR_OK);
     for (int i = 0; i < n_shapes; i += 7)
         for (int k = 0; k < 9; k++) {
-            struct cuda_site site =
-                cuda_site_of(&shapes[i], (enum cuda_pass)(k % 3), (enum cuda_math)(k / 3));
-            count += make_again(&target, &site);
+            struct cuda_problem problem =
+                cuda_problem_of(&shapes[i], (enum cuda_pass)(k % 3), (enum cuda_math)(k / 3));
+            count += make_again(&target, &problem);
         }
     print_message("%d candidates of %d convolutions\n", count, (n_shapes + 6) / 7 * 9);
     assert_true(count > n_shapes);

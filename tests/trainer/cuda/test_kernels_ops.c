@@ -1,6 +1,6 @@
 // CUDA's heads, losses, pictures and patches, on the host; see trainer/cuda/kernel_test.h. Judges:
-// formulas in double, and for resampling, patches' loss and dual norms the CPU's ops, which compute
-// in double and are judged by tests of their own.
+// formulas in double, and for resampling, patches' loss and norms' tangents the CPU's ops, which
+// compute in double and are judged by tests of their own.
 #include "trainer/cuda/kernel_test.h"
 
 #include "base/err.h"
@@ -26,7 +26,7 @@ struct ops {
     double *ret_loss;
     union {
         struct norm_shape norm;
-        struct concat_shape join;
+        struct concat_shape concat;
         struct mix_shape mix;
         struct gan_args gan;
         struct resample_shape resample;
@@ -171,16 +171,16 @@ static void bias_is_the_definition(void **state) {
     CHECK(check_bias);
 }
 
-// Joins and mixes
+// Concats and mixes
 
 static cudaError_t run_concat(struct rig *r, void *context) {
     struct ops *o = context;
     struct concat_gradients t = {o->c->memory, o->d->memory, o->out2->memory,
                                  o->b->saved ? o->b->memory : NULL};
     cudaError_t error =
-        cuda_concat_forward(&r->launch, &o->join, o->a->memory, o->param->memory, o->out->memory);
+        cuda_concat_forward(&r->launch, &o->concat, o->a->memory, o->param->memory, o->out->memory);
 
-    return error ? error : cuda_concat_backward(&r->launch, &o->join, &t);
+    return error ? error : cuda_concat_backward(&r->launch, &o->concat, &t);
 }
 
 static void check_concat_of(enum cuda_element element, int c_a, int c_b, enum activation act) {
@@ -189,7 +189,7 @@ static void check_concat_of(enum cuda_element element, int c_a, int c_b, enum ac
     struct ops o;
 
     open_ops(&o, element);
-    o.join = (struct concat_shape){pixels, c_a, c_b, act};
+    o.concat = (struct concat_shape){pixels, c_a, c_b, act};
     o.a = in(&o, pixels, c_a);
     o.param = in(&o, pixels, c_b);
     o.c = in(&o, pixels, c); // y of the backward
@@ -206,14 +206,14 @@ static void check_concat_of(enum cuda_element element, int c_a, int c_b, enum ac
         o.out->d[i] = act == ACT_NONE || x > 0 ? x : 0;
         *(is_a ? &o.out2->d[p * (size_t)c_a + k] : &o.b->d[p * (size_t)c_b + in_b]) = g;
     }
-    tensor_check(o.out, 0, "join");
-    tensor_check(o.out2, 0, "join's da");
-    tensor_check(o.b, 0, "join's db");
+    tensor_check(o.out, 0, "concat");
+    tensor_check(o.out2, 0, "concat's da");
+    tensor_check(o.b, 0, "concat's db");
     memset(o.out2->memory, 0xff, o.out2->bytes);
     free(o.b->saved);
     o.b->saved = NULL; // not wanted
     succeed(run_concat(&o.rig, &o));
-    tensor_check(o.out2, 0, "join's da alone");
+    tensor_check(o.out2, 0, "concat's da alone");
     close_ops(&o);
 }
 
@@ -370,7 +370,7 @@ static void penalty_is_the_definition(void **state) {
     CHECK(check_penalty);
 }
 
-// Resampling, mirrors, patches
+// Resampling, flips, patches
 
 static cudaError_t run_resample(struct rig *r, void *context) {
     struct ops *o = context;
@@ -431,7 +431,7 @@ static void check_flip(enum cuda_element element) {
             int line = i / 11 / 33, x = i / 11 % 33;
             o.out->d[i] = o.a->d[(line * 33 + (flip ? 32 - x : x)) * 11 + i % 11];
         }
-        tensor_check(o.out, 0, "mirrored");
+        tensor_check(o.out, 0, "flipped");
         close_ops(&o);
     }
 }
@@ -540,7 +540,7 @@ static void nce_is_the_definition(void **state) {
     CHECK(check_nce);
 }
 
-// Dual norms
+// Norms' tangents
 
 struct tangent_case {
     struct ops ops;
@@ -636,15 +636,15 @@ static void check_tangent(enum cuda_element element) {
         tangent_case_open(&c, &s, element, i >= 9);
         run_in_all_orders(&c.ops.rig, run_tangent, NULL, &c);
         judge_tangent(&c);
-        tensor_check(c.y, bound_of(&c.ops.rig, false), "dual y");
-        tensor_check(c.dy, bound_of(&c.ops.rig, false), "dual dy");
-        tensor_check(c.gdx, bound_of(&c.ops.rig, true), "dual gdx");
+        tensor_check(c.y, bound_of(&c.ops.rig, false), "tangent y");
+        tensor_check(c.dy, bound_of(&c.ops.rig, false), "tangent dy");
+        tensor_check(c.gdx, bound_of(&c.ops.rig, true), "tangent gdx");
         if (c.gx)
-            tensor_check(c.gx, bound_of(&c.ops.rig, true), "dual gx");
+            tensor_check(c.gx, bound_of(&c.ops.rig, true), "tangent gx");
         if (c.weight) {
-            tensor_check(c.dweight, 1e-5, "dual dweight");
+            tensor_check(c.dweight, 1e-5, "tangent dweight");
             if (c.g_y) // else zero
-                tensor_check(c.dbias, 1e-5, "dual dbias");
+                tensor_check(c.dbias, 1e-5, "tangent dbias");
         }
         close_ops(&c.ops);
     }

@@ -17,17 +17,17 @@ static int draw(uint64_t index, int low, int high) {
     return low + (int)rng_below(1, RNG_TEST, index, 0, (uint64_t)(high - low + 1));
 }
 
-static struct cuda_site random_site(uint64_t i) {
-    return (struct cuda_site){.pass = (enum cuda_pass)draw(16 * i, 0, 2),
-                              .math = (enum cuda_math)draw(16 * i + 1, 0, 2),
-                              .n = 1 + (int)i,
-                              .c = 8 * draw(16 * i + 2, 1, 64),
-                              .h = draw(16 * i + 3, 7, 300),
-                              .w = draw(16 * i + 4, 7, 300),
-                              .k = 8 * draw(16 * i + 5, 1, 64),
-                              .r = draw(16 * i + 6, 1, 7),
-                              .stride = draw(16 * i + 7, 1, 2),
-                              .pad = draw(16 * i + 8, 0, 3)};
+static struct cuda_problem random_problem(uint64_t i) {
+    return (struct cuda_problem){.pass = (enum cuda_pass)draw(16 * i, 0, 2),
+                                 .math = (enum cuda_math)draw(16 * i + 1, 0, 2),
+                                 .n = 1 + (int)i,
+                                 .c = 8 * draw(16 * i + 2, 1, 64),
+                                 .h = draw(16 * i + 3, 7, 300),
+                                 .w = draw(16 * i + 4, 7, 300),
+                                 .k = 8 * draw(16 * i + 5, 1, 64),
+                                 .r = draw(16 * i + 6, 1, 7),
+                                 .stride = draw(16 * i + 7, 1, 2),
+                                 .pad = draw(16 * i + 8, 0, 3)};
 }
 
 static struct cuda_plan random_plan(uint64_t i) {
@@ -46,9 +46,9 @@ static struct cuda_plans *example(int count, bool backwards) {
 
     for (int i = 0; i < count; i++) {
         uint64_t which = (uint64_t)(backwards ? count - 1 - i : i);
-        struct cuda_site site = random_site(which);
+        struct cuda_problem problem = random_problem(which);
         struct cuda_plan plan = random_plan(which);
-        cuda_plans_add(p, &site, &plan);
+        cuda_plans_add(p, &problem, &plan);
     }
     return p;
 }
@@ -61,9 +61,9 @@ static void what_was_written_is_read(void **state) {
     assert_int_equal(cuda_plans_count(q), 200);
     assert_int_equal(cuda_plans_check(q, "plans", CUDNN, DEVICE), ERR_OK);
     for (uint64_t i = 0; i < 200; i++) {
-        struct cuda_site site = random_site(i);
+        struct cuda_problem problem = random_problem(i);
         struct cuda_plan plan = random_plan(i);
-        const struct cuda_plan *found = cuda_plans_find(q, &site);
+        const struct cuda_plan *found = cuda_plans_find(q, &problem);
         assert_non_null(found);
         assert_int_equal(found->engine, plan.engine);
         assert_int_equal(found->n_knobs, plan.n_knobs);
@@ -146,13 +146,13 @@ static void plans_of_another_cudnn_or_device_are_refused(void **state) {
     cuda_plans_free(p);
 }
 
-static void a_site_is_its_text(void **state) {
+static void a_problem_is_its_text(void **state) {
     for (uint64_t i = 0; i < 1000; i++) {
-        struct cuda_site site = random_site(i), back;
-        char text[CUDA_SITE_TEXT];
-        cuda_site_print(&site, text);
-        assert_true(cuda_site_parse(text, &back));
-        assert_true(cuda_site_equal(&site, &back));
+        struct cuda_problem problem = random_problem(i), back;
+        char text[CUDA_PROBLEM_TEXT];
+        cuda_problem_print(&problem, text);
+        assert_true(cuda_problem_parse(text, &back));
+        assert_true(cuda_problem_equal(&problem, &back));
     }
 }
 
@@ -173,12 +173,12 @@ static void transposed_layers_are_mirrored(void **state) {
                                            "filter bf16 n2 c128 h32 w48 k256 r3 s2 p1"};
 
     for (int pass = 0; pass < 3; pass++) {
-        struct cuda_site site = cuda_site_of(&up, (enum cuda_pass)pass, MATH_BF16);
-        char text[CUDA_SITE_TEXT];
+        struct cuda_problem problem = cuda_problem_of(&up, (enum cuda_pass)pass, MATH_BF16);
+        char text[CUDA_PROBLEM_TEXT];
         int ho, wo;
-        cuda_site_print(&site, text);
+        cuda_problem_print(&problem, text);
         assert_string_equal(text, expected[pass]);
-        cuda_site_output(&site, &ho, &wo);
+        cuda_problem_output(&problem, &ho, &wo);
         assert_int_equal(ho, 16);
         assert_int_equal(wo, 24);
     }
@@ -191,7 +191,7 @@ int main(void) {
         cmocka_unit_test(every_cut_and_every_changed_byte_is_refused),
         cmocka_unit_test(refusals_name_the_line),
         cmocka_unit_test(plans_of_another_cudnn_or_device_are_refused),
-        cmocka_unit_test(a_site_is_its_text),
+        cmocka_unit_test(a_problem_is_its_text),
         cmocka_unit_test(transposed_layers_are_mirrored),
     };
 

@@ -234,8 +234,8 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
 
 // ---- the choice ----
 
-static const struct cuda_problem problem = {
-    .site = {PASS_FORWARD, MATH_BF16, 1, 64, 34, 34, 64, 3, 1, 0}};
+static const struct cuda_op_graph graph = {
+    .problem = {PASS_FORWARD, MATH_BF16, 1, 64, 34, 34, 64, 3, 1, 0}};
 #define WORKSPACE(i) ((size_t)(i) << 24) // of plan i: 16 MiB times its number
 
 // A plan is the place of what it takes.
@@ -249,7 +249,7 @@ static void offer(struct cuda_built plans[PLANS]) {
 }
 
 static int chosen(const double takes[PLANS], int refused, int too_large, float *ret_ms) {
-    struct cuda_problem p = problem;
+    struct cuda_op_graph g = graph;
     struct cuda_built plans[PLANS] = {0};
     struct cuda_target target = {0};
     struct cuda_tuned tuned;
@@ -261,7 +261,7 @@ static int chosen(const double takes[PLANS], int refused, int too_large, float *
         plans[i].object = &gpu.takes[i];
         plans[i].workspace_bytes = i == too_large ? CUDA_TUNE_WORKSPACE + 1 : 1000;
     }
-    assert_int_equal(cuda_tune(&p, &target, NULL, PLANS, plans, &tuned), ERR_OK);
+    assert_int_equal(cuda_tune(&g, &target, NULL, PLANS, plans, &tuned), ERR_OK);
     assert_int_equal(gpu.objects, 0);
     assert_int_equal(tuned.left_out, 1);
     assert_true(tuned.bytes > 2 * 64 * 3 * 3 * 64);
@@ -303,8 +303,8 @@ static void hopeless_ones_end_early(void **state) {
     assert_true(gpu.launches - 300000 / (100 * 5) < 100); // but for the first warming
 }
 
-// The clocks rise once: later sites are warmed for a short time.
-static void only_the_first_site_is_warmed_for_long(void **state) {
+// The clocks rise once: later problems are warmed for a short time.
+static void only_the_first_problem_is_warmed_for_long(void **state) {
     struct cuda_target target = {0};
     struct cuda_built plans[PLANS];
     struct cuda_tuned tuned;
@@ -313,10 +313,10 @@ static void only_the_first_site_is_warmed_for_long(void **state) {
     memset(&gpu, 0, sizeof gpu);
     gpu.refused = PLANS - 1;
     offer(plans);
-    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_OK);
+    assert_int_equal(cuda_tune(&graph, &target, NULL, PLANS, plans, &tuned), ERR_OK);
     assert_true(gpu.host > 300000);
     before = gpu.host;
-    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_OK);
+    assert_int_equal(cuda_tune(&graph, &target, NULL, PLANS, plans, &tuned), ERR_OK);
     assert_true(gpu.host - before < 150000);
 }
 
@@ -329,7 +329,7 @@ static void none_that_can_be_run_says_why(void **state) {
     gpu.refuses_all = true;
     gpu.complaint = "no kernel of mine";
     offer(plans);
-    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_DEVICE);
+    assert_int_equal(cuda_tune(&graph, &target, NULL, PLANS, plans, &tuned), ERR_DEVICE);
     assert_non_null(strstr(err_text(), "running: no kernel of mine"));
     assert_int_equal(gpu.objects, 0);
 }
@@ -344,11 +344,11 @@ static void plans_that_want_little_are_tried_where_memory_is_short(void **state)
     gpu.refused = PLANS - 1;
     gpu.most = (size_t)70 << 20;
     offer(plans);
-    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_OK);
+    assert_int_equal(cuda_tune(&graph, &target, NULL, PLANS, plans, &tuned), ERR_OK);
     assert_int_equal(tuned.best, 4); // the fastest of those with 0 to 64 MiB
     assert_int_equal(gpu.objects, 0);
     gpu.most = (size_t)50 << 20;
-    assert_int_equal(cuda_tune(&problem, &target, NULL, PLANS, plans, &tuned), ERR_LIMIT);
+    assert_int_equal(cuda_tune(&graph, &target, NULL, PLANS, plans, &tuned), ERR_LIMIT);
     assert_int_equal(gpu.objects, 0);
 }
 
@@ -411,7 +411,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_run_and_what_wants_too_much_is_left_out),
         cmocka_unit_test(the_first_is_not_measured_cold),
         cmocka_unit_test(hopeless_ones_end_early),
-        cmocka_unit_test(only_the_first_site_is_warmed_for_long),
+        cmocka_unit_test(only_the_first_problem_is_warmed_for_long),
         cmocka_unit_test(none_that_can_be_run_says_why),
         cmocka_unit_test(plans_that_want_little_are_tried_where_memory_is_short),
         cmocka_unit_test(a_failure_of_cudnn_is_told_with_its_own_words),

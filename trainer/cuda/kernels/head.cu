@@ -1,4 +1,4 @@
-// Heads and what stands between layers: tanh, biases, joins, mixes.
+// Heads and what stands between layers: tanh, biases, concats, mixes.
 #include "cuda/kernels/norm.h"
 
 enum { THREADS = 256 };
@@ -129,7 +129,7 @@ struct concat_args {
 };
 
 // Channel k of [a; b] at a pixel; 0 behind the last.
-INLINE float joined(const struct concat_args *a, size_t pixel, int k, bool bf16) {
+INLINE float concat_value(const struct concat_args *a, size_t pixel, int k, bool bf16) {
     if (k < a->c_a)
         return fetch1(a->a, pixel * a->groups_a * 8 + k, bf16);
     k -= a->c_a;
@@ -137,7 +137,7 @@ INLINE float joined(const struct concat_args *a, size_t pixel, int k, bool bf16)
 }
 
 // One thread writes 8 channels of a pixel of y.
-INLINE void join(const struct concat_args &a, const bool bf16) {
+INLINE void concat(const struct concat_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     size_t pixel = i / a.groups;
     int group = (int)(i % a.groups), group_b = group - a.c_a / 8;
@@ -151,16 +151,16 @@ INLINE void join(const struct concat_args &a, const bool bf16) {
         fetch8(a.b, pixel * a.groups_b + group_b, bf16, v);
     else
         for (int k = 0; k < 8; k++)
-            v[k] = joined(&a, pixel, group * 8 + k, bf16);
+            v[k] = concat_value(&a, pixel, group * 8 + k, bf16);
 #pragma unroll
     for (int k = 0; k < 8; k++)
         v[k] = activate(a.act, v[k]);
     write8(a.ret_y, i, bf16, v);
 }
-KERNEL(join, THREADS, concat_args)
+KERNEL(concat, THREADS, concat_args)
 
 // One thread writes 8 channels of a pixel of da or db: the groups of a come first.
-INLINE void join_gradient(const struct concat_args &a, const bool bf16) {
+INLINE void concat_gradient(const struct concat_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x, both = a.groups_a + a.groups_b;
     size_t pixel = i / both;
     int side = (int)(i % both), first = side * 8, c = a.c_a;
@@ -186,7 +186,7 @@ INLINE void join_gradient(const struct concat_args &a, const bool bf16) {
     }
     write8(to, at, bf16, v);
 }
-KERNEL(join_gradient, THREADS, concat_args)
+KERNEL(concat_gradient, THREADS, concat_args)
 
 static struct concat_args concat_of(const struct concat_shape *s) {
     struct concat_args a;
@@ -211,7 +211,7 @@ cudaError_t cuda_concat_forward(const struct cuda_launch *l, const struct concat
     args.a = a;
     args.b = b;
     args.ret_y = ret_y;
-    return LAUNCH(l, join, blocks_for(s->pixels * args.groups, THREADS), THREADS, 0, args);
+    return LAUNCH(l, concat, blocks_for(s->pixels * args.groups, THREADS), THREADS, 0, args);
 }
 
 cudaError_t cuda_concat_backward(const struct cuda_launch *l, const struct concat_shape *s,
@@ -224,7 +224,7 @@ cudaError_t cuda_concat_backward(const struct cuda_launch *l, const struct conca
     args.dy = t->dy;
     args.ret_a = t->ret_da;
     args.ret_b = t->ret_db;
-    return LAUNCH(l, join_gradient,
+    return LAUNCH(l, concat_gradient,
                   blocks_for(s->pixels * (args.groups_a + args.groups_b), THREADS), THREADS, 0,
                   args);
 }

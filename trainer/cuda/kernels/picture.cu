@@ -1,4 +1,4 @@
-// Pictures between the host's format and tensors, and mirrored ones.
+// Pictures between the host's format and tensors, and flipped ones.
 #include "cuda/kernels/kernel.h"
 
 enum { THREADS = 256 };
@@ -174,7 +174,7 @@ struct flip_args {
 };
 
 // One thread copies 8 channels of a pixel; the grid's y goes over lines.
-INLINE void mirror(const struct flip_args &a, const bool bf16) {
+INLINE void flip(const struct flip_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     int column = (int)(i / a.groups), from = *a.flip ? a.w - 1 - column : column;
 
@@ -185,7 +185,7 @@ INLINE void mirror(const struct flip_args &a, const bool bf16) {
         write_raw(a.y, at + i, bf16, fetch_raw(a.x, at + from * a.groups + i % a.groups, bf16));
     }
 }
-KERNEL(mirror, THREADS, flip_args)
+KERNEL(flip, THREADS, flip_args)
 
 cudaError_t cuda_flip(const struct cuda_launch *l, const struct tensor_shape *s, const int *flip,
                       const void *x, void *ret_y) {
@@ -200,7 +200,7 @@ cudaError_t cuda_flip(const struct cuda_launch *l, const struct tensor_shape *s,
     a.flip = flip;
     a.x = x;
     a.y = ret_y;
-    return LAUNCH(l, mirror,
+    return LAUNCH(l, flip,
                   dim3(blocks_for((size_t)s->w * a.groups, THREADS), HOST_MIN(a.lines, 65535)),
                   THREADS, 0, a);
 }

@@ -1,6 +1,6 @@
 // cuda/conv.h on the emulated device, where there is no cuDNN: plain loops, products and sums in
 // double, in an order of their own, issued on the stream as a kernel is. One engine, number 0; a
-// plan file names it for each site, so that all that is done with plans can be tested.
+// plan file names it for each problem, so that all that is done with plans can be tested.
 #include "cuda/conv.h"
 
 #include <math.h>
@@ -22,7 +22,7 @@
 #define WORKSPACE ((size_t)192)
 
 struct cuda_convs {
-    int lanes;
+    int stream_count;
     cudaStream_t streams[DEVICE_STREAMS];
     struct cuda_plans *plans;
     size_t tried_bytes;
@@ -30,7 +30,7 @@ struct cuda_convs {
 
 struct cuda_conv {
     struct cuda_convs *convs;
-    struct cuda_site site;
+    struct cuda_problem problem;
 };
 
 int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_convs) {
@@ -39,8 +39,8 @@ int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_
     size_t size;
     int err = ERR_OK;
 
-    c->lanes = o->lanes;
-    memcpy(c->streams, o->streams, (size_t)o->lanes * sizeof *o->streams);
+    c->stream_count = o->stream_count;
+    memcpy(c->streams, o->streams, (size_t)o->stream_count * sizeof *o->streams);
     if (o->plans) {
         err = fs_read(o->plans, PLAN_FILE_MAX, &text, &size);
         if (!err) {
@@ -88,28 +88,28 @@ size_t cuda_convs_tried_bytes(const struct cuda_convs *c) {
 }
 
 // There is nothing to choose, but the memory for it is taken as where there is.
-static int try_engines(struct cuda_convs *c, const struct cuda_site *site) {
+static int try_engines(struct cuda_convs *c, const struct cuda_problem *problem) {
     struct cuda_trial trial = {0};
-    int err = cuda_trial_init(&trial, site, WORKSPACE);
+    int err = cuda_trial_init(&trial, problem, WORKSPACE);
 
     c->tried_bytes = trial.bytes;
     cuda_trial_fini(&trial);
     return err;
 }
 
-int cuda_conv_new(struct cuda_convs *c, const struct cuda_site *site, bool tune,
+int cuda_conv_new(struct cuda_convs *c, const struct cuda_problem *problem, bool tune,
                   struct cuda_conv **ret_conv) {
     struct cuda_plan plan = {.engine = 0};
-    bool is_new = tune && !cuda_plans_find(c->plans, site);
+    bool is_new = tune && !cuda_plans_find(c->plans, problem);
 
     c->tried_bytes = 0;
-    int err = is_new ? try_engines(c, site) : ERR_OK;
+    int err = is_new ? try_engines(c, problem) : ERR_OK;
     if (err)
         return err;
     if (is_new)
-        cuda_plans_add(c->plans, site, &plan);
+        cuda_plans_add(c->plans, problem, &plan);
     *ret_conv = xcalloc(1, sizeof **ret_conv);
-    **ret_conv = (struct cuda_conv){c, *site};
+    **ret_conv = (struct cuda_conv){c, *problem};
     return ERR_OK;
 }
 
@@ -125,8 +125,8 @@ bool cuda_conv_uses_tensor_cores(const struct cuda_conv *c) {
     return false;
 }
 
-const struct cuda_site *cuda_conv_site(const struct cuda_conv *c) {
-    return &c->site;
+const struct cuda_problem *cuda_conv_problem(const struct cuda_conv *c) {
+    return &c->problem;
 }
 
 void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size) {
@@ -135,7 +135,7 @@ void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size) 
 
 // What a call carries to where it runs.
 struct call {
-    struct cuda_site site;
+    struct cuda_problem problem;
     struct cuda_operands operands;
     void *workspace;
 };
@@ -144,7 +144,7 @@ static double element(const struct call *c, const void *tensor, size_t i) {
     uint32_t bits;
     float x;
 
-    if (c->site.math != MATH_BF16)
+    if (c->problem.math != MATH_BF16)
         return ((const float *)tensor)[i];
     bits = (uint32_t)((const uint16_t *)tensor)[i] << 16;
     memcpy(&x, &bits, sizeof x);
@@ -156,7 +156,7 @@ static void put(const struct call *c, void *tensor, size_t i, double value) {
     float x = (float)value;
     uint32_t bits;
 
-    if (c->site.math != MATH_BF16) {
+    if (c->problem.math != MATH_BF16) {
         ((float *)tensor)[i] = x;
         return;
     }
@@ -204,7 +204,7 @@ static void tap(const struct sizes *z, enum cuda_pass pass, const struct arrays 
 
 static void pixel(const struct call *call, const struct sizes *z, const struct arrays *a, int n,
                   int oy, int ox) {
-    const struct cuda_site *s = &call->site;
+    const struct cuda_problem *s = &call->problem;
     size_t yi =
         (((size_t)n * (size_t)z->ho + (size_t)oy) * (size_t)z->wo + (size_t)ox) * (size_t)z->k;
 
@@ -222,7 +222,7 @@ static void pixel(const struct call *call, const struct sizes *z, const struct a
 // Runs when the stream comes to it.
 static void compute(void *args) {
     const struct call *call = args;
-    const struct cuda_site *s = &call->site;
+    const struct cuda_problem *s = &call->problem;
     struct sizes z = {s->n, s->c, s->h, s->w, s->k, s->r, 0, 0};
     void *tensors[3] = {call->operands.x, call->operands.filter, call->operands.y};
     static const int written_by[] = {[PASS_FORWARD] = 2, [PASS_DATA] = 0, [PASS_FILTER] = 1};
@@ -230,8 +230,8 @@ static void compute(void *args) {
     size_t counts[3];
     double *arrays[3];
 
-    cuda_site_output(s, &z.ho, &z.wo);
-    cuda_site_sizes(s, counts);
+    cuda_problem_output(s, &z.ho, &z.wo);
+    cuda_problem_sizes(s, counts);
     for (int i = 0; i < 3; i++)
         arrays[i] =
             i == written ? xcalloc(counts[i], sizeof(double)) : unpack(call, tensors[i], counts[i]);
@@ -247,11 +247,11 @@ static void compute(void *args) {
         free(arrays[i]);
 }
 
-int cuda_conv_run(struct cuda_conv *c, int lane, const struct cuda_operands *operands,
+int cuda_conv_run(struct cuda_conv *c, int stream, const struct cuda_operands *operands,
                   void *workspace) {
-    struct call call = {c->site, *operands, workspace};
+    struct call call = {c->problem, *operands, workspace};
 
     CUDA(ERR_DEVICE_LOST,
-         cuda_host_call(c->convs->streams[lane], "conv", compute, &call, sizeof call));
+         cuda_host_call(c->convs->streams[stream], "conv", compute, &call, sizeof call));
     return ERR_OK;
 }
