@@ -1,3 +1,4 @@
+// The choice of cuDNN's engines, and their execution on the backend's streams.
 #include "cuda/conv.h"
 
 #include <stdio.h>
@@ -12,11 +13,13 @@
 #include "cuda/error.h"
 #include "cuda/tune.h"
 
+// Plans that are tried for one problem, best guess first: this bounds the time of tuning.
 #define CANDIDATES 12
+// Room for the most plans of a file (cuda/plans.c), 256 bytes each.
 #define PLAN_FILE_MAX ((size_t)16 << 20)
 #define NAME_TEXT 300
 
-// A problem and the engine it got. Lives as long as the device: other uses may come.
+// A problem and its engine. It lives as long as the device, because later convolutions reuse it.
 struct engine {
     struct cuda_problem problem;
     struct cuda_plan plan;
@@ -24,7 +27,7 @@ struct engine {
     bool tensor_core;
     float ms;     // 0: not measured
     int left_out; // engines that could not be run or recorded
-    // One for each stream, made when the stream first wants it: a plan belongs to its handle.
+    // A plan belongs to its handle, so each stream has one. It is made on the stream's first use.
     cudnn_object built[DEVICE_STREAMS];
 };
 
@@ -44,18 +47,21 @@ struct cuda_convs {
 struct cuda_conv {
     struct cuda_convs *convs;
     struct engine *engine;
-    // The buffers of the last call, and what cuDNN wants to know of them.
+    // The buffers of the last call, and the pack that describes them to cuDNN.
     struct cuda_operands operands;
     void *workspace;
     cudnn_object pack;
 };
 
+// The keys of cuDNN's JSON are unique, so a search for the text finds the value. 0: no such key.
 static long number_of(const char *json, const char *key) {
     const char *at = strstr(json, key);
 
     return at ? strtol(at + strlen(key), NULL, 10) : 0;
 }
 
+// In the form of current_name: plans of a described device fit the device itself. deviceVer is 100
+// times the major number plus 10 times the minor one.
 static void described_name(const char *json, char ret[NAME_TEXT]) {
     static const char key[] = "\"deviceName\":\"";
     const char *name = strstr(json, key);
@@ -76,6 +82,7 @@ static int current_name(char ret[NAME_TEXT]) {
     return ERR_OK;
 }
 
+// cuDNN binds a stream to a handle. A handle for each stream lets them compute side by side.
 static int open_targets(struct cuda_convs *c, const struct cuda_convs_options *o) {
     for (int i = 0; i < c->stream_count; i++) {
         int err = cuda_target_open(o->described, &c->targets[i]);
@@ -91,7 +98,8 @@ static int open_targets(struct cuda_convs *c, const struct cuda_convs_options *o
     return ERR_OK;
 }
 
-// The library that is found when the plugin is loaded may be another than that of the build.
+// The loader may find another libcudnn than the build's. It needs the same major version, and no
+// older minor one.
 static int check_version(void) {
     size_t v = cudnnGetVersion();
 
@@ -114,6 +122,7 @@ static int open_plans(struct cuda_convs *c, const char *path) {
     int err = fs_read(path, PLAN_FILE_MAX, &text, &size);
     if (err)
         return err;
+    // fs_read puts a 0 behind the text. One before that means a binary file.
     if (strlen((char *)text) != size)
         err = err_set(ERR_FORMAT, "%s: this is no text", path);
     else
@@ -128,6 +137,7 @@ int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_
 
     c->math = o->math;
     c->described = o->described != NULL;
+    // A described device cannot run anything, so nothing is measured on it.
     c->untuned = c->described || getenv("CUDA_UNTUNED"); // docs/cuda.md: for tests
     c->stream_count = c->described ? 1 : o->stream_count;
     if (c->described)
@@ -140,6 +150,7 @@ int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_
         err = open_targets(c, o);
     if (!err)
         err = open_plans(c, o->plans);
+    // cuda_convs_close accepts what is half made: all fields were zero.
     if (err) {
         cuda_convs_close(c);
         return err;
@@ -150,7 +161,7 @@ int cuda_convs_open(const struct cuda_convs_options *o, struct cuda_convs **ret_
 
 static void drop(cudnn_object *object) {
     if (*object)
-        (void)cudnnBackendDestroyDescriptor(*object); // nothing to be done about it
+        (void)cudnnBackendDestroyDescriptor(*object); // its failure changes nothing
     *object = NULL;
 }
 
@@ -197,6 +208,7 @@ size_t cuda_convs_tried_bytes(const struct cuda_convs *c) {
     return c->tried_bytes;
 }
 
+// Linear: a model has few problems, and they are looked up only when layers are made.
 static struct engine *find(const struct cuda_convs *c, const struct cuda_problem *problem) {
     for (size_t i = 0; i < c->n_engines; i++)
         if (cuda_problem_equal(&c->engines[i]->problem, problem))
@@ -204,7 +216,7 @@ static struct engine *find(const struct cuda_convs *c, const struct cuda_problem
     return NULL;
 }
 
-// Takes over the plan.
+// Takes over the plan. It is stream 0's; built_of makes those of the other streams.
 static void keep(struct cuda_convs *c, const struct cuda_problem *problem,
                  const struct cuda_built *built, const struct cuda_tuned *tuned,
                  struct engine **ret) {
@@ -225,11 +237,12 @@ static void keep(struct cuda_convs *c, const struct cuda_problem *problem,
     *ret = e;
 }
 
+// In fp32 no engine with tensor cores is a candidate (cuda/engine.c).
 static bool is_good(const struct cuda_built *b, enum cuda_math math) {
     return b->workspace_bytes <= CUDA_TUNE_WORKSPACE && (b->tensor_core || math == MATH_FP32);
 }
 
-// Whether to take a rather than b, neither of which is good.
+// Whether a is preferred to b, if neither is good.
 static bool is_less_bad(const struct cuda_built *a, const struct cuda_built *b) {
     if (a->tensor_core != b->tensor_core)
         return a->tensor_core;
@@ -249,7 +262,7 @@ static int suggestion(int count, const struct cuda_built *candidates, enum cuda_
     return best;
 }
 
-// Like cuda_candidates, but one suffices if it is good.
+// Like cuda_candidates. Most problems need only the first, and each plan takes time to build.
 static int one_or_more(struct cuda_convs *c, const struct cuda_op_graph *g,
                        struct cuda_built candidates[CANDIDATES]) {
     int count = cuda_candidates(g, &c->targets[0], 1, candidates);
@@ -277,10 +290,12 @@ static int choose(struct cuda_convs *c, const struct cuda_op_graph *g, bool tune
         return err_set(ERR_DEVICE, "cuDNN has no deterministic engine for %s on this GPU: %s", text,
                        cuda_engine_complaint());
     }
+    // Holds where nothing is measured; cuda_tune overwrites it.
     tuned.best = suggestion(count, candidates, g->problem.math);
     if (measured)
         err = cuda_tune(g, &c->targets[0], c->streams[0], count, candidates, &tuned);
     c->tried_bytes = tuned.bytes;
+    // The best plan's descriptor passes to the engine. All others end here.
     for (int i = 0; i < count; i++)
         if (err || i != tuned.best)
             cuda_built_fini(&candidates[i]);
@@ -290,7 +305,8 @@ static int choose(struct cuda_convs *c, const struct cuda_op_graph *g, bool tune
     return ERR_OK;
 }
 
-// The engine that the file names, else one that is chosen now.
+// The engine from the plan file, or one that is chosen now. A file's engine is never measured
+// again: it decides the bits of a resumed run.
 static int engine_new(struct cuda_convs *c, const struct cuda_problem *problem, bool tune,
                       struct engine **ret) {
     const struct cuda_plan *plan = cuda_plans_find(c->plans, problem);
@@ -317,10 +333,13 @@ int cuda_conv_new(struct cuda_convs *c, const struct cuda_problem *problem, bool
     int err;
 
     c->tried_bytes = 0;
+    // A problem keeps its first engine, also if that was chosen without tuning: two engines would
+    // give two results.
     err = e ? ERR_OK : engine_new(c, problem, tune, &e);
 
     if (err)
         return err;
+    // The file names only problems of training, which has to be continued bit for bit.
     if (tune && !cuda_plans_find(c->plans, problem))
         cuda_plans_add(c->plans, problem, &e->plan);
     *ret_conv = xcalloc(1, sizeof **ret_conv);
@@ -356,13 +375,15 @@ void cuda_conv_describe(const struct cuda_conv *c, char *ret_text, size_t size) 
     if (e->left_out)
         (void)snprintf(left_out, sizeof left_out, ", %d left out", e->left_out); // fits
     if (e->ms > 0)
+        // Flop per ms times 1e-9 is TFLOP/s.
         (void)snprintf(ret_text, size, "engine %lld (%.4f ms, %.0f TFLOP/s%s)", (long long)number,
                        e->ms, cuda_problem_flop(&e->problem) / e->ms * 1e-9, left_out);
     else
         (void)snprintf(ret_text, size, "engine %lld", (long long)number);
 }
 
-// The stream's own plan.
+// The stream's own plan. A section issues its ops before it records them, so that a capture finds
+// all plans built.
 static int built_of(const struct cuda_conv *c, int stream, cudnn_object *ret) {
     struct engine *e = c->engine;
     const struct cuda_target *target = &c->convs->targets[stream];
@@ -384,20 +405,21 @@ static int built_of(const struct cuda_conv *c, int stream, cudnn_object *ret) {
     return ERR_OK;
 }
 
-// Tells cuDNN of the buffers, if they are not those of the last call.
+// Makes a new pack only if the buffers are not those of the last call.
 static cudnnStatus_t bind(struct cuda_conv *c, const struct cuda_operands *o, void *workspace) {
     void *const pointers[3] = {o->x, o->filter, o->y};
 
     if (c->pack && o->x == c->operands.x && o->filter == c->operands.filter &&
         o->y == c->operands.y && workspace == c->workspace)
         return CUDNN_STATUS_SUCCESS;
+    // The old pack goes first: if the new one fails, the next call must not take it.
     drop(&c->pack);
     c->operands = *o;
     c->workspace = workspace;
     return cuda_dnn_pack(pointers, workspace, &c->pack);
 }
 
-// A first execution loads the engine's code: it may find no memory.
+// A first execution loads the engine's code, and may find no memory for it.
 int cuda_conv_run(struct cuda_conv *c, int stream, const struct cuda_operands *operands,
                   void *workspace) {
     char text[CUDA_PROBLEM_TEXT];

@@ -7,6 +7,7 @@
 #include "cuda/cuda.h"
 #include "cuda/layer.h"
 
+// cuDNN's workspace follows dw in the same buffer. 256 is cudaMalloc's alignment.
 #define ALIGNMENT ((size_t)256)
 
 struct device_conv {
@@ -26,13 +27,16 @@ int cuda_entry_conv_new(struct device_weights *w, const struct conv_shape *shape
         return err_set(ERR_DEVICE, "filters of %dx%d: the CUDA backend has none above %dx%d", w->r,
                        w->r, CUDA_R_MAX, CUDA_R_MAX);
     c = xcalloc(1, sizeof *c);
+    // cuDNN computes with all stored channels. Surplus ones are zero on both sides and stay zero.
     stored.c = cuda_channels(shape->c);
     stored.k = cuda_channels(shape->k);
     *c = (struct device_conv){.weights = w, .shape = *shape};
     c->dw_bytes = backward ? (w->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : 0;
+    // Without backward a convolution runs seldom, so it is not tuned.
     for (int pass = PASS_FORWARD; pass <= (backward ? PASS_FILTER : PASS_FORWARD); pass++) {
         struct cuda_problem problem = cuda_problem_of(&stored, (enum cuda_pass)pass, d->math);
         int err = cuda_conv_new(d->convs, &problem, backward, &c->passes[pass]);
+        // Tuning allocates beside the device's blocks, but the peak has to include it.
         d->peak_bytes = MAX(d->peak_bytes, d->bytes + cuda_convs_tried_bytes(d->convs));
         if (err) {
             cuda_entry_conv_free(c);
@@ -51,6 +55,7 @@ void cuda_entry_conv_free(struct device_conv *c) {
     free(c);
 }
 
+// Only the filter's gradient comes with a bias gradient.
 static size_t bias_bytes(const struct device_conv *c) {
     int ho, wo;
 
@@ -61,7 +66,7 @@ static size_t bias_bytes(const struct device_conv *c) {
                                     (size_t)c->shape.n * (size_t)ho * (size_t)wo, c->shape.k);
 }
 
-// For the filter's gradient it begins with dw.
+// The passes share one workspace. For the filter's gradient it begins with dw.
 size_t cuda_entry_conv_workspace_bytes(const struct device_conv *c) {
     size_t bytes = bias_bytes(c);
 
@@ -90,8 +95,8 @@ void cuda_entry_conv_describe(const struct device_conv *c, char *ret_text, size_
                    s->w, passes[0], passes[1], passes[2], c->weights->device->base.dtype);
 }
 
-// Operands are a layer's: `in` its input or that's gradient, `out` its output or that's gradient.
-// A transposed layer is a problem that leads from its output to its input.
+// `in` is the layer's input or its gradient, `out` the output or its gradient. cuDNN sees a
+// transposed layer as the convolution from its output to its input, so x and y change places.
 static int run(const struct device_conv *c, enum cuda_pass pass, void *in, void *filter, void *out,
                void *workspace) {
     bool transposed = c->shape.transposed;
@@ -107,7 +112,7 @@ static size_t output_pixels(const struct device_conv *c) {
     return (size_t)c->shape.n * (size_t)ho * (size_t)wo;
 }
 
-// cuDNN's operands are not const, though those it reads stay as they are.
+// cuDNN takes no const pointers. It only reads the operands that are cast here.
 int cuda_entry_conv_forward(struct device_conv *c, const void *x, const float *bias, void *ret_y,
                             void *workspace) {
     const struct cuda_launch *l = cuda_launch_of(c->weights->device);
@@ -123,11 +128,14 @@ static int filter_gradient(struct device_conv *c, const struct conv_gradients *t
     const struct cuda_launch *l = cuda_launch_of(c->weights->device);
     const struct device_weights *w = c->weights;
     int err = run(c, PASS_FILTER, (void *)t->x, workspace, (void *)t->dy,
+                  // dw [A,r,r,B] in elements comes first, cuDNN's workspace behind it.
                   (char *)workspace + c->dw_bytes);
 
     if (err)
         return err;
+    // cuDNN overwrites dw; add_dw turns it to the master's layout and accumulates.
     CUDA(ERR_DEVICE_LOST, cuda_add_dw(l, w->a, w->b, w->r, t->accumulate, workspace, t->ret_dw));
+    // It may reuse the workspace: in this stream add_dw has read dw before.
     if (t->ret_dbias)
         CUDA(ERR_DEVICE_LOST, cuda_bias_gradient(l, output_pixels(c), c->shape.k, t->accumulate,
                                                  t->dy, t->ret_dbias, workspace));

@@ -9,12 +9,13 @@
 #include "base/util.h"
 #include "device_interface.h"
 
-// Oldest GPUs there is code for: bfloat16 and TF32 began with them.
+// The oldest compute capability with bfloat16 and TF32.
 #define OLDEST_MAJOR 8
 #define OLDEST_TEXT "8.0 (RTX 30 series, A100)"
-// CUDA 13's release notes, table of driver versions.
+// Source: the table of driver versions in CUDA 13's release notes.
 #define DRIVER_TEXT "CUDA 13 needs 580 or later; for a data-centre GPU cuda-compat-13-0 will do"
-// What the driver takes in the first steps: kernels' code, cuDNN's handles, graphs. A guess.
+// Memory that the driver takes in the first steps: code of kernels, cuDNN's handles, graphs. An
+// estimate.
 #define RESERVE_BYTES ((size_t)256 << 20)
 #define RESERVE_PART 32 // of a small GPU's memory
 
@@ -23,6 +24,7 @@ static void close_device(struct device *device) {
 
     if (!d)
         return;
+    // cuDNN's handles refer to the streams, so they are closed first.
     cuda_convs_close(d->convs);
     cuda_ring_close(d);
     cuda_streams_close(d);
@@ -44,7 +46,7 @@ static const char *visible(void) {
     return !text ? "not set" : *text ? text : "empty";
 }
 
-// How many GPUs there are, or why there are none.
+// The number of GPUs, or an error that says why there are none and how to go on.
 static int count_devices(int *ret_count, int *ret_driver) {
     int runtime = 0;
     cudaError_t code;
@@ -72,7 +74,7 @@ static int count_devices(int *ret_count, int *ret_driver) {
     return ERR_OK;
 }
 
-// A plugin that was built for other GPUs says so now, not in the first step.
+// A plugin without code for this GPU is reported when it opens, before any step.
 static int check_code(int gpu, const struct cudaDeviceProp *p) {
     cudaError_t code = cuda_kernels_check();
 
@@ -80,7 +82,7 @@ static int check_code(int gpu, const struct cudaDeviceProp *p) {
         CUDA(ERR_DEVICE, code);
         return ERR_OK;
     }
-    (void)cudaGetLastError(); // it is told here
+    (void)cudaGetLastError(); // reported here
     return err_set(ERR_DEVICE,
                    "the CUDA plugin has no code for GPU %d, %s, compute capability %d.%d: %s (%s); "
                    "build it with make CUDA_ARCHS=%d%d, or set device = \"cpu\"",
@@ -106,8 +108,10 @@ static int choose_device(struct cuda_device *d, const struct device_options *o) 
             "the GPU %d, %s, has compute capability %d.%d; needed is at least " OLDEST_TEXT
             "; set device = \"cpu\" or another gpu",
             o->gpu, p.name, p.major, p.minor);
+    // Only now, because the call already takes memory of the GPU.
     CUDA(ERR_DEVICE, cudaSetDevice(o->gpu));
     d->limits = (struct cuda_limits){p.multiProcessorCount, p.sharedMemPerBlockOptin};
+    // Without shared memory no picture fits, and every norm takes two passes.
     if (getenv("CUDA_TWO_PASSES")) // docs/cuda.md: for tests
         d->limits.shared_bytes = 0;
     d->total_bytes = p.totalGlobalMem;
@@ -115,6 +119,7 @@ static int choose_device(struct cuda_device *d, const struct device_options *o) 
     return check_code(o->gpu, &p);
 }
 
+// After cuda_streams_open: each handle of cuDNN is bound to one of the streams.
 static int open_convs(struct cuda_device *d, const struct device_options *o) {
     cudaStream_t streams[DEVICE_STREAMS];
 
@@ -125,6 +130,7 @@ static int open_convs(struct cuda_device *d, const struct device_options *o) {
     return cuda_convs_open(&options, &d->convs);
 }
 
+// One table for all devices. Every call fills in the same values.
 static const struct backend *table(void) {
     static struct backend backend = {
         .name = "cuda",
@@ -170,6 +176,7 @@ static const struct backend *table(void) {
     return &backend;
 }
 
+// TF32 is the default: it keeps fp32's range and storage, and runs on tensor cores.
 static int math_of(const struct device_options *o, enum cuda_math *ret_math) {
     if (!o->dtype || strcmp(o->dtype, "auto") == 0) {
         *ret_math = MATH_TF32;
@@ -181,6 +188,7 @@ static int math_of(const struct device_options *o, enum cuda_math *ret_math) {
                    o->dtype);
 }
 
+// The order is that of dependence; close_device undoes it and accepts what is half made.
 static int open_all(struct cuda_device *d, const struct device_options *o) {
     int err = cuda_streams_open(d);
 
@@ -189,7 +197,8 @@ static int open_all(struct cuda_device *d, const struct device_options *o) {
     return err ? err : open_convs(d, o);
 }
 
-// A GPU that fails before it has begun is none that can be used.
+// A failure before the first step means that the GPU cannot be used. ERR_DEVICE_LOST would ask for
+// a new start, which would fail again.
 static int refused(const struct cuda_device *d, int err) {
     if (err != ERR_DEVICE_LOST)
         return err;
@@ -218,6 +227,7 @@ int device_plugin_open(const struct device_options *o, struct device **ret_devic
         err = choose_device(d, o);
     if (err) {
         err = refused(d, err);
+        // Nothing else has been made so far.
         free(d);
         return err;
     }

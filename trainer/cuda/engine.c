@@ -1,3 +1,6 @@
+// Operation graphs, engines and plans in cuDNN's backend API. A descriptor is made, gets its
+// attributes, and is finalized; then it no longer changes. Chains of && stop at the first call that
+// fails.
 #include "cuda/engine.h"
 
 #include <stdio.h>
@@ -7,16 +10,19 @@
 #include "base/util.h"
 #include "cuda/dnn.h"
 
-// An id for each tensor of a problem.
+// Tensor i of a graph has the id ID_X + i.
 enum { ID_X = 1 };
+// Suggestions that are read from one list of heuristics.
 #define OFFERED 64
 
+// cuDNN's text for the last call that failed on this thread.
 static _Thread_local char complaint[512];
 
 const char *cuda_engine_complaint(void) {
     return complaint;
 }
 
+// Every call of cuDNN passes through here, so that its text is kept.
 static bool ok(cudnnStatus_t status) {
     if (status == CUDNN_STATUS_SUCCESS)
         return true;
@@ -31,7 +37,7 @@ static bool make(cudnnBackendDescriptorType_t type, cudnn_object *ret) {
 
 static void drop(cudnn_object *object) {
     if (*object)
-        (void)cudnnBackendDestroyDescriptor(*object); // nothing to be done about it
+        (void)cudnnBackendDestroyDescriptor(*object); // its failure changes nothing
     *object = NULL;
 }
 
@@ -76,11 +82,12 @@ int cuda_target_open(const char *json, struct cuda_target *ret_target) {
 void cuda_target_close(struct cuda_target *t) {
     drop(&t->device);
     if (t->handle)
-        (void)cudnnDestroy(t->handle); // nothing to be done about it
+        (void)cudnnDestroy(t->handle); // its failure changes nothing
     t->handle = NULL;
 }
 
-// [n,h,w,c] in memory; cuDNN counts n,c,h,w.
+// Tensors are [n,h,w,c] in memory, but cuDNN counts dimensions as n,c,h,w: strides say the rest.
+// Engines may rely on the alignment of 16 bytes, which conv.h demands.
 static bool make_tensor(int which, cudnnDataType_t type, const int size[4], cudnn_object *ret) {
     int64_t id = ID_X + which, alignment = 16;
     int64_t n = size[0], h = size[1], w = size[2], c = size[3];
@@ -106,6 +113,7 @@ static bool make_tensors(struct cuda_op_graph *g) {
            make_tensor(2, type, (int[]){s->n, ho, wo, s->k}, &g->tensors[2]);
 }
 
+// Sums are float in every math. Padding is zeros, and the filter is not turned (cross-correlation).
 static bool make_convolution(const struct cuda_problem *s, cudnn_object *ret) {
     cudnnDataType_t sums = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
@@ -123,7 +131,7 @@ static bool make_convolution(const struct cuda_problem *s, cudnn_object *ret) {
            finish(*ret);
 }
 
-// What cuDNN calls the passes and their operands.
+// The descriptors and attributes of the three passes. `tensors` are x, filter and y in that order.
 static const struct operation {
     cudnnBackendDescriptorType_t type;
     cudnnBackendAttributeName_t convolution, tensors[3], alpha, beta;
@@ -153,6 +161,7 @@ static const struct operation {
 
 static bool make_operation(struct cuda_op_graph *g) {
     const struct operation *o = &operations[g->problem.pass];
+    // The output is overwritten. Accumulation is the caller's, in float.
     float alpha = 1, beta = 0;
 
     if (!make(o->type, &g->operation) || !put_object(g->operation, o->convolution, g->convolution))
@@ -164,6 +173,7 @@ static bool make_operation(struct cuda_op_graph *g) {
            put(g->operation, o->beta, CUDNN_TYPE_FLOAT, 1, &beta) && finish(g->operation);
 }
 
+// A graph takes a handle. A described device is given to the engines instead.
 static bool make_graph(struct cuda_op_graph *g, const struct cuda_target *target) {
     return make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph) &&
            put_object(g->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, g->operation) &&
@@ -199,7 +209,7 @@ void cuda_built_fini(struct cuda_built *b) {
     drop(&b->object);
 }
 
-// The numbers of the notes that an engine has, as bits.
+// An engine's notes as a set of bits; all their numbers are below 32.
 static unsigned notes(cudnn_object engine, cudnnBackendAttributeName_t name,
                       cudnnBackendAttributeType_t type) {
     int values[16];
@@ -215,6 +225,7 @@ static unsigned notes(cudnn_object engine, cudnnBackendAttributeName_t name,
 #define NOTE(name) (1u << CUDNN_NUMERICAL_NOTE_##name)
 #define BEHAVIOR(name) (1u << CUDNN_BEHAVIOR_NOTE_##name)
 
+// See cuda_candidates for the reasons. The int8 reorderings would need weights in another layout.
 static bool is_usable(cudnn_object engine, enum cuda_math math, bool *ret_tensor_core) {
     const unsigned transforms = NOTE(FFT) | NOTE(WINOGRAD) | NOTE(WINOGRAD_TILE_4x4) |
                                 NOTE(WINOGRAD_TILE_6x6) | NOTE(WINOGRAD_TILE_13x13);
@@ -226,11 +237,13 @@ static bool is_usable(cudnn_object engine, enum cuda_math math, bool *ret_tensor
     unsigned behavior = notes(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE);
 
     *ret_tensor_core = numerical & NOTE(TENSOR_CORE);
+    // Tensor cores round fp32 inputs to tf32.
     if (math == MATH_FP32 && *ret_tensor_core)
         return false;
     return !(numerical & (transforms | rounds | NOTE(NONDETERMINISTIC))) && !(behavior & needs);
 }
 
+// A knob choice: its type and value.
 static bool read_knob(cudnn_object choice, struct cuda_knob *ret) {
     cudnnBackendKnobType_t type;
     int64_t count;
@@ -242,6 +255,7 @@ static bool read_knob(cudnn_object choice, struct cuda_knob *ret) {
     return true;
 }
 
+// Objects that are not made stay NULL, so that drop_all may follow a failure.
 static bool make_all(cudnnBackendDescriptorType_t type, int count, cudnn_object *ret) {
     bool good = true;
 
@@ -255,7 +269,7 @@ static void drop_all(int count, cudnn_object *objects) {
         drop(&objects[i]);
 }
 
-// The knobs of a configuration.
+// The knobs of a configuration. cuDNN fills in descriptors that the caller made.
 static bool read_knobs(cudnn_object configuration, struct cuda_plan *ret_plan) {
     cudnn_object choices[CUDA_KNOBS];
     int64_t count = 0;
@@ -271,7 +285,7 @@ static bool read_knobs(cudnn_object configuration, struct cuda_plan *ret_plan) {
     return good;
 }
 
-// The engine of a configuration, if it may be used.
+// The engine and knobs of a configuration; false if the engine may not be used.
 static bool read_configuration(cudnn_object configuration, enum cuda_math math,
                                struct cuda_built *ret) {
     cudnn_object engine;
@@ -287,7 +301,7 @@ static bool read_configuration(cudnn_object configuration, enum cuda_math math,
     return good && read_knobs(configuration, &ret->plan);
 }
 
-// From a configuration whose engine is known.
+// Makes an execution plan of a configuration. The engine may still refuse when it is finalized.
 static bool build(cudnn_object configuration, const struct cuda_target *target,
                   struct cuda_built *b) {
     int64_t count, bytes = 0;
@@ -303,6 +317,7 @@ static bool build(cudnn_object configuration, const struct cuda_target *target,
 
     if (!good)
         drop(&b->object);
+    // cuDNN gives an int64_t; a negative one would become a huge size.
     b->workspace_bytes = (size_t)MAX(bytes, 0);
     return good;
 }
@@ -315,6 +330,7 @@ static bool put_knob(const struct cuda_knob *knob, cudnn_object choice) {
            finish(choice);
 }
 
+// The engine with an index, for this graph. Not every index takes every graph.
 static bool make_engine(const struct cuda_op_graph *g, const struct cuda_target *target,
                         int64_t index, cudnn_object *ret) {
     return make(CUDNN_BACKEND_ENGINE_DESCRIPTOR, ret) &&
@@ -324,6 +340,7 @@ static bool make_engine(const struct cuda_op_graph *g, const struct cuda_target 
            finish(*ret);
 }
 
+// cuDNN uses its defaults for knobs that the plan does not name.
 static bool configure(cudnn_object engine, const struct cuda_plan *plan, cudnn_object *ret) {
     cudnn_object choices[CUDA_KNOBS] = {0};
     bool good = make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, ret) &&
@@ -340,7 +357,7 @@ static bool configure(cudnn_object engine, const struct cuda_plan *plan, cudnn_o
     return good;
 }
 
-// Like cuda_plan_build; false if cuDNN does not want to or the engine may not be used.
+// Like cuda_plan_build; false if cuDNN refuses or the engine may not be used.
 static bool build_plan(const struct cuda_op_graph *g, const struct cuda_target *target,
                        const struct cuda_plan *plan, struct cuda_built *ret) {
     struct cuda_built b = {.plan = *plan};
@@ -360,6 +377,7 @@ int cuda_plan_build(const struct cuda_op_graph *g, const struct cuda_target *tar
                     const struct cuda_plan *plan, struct cuda_built *ret_built) {
     char text[CUDA_PROBLEM_TEXT];
 
+    // An engine that is_usable refuses leaves no text of cuDNN's.
     complaint[0] = 0;
     if (build_plan(g, target, plan, ret_built))
         return ERR_OK;
@@ -371,7 +389,7 @@ int cuda_plan_build(const struct cuda_op_graph *g, const struct cuda_target *tar
                    complaint[0] ? complaint : "it may not be used here");
 }
 
-// Appends plans that one list of heuristics offers; returns the new count.
+// Appends the usable plans of one list of heuristics; returns the new count.
 static int offered(const struct cuda_op_graph *g, const struct cuda_target *target,
                    cudnnBackendHeurMode_t mode, int count, int max, struct cuda_built *ret) {
     cudnn_object heuristics = NULL, list[OFFERED] = {0};
@@ -395,7 +413,7 @@ static int offered(const struct cuda_op_graph *g, const struct cuda_target *targ
     return count;
 }
 
-// Appends plans of all engines that take the graph, their knobs as they come.
+// Appends plans of all engines that take the graph, with default knobs.
 static int every_engine(const struct cuda_op_graph *g, const struct cuda_target *target, int count,
                         int max, struct cuda_built *ret) {
     int64_t n = 0, one;

@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "cuda/cuda.h"
 
+// Rounded up: a small allocation is not reported as 0.
 static size_t mebibytes(size_t bytes) {
     return (bytes + (1 << 20) - 1) >> 20;
 }
@@ -18,8 +19,8 @@ int cuda_memory_error(const struct cuda_device *d, const char *what, size_t byte
 
     if (code != cudaErrorMemoryAllocation)
         return cuda_error(ERR_DEVICE_LOST, what, code);
-    (void)cudaGetLastError();              // it is told here
-    (void)cudaMemGetInfo(&unused, &total); // 0 says as much
+    (void)cudaGetLastError();              // reported here
+    (void)cudaMemGetInfo(&unused, &total); // both 0 if it fails
     if (bytes)
         (void)snprintf(more, sizeof more, " of %zu MiB", mebibytes(bytes)); // fits
     return err_set(ERR_LIMIT,
@@ -28,12 +29,12 @@ int cuda_memory_error(const struct cuda_device *d, const char *what, size_t byte
                    d->gpu, d->name, what, more, unused >> 20, total >> 20, mebibytes(d->bytes));
 }
 
-// Memory of the host that the GPU addresses too.
+// Page-locked memory of the host. Only from there do copies run beside the host.
 int cuda_pinned_new(size_t bytes, unsigned flags, void **ret_memory) {
     cudaError_t code = cudaHostAlloc(ret_memory, bytes, flags);
 
     if (code == cudaErrorMemoryAllocation) {
-        (void)cudaGetLastError(); // it is told here
+        (void)cudaGetLastError(); // reported here
         return err_set(ERR_LIMIT,
                        "the host has no %zu MiB of memory that can be pinned for the GPU",
                        mebibytes(bytes));
@@ -46,6 +47,7 @@ int cuda_entry_memory_new(struct device *device, size_t bytes, void **ret_memory
     struct cuda_device *d = cuda_of(device);
     struct cuda_block *block;
     void *memory;
+    // cudaMalloc of 0 bytes may give NULL, which memory_free ignores.
     cudaError_t code = cudaMalloc(&memory, MAX(bytes, 1));
 
     if (code != cudaSuccess)
@@ -54,6 +56,7 @@ int cuda_entry_memory_new(struct device *device, size_t bytes, void **ret_memory
     *block = (struct cuda_block){memory, bytes, d->blocks};
     d->blocks = block;
     d->bytes += bytes;
+    // Ops of any stream may use it next, so the host waits for the zeros.
     code = cudaMemsetAsync(memory, 0, bytes, cuda_stream_of(d));
     if (code == cudaSuccess)
         code = cudaStreamSynchronize(cuda_stream_of(d));
@@ -72,6 +75,7 @@ void cuda_entry_memory_free(struct device *device, void *memory) {
 
     if (!memory)
         return;
+    // A model makes few allocations, and frees them at its end.
     while (*at && (*at)->memory != memory)
         at = &(*at)->next;
     struct cuda_block *block = *at;
@@ -80,7 +84,8 @@ void cuda_entry_memory_free(struct device *device, void *memory) {
     d->bytes -= block->bytes;
     *at = block->next;
     free(block);
-    // A device that is lost has nothing to wait for and nothing to free.
+    // Ops in flight may use it. Errors are ignored: a lost device has nothing to wait for or to
+    // free.
     (void)cudaDeviceSynchronize();
     (void)cudaFree(memory);
 }
@@ -91,6 +96,7 @@ int cuda_entry_shared_new(struct device *device, size_t bytes, void **ret_memory
 
     if (err)
         return err;
+    // The contract gives host and device one pointer, which unified addressing provides.
     cudaError_t code = cudaHostGetDevicePointer(&same, memory, 0);
     if (code != cudaSuccess || same != memory) {
         (void)cudaFreeHost(memory); // it is not used
@@ -105,7 +111,7 @@ int cuda_entry_shared_new(struct device *device, size_t bytes, void **ret_memory
 void cuda_entry_shared_free(struct device *device, void *memory) {
     if (!memory)
         return;
-    // As in memory_free.
+    // As in memory_free: kernels may still write to it.
     (void)cudaDeviceSynchronize();
     (void)cudaFreeHost(memory);
 }
@@ -123,6 +129,7 @@ static int copy_and_wait(struct device *device, void *to, const void *from, size
     return ERR_OK;
 }
 
+// One pinned allocation, cut into slots: each one costs a call of the driver.
 int cuda_uploads_open(struct cuda_device *d) {
     int err = cuda_entry_shared_new(&d->base, (size_t)CUDA_UPLOADS * CUDA_UPLOAD_BYTES,
                                     &d->upload_memory);
@@ -140,7 +147,7 @@ void cuda_uploads_close(struct cuda_device *d) {
     cuda_entry_shared_free(&d->base, d->upload_memory);
     for (int i = 0; i < CUDA_UPLOADS; i++)
         if (d->uploads[i].sent)
-            (void)cudaEventDestroy(d->uploads[i].sent); // nobody is told of failures
+            (void)cudaEventDestroy(d->uploads[i].sent); // while closing, failures are ignored
 }
 
 int cuda_upload_send(struct cuda_device *d, void *to, const void *from, size_t bytes) {
@@ -148,6 +155,8 @@ int cuda_upload_send(struct cuda_device *d, void *to, const void *from, size_t b
     cudaStream_t stream = d->launches[0].stream;
 
     d->next_upload = (d->next_upload + 1) % CUDA_UPLOADS;
+    // Waits only if the slot's last copy, CUDA_UPLOADS ago, is still in flight. An event that was
+    // never recorded counts as reached.
     CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(u->sent));
     memcpy(u->host, from, bytes);
     CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, u->host, bytes, cudaMemcpyHostToDevice, stream));
@@ -155,7 +164,7 @@ int cuda_upload_send(struct cuda_device *d, void *to, const void *from, size_t b
     return ERR_OK;
 }
 
-// What is small does not make the host wait for what was issued before.
+// A small copy goes through a slot, so that the host need not wait for earlier work.
 int cuda_entry_copy_in(struct device *device, void *to, const void *from, size_t bytes) {
     if (bytes <= CUDA_UPLOAD_BYTES)
         return cuda_upload_send(cuda_of(device), to, from, bytes);
@@ -166,6 +175,7 @@ int cuda_entry_copy_out(struct device *device, void *to, const void *from, size_
     return copy_and_wait(device, to, from, bytes, cudaMemcpyDeviceToHost);
 }
 
+// An op of its stream, which a section records.
 int cuda_entry_copy(struct device *device, void *to, const void *from, size_t bytes) {
     CUDA(ERR_DEVICE_LOST, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice,
                                           cuda_stream_of(cuda_of(device))));

@@ -2,7 +2,7 @@
 #include "base/err.h"
 #include "cuda/cuda.h"
 
-// Every op's way out.
+// Every op's result. A failed launch means that the device is lost, unless cuda_error knows better.
 static int issued(const char *op, cudaError_t code) {
     return code == cudaSuccess ? ERR_OK : cuda_error(ERR_DEVICE_LOST, op, code);
 }
@@ -15,8 +15,10 @@ static size_t pixels_of(const struct tensor_shape *s) {
     return (size_t)s->n * (size_t)s->h * (size_t)s->w;
 }
 
+// A recorded section does not call again, so the kernel gets the addresses of seed and step.
 static const struct cuda_dropout *dropout(struct device *d, const struct norm_dropout *dropout,
                                           struct cuda_dropout *ret) {
+    // Addresses in device memory, which the host must not read.
     const struct device_values *values = cuda_of(d)->values;
 
     if (!dropout)
@@ -49,6 +51,7 @@ static int tanh_forward(struct device *d, const struct norm_shape *s, const void
     return issued("tanh", cuda_tanh_forward(launch(d), s, x, ret_y));
 }
 
+// The CPU needs the workspace, this backend does not.
 static int tanh_backward(struct device *d, const struct norm_shape *s, const void *y,
                          const struct grad_sum *dy, void *ret_dx, void *workspace) {
     return issued("tanh's gradient", cuda_tanh_backward(launch(d), s, y, dy, ret_dx));
@@ -131,6 +134,7 @@ static int adam(struct device *d, const struct adam_args *args, const float *g, 
     struct cuda_adam a = {.count = args->count,
                           .beta1 = args->beta1,
                           .beta2 = args->beta2,
+                          // Addresses again: the values of a recorded step change.
                           .lr = &values->lr,
                           .t = &values->t,
                           .ret_bad = args->ret_bad};
@@ -148,6 +152,7 @@ static int all_finite(struct device *d, size_t count, const float *x, int *ret_b
                   cuda_finite(launch(d), count, x, ret_bad));
 }
 
+// Here and not in cuda.c, so that the functions above stay private to this file.
 void cuda_entries(struct backend *b) {
     b->norm_forward = norm_forward;
     b->norm_backward = norm_backward;

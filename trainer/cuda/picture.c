@@ -1,11 +1,12 @@
-// The CUDA backend's pictures on their way between host and device.
+// Images between host and device, for the CUDA backend.
 //
-// In: the host copies them into a slot of a ring of pinned memory, the copy engine moves them
-// beside whatever is computed, stream 0 waits for that and unpacks them into the tensor. Out: a
-// kernel packs them, on a stream of its own, into device memory and the copy engine moves that. The
-// kernel could write to the host's memory itself and save the packed copy; but 3 numbers of 2 bytes
-// a thread are small writes for the bus, and its blocks would hold multiprocessors for as long as
-// the bus takes, which the generators' update needs meanwhile. Packed, the kernel takes
+// In: the host copies them into a slot of pinned memory, from a ring. The copy engine moves them to
+// the device while ops run. Stream 0 waits for that and unpacks them into the tensor.
+//
+// Out: a kernel on a stream of its own packs them into device memory, and the copy engine moves
+// that. The kernel could write to the host's memory itself and save the packed copy. But 3 numbers
+// of 2 bytes a thread are small writes for the bus. Its blocks would also hold multiprocessors for
+// as long as the bus takes, which the generators' update needs meanwhile. Packed, the kernel takes
 // microseconds and the bus sees one large transfer.
 #include <string.h>
 
@@ -26,7 +27,7 @@ void cuda_ring_close(struct cuda_device *d) {
     for (int i = 0; i < CUDA_RING; i++) {
         struct cuda_slot *s = &d->ring[i];
         if (s->host)
-            (void)cudaFreeHost(s->host); // the device is closed: nobody is told of failures
+            (void)cudaFreeHost(s->host); // while closing, failures are ignored
         cuda_entry_memory_free(&d->base, s->device);
         if (s->sent)
             (void)cudaEventDestroy(s->sent);
@@ -35,7 +36,8 @@ void cuda_ring_close(struct cuda_device *d) {
     }
 }
 
-// The one that was taken longest ago, but for those that are waited for.
+// The slot that was used longest ago, except those with prefetched images. There is one: at most
+// DEVICE_PREFETCHES of the CUDA_RING slots are prefetched.
 static struct cuda_slot *slot_next(struct cuda_device *d) {
     struct cuda_slot *s;
 
@@ -46,9 +48,11 @@ static struct cuda_slot *slot_next(struct cuda_device *d) {
     return s;
 }
 
+// The new memory is made before the old one ends: a failure leaves the slot as it was.
 static int slot_grow(struct cuda_device *d, struct cuda_slot *s, size_t bytes) {
     void *host, *memory;
 
+    // The last copy may still read the host's side.
     CUDA(ERR_DEVICE_LOST, cudaEventSynchronize(s->sent));
     int err = cuda_pinned_new(bytes, cudaHostAllocDefault, &host);
     if (err)
@@ -67,7 +71,8 @@ static int slot_grow(struct cuda_device *d, struct cuda_slot *s, size_t bytes) {
     return ERR_OK;
 }
 
-// All that can, so that no later step allocates.
+// Grows all slots that are free, so that no later step allocates. Prefetched ones grow at their
+// next use.
 static int ring_grow(struct cuda_device *d, size_t bytes) {
     int err = ERR_OK;
 
@@ -77,7 +82,7 @@ static int ring_grow(struct cuda_device *d, size_t bytes) {
     return err;
 }
 
-// Room for so many bytes, when what the slot held before has left it.
+// A slot with room for `bytes`. The host may overwrite it: its last copy has ended.
 static int slot_take(struct cuda_device *d, size_t bytes, struct cuda_slot **ret) {
     *ret = slot_next(d);
     if (bytes > (*ret)->bytes)
@@ -86,7 +91,7 @@ static int slot_take(struct cuda_device *d, size_t bytes, struct cuda_slot **ret
     return ERR_OK;
 }
 
-// Lets a slot's pictures travel, behind the reader of those before.
+// Copies a slot to the device, after the kernel that reads its previous images.
 static int slot_send(struct cuda_device *d, struct cuda_slot *s, size_t bytes) {
     CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->in, s->taken, 0));
     CUDA(ERR_DEVICE_LOST,
@@ -99,6 +104,7 @@ static cudaError_t unpack(const struct cuda_launch *l, const struct tensor_shape
                           enum pixel_type type, const void *packed, void *ret_tensor) {
     size_t pixels = (size_t)s->n * (size_t)s->h * (size_t)s->w;
 
+    // No default: the compiler reports a kind that is missing here.
     switch (type) {
     case PIXELS_FLOAT:
         return cuda_image_in(l, pixels, s->c, packed, ret_tensor);
@@ -110,7 +116,7 @@ static cudaError_t unpack(const struct cuda_launch *l, const struct tensor_shape
     BUG("picture type %d", (int)type);
 }
 
-// Stream 0 goes on when they are there and in the tensor.
+// Stream 0 waits for the copy, then writes the tensor. `taken` frees the device's side.
 static int slot_unpack(struct cuda_device *d, struct cuda_slot *slot, const struct tensor_shape *s,
                        enum pixel_type type, void *ret_tensor) {
     const struct cuda_launch *l = cuda_launch_of(d);
@@ -121,7 +127,7 @@ static int slot_unpack(struct cuda_device *d, struct cuda_slot *slot, const stru
     return ERR_OK;
 }
 
-// Pictures that lie in `parts` places.
+// Fills a slot from `parts` arrays of equal size and starts its copy.
 static int send(struct cuda_device *d, const struct tensor_shape *s, enum pixel_type type,
                 const void *const *pictures, int parts, struct cuda_slot **ret_slot) {
     size_t bytes = device_image_bytes(&d->base, s, type), each = bytes / (size_t)parts;
@@ -142,6 +148,7 @@ int cuda_entry_image_prefetch(struct device *device, const struct tensor_shape *
 
     for (int i = 0; i < CUDA_RING; i++)
         n += d->ring[i].ahead;
+    // The contract's bound. slot_next relies on it.
     if (n == DEVICE_PREFETCHES)
         BUG("more pictures ahead than %d", DEVICE_PREFETCHES);
     err = send(d, s, type, &pictures, 1, &slot);
@@ -180,6 +187,7 @@ int cuda_entry_images_in(struct device *device, const struct tensor_shape *s, en
     return err ? err : slot_unpack(d, slot, s, type, ret_tensor);
 }
 
+// Grows in the first steps only. The buffer never shrinks.
 static int packed_room(struct cuda_device *d, size_t bytes) {
     if (bytes <= d->packed_bytes)
         return ERR_OK;
@@ -200,7 +208,7 @@ static cudaError_t pack(const struct cuda_launch *l, const struct tensor_shape *
                                 : cuda_picture_gather(l, pixels, s->c, tensor, ret_packed);
 }
 
-// In the order of its stream, so one packed buffer serves all.
+// All images leave in the order of one stream, so they share one packed buffer.
 int cuda_entry_image_out(struct device *device, const struct tensor_shape *s, enum pixel_type type,
                          const void *tensor, void *ret_shared) {
     struct cuda_device *d = cuda_of(device);
@@ -210,6 +218,8 @@ int cuda_entry_image_out(struct device *device, const struct tensor_shape *s, en
 
     if (err)
         return err;
+    // The packing kernel runs after the ops that wrote the tensor. The event may be recorded again
+    // at once: a wait holds for the record before it.
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->leave, out.stream));
     CUDA(ERR_DEVICE_LOST, cudaStreamWaitEvent(d->out, d->leave, 0));
     out.stream = d->out;

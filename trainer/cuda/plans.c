@@ -1,3 +1,4 @@
+// The plan file: its table in memory, sorted by text, its writer and its reader.
 #include "cuda/plans.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 
 #define HEAD "cuDNN plans 1"
 #define DEVICE_TEXT 300
+// Far more than the problems of any model; it bounds the memory that a file can ask for.
 #define PLANS_MAX 65536
 
 struct entry {
@@ -24,6 +26,7 @@ struct cuda_plans {
     int64_t cudnn;
     char device[DEVICE_TEXT];
     int count, capacity;
+    // Sorted: the same plans are written in the same order, whatever the order of their making.
     struct entry *entries; // by text
 };
 
@@ -46,7 +49,7 @@ int cuda_plans_count(const struct cuda_plans *p) {
     return p->count;
 }
 
-// Where the text is or belongs.
+// The index of the text, or where it has to be inserted.
 static int place(const struct cuda_plans *p, const char *text) {
     int low = 0, high = p->count;
 
@@ -90,6 +93,7 @@ void cuda_plans_add(struct cuda_plans *p, const struct cuda_problem *problem,
     p->count++;
 }
 
+// FNV-1a with 64 bits: its offset basis and prime. It finds accidents, not forgery.
 static uint64_t sum_of(const char *bytes, size_t size) {
     uint64_t sum = 0xcbf29ce484222325u;
 
@@ -105,6 +109,7 @@ static void print_entry(FILE *f, const struct entry *e) {
     (void)fputc('\n', f);
 }
 
+// The sum is over all bytes before the last line.
 char *cuda_plans_write(const struct cuda_plans *p) {
     char *text, *all;
     size_t size;
@@ -119,7 +124,7 @@ char *cuda_plans_write(const struct cuda_plans *p) {
     return all;
 }
 
-// Takes a decimal number off *at.
+// Takes a decimal number off *at. strtoll alone would accept leading spaces and a plus sign.
 static bool take_number(const char **at, int64_t *ret) {
     char *end;
 
@@ -148,6 +153,7 @@ static bool parse_plan(const char *at, struct cuda_plan *plan) {
         !take_word(&at, " knobs"))
         return false;
     while (*at) {
+        // cuDNN's types of knobs are small; the bound only keeps them within an int.
         int64_t type;
         if (plan->n_knobs == CUDA_KNOBS || !take_word(&at, " ") || !take_number(&at, &type) ||
             type < 0 || type > 1000 || !take_word(&at, "=") ||
@@ -158,6 +164,7 @@ static bool parse_plan(const char *at, struct cuda_plan *plan) {
     return plan->engine >= 0;
 }
 
+// The text before the colon is the problem; cuda_problem_parse accepts its exact form alone.
 static bool parse_entry(const char *line, struct entry *e) {
     const char *colon = strchr(line, ':');
 
@@ -168,7 +175,7 @@ static bool parse_entry(const char *line, struct entry *e) {
     return cuda_problem_parse(e->text, &e->problem) && parse_plan(colon + 1, &e->plan);
 }
 
-// A file under way.
+// The text that is read, and the current line for error messages.
 struct reader {
     const char *name, *text, *at;
     int line;
@@ -194,6 +201,7 @@ static int next_line(struct reader *r) {
     return ERR_OK;
 }
 
+// The three lines: format and version, cuDNN, device.
 static int read_head(struct reader *r, struct cuda_plans *p) {
     const char *at;
     int err = next_line(r);
@@ -217,7 +225,7 @@ static int read_head(struct reader *r, struct cuda_plans *p) {
     return ERR_OK;
 }
 
-// One line behind the head.
+// One line between head and end.
 static int read_entry(struct reader *r, struct cuda_plans *p) {
     struct entry e;
 
@@ -231,6 +239,7 @@ static int read_entry(struct reader *r, struct cuda_plans *p) {
     return ERR_OK;
 }
 
+// The end line has to match byte for byte, and nothing may follow it.
 static int read_end(struct reader *r, const struct cuda_plans *p, size_t size_before) {
     char expected[64];
 
@@ -242,11 +251,13 @@ static int read_end(struct reader *r, const struct cuda_plans *p, size_t size_be
 }
 
 int cuda_plans_read(const char *name, const char *text, struct cuda_plans **ret_plans) {
+    // The head fills in cuDNN's version and the device.
     struct cuda_plans *p = cuda_plans_new(0, "");
     struct reader r = {.name = name, .text = text, .at = text};
     int err = read_head(&r, p);
 
     while (!err) {
+        // The sum ends where the end line begins.
         size_t before = (size_t)(r.at - text);
         err = next_line(&r);
         if (!err && strncmp(r.buffer, "end ", 4) == 0) {
@@ -264,6 +275,7 @@ int cuda_plans_read(const char *name, const char *text, struct cuda_plans **ret_
     return ERR_OK;
 }
 
+// Engine numbers and knobs mean something else in another cuDNN, or do not fit another GPU.
 int cuda_plans_check(const struct cuda_plans *p, const char *name, int64_t cudnn,
                      const char *device) {
     if (p->cudnn != cudnn)

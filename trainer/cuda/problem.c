@@ -1,3 +1,4 @@
+// Problems: their sizes, and their text in plan files and error messages.
 #include "cuda/problem.h"
 
 #include <stdio.h>
@@ -5,6 +6,7 @@
 
 #include "base/util.h"
 
+// In the order of the enums. Plan files contain these names: they must not change.
 static const char *const maths[] = {"bf16", "tf32", "fp32"};
 static const char *const passes[] = {"forward", "data", "filter"};
 
@@ -52,6 +54,7 @@ double cuda_problem_flop(const struct cuda_problem *s) {
     size_t sizes[3];
 
     cuda_problem_sizes(s, sizes);
+    // A product and a sum for each output and filter tap; the same for all three passes.
     return 2.0 * (double)sizes[2] * s->c * s->r * s->r;
 }
 
@@ -61,7 +64,7 @@ void cuda_problem_print(const struct cuda_problem *s, char ret_text[CUDA_PROBLEM
                    s->pad);
 }
 
-// The limits keep every product of sizes within an int64_t.
+// Any file can reach this. The limits keep every product of sizes within an int64_t.
 static bool is_possible(const struct cuda_problem *s) {
     return s->n >= 1 && s->n <= 1 << 12 && s->c >= 1 && s->c <= 1 << 14 && s->k >= 1 &&
            s->k <= 1 << 14 && s->h >= 1 && s->h <= 1 << 15 && s->w >= 1 && s->w <= 1 << 15 &&
@@ -74,6 +77,7 @@ bool cuda_problem_parse(const char *text, struct cuda_problem *ret_problem) {
     struct cuda_problem s = {0};
     int i, j;
 
+    // Widths bound the buffers; six digits hold every limit of is_possible.
     if (sscanf(text, "%8s %4s n%6d c%6d h%6d w%6d k%6d r%6d s%6d p%6d", pass, math, &s.n, &s.c,
                &s.h, &s.w, &s.k, &s.r, &s.stride, &s.pad) != 10)
         return false;
@@ -81,6 +85,7 @@ bool cuda_problem_parse(const char *text, struct cuda_problem *ret_problem) {
         return false;
     s.pass = (enum cuda_pass)i;
     s.math = (enum cuda_math)j;
+    // Printing it again refuses other spellings: spaces, leading zeros, text behind the end.
     cuda_problem_print(&s, again);
     if (strcmp(again, text) != 0 || !is_possible(&s))
         return false;

@@ -1,4 +1,7 @@
-// The CUDA backend's order: streams, sections that become graphs, fences.
+// Order on the CUDA backend: streams, events, fences, and sections that become CUDA graphs.
+//
+// A section is issued once as plain launches, which load code and build plans. Its second pass is
+// captured into a graph. That pass and all later ones are one launch of the graph.
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -12,6 +15,7 @@ struct device_section {
     bool issues;           // between begin and end
 };
 
+// Without timing an event costs less, and nobody reads times here.
 static cudaError_t event_new(cudaEvent_t *ret) {
     return cudaEventCreateWithFlags(ret, cudaEventDisableTiming);
 }
@@ -24,6 +28,7 @@ static int open_events(struct cuda_device *d) {
     for (int i = 0; i < DEVICE_EVENTS; i++)
         CUDA(ERR_DEVICE, event_new(&d->events[i]));
     for (int i = 0; i < DEVICE_FENCES; i++)
+        // One event on stream 0, one on the stream of images to the host.
         for (int k = 0; k < 2; k++)
             CUDA(ERR_DEVICE, event_new(&d->fences[i][k]));
     return ERR_OK;
@@ -35,12 +40,14 @@ static int open_values(struct cuda_device *d) {
 
     if (err)
         return err;
+    // Kernels hold this address, also recorded ones; each section's begin writes new values there.
     d->values = memory;
     return cuda_uploads_open(d);
 }
 
-// The side streams compute what nobody waits for soon. Somebody does for everything else: what
-// leaves does so between the blocks of a stream that fills the device.
+// Side streams have the lowest priority, since their results are needed late. All others have the
+// highest: their blocks start between those of a side stream that fills the device. Non-blocking
+// streams have no implicit order with CUDA's default stream.
 static int open_stream(bool awaited, cudaStream_t *ret) {
     int least, greatest;
 
@@ -57,6 +64,7 @@ int cuda_streams_open(struct cuda_device *d) {
         struct cuda_launch *l = &d->launches[i];
         *l = (struct cuda_launch){.element = element, .limits = &d->limits};
         int err = open_stream(i < DEVICE_SIDE_STREAMS, &l->stream);
+        // Kernels keep partial losses and counters of blocks in it, so each stream has its own.
         if (!err)
             err = cuda_entry_memory_new(&d->base, CUDA_SCRATCH_BYTES, &l->scratch);
         if (err)
@@ -72,7 +80,7 @@ int cuda_streams_open(struct cuda_device *d) {
 
 static void event_free(cudaEvent_t event) {
     if (event)
-        (void)cudaEventDestroy(event); // the device is closed: nobody is told of failures
+        (void)cudaEventDestroy(event); // while closing, failures are ignored
 }
 
 static void stream_free(cudaStream_t stream) {
@@ -80,6 +88,7 @@ static void stream_free(cudaStream_t stream) {
         (void)cudaStreamDestroy(stream); // likewise
 }
 
+// Accepts a device that is half open.
 void cuda_streams_close(struct cuda_device *d) {
     cuda_uploads_close(d);
     cuda_entry_memory_free(&d->base, d->values);
@@ -103,6 +112,7 @@ void cuda_streams_close(struct cuda_device *d) {
 int cuda_entry_fence_set(struct device *device, enum device_fence fence) {
     struct cuda_device *d = cuda_of(device);
 
+    // Outside of a section stream 0 comes after all others. Only prefetches are not covered.
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fences[fence][0], d->launches[0].stream));
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fences[fence][1], d->out));
     return ERR_OK;
@@ -125,14 +135,14 @@ int cuda_entry_section_new(struct device *device, struct device_section **ret_se
 void cuda_entry_section_free(struct device_section *s) {
     if (!s)
         return;
-    // A device that is lost has nothing to wait for.
+    // The graph may run. Errors are ignored: a lost device has nothing to wait for.
     (void)cudaDeviceSynchronize();
     if (s->graph)
         (void)cudaGraphExecDestroy(s->graph); // it does not run
     free(s);
 }
 
-// The other streams begin behind stream 0.
+// The other streams begin after the work of stream 0. In a capture this makes them part of it.
 static int fork_streams(struct cuda_device *d) {
     CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->fork, d->launches[0].stream));
     for (int i = 1; i < DEVICE_STREAMS; i++)
@@ -140,7 +150,8 @@ static int fork_streams(struct cuda_device *d) {
     return ERR_OK;
 }
 
-// Stream 0 goes on behind them.
+// Stream 0 goes on after the work of all others. A capture with a stream that did not join is
+// invalid.
 static int join_streams(struct cuda_device *d) {
     for (int i = 1; i < DEVICE_STREAMS; i++) {
         CUDA(ERR_DEVICE_LOST, cudaEventRecord(d->join[i], d->launches[i].stream));
@@ -149,6 +160,7 @@ static int join_streams(struct cuda_device *d) {
     return ERR_OK;
 }
 
+// ThreadLocal: calls of other threads, such as allocations, do not invalidate the capture.
 static int begin_capture(struct cuda_device *d) {
     CUDA(ERR_DEVICE_LOST,
          cudaStreamBeginCapture(d->launches[0].stream, cudaStreamCaptureModeThreadLocal));
@@ -156,7 +168,7 @@ static int begin_capture(struct cuda_device *d) {
     return ERR_OK;
 }
 
-// A capture ends here whatever happened in it, also in a stream that has not joined.
+// Ends the capture whatever happened in it, also if a stream has not joined.
 static cudaError_t end_capture(struct cuda_device *d, cudaGraph_t *ret_graph) {
     *ret_graph = NULL;
     d->is_capturing = false;
@@ -171,9 +183,12 @@ int cuda_entry_section_begin(struct device_section *s, const struct device_value
         BUG("a section inside of another");
     s->issues = s->state != SECTION_RECORDED;
     d->stream = 0;
+    // Before the capture begins: the copy must not be recorded, or each repeat would send these
+    // values.
     int err = cuda_upload_send(d, d->values, values, sizeof *values);
     if (!err && s->state == SECTION_WARM && !d->eager)
         err = begin_capture(d);
+    // After this point only section_drop may end the section.
     if (err)
         return err;
     d->in_section = true;
@@ -191,6 +206,7 @@ static void drop_graph(cudaGraph_t graph) {
         (void)cudaGraphDestroy(graph); // what is launched is a copy
 }
 
+// The graph's nodes keep the priorities of the streams that they were captured from.
 static int instantiate(struct device_section *s, cudaGraph_t graph) {
     cudaError_t code =
         cudaGraphInstantiate(&s->graph, graph, cudaGraphInstantiateFlagUseNodePriority);
@@ -214,7 +230,7 @@ static int record(struct device_section *s) {
     return err;
 }
 
-// Its error has been told: nothing here can add to it.
+// The caller reports the error; nothing here can add to it.
 void cuda_entry_section_drop(struct device_section *s) {
     struct cuda_device *d = s->device;
     cudaGraph_t graph;
@@ -227,10 +243,12 @@ void cuda_entry_section_drop(struct device_section *s) {
     }
     (void)cudaDeviceSynchronize(); // what was issued in other streams
     (void)cudaGetLastError();
+    // The next pass is issued again: what failed may have loaded or built nothing.
     if (s->state == SECTION_WARM)
         s->state = SECTION_NEW;
 }
 
+// A first launch may still allocate memory for the graph.
 static int launch(struct device_section *s) {
     cudaError_t code = cudaGraphLaunch(s->graph, s->device->launches[0].stream);
 
@@ -253,6 +271,7 @@ int cuda_entry_section_end(struct device_section *s) {
         return err;
     if (s->state == SECTION_NEW)
         s->state = SECTION_WARM;
+    // A capture executes nothing, so a graph that was just made is launched too.
     return s->state == SECTION_RECORDED ? launch(s) : ERR_OK;
 }
 

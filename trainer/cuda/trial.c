@@ -1,8 +1,11 @@
+// The buffers in which engines are measured. They are not the device's blocks: they end with the
+// measurement.
 #include "cuda/trial.h"
 
 #include "base/err.h"
 #include "cuda/error.h"
 
+// As cudaMalloc aligns; cuDNN wants 16 bytes.
 #define ALIGNMENT ((size_t)256)
 
 static size_t aligned(size_t bytes) {
@@ -13,8 +16,8 @@ static int no_memory(const struct cuda_problem *problem, size_t bytes) {
     size_t unused = 0, total = 0;
     char text[CUDA_PROBLEM_TEXT];
 
-    (void)cudaGetLastError();              // it is told here
-    (void)cudaMemGetInfo(&unused, &total); // 0 says as much
+    (void)cudaGetLastError();              // reported here
+    (void)cudaMemGetInfo(&unused, &total); // both 0 if it fails
     cuda_problem_print(problem, text);
     return err_set(ERR_LIMIT,
                    "the GPU has %zu of its %zu MiB free, trying engines for %s needs %zu; reduce "
@@ -30,6 +33,7 @@ int cuda_trial_init(struct cuda_trial *t, const struct cuda_problem *problem,
     cuda_problem_sizes(problem, sizes);
     for (int i = 0; i < 3; i++)
         at[i + 1] = at[i] + aligned(sizes[i] * element);
+    // At least one byte of workspace, so that its pointer lies inside of the allocation.
     size_t bytes = at[3] + aligned(workspace_bytes + 1);
     cudaError_t code = cudaMalloc(&memory, bytes);
     if (code == cudaErrorMemoryAllocation)

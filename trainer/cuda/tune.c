@@ -1,3 +1,4 @@
+// Measures plans of cuDNN: each is recorded as a graph, launched repeatedly, and timed by events.
 #include "cuda/tune.h"
 
 #include <math.h>
@@ -21,7 +22,7 @@
 #define SMALL_WORKSPACE ((size_t)64 << 20)
 #define PATTERN ((size_t)1 << 18) // bytes of random numbers, repeated over the tensors
 
-// The buffers of a trial, and a stream to try on.
+// The buffers of one problem's measurements, and the stream that they run on.
 struct trial {
     struct cuda_target *target;
     cudaStream_t stream;
@@ -32,7 +33,7 @@ struct trial {
     char why[400];                        // the last of them was
 };
 
-// Numbers in [-1,1) of the element's type.
+// Numbers in [-1,1) of the element's type. Zeros draw less power and would run at higher clocks.
 static void *random_pattern(enum cuda_math math) {
     size_t element = cuda_math_bytes(math);
     char *numbers = xmalloc(PATTERN);
@@ -41,13 +42,14 @@ static void *random_pattern(enum cuda_math math) {
         float x = (float)(2 * rng_uniform(1, RNG_TEST, i, 0) - 1);
         uint32_t bits;
         memcpy(&bits, &x, sizeof bits);
+        // A bfloat16 is the upper half of a float.
         uint16_t high = (uint16_t)(bits >> 16);
         memcpy(numbers + i * element, math == MATH_BF16 ? (void *)&high : (void *)&x, element);
     }
     return numbers;
 }
 
-// On the trial's stream: what runs there later finds it.
+// Each copy doubles what is filled. The work of the stream comes after it in any case.
 static cudaError_t fill_from(const struct trial *t, const char *pattern, size_t bytes) {
     char *memory = t->room.memory;
     size_t done = MIN(PATTERN, bytes), more;
@@ -57,6 +59,7 @@ static cudaError_t fill_from(const struct trial *t, const char *pattern, size_t 
         more = MIN(done, bytes - done);
         code = cudaMemcpyAsync(memory + done, memory, more, cudaMemcpyDeviceToDevice, t->stream);
     }
+    // The caller frees the pattern.
     return code == cudaSuccess ? cudaStreamSynchronize(t->stream) : code;
 }
 
@@ -84,7 +87,7 @@ static int trial_init(struct trial *t, const struct cuda_op_graph *g, size_t wor
     return ERR_OK;
 }
 
-// The results of these were looked at where they matter: what is left fails no more.
+// Errors that matter were reported where they happened; those of closing are ignored.
 static void trial_fini(struct trial *t) {
     if (t->pack)
         (void)cudnnBackendDestroyDescriptor(t->pack);
@@ -94,8 +97,8 @@ static void trial_fini(struct trial *t) {
     cuda_trial_fini(&t->room);
 }
 
-// Another engine will do, unless the device is lost. `what` failed with `status`, or with what CUDA
-// says.
+// Another engine will do, unless the device is lost. The cause is `status`, or `code` if cuDNN was
+// content.
 static int leave_out(struct trial *t, const char *what, cudnnStatus_t status, cudaError_t code) {
     char text[300];
 
@@ -105,7 +108,8 @@ static int leave_out(struct trial *t, const char *what, cudnnStatus_t status, cu
         (void)text_copy(text, sizeof text, cudaGetErrorString(code)); // fits
     (void)snprintf(t->why, sizeof t->why, "%s: %s", what, text);      // fits
     t->left_out++;
-    (void)cudaGetLastError(); // it is told here
+    (void)cudaGetLastError(); // reported here
+    // A lost device shows here.
     CUDA(ERR_DEVICE, cudaStreamSynchronize(t->stream));
     return ERR_OK;
 }
@@ -118,12 +122,13 @@ static cudnnStatus_t execute(const struct trial *t, const struct cuda_built *pla
     return status;
 }
 
-// A graph of INNER executions; NULL if the engine cannot be run or recorded.
+// A graph of INNER executions, so that the cost of a launch is shared. NULL if the engine cannot be
+// run or recorded.
 static int record(struct trial *t, const struct cuda_built *plan, cudaGraphExec_t *ret) {
     cudaGraph_t graph = NULL;
 
     *ret = NULL;
-    // Once outside: modules are loaded at their first use.
+    // Once without a capture: modules load at their first use, which a capture may not allow.
     cudnnStatus_t status = execute(t, plan, 1);
     if (status != CUDNN_STATUS_SUCCESS)
         return leave_out(t, "running", status, cudaSuccess);
@@ -140,7 +145,8 @@ static int record(struct trial *t, const struct cuda_built *plan, cudaGraphExec_
     return leave_out(t, "recording", status, code);
 }
 
-// A device that had nothing to do runs slowly at first, slowest before its very first work.
+// An idle GPU has low clocks, and its first work after the start is slowest. Without this the first
+// plan would look slow.
 static int warm(const struct trial *t, cudaGraphExec_t graph) {
     int64_t end_us = now_us() + (t->target->warm ? WARM_US : FIRST_WARM_US);
 
@@ -152,8 +158,8 @@ static int warm(const struct trial *t, cudaGraphExec_t graph) {
     return ERR_OK;
 }
 
-// `count` repetitions, behind one that does not count: a graph's first launch carries it to the
-// device, and while that one runs the others are issued, so that none waits for the host.
+// Times `count` repetitions. One more comes before them: a graph's first launch uploads it. While
+// that one runs, the host issues the others, so that none waits for the host.
 static int repeat(const struct trial *t, cudaGraphExec_t graph, int count, float *ret_ms) {
     CUDA(ERR_DEVICE_LOST, cudaGraphLaunch(graph, t->stream));
     CUDA(ERR_DEVICE, cudaEventRecord(t->between[0], t->stream));
@@ -175,12 +181,13 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+// Robust against the few repetitions that other work on the GPU disturbs.
 static float median(int count, float *ms) {
     qsort(ms, (size_t)count, sizeof *ms, by_value);
     return ms[count / 2];
 }
 
-// INFINITY for what is left out; trials that are slower than `best` may end early.
+// INFINITY for a plan that is left out, or that is hopeless beside `best`.
 static int measure(struct trial *t, const struct cuda_built *plan, float best, float *ret_ms) {
     float ms[REPETITIONS] = {0};
     cudaGraphExec_t graph;
@@ -189,6 +196,7 @@ static int measure(struct trial *t, const struct cuda_built *plan, float best, f
     *ret_ms = INFINITY;
     if (err || !graph)
         return err;
+    // Until a plan has been measured. Then the device is warm.
     if (isinf(best))
         err = warm(t, graph);
     if (!err)
@@ -202,7 +210,7 @@ static int measure(struct trial *t, const struct cuda_built *plan, float best, f
     return err;
 }
 
-// The workspace that all plans worth trying, which want at most `limit`, have in common.
+// The largest workspace that a plan wants within `limit`; at least the least that any plan wants.
 static size_t workspace_of(int count, const struct cuda_built *plans, size_t limit) {
     size_t least = SIZE_MAX, most = 0;
 
@@ -221,10 +229,12 @@ static int fastest(struct trial *t, int count, const struct cuda_built *plans,
     for (int i = 0; i < count; i++) {
         float ms = INFINITY;
         int err = ERR_OK;
+        // Plans that want more than the common workspace keep INFINITY.
         if (plans[i].workspace_bytes <= workspace_bytes)
             err = measure(t, &plans[i], best, &ms);
         if (err)
             return err;
+        // Of equal times the earlier plan wins: cuDNN suggested it first.
         if (ms < best) {
             best = ms;
             *ret_best = i;
@@ -236,7 +246,7 @@ static int fastest(struct trial *t, int count, const struct cuda_built *plans,
     return err_set(ERR_DEVICE, "none of cuDNN's engines can be run; the last: %s", t->why);
 }
 
-// Where memory is short, once more with those plans that want little.
+// With little memory free, tries once more with a small workspace and the plans that fit it.
 static int open_trial(struct trial *t, const struct cuda_op_graph *g, int count,
                       const struct cuda_built *plans, size_t *ret_workspace_bytes) {
     size_t most = workspace_of(count, plans, CUDA_TUNE_WORKSPACE);
@@ -246,6 +256,7 @@ static int open_trial(struct trial *t, const struct cuda_op_graph *g, int count,
     *ret_workspace_bytes = most;
     if (err != ERR_LIMIT || least >= most)
         return err;
+    // A half-made trial may hold memory or events.
     trial_fini(t);
     *t = (struct trial){.target = t->target, .stream = t->stream};
     *ret_workspace_bytes = least;

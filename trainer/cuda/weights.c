@@ -1,5 +1,5 @@
-// The CUDA backend's weights: each master has a copy as cuDNN reads it, all copies of an optimizer
-// are made by one kernel.
+// The CUDA backend's weights. Each master has a derived copy in cuDNN's layout and the element's
+// type. One kernel makes all copies of an optimizer, driven by a table in device memory.
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +19,7 @@ struct device_weights *cuda_entry_weights_new(struct device *device, const float
     return w;
 }
 
+// Linear, and only when weights are freed.
 static bool has(const struct cuda_refresh_table *t, const struct device_weights *w) {
     for (int i = 0; i < t->count; i++)
         if (t->all[i] == w)
@@ -26,7 +27,7 @@ static bool has(const struct cuda_refresh_table *t, const struct device_weights 
     return false;
 }
 
-// Forgets the tables that these weights are in. Others stay: recorded sections read them.
+// Forgets the tables that contain these weights. Other tables stay: recorded sections read them.
 static void drop_tables(struct cuda_device *d, const struct device_weights *w) {
     struct cuda_refresh_table **at = &d->tables;
 
@@ -55,6 +56,8 @@ size_t cuda_entry_weights_bytes(const struct device_weights *w) {
     return w->bytes;
 }
 
+// An optimizer passes the same list in the same order each time, so its first weight and its length
+// identify it.
 static const struct cuda_refresh_table *find(const struct cuda_device *d,
                                              const struct device_weights *first, int count) {
     const struct cuda_refresh_table *t = d->tables;
@@ -64,6 +67,7 @@ static const struct cuda_refresh_table *find(const struct cuda_device *d,
     return t;
 }
 
+// The kernel finds a block's weight in the table, so one launch serves any number of weights.
 static int make(struct cuda_device *d, struct device_weights *const *weights, int count,
                 const struct cuda_refresh_table **ret) {
     size_t bytes = (size_t)count * sizeof(struct cuda_weight);
@@ -105,8 +109,10 @@ int cuda_entry_weights_refresh(struct device *device, struct device_weights *con
     if (!count)
         return ERR_OK;
     const struct cuda_refresh_table *t = find(d, weights[0], count);
+    // Allocation would end a capture.
     if (!t && d->in_section)
         BUG("weights that were never refreshed outside of a section");
+    // The copies are made on the first refresh; no convolution runs before it.
     for (int i = 0; i < count && !t; i++) {
         int err = weights[i]->derived
                       ? ERR_OK
