@@ -13,18 +13,20 @@
 #include "cuda/error.h"
 #include "cuda/kernels/launch.h"
 
+// Slots of pinned memory, and the bytes of the small ones.
 #define CUDA_RING 6             // pictures on their way to the device: of two steps, and the pool's
 #define CUDA_UPLOADS 32         // small things on their way
 #define CUDA_UPLOAD_BYTES 16384 // at most
 
-// A block of the device's memory.
+// An allocation of device memory, in the list of all that the device holds.
 struct cuda_block {
     void *memory;
     size_t bytes;
     struct cuda_block *next;
 };
 
-// A place for pictures on their way in.
+// A slot for images on their way in. The host writes `host`, the copy engine moves it to `device`,
+// and a kernel unpacks it into the tensor.
 struct cuda_slot {
     size_t bytes;
     void *host, *device;     // pinned; where it is copied to
@@ -32,13 +34,14 @@ struct cuda_slot {
     cudaEvent_t sent, taken; // the copy has ended; the device has read it
 };
 
-// A place for something small on its way in, pinned, and when it has left.
+// A staging slot for small data on its way in: pinned memory, and the event behind its last copy.
 struct cuda_upload {
     void *host;
     cudaEvent_t sent;
 };
 
-// The tables of one optimizer's weights, for weights_refresh.
+// The weights of one optimizer, for weights_refresh. It stays until one of its weights is freed,
+// because recorded sections contain its addresses.
 struct cuda_refresh_table {
     struct device_weights **all; // [count]
     int count;
@@ -47,6 +50,7 @@ struct cuda_refresh_table {
     struct cuda_refresh_table *next;
 };
 
+// An open GPU. One thread uses it; nothing here is locked.
 struct cuda_device {
     struct device base;
     int gpu;        // its number among those that are visible
@@ -78,6 +82,8 @@ struct cuda_device {
     struct cuda_refresh_table *tables;
 };
 
+// The master weights of one convolution and their copy in cuDNN's layout. `derived` is allocated by
+// the first refresh; until then it is NULL.
 struct device_weights {
     struct cuda_device *device;
     const float *master;
@@ -86,10 +92,12 @@ struct device_weights {
     size_t bytes;
 };
 
+// `base` is the first member, so the two pointers are equal.
 static inline struct cuda_device *cuda_of(struct device *d) {
     return (struct cuda_device *)d;
 }
 
+// The chosen stream with its scratch, for the launchers in kernels/launch.h.
 static inline const struct cuda_launch *cuda_launch_of(const struct cuda_device *d) {
     return &d->launches[d->stream];
 }
@@ -98,12 +106,15 @@ static inline cudaStream_t cuda_stream_of(const struct cuda_device *d) {
     return d->launches[d->stream].stream;
 }
 
-// What an allocation for `what` has come to: ERR_LIMIT, with what is free, if there was no memory.
-// `bytes` 0: nobody knows how many.
+// The error of an allocation for `what`: ERR_LIMIT with the free bytes if memory was short, else
+// that of cuda_error. `bytes` 0: the size is not known.
 int cuda_memory_error(const struct cuda_device *d, const char *what, size_t bytes,
                       cudaError_t code);
 
-// The entries of struct backend, see there; cuda/memory.c:
+// The entries of struct backend, with the contracts in backend/backend.h, by file. cuda/memory.c:
+//
+// Page-locked memory of the host, with the flags of cudaHostAlloc; cudaFreeHost frees it. Fails
+// with ERR_LIMIT, ERR_DEVICE.
 int cuda_pinned_new(size_t bytes, unsigned flags, void **ret_memory);
 int cuda_entry_memory_new(struct device *d, size_t bytes, void **ret_memory);
 void cuda_entry_memory_free(struct device *d, void *memory);
@@ -113,12 +124,15 @@ size_t cuda_entry_memory_peak(struct device *d);
 int cuda_entry_copy_in(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy_out(struct device *d, void *to, const void *from, size_t bytes);
 int cuda_entry_copy(struct device *d, void *to, const void *from, size_t bytes);
-// In the order of stream 0; at most CUDA_UPLOAD_BYTES. The source has been read when it returns.
+// Copies at most CUDA_UPLOAD_BYTES to the device, in the order of stream 0. The source has been
+// read on return. Waits only if all slots are in flight.
 int cuda_upload_send(struct cuda_device *d, void *to, const void *from, size_t bytes);
+// The staging slots. close accepts what is half open.
 int cuda_uploads_open(struct cuda_device *d);
 void cuda_uploads_close(struct cuda_device *d);
 
-// cuda/picture.c:
+// cuda/picture.c. The ring's slots get memory when images first need it; close accepts what is half
+// open.
 int cuda_ring_open(struct cuda_device *d);
 void cuda_ring_close(struct cuda_device *d);
 int cuda_entry_image_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
@@ -144,6 +158,8 @@ void cuda_entry_section_drop(struct device_section *section);
 void cuda_entry_stream_choose(struct device *d, int stream);
 int cuda_entry_event_record(struct device *d, int event);
 int cuda_entry_event_wait(struct device *d, int event);
+// Makes streams, events, scratch, values and staging slots. Before everything else on the device:
+// all other calls need a stream. close accepts what is half open.
 int cuda_streams_open(struct cuda_device *d);
 void cuda_streams_close(struct cuda_device *d);
 

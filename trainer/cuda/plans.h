@@ -1,8 +1,7 @@
-// plans - which of cuDNN's engines computes which convolution, and the text file that keeps
-// it.
+// plans - the engine of cuDNN that computes each convolution, and the text file of these choices.
 //
-// The choice of engines is a part of the bits that a run computes: it is written into every
-// checkpoint and read back from there. The file:
+// The engines decide the bits that a run computes. Therefore every checkpoint contains the plans,
+// and a resumed run reads them. The file:
 //
 //   cuDNN plans 1
 //   cudnn 91900
@@ -17,9 +16,10 @@
 
 #include "cuda/problem.h"
 
+// The most knobs of a plan. An engine with more is not used.
 #define CUDA_KNOBS 24
 
-// An engine and how it is set.
+// An engine and its settings. The numbers are cuDNN's and mean nothing in another version.
 struct cuda_plan {
     int64_t engine;
     int n_knobs;
@@ -31,22 +31,25 @@ struct cuda_plan {
 
 struct cuda_plans;
 
-// What the engines' numbers hold for: cuDNN's version and the device, "9.0 132 NVIDIA H200"
-// (compute capability, multiprocessors, name).
+// The engines' numbers hold for one version of cuDNN, as cudnnGetVersion returns it, and one
+// device: "9.0 132 NVIDIA H200" (compute capability, multiprocessors, name). Starts empty.
 struct cuda_plans *cuda_plans_new(int64_t cudnn, const char *device);
+// Accepts NULL.
 void cuda_plans_free(struct cuda_plans *p);
 
 int cuda_plans_count(const struct cuda_plans *p);
 // NULL if there is none. Lent until the next cuda_plans_add.
 const struct cuda_plan *cuda_plans_find(const struct cuda_plans *p,
                                         const struct cuda_problem *problem);
-// Of a problem that has no plan yet.
+// For a problem without a plan; a second plan is a bug. Copies both.
 void cuda_plans_add(struct cuda_plans *p, const struct cuda_problem *problem,
                     const struct cuda_plan *plan);
 
-// Problems in the order of their texts: the same plans make the same file. Caller frees.
+// The file's text. Problems are sorted by their texts: the same plans make the same file. The
+// caller frees it.
 char *cuda_plans_write(const struct cuda_plans *p);
-// `name` is for the error's text. Fails with ERR_FORMAT (names the line).
+// Reads the whole text, which ends with a 0. `name` is the file's, for the error. Fails with
+// ERR_FORMAT (names the line).
 int cuda_plans_read(const char *name, const char *text, struct cuda_plans **ret_plans);
 // Fails with ERR_MISMATCH if the plans are of another cuDNN or device.
 int cuda_plans_check(const struct cuda_plans *p, const char *name, int64_t cudnn,

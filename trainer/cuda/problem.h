@@ -5,15 +5,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// What elements are and how products are taken: bf16 elements; fp32 elements that the tensor cores
-// may round to tf32 (10 bits); fp32 elements and products. Sums are fp32 in all three.
+// Elements and products; sums are fp32 in all three.
+//   MATH_BF16  bfloat16 elements
+//   MATH_TF32  fp32 elements; tensor cores may round them to tf32 (10 bits of mantissa)
+//   MATH_FP32  fp32 elements and products
 enum cuda_math { MATH_BF16, MATH_TF32, MATH_FP32 };
 
-// Of y = conv(x, w): y from x and w, x's gradient from w and y's, w's gradient from x and y's.
+// The three passes of y = conv(x, w).
+//   PASS_FORWARD  y from x and w
+//   PASS_DATA     x's gradient from w and y's
+//   PASS_FILTER   w's gradient from x and y's
 enum cuda_pass { PASS_FORWARD, PASS_DATA, PASS_FILTER };
 
-// A plain convolution x [n,h,w,c], filter [k,r,r,c] -> y [n,ho,wo,k], and which of the three is
-// wanted of it.
+// One pass of a plain convolution of x [n,h,w,c] with a filter [k,r,r,c] to y [n,ho,wo,k]. Channels
+// are stored ones. `pad` is zeros on every side; a reflection border counts in h and w.
 struct cuda_problem {
     enum cuda_pass pass;
     enum cuda_math math;
@@ -23,12 +28,14 @@ struct cuda_problem {
 // "bf16", "tf32", "fp32"; false if it is none of them.
 const char *cuda_math_name(enum cuda_math math);
 bool cuda_math_parse(const char *name, enum cuda_math *ret_math);
+// Bytes of an element.
 size_t cuda_math_bytes(enum cuda_math math);
 
 // Height and width of y.
 void cuda_problem_output(const struct cuda_problem *s, int *ret_ho, int *ret_wo);
 // Elements of x, filter and y.
 void cuda_problem_sizes(const struct cuda_problem *s, size_t ret_sizes[3]);
+// Floating point operations of the pass, a product and its sum counted as two.
 double cuda_problem_flop(const struct cuda_problem *s);
 
 // "forward bf16 n6 c256 h66 w66 k256 r3 s1 p0", at most CUDA_PROBLEM_TEXT bytes with the 0.
@@ -37,6 +44,7 @@ void cuda_problem_print(const struct cuda_problem *s, char ret_text[CUDA_PROBLEM
 // Reads exactly what cuda_problem_print writes; false for anything else and for sizes that no layer
 // has.
 bool cuda_problem_parse(const char *text, struct cuda_problem *ret_problem);
+// Whether all fields agree.
 bool cuda_problem_equal(const struct cuda_problem *a, const struct cuda_problem *b);
 
 #endif

@@ -1,11 +1,12 @@
 // trial - the memory that engines are tried in. Private to cuda/tune.c and
-// trainer/cuda/emulation/conv_emulated.c.
+// tests/trainer/cuda/emulation/conv_emulated.c.
 #ifndef CUDA_TRIAL_H
 #define CUDA_TRIAL_H
 
 #include "cuda/problem.h"
 
-// x, filter and y of a problem, and a workspace, in one allocation.
+// The tensors x, filter and y of a problem, and a workspace, in one allocation. Each begins at a
+// multiple of 256 bytes.
 struct cuda_trial {
     void *memory;
     size_t bytes; // of all of it
@@ -13,9 +14,11 @@ struct cuda_trial {
     size_t operand_bytes; // of the three, from `memory` on
 };
 
-// Fails with ERR_LIMIT (says how much there was not), ERR_DEVICE_LOST. Nothing is left then.
+// Allocates it, with any contents. Fails with ERR_LIMIT (the text has the bytes that are needed and
+// free), ERR_DEVICE_LOST; nothing is left then.
 int cuda_trial_init(struct cuda_trial *t, const struct cuda_problem *problem,
                     size_t workspace_bytes);
+// Accepts one of zeros.
 void cuda_trial_fini(struct cuda_trial *t);
 
 #endif
