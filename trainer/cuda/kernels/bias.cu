@@ -1,6 +1,8 @@
-// The gradient of a bias: sums over the pixels, per channel.
+// The gradient of a bias: sums over the pixels, per channel. One kernel sums tiles of pixels, a
+// second one adds up the tiles. No atomics: the order of the sums is that of the shape.
 #include "cuda/kernels/kernel.h"
 
+// TILES_MAX bounds the partial sums; beyond it tiles get larger.
 enum { THREADS = 256, GROUPS = 32, PIXELS_A_THREAD = 16, TILES_MAX = 512 };
 
 struct bias_args {
@@ -13,7 +15,8 @@ struct bias_args {
     float *dbias;
 };
 
-// A block sums a tile.
+// A block sums a tile of pixels for some groups of channels. Thread `lane * groups + side` takes
+// every `lanes`-th pixel of one group, so that neighbours read neighbouring memory.
 INLINE void bias_tile(const struct bias_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
     int side = (int)threadIdx.x % a.tiling.groups, lane = (int)threadIdx.x / a.tiling.groups;
@@ -32,6 +35,7 @@ INLINE void bias_tile(const struct bias_args &a, const bool bf16) {
                 sum[i] += v[i];
         }
     }
+    // Idle threads take part with zeros: it has barriers.
     block_sum8(scratch, a.tiling.groups, a.tiling.lanes, side, sum);
     if (works && lane == 0)
 #pragma unroll
@@ -40,7 +44,7 @@ INLINE void bias_tile(const struct bias_args &a, const bool bf16) {
 }
 KERNEL(bias_tile, THREADS, bias_args)
 
-// A block adds up the tiles of a group.
+// A block adds up the tiles of one group of 8 channels.
 INLINE void bias_merge(const struct bias_args &a) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
     int group = (int)blockIdx.x;
@@ -56,6 +60,7 @@ INLINE void bias_merge(const struct bias_args &a) {
         return;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
+        // dbias has exactly c channels, without surplus ones.
         int channel = group * 8 + i;
         if (channel < a.c)
             a.dbias[channel] = sum[i] + (a.accumulate ? a.dbias[channel] : 0);
@@ -71,6 +76,7 @@ static struct bias_args args_of(size_t pixels, int c) {
     a.c = c;
     a.groups = cuda_channels(c) / 8;
     a.tiling = tiling_of(a.groups, GROUPS, THREADS);
+    // At least PIXELS_A_THREAD pixels a thread, so that loads overlap.
     a.tile =
         HOST_MAX((size_t)a.tiling.lanes * PIXELS_A_THREAD, (pixels + TILES_MAX - 1) / TILES_MAX);
     a.tiles = (int)((pixels + a.tile - 1) / a.tile);

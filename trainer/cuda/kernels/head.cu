@@ -1,4 +1,4 @@
-// Heads and what stands between layers: tanh, biases, concats, mixes.
+// Output layers and the ops between layers: tanh, biases, concatenation, mixes of images.
 #include "cuda/kernels/norm.h"
 
 enum { THREADS = 256 };
@@ -13,7 +13,7 @@ struct map_args {
     void *y;
 };
 
-// One thread computes 8 channels of a pixel.
+// One thread computes 8 channels of a pixel. Surplus channels stay zero, as tanh(0) is 0.
 INLINE void tanh_map(const struct map_args &a, const bool bf16) {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     float v[8];
@@ -28,7 +28,8 @@ INLINE void tanh_map(const struct map_args &a, const bool bf16) {
 }
 KERNEL(tanh_map, THREADS, map_args)
 
-// One thread adds the bias to 8 channels of a pixel; y may be x.
+// One thread adds the bias to 8 channels of a pixel. y may be x, therefore read_raw: fetch_raw is
+// for memory that the kernel does not write.
 INLINE void bias_map(const struct map_args &a, const bool bf16) {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     float v[8], bias[8];
@@ -36,6 +37,7 @@ INLINE void bias_map(const struct map_args &a, const bool bf16) {
     if (i >= a.count)
         return;
     unpack8(read_raw(a.x, i, bf16), bf16, v);
+    // 32 bits suffice (GROUPS_MAX), and divide faster than 64. Surplus channels get bias 0.
     fetch_param(a.bias, (int)((unsigned)i % a.groups) * 8, a.c, 0, bias);
 #pragma unroll
     for (int k = 0; k < 8; k++)
@@ -83,7 +85,7 @@ struct tanh_args {
     void *dx;
 };
 
-// One thread computes 8 channels of a pixel of dx.
+// One thread computes 8 channels of a pixel of dx = (1 - y^2) g.
 INLINE void tanh_gradient(const struct tanh_args &a, const bool bf16) {
     int i = (int)(blockIdx.x * THREADS + threadIdx.x), n = (int)blockIdx.y;
     int pixel = i / a.groups, group = i % a.groups;
@@ -128,7 +130,7 @@ struct concat_args {
     void *ret_y, *ret_a, *ret_b;
 };
 
-// Channel k of [a; b] at a pixel; 0 behind the last.
+// Channel k of [a; b] at a pixel; 0 for surplus channels.
 INLINE float concat_value(const struct concat_args *a, size_t pixel, int k, bool bf16) {
     if (k < a->c_a)
         return fetch1(a->a, pixel * a->groups_a * 8 + k, bf16);
@@ -145,6 +147,8 @@ INLINE void concat(const struct concat_args &a, const bool bf16) {
 
     if (pixel >= a.pixels)
         return;
+    // Whole groups of a, and of b if it begins at a group, are one access. Others go channel by
+    // channel.
     if (group * 8 + 8 <= a.c_a)
         fetch8(a.a, pixel * a.groups_a + group, bf16, v);
     else if (a.c_a % 8 == 0)
@@ -159,7 +163,7 @@ INLINE void concat(const struct concat_args &a, const bool bf16) {
 }
 KERNEL(concat, THREADS, concat_args)
 
-// One thread writes 8 channels of a pixel of da or db: the groups of a come first.
+// One thread writes 8 channels of a pixel of da or db. Groups of a come first, then those of b.
 INLINE void concat_gradient(const struct concat_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x, both = a.groups_a + a.groups_b;
     size_t pixel = i / both;
@@ -176,11 +180,13 @@ INLINE void concat_gradient(const struct concat_args &a, const bool bf16) {
         first = (side - a.groups_a) * 8;
         c = a.c_b;
     }
+    // That gradient is not wanted.
     if (!to)
         return;
     for (int k = 0; k < 8; k++) {
         size_t from = pixel * a.groups * 8 + (side < (int)a.groups_a ? 0 : a.c_a) + first + k;
         v[k] = 0;
+        // ReLU passes the gradient where y is positive; y is not read without an activation.
         if (first + k < c && (a.act == ACT_NONE || fetch1(a.y, from, bf16) > 0))
             v[k] = fetch1(a.dy, from, bf16);
     }
@@ -238,7 +244,8 @@ struct mix_args {
     void *y;
 };
 
-// One thread writes 8 channels of a pixel of y.
+// One thread writes 8 channels of a pixel of y = [front; alpha real + (1 - alpha) fake]. The grid's
+// y is the image. Without a front, c_front is 0 and `front` is never read.
 INLINE void mix(const struct mix_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     size_t pixel = i / a.groups;

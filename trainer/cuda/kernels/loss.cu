@@ -1,10 +1,11 @@
-// Losses of maps and pictures. A block's part of a loss is a double in the stream's scratch; the
-// last block to end adds them up in the order of the blocks.
+// Losses of maps and images. Each block leaves its part of the loss, a double, in the stream's
+// scratch. The last block to end adds up the parts in the order of the blocks: no atomics on
+// numbers, so the same bits every time.
 #include "cuda/kernels/kernel.h"
 
 enum { THREADS = 256, BLOCKS_MAX = 1024, WARPS_MAX = 32 };
 
-// The stream's scratch.
+// The stream's scratch while a loss is computed.
 struct loss_scratch {
     unsigned done; // blocks; zero between kernels
     double part[BLOCKS_MAX];
@@ -26,7 +27,7 @@ struct loss_args {
     struct loss_scratch *scratch;
 };
 
-// Adds this block's part to the loss; all threads of all blocks call it once.
+// Adds this block's part to the loss. All threads of all blocks call it once.
 INLINE void finish_loss(struct loss_scratch *scratch, double part, double scale, double *ret_loss) {
     __shared__ double sums[WARPS_MAX];
     __shared__ int last;
@@ -39,6 +40,7 @@ INLINE void finish_loss(struct loss_scratch *scratch, double part, double scale,
         scratch->part[blockIdx.x] = part;
     if (!is_last_block(&scratch->done, gridDim.x, &last))
         return;
+    // __ldcg reads past the L1 cache, which may hold old parts.
     for (unsigned i = threadIdx.x; i < gridDim.x; i += blockDim.x)
         sum += __ldcg(&scratch->part[i]);
     sum = block_sum(sums, sum);
@@ -46,7 +48,8 @@ INLINE void finish_loss(struct loss_scratch *scratch, double part, double scale,
         *ret_loss = scale * sum;
 }
 
-// One thread takes 8 channels of pixels.
+// One thread takes 8 channels of pixels. Surplus channels are equal, so they add 0 to the loss and
+// get gradient 0.
 INLINE void l1(const struct loss_args &a, const bool bf16) {
     float step = (float)(a.scale / a.count);
     double sum = 0;
@@ -68,11 +71,12 @@ INLINE void l1(const struct loss_args &a, const bool bf16) {
 }
 KERNEL(l1, THREADS, loss_args)
 
+// log(1 + e^x) without overflow: the exponent is never positive.
 INLINE float softplus(float x) {
     return fmaxf(x, 0) + log1pf(expf(-fabsf(x)));
 }
 
-// The loss of one number, and in *ret_slope its derivative.
+// f(x) of one number as in backend.h, and f'(x) in *ret_slope. `sign` is -1 for real, 1 for fake.
 INLINE float gan_value(const struct loss_args *a, float x, float *ret_slope) {
     if (a->mode == GAN_LSGAN) {
         *ret_slope = 2 * (x - a->target);
@@ -82,11 +86,12 @@ INLINE float gan_value(const struct loss_args *a, float x, float *ret_slope) {
         *ret_slope = a->sign;
         return a->sign * x;
     }
+    // The derivative of softplus(s x) is s sigmoid(s x).
     *ret_slope = a->sign / (1 + expf(-a->sign * x));
     return softplus(a->sign * x);
 }
 
-// One thread takes 8 channels of pixels.
+// One thread takes 8 channels of pixels. f(0) is not 0, so surplus channels are masked.
 INLINE void gan(const struct loss_args &a, const bool bf16) {
     float step = (float)(a.scale / a.count);
     double sum = 0;
@@ -110,7 +115,7 @@ INLINE void gan(const struct loss_args &a, const bool bf16) {
 }
 KERNEL(gan, THREADS, loss_args)
 
-// Two groups a thread, up to what the scratch has room for.
+// The arguments of both losses; `count` is the numbers that the mean is over.
 static struct loss_args args_of(const struct cuda_launch *l, size_t pixels, int c, double scale) {
     struct loss_args a;
 
@@ -124,6 +129,7 @@ static struct loss_args args_of(const struct cuda_launch *l, size_t pixels, int 
     return a;
 }
 
+// Two groups a thread, and at most as many blocks as the scratch has parts for.
 static unsigned loss_blocks(const struct loss_args *a) {
     return (unsigned)HOST_MIN(blocks_for(a->groups, 2 * THREADS), (unsigned)BLOCKS_MAX);
 }
@@ -158,6 +164,7 @@ cudaError_t cuda_gan(const struct cuda_launch *l, const struct gan_args *args, c
 }
 
 enum { PENALTY_THREADS = 1024 };
+// PENALTY_EPS of backend.h. It keeps the length of a zero gradient, a divisor, above 0.
 #define PENALTY_SHIFT 1e-16f
 
 struct penalty_kernel_args {
@@ -171,7 +178,8 @@ struct penalty_kernel_args {
     struct loss_scratch *scratch;
 };
 
-// A block takes a picture: the length of its gradient, then u.
+// A block takes one image: first the length of g + eps, then u = 2 scale / n (1 - 1 / length) (g +
+// eps).
 INLINE void penalty(const struct penalty_kernel_args &a, const bool bf16) {
     __shared__ double sums[WARPS_MAX];
     size_t first = blockIdx.x * a.groups;
@@ -182,6 +190,7 @@ INLINE void penalty(const struct penalty_kernel_args &a, const bool bf16) {
         int channel = (int)((unsigned)i % a.groups_a_pixel) * 8;
         fetch8(a.g, first + i, bf16, v);
         for (int k = 0; k < 8; k++) {
+            // In double: squares of small gradients would underflow in float.
             double x = (double)v[k] + PENALTY_SHIFT;
             squares += channel + k < a.c ? x * x : 0;
         }
@@ -195,6 +204,7 @@ INLINE void penalty(const struct penalty_kernel_args &a, const bool bf16) {
             v[k] = channel + k < a.c ? slope * (v[k] + PENALTY_SHIFT) : 0;
         write8(a.u, first + i, bf16, v);
     }
+    // All threads have the length; one of them gives the image's term.
     finish_loss(a.scratch, threadIdx.x == 0 ? (length - 1) * (length - 1) : 0, a.scale / a.n,
                 a.loss);
 }
@@ -204,6 +214,7 @@ cudaError_t cuda_penalty(const struct cuda_launch *l, int n, size_t pixels, int 
                          const void *g, void *ret_u, double *ret_loss) {
     struct penalty_kernel_args a;
 
+    // One block and one part of the scratch for each image.
     if (n < 1 || n > BLOCKS_MAX || !takes_pixels((size_t)n * pixels, c))
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);

@@ -1,13 +1,16 @@
-// PatchNCE; the formulas are in cpu/nce.h. Products in float on the plain cores: some ten million
-// operations a picture, on patches that stay in the cache.
+// PatchNCE: Park et al. 2020 (arXiv:2007.15651), equation 3; backend.h has the formula. In turn:
+// unit vectors, logits (a product), softmax and loss, d loss / d unit (a product), d loss / d q.
+// Products are in float on the plain cores: some ten million operations an image, on patches that
+// stay in the cache.
 #include "cuda/kernels/kernel.h"
 
 enum { THREADS = 256, WARPS = THREADS / 32, TILE = 64, INNER = 16 };
+// Added to a vector's length, and the logit that stands for the diagonal.
 #define UNIT_EPS 1e-7f
 #define DEAD_LOGIT (-10.0f)
 
-// Workspace: unit vectors of q and k, d loss / d unit q, [rows,C] each; logits
-// [groups,count,count]; terms [rows], double.
+// Workspace, in this order: terms [rows] in double; then floats: unit vectors of q and of k and d
+// loss / d unit q, [rows,C] each, and logits [groups,count,count].
 struct nce_kernel_args {
     int rows, count, channels, groups; // rows: of all pictures; count: of a group; channels: C
     float temperature;
@@ -20,6 +23,7 @@ struct nce_kernel_args {
     unsigned *done; // the stream's scratch
 };
 
+// With xor every lane gets the same sum in the same order.
 INLINE float warp_sum(float x) {
 #pragma unroll
     for (int by = 16; by > 0; by /= 2)
@@ -34,7 +38,7 @@ INLINE float warp_max(float x) {
     return x;
 }
 
-// The length of a row; the whole warp calls it.
+// The length of a row. The whole warp calls it, and every lane gets it.
 INLINE float length_of(const void *x, int row, int channels, bool bf16) {
     float sum = 0;
 
@@ -45,7 +49,7 @@ INLINE float length_of(const void *x, int row, int channels, bool bf16) {
     return sqrtf(warp_sum(sum));
 }
 
-// A warp makes a row a unit vector: those of q, then those of k.
+// A warp scales a row to x / (|x| + eps): the rows of q come first, then those of k.
 INLINE void unit(const struct nce_kernel_args &a, const bool bf16) {
     int row = (int)blockIdx.x * WARPS + (int)threadIdx.x / 32;
     const void *from = row < a.rows ? a.q : a.k;
@@ -70,8 +74,10 @@ struct product_args {
     float *c;           // [rows,columns]
 };
 
-// A block computes a tile of c of matrix blockIdx.z, a thread 4 x 4 of it, 16 rows (columns) apart.
+// A block computes a tile of 64 x 64 of c, of matrix blockIdx.z. A thread has 4 x 4 numbers of it,
+// 16 rows and 16 columns apart, so that a warp reads neighbouring words.
 INLINE void product(const struct product_args &p) {
+    // One column more than a tile: threads that write a column hit different banks.
     __shared__ float of_a[INNER][TILE + 1], of_b[INNER][TILE + 1];
     const float *a = p.a + blockIdx.z * p.a_stride, *b = p.b + blockIdx.z * p.b_stride;
     int row0 = (int)blockIdx.y * TILE, column0 = (int)blockIdx.x * TILE;
@@ -80,6 +86,7 @@ INLINE void product(const struct product_args &p) {
 
     for (int k0 = 0; k0 < p.inner; k0 += INNER) {
         for (int i = (int)threadIdx.x; i < TILE * INNER; i += THREADS) {
+            // Neighbouring threads read neighbouring numbers of a and b, transposed or not.
             int k = i % INNER, m = i / INNER, column = p.transposed ? m : i % TILE;
             int bk = p.transposed ? k : i / TILE;
             bool a_is = row0 + m < p.rows && k0 + k < p.inner;
@@ -89,6 +96,7 @@ INLINE void product(const struct product_args &p) {
             of_a[k][m] = a_is ? a[(size_t)(row0 + m) * p.inner + k0 + k] : 0;
             of_b[bk][column] = b_is ? b[at] : 0;
         }
+        // The tiles are complete here.
         __syncthreads();
 #pragma unroll
         for (int k = 0; k < INNER; k++)
@@ -97,6 +105,7 @@ INLINE void product(const struct product_args &p) {
 #pragma unroll
                 for (int j = 0; j < 4; j++)
                     sum[i][j] += of_a[k][y + 16 * i] * of_b[k][x + 16 * j];
+        // No thread may still read them when the next ones are loaded.
         __syncthreads();
     }
 #pragma unroll
@@ -110,7 +119,8 @@ INLINE void product(const struct product_args &p) {
 }
 KERNEL_PLAIN(product, THREADS, product_args)
 
-// A warp turns the logits of a row into d total / d logit; the last block adds up the terms.
+// A warp turns a row's logits into d total / d logit and its term of the loss. The last block adds
+// up the terms.
 INLINE void softmax(const struct nce_kernel_args &a) {
     __shared__ double sums[WARPS];
     __shared__ int last;
@@ -119,6 +129,7 @@ INLINE void softmax(const struct nce_kernel_args &a) {
 
     if (row < a.rows) {
         int own_at = row % a.count;
+        // The diagonal's logit takes part in the maximum: with it the sum is at least 1.
         float *logits = a.logits + (size_t)row * a.count, top = DEAD_LOGIT, sum = 0;
         float own = logits[own_at], scale = (float)(a.weight / a.temperature);
         for (int j = lane; j < a.count; j += 32)
@@ -128,6 +139,8 @@ INLINE void softmax(const struct nce_kernel_args &a) {
             sum += expf((logits[j] - top) / a.temperature);
         sum = warp_sum(sum) + expf((DEAD_LOGIT - top) / a.temperature);
         for (int j = lane; j < a.count; j += 32)
+            // The gradient of cross entropy: softmax minus 1 at the own patch. The diagonal's share
+            // is constant.
             logits[j] = scale * (expf((logits[j] - top) / a.temperature) / sum - (j == own_at));
         if (lane == 0) {
             float term = logf(sum) + (top - own) / a.temperature;
@@ -139,6 +152,7 @@ INLINE void softmax(const struct nce_kernel_args &a) {
     if (!is_last_block(a.done, gridDim.x, &last))
         return;
     for (int i = (int)threadIdx.x; i < a.rows; i += THREADS)
+        // Past the L1 cache: other blocks wrote them.
         total += __ldcg(a.terms + i);
     total = block_sum(sums, total);
     if (threadIdx.x == 0 && a.loss)
@@ -146,7 +160,8 @@ INLINE void softmax(const struct nce_kernel_args &a) {
 }
 KERNEL_PLAIN(softmax, THREADS, nce_kernel_args)
 
-// A warp goes from d loss / d unit to d loss / d q, unit = q / (|q| + eps).
+// A warp goes from d loss / d unit to d loss / d q. For unit = q / (|q| + eps) that is d / (|q| +
+// eps) - q (d q) / ((|q| + eps)^2 |q|).
 INLINE void unit_gradient(const struct nce_kernel_args &a, const bool bf16) {
     int row = (int)blockIdx.x * WARPS + (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
 
@@ -159,6 +174,7 @@ INLINE void unit_gradient(const struct nce_kernel_args &a, const bool bf16) {
     for (int i = lane; i < a.channels; i += 32)
         along += d[i] * fetch1(a.q, at + i, bf16);
     along = warp_sum(along);
+    // For q = 0 the second term is 0, and the division undefined.
     along = length > 0 ? along * scale * scale / length : 0;
     for (int g = lane; g < a.channels / 8; g += 32) {
         float v[8];
@@ -171,6 +187,7 @@ INLINE void unit_gradient(const struct nce_kernel_args &a, const bool bf16) {
 }
 KERNEL(unit_gradient, THREADS, nce_kernel_args)
 
+// `all` makes one group of all rows; else each image is a group of its own.
 static struct nce_kernel_args args_of(const struct nce_args *s, void *workspace) {
     struct nce_kernel_args a;
     size_t vectors;
@@ -184,6 +201,7 @@ static struct nce_kernel_args args_of(const struct nce_args *s, void *workspace)
     a.weight = s->scale / a.rows;
     a.accumulate = s->accumulate;
     vectors = (size_t)a.rows * (size_t)a.channels;
+    // Doubles first, as they need the alignment.
     a.terms = (double *)workspace;
     a.unit_q = (float *)(a.terms + a.rows);
     a.unit_k = a.unit_q + vectors;
@@ -229,6 +247,7 @@ cudaError_t cuda_nce(const struct cuda_launch *l, const struct nce_args *args, c
     a.each = ret_each;
     a.loss = ret_loss;
     a.done = (unsigned *)l->scratch;
+    // The five kernels run in the order of the stream; each reads what the one before wrote.
     error = LAUNCH(l, unit, blocks_for(2 * (size_t)a.rows, WARPS), THREADS, 0, a);
     if (!error)
         error = launch_product(l, a.groups, &logits);

@@ -1,4 +1,4 @@
-// Geometry that the norms' kernels share.
+// How the kernels of the norms divide their work, and what they share on the host.
 #include "cuda/kernels/norm.h"
 
 cudaError_t norm_resident_check(const void *f32, const void *bf16) {
@@ -9,6 +9,8 @@ cudaError_t norm_resident_check(const void *f32, const void *bf16) {
         cudaError_t error = cudaFuncGetAttributes(&a, kernels[i]);
         if (error)
             return error;
+        // The resident kernels ask for all shared memory that a block may have. Static shared
+        // memory counts too, and their launch would fail.
         if (a.sharedSizeBytes)
             return cudaErrorInvalidValue;
     }
@@ -21,6 +23,7 @@ cudaError_t cuda_kernels_check(void) {
     return error ? error : norm_backward_check();
 }
 
+// The kernels' own struct: they get it by value.
 struct norm_parts norm_parts_of(const struct grad_sum *dy) {
     struct norm_parts p;
 
@@ -35,7 +38,7 @@ struct norm_parts norm_parts_of(const struct grad_sum *dy) {
     return p;
 }
 
-// 8 pixels a thread, more where that makes too many tiles.
+// 8 pixels a thread; more where that would make too many tiles of an image.
 struct norm_tiles norm_tiles_of(const struct norm_shape *s) {
     enum { PIXELS_A_THREAD = 8, TILES_MAX = 256 };
     int pixels = s->h * s->w;
@@ -47,12 +50,15 @@ struct norm_tiles norm_tiles_of(const struct norm_shape *s) {
     return t;
 }
 
-// Groups side by side make accesses longer, fewer make more blocks: as many as leave two blocks for
-// each processor, which both fit it, but enough to fill a read, unless that leaves half of the
-// processors without a block: so few pictures lie in the cache.
-// Two blocks overlap: one loads while the other sums. Registers (97 to 110 a thread) allow two of
-// NORM_THREADS, one of NORM_RESIDENT_THREADS: that is for the block that a processor has for
-// itself.
+// Divides the channels for kernels that hold their pixels in shared memory. More groups side by
+// side make longer accesses, fewer make more blocks. It takes the most groups that leave two blocks
+// for each processor, where both fit it. They overlap: one loads while the other sums.
+//
+// Otherwise it takes `least` groups, which fill a read of 32 bytes. Fewer are taken only if half of
+// the processors would have no block; so few images stay in the cache.
+//
+// Registers (97 to 110 a thread) allow two blocks of NORM_THREADS a processor, or one of
+// NORM_RESIDENT_THREADS. The larger one is for a block that has a processor for itself.
 struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct norm_shape *s,
                                       int slabs) {
     enum { RESERVED = 1024 }; // bytes of shared memory that CUDA takes for each block
@@ -62,6 +68,7 @@ struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct 
     struct norm_resident r;
 
     memset(&r, 0, sizeof r);
+    // From the longest accesses to the shortest; the first that is good enough ends the search.
     for (int side = 8; side >= 1; side /= 2) {
         struct tiling t = tiling_of(groups, side, NORM_THREADS);
         long blocks = (long)s->n * t.chunks;
@@ -69,6 +76,7 @@ struct norm_resident norm_resident_of(const struct cuda_launch *l, const struct 
         bool two = 2 * (held + SUM_FLOATS(NORM_THREADS) * sizeof(float)) + RESERVED <= limit;
         bool fills = two && blocks >= 2L * l->limits->processors;
         bool idles = 2 * blocks <= l->limits->processors;
+        // More threads help only if each has more than 8 pixels otherwise.
         bool large = pixels * (size_t)t.groups > 8 * NORM_THREADS;
         int threads = large && !fills ? NORM_RESIDENT_THREADS : NORM_THREADS;
         size_t bytes = held + SUM_FLOATS(threads) * sizeof(float);
@@ -93,6 +101,7 @@ struct norm_layer norm_layer_of(const struct norm_shape *s, const struct norm_af
     a.c = s->c;
     a.groups = cuda_channels(s->c) / 8;
     a.act = s->act;
+    // stats is [2,n,c] or [2,c]: the means, then 1 / standard deviation.
     if (s->norm != NORM_NONE) {
         a.per_picture = s->norm == NORM_INSTANCE;
         a.mean = stats;
@@ -108,7 +117,7 @@ struct norm_layer norm_layer_of(const struct norm_shape *s, const struct norm_af
     return a;
 }
 
-// Of forward and backward together. None where both take one pass, or have no sums.
+// Enough for forward or backward. None where both take one pass, or have no sums.
 size_t cuda_norm_workspace_bytes(const struct cuda_launch *l, const struct norm_shape *s) {
     if (s->norm == NORM_NONE || (s->norm == NORM_INSTANCE && norm_resident_of(l, s, 1).threads))
         return 0;

@@ -1,5 +1,6 @@
-// Norms, backward: fold and sum the parts of the gradient, pass the dropout and the activation,
-// sum over the pixels, write dx and the skip's gradient. What the forward made is computed again.
+// Norms, backward: fold and sum the parts of the gradient, pass dropout and activation, sum over
+// the pixels, write dx and the skip's gradient. The forward keeps only x and
+// the statistics: its other values are computed again.
 #include "cuda/kernels/norm.h"
 
 struct backward_args {
@@ -16,8 +17,9 @@ struct backward_args {
     float *partial; // [n,tiles,2,C]
 };
 
-// u of 8 channels of pixel p, and where it lies in [n,h,w,C] counted in groups; writes the skip's
-// gradient if `writes`.
+// u = drop(g) act'(norm(x)) of 8 channels of pixel p, where g is the gradient with borders folded
+// back. Also returns x, and the place in [n,h,w,C] counted in groups. Writes the skip's gradient g
+// if `writes`.
 INLINE size_t passed8(const struct backward_args *a, const struct norm_line *line, int n, int p,
                       int group, bool bf16, bool writes, float x[8], float u[8]) {
     const struct norm_layer *s = &a->layer;
@@ -36,7 +38,7 @@ INLINE size_t passed8(const struct backward_args *a, const struct norm_line *lin
     return at;
 }
 
-// sum [2][8] += u, u xhat.
+// sum[0] += u, sum[1] += u xhat: the sums in the gradient of a norm.
 INLINE void add_sums(const struct norm_line *line, const float x[8], const float u[8],
                      float sum[2][8]) {
 #pragma unroll
@@ -46,7 +48,7 @@ INLINE void add_sums(const struct norm_line *line, const float x[8], const float
     }
 }
 
-// u becomes dx.
+// u becomes dx = rstd weight (u - mean(u) - xhat mean(u xhat)), see norm_backward in backend.h.
 INLINE void project(const struct norm_line *line, const float mean[2][8], const float x[8],
                     float u[8]) {
 #pragma unroll
@@ -56,7 +58,8 @@ INLINE void project(const struct norm_line *line, const float mean[2][8], const 
     }
 }
 
-// One thread writes 8 channels of pixels of dx (and dskip); the sums are there.
+// One thread writes 8 channels of pixels of dx and dskip. The means have been computed, or there is
+// no norm.
 INLINE void apply_backward(const struct backward_args &a, const bool bf16) {
     const struct norm_layer *s = &a.layer;
     int group = (int)threadIdx.x % a.tiling.groups, lane = (int)threadIdx.x / a.tiling.groups;
@@ -84,7 +87,8 @@ INLINE void apply_backward(const struct backward_args &a, const bool bf16) {
 }
 KERNEL(apply_backward, NORM_THREADS, backward_args)
 
-// A block sums u and u xhat over a tile of a picture.
+// A block sums u and u xhat over a tile of an image. The next kernel computes u again, and writes
+// the skip's gradient then.
 INLINE void tile_backward(const struct backward_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(NORM_THREADS)];
     const struct norm_layer *s = &a.layer;
@@ -107,6 +111,7 @@ INLINE void tile_backward(const struct backward_args &a, const bool bf16) {
             add_sums(&line, x, u, sum);
         }
     }
+    // [n,tiles,2,C]: this tile's two rows.
     float *out = a.partial + ((size_t)n * a.tiles.count + blockIdx.x) * 2 * s->groups * 8;
 #pragma unroll
     for (int k = 0; k < 2; k++) {
@@ -128,7 +133,8 @@ struct merge_args {
     float *dweight, *dbias; // NULL: not wanted
 };
 
-// A block adds up the tiles of a picture, or of all, for one group.
+// A block adds up the tiles of an image (instance norm) or of all images (batch norm) for one
+// group. The sum of u is the bias's gradient, that of u xhat the weight's.
 INLINE void merge_backward(const struct merge_args &a) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(NORM_THREADS)];
     int group = (int)blockIdx.x, n = (int)blockIdx.y, t = (int)threadIdx.x, c = a.groups * 8;
@@ -138,6 +144,7 @@ INLINE void merge_backward(const struct merge_args &a) {
     for (int which = 0; which < 2; which++) {
         float sum[8], *gradient = which ? a.dweight : a.dbias;
         zero8(sum);
+        // Each thread takes every NORM_THREADS-th tile: the order depends on the shape alone.
         for (int k = t; k < tiles; k += NORM_THREADS)
 #pragma unroll
             for (int i = 0; i < 8; i++)
@@ -157,9 +164,9 @@ INLINE void merge_backward(const struct merge_args &a) {
 }
 KERNEL_PLAIN(merge_backward, NORM_THREADS, merge_args)
 
-// A block has groups of channels of one picture. u stays in shared memory, where there is no room
-// for float rounded to the element (the sums are of what it was before), and x, where there is no
-// room read again.
+// A block has some groups of channels of one image. u stays in shared memory: as float, or rounded
+// to the element where there is no room for that. The sums are of u before the rounding. x stays
+// there too if there is room; else it is read again.
 INLINE void resident_backward(const struct backward_args &a, const bool bf16) {
     const struct norm_layer *s = &a.layer;
     DYNAMIC_SHARED(shared);
@@ -181,6 +188,8 @@ INLINE void resident_backward(const struct backward_args &a, const bool bf16) {
 #pragma unroll 2
         for (int p = lane; p < pixels; p += lanes) {
             (void)passed8(&a, &line, n, p, group, bf16, true, x, u);
+            // Both branches have a constant element, so that each is compiled without a test per
+            // number.
             if (rounded)
                 write8(slab, p * groups + side, true, u);
             else
@@ -230,7 +239,7 @@ static cudaError_t launch_apply(const struct cuda_launch *l, const struct norm_s
                   NORM_THREADS, 0, *a);
 }
 
-// Both sums over tiles, then merged.
+// Both sums over tiles, then merged. Leaves the means in the workspace behind the partial sums.
 static cudaError_t launch_sums(const struct cuda_launch *l, const struct norm_shape *s,
                                const struct norm_gradients *t, struct backward_args *a,
                                void *workspace) {
@@ -249,6 +258,7 @@ static cudaError_t launch_sums(const struct cuda_launch *l, const struct norm_sh
     m.tiles = a->tiles.count;
     m.c = s->c;
     m.groups = a->layer.groups;
+    // In float: the number of pixels times images may exceed an int.
     m.pixels = (float)s->h * (float)s->w * (float)(per_picture ? 1 : s->n);
     m.per_picture = per_picture;
     m.accumulate = t->accumulate;
@@ -261,7 +271,8 @@ static cudaError_t launch_sums(const struct cuda_launch *l, const struct norm_sh
                         m);
 }
 
-// What a block holds: the most that still has enough groups side by side.
+// What a block holds in shared memory. In this order: x and exact u, exact u, rounded u. The first
+// wins that still has as many groups side by side as a read needs.
 static struct norm_resident choose_resident(const struct cuda_launch *l, const struct norm_shape *s,
                                             struct backward_args *a) {
     int u = l->element == CUDA_BF16 ? 2 : 1; // slabs of exact u
@@ -290,6 +301,7 @@ cudaError_t cuda_norm_backward(const struct cuda_launch *l, const struct norm_sh
 
     for (int i = 0; i < t->dy.count; i++)
         pad = HOST_MAX(pad, t->dy.part[i].pad);
+    // NORM_RUNNING has no backward, as backend.h says.
     if (!takes(s->n, s->h, s->w, pad, s->c) || s->norm == NORM_RUNNING)
         return cudaErrorInvalidValue;
     memset(&a, 0, sizeof a);
@@ -299,6 +311,7 @@ cudaError_t cuda_norm_backward(const struct cuda_launch *l, const struct norm_sh
     a.dx = t->ret_dx;
     a.dskip = t->ret_dskip;
     r = choose_resident(l, s, &a);
+    // Only instance norm: a batch's statistics are of all images, which no block holds.
     if (s->norm == NORM_INSTANCE && r.threads) {
         a.tiling = r.tiling;
         return LAUNCH(l, resident_backward, dim3(r.tiling.chunks, s->n), r.threads, r.shared_bytes,

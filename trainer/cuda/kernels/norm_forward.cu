@@ -1,4 +1,6 @@
 // Norms, forward: statistics, then normalise, activate, drop, add the skip, write with the border.
+// Instance norm does all in one kernel if a block can hold its pixels; else one kernel sums and
+// another applies.
 #include "cuda/kernels/norm.h"
 
 struct forward_args {
@@ -11,7 +13,8 @@ struct forward_args {
     int pixels;                 // of y that a block of `apply` writes
 };
 
-// Pixel (y, x) of picture n from its x, for one place of the output.
+// 8 channels of y at pixel (y, x) of image n, from x's numbers in `raw`. A border calls it once for
+// each place that repeats the pixel: all of them get the same bits.
 INLINE void finish8(const struct forward_args *a, const struct norm_line *line, int n, int y, int x,
                     int group, bool bf16, raw8 raw, float v[8]) {
     const struct norm_layer *s = &a->layer;
@@ -29,7 +32,7 @@ INLINE void finish8(const struct forward_args *a, const struct norm_line *line, 
     }
 }
 
-// One thread writes 8 channels of pixels of y, border included; the statistics are there.
+// One thread writes 8 channels of pixels of y, border included. The statistics have been computed.
 INLINE void apply(const struct forward_args &a, const bool bf16) {
     const struct norm_layer *s = &a.layer;
     int group = (int)threadIdx.x % a.tiling.groups, lane = (int)threadIdx.x / a.tiling.groups;
@@ -52,7 +55,8 @@ INLINE void apply(const struct forward_args &a, const bool bf16) {
 }
 KERNEL(apply, NORM_THREADS, forward_args)
 
-// A block normalises groups of channels of one picture that it holds in shared memory.
+// A block normalises some groups of channels of one image that it holds in shared memory. x is read
+// once from memory.
 INLINE void resident(const struct forward_args &a, const bool bf16) {
     const struct norm_layer *s = &a.layer;
     DYNAMIC_SHARED(shared);
@@ -81,6 +85,8 @@ INLINE void resident(const struct forward_args &a, const bool bf16) {
     block_sum8(scratch, groups, lanes, side, sum);
 #pragma unroll
     for (int i = 0; i < 8; i++) {
+        // The variance is taken about the mean in a second pass: sum of squares minus square of sum
+        // would cancel.
         line.mean[i] = sum[i] / (float)pixels;
         sum[i] = 0;
     }
@@ -99,6 +105,7 @@ INLINE void resident(const struct forward_args &a, const bool bf16) {
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         line.rstd[i] = 1 / sqrtf(sum[i] / (float)pixels + (float)NORM_EPS);
+        // The backward pass reads the statistics; they have no surplus channels.
         if (lane == 0 && group * 8 + i < s->c) {
             a.ret_mean[n * s->c + group * 8 + i] = line.mean[i];
             a.ret_rstd[n * s->c + group * 8 + i] = line.rstd[i];
@@ -106,6 +113,7 @@ INLINE void resident(const struct forward_args &a, const bool bf16) {
     }
     norm_line_layer(s, group * 8, &line);
     int width = s->w + 2 * a.pad, all = (s->h + 2 * a.pad) * width;
+    // Over the output's pixels: those of the border read a reflected pixel of the slab.
 #pragma unroll 4
     for (int p = lane; p < all; p += lanes) {
         int y = reflected(p / width - a.pad, s->h), x = reflected(p % width - a.pad, s->w);
@@ -130,7 +138,7 @@ struct moments_args {
     bool per_picture;
 };
 
-// A block sums one tile of a picture.
+// A block sums one tile of an image, then the squares about the tile's own mean.
 INLINE void moments(const struct moments_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(NORM_THREADS)];
     int groups = a.tiles.tiling.groups, lanes = a.tiles.tiling.lanes;
@@ -178,8 +186,9 @@ INLINE void moments(const struct moments_args &a, const bool bf16) {
 }
 KERNEL(moments, NORM_THREADS, moments_args)
 
-// A block merges the tiles of a picture, or of all, for one group. The squares about the common
-// mean are those about the tile's plus count (tile's mean - mean)^2.
+// A block merges the tiles of an image, or of all images, for one group. The squares about the
+// common mean are those about the tile's mean plus count (tile's mean - mean)^2. Source: Chan,
+// Golub and LeVeque 1979.
 INLINE void merge_moments(const struct moments_args &a) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(NORM_THREADS)];
     int group = (int)blockIdx.x, n = (int)blockIdx.y, t = (int)threadIdx.x;
@@ -198,6 +207,7 @@ INLINE void merge_moments(const struct moments_args &a) {
         mean[i] = sum[i] / count;
         sum[i] = 0;
     }
+    // The last tile of an image may be smaller.
     for (int k = t; k < tiles; k += NORM_THREADS) {
         int first = k % a.tiles.count * a.tiles.pixels;
         float of_tile = (float)min(a.tiles.pixels, a.pixels - first);
@@ -208,10 +218,12 @@ INLINE void merge_moments(const struct moments_args &a) {
         }
     }
     block_sum8(scratch, 1, NORM_THREADS, 0, sum);
+    // Thread t writes channel t of the group.
     if (t >= 8 || group * 8 + t >= a.c)
         return;
     int channel = group * 8 + t, at = (a.per_picture ? n * a.c : 0) + channel;
     float own_mean = 0, own_sum = 0;
+    // A dynamic index would move the arrays from registers to memory.
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         own_mean = i == t ? mean[i] : own_mean;
@@ -219,6 +231,7 @@ INLINE void merge_moments(const struct moments_args &a) {
     }
     a.mean[at] = own_mean;
     a.rstd[at] = 1 / sqrtf(own_sum / count + (float)NORM_EPS);
+    // In double, with the unbiased variance; n h w is more than 1, as backend.h demands.
     if (a.running_mean) {
         double variance = (double)own_sum / ((double)count - 1);
         a.running_mean[channel] =
@@ -229,7 +242,7 @@ INLINE void merge_moments(const struct moments_args &a) {
 }
 KERNEL_PLAIN(merge_moments, NORM_THREADS, moments_args)
 
-// One thread takes the running statistics of a channel.
+// One thread takes the running statistics of a channel, as the statistics of this call.
 INLINE void take_running(const struct moments_args &a) {
     int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
 
@@ -260,6 +273,7 @@ static cudaError_t launch_moments(const struct cuda_launch *l, const struct norm
         a.running_mean = t->affine->running_mean;
         a.running_var = t->affine->running_var;
     }
+    // Nothing is summed: the statistics are there.
     if (s->norm == NORM_RUNNING)
         return LAUNCH_PLAIN(l, take_running, blocks_for(s->c, NORM_THREADS), NORM_THREADS, 0, a);
     error =

@@ -1,4 +1,5 @@
-// Pictures between the host's format and tensors, and flipped ones.
+// Images between the host's format and tensors, and flips. The host's images have c channels
+// without surplus ones; a tensor stores multiples of 8.
 #include "cuda/kernels/kernel.h"
 
 enum { THREADS = 256 };
@@ -11,17 +12,18 @@ struct picture_args {
     void *to;
 };
 
-// What a thread moves: group i of the tensor, n numbers of the picture from `at` on.
+// The work of a thread: group i of the tensor, and n numbers of the image from `at` on.
 struct picture_place {
     size_t i, at;
     int n;
 };
 
-// False: nothing.
+// False: this thread is behind the last pixel.
 INLINE bool picture_place_of(const struct picture_args &a, picture_place *ret) {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, pixel = i;
     int first = 0;
 
+    // Images of at most 8 channels need no division.
     if (a.groups > 1) {
         pixel = i / a.groups;
         first = (int)(i % a.groups) * 8;
@@ -32,7 +34,8 @@ INLINE bool picture_place_of(const struct picture_args &a, picture_place *ret) {
     return pixel < a.pixels;
 }
 
-// One thread writes 8 channels of a pixel of the tensor.
+// One thread writes 8 channels of a pixel of the tensor, surplus channels as 0. `bytes` is a
+// constant where it is called, so two kernels come of it.
 INLINE void image_in(const struct picture_args &a, const bool bytes, const bool bf16) {
     picture_place p;
     float v[8];
@@ -57,8 +60,8 @@ INLINE void picture_bytes(const struct picture_args &a, const bool bf16) {
 }
 KERNEL(picture_bytes, THREADS, picture_args)
 
-// One thread writes 8 channels of a pixel of the tensor, of numbers that are its elements: without
-// arithmetic, which would give all NaN the same bits.
+// One thread writes 8 channels of a pixel, of numbers that are the tensor's elements already. No
+// arithmetic: it would give all NaN the same bits.
 INLINE void picture_scatter(const struct picture_args &a, const bool bf16) {
     picture_place p;
     unsigned v[8];
@@ -73,6 +76,7 @@ INLINE void picture_scatter(const struct picture_args &a, const bool bf16) {
             v[k] =
                 bf16 ? ((const uint16_t *)a.from)[p.at + k] : ((const unsigned *)a.from)[p.at + k];
     }
+    // Two elements in each word, the lower channel in the lower half.
     if (bf16) {
         r.a =
             make_uint4(v[0] | v[1] << 16, v[2] | v[3] << 16, v[4] | v[5] << 16, v[6] | v[7] << 16);
@@ -84,7 +88,8 @@ INLINE void picture_scatter(const struct picture_args &a, const bool bf16) {
 }
 KERNEL(picture_scatter, THREADS, picture_args)
 
-// One thread writes 8 channels of a pixel of the picture; a bfloat16 is the upper half of a float.
+// One thread writes 8 channels of a pixel of the image, as floats or as the tensor's elements. A
+// bfloat16 is the upper half of a float.
 INLINE void image_out(const struct picture_args &a, const bool elements, const bool bf16) {
     picture_place p;
     float v[8];
@@ -173,7 +178,8 @@ struct flip_args {
     void *y;
 };
 
-// One thread copies 8 channels of a pixel; the grid's y goes over lines.
+// One thread copies 8 channels of a pixel. The grid's y goes over lines, in steps, as it has at
+// most 65535 blocks. *flip is read here, so that a recorded section may change it.
 INLINE void flip(const struct flip_args &a, const bool bf16) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     int column = (int)(i / a.groups), from = *a.flip ? a.w - 1 - column : column;

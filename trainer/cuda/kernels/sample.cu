@@ -1,6 +1,8 @@
-// Resampling with fixed filters, and patches of maps.
+// Resampling with fixed filters, and patches of maps. Adjoints gather as well: each output is one
+// sum in a fixed order, without atomics.
 #include "cuda/kernels/kernel.h"
 
+// TAPS_MAX: the adjoint of UP has four taps, the others fewer.
 enum { THREADS = 256, TAPS_MAX = 4 };
 
 struct resample_args {
@@ -10,28 +12,34 @@ struct resample_args {
     void *y;
 };
 
-// What one output row (or column) sums up; a tap that falls outside has weight 0.
+// An input row (or column) and its weight in an output row. A tap outside of the input has weight
+// 0.
 struct tap {
     int at;
     float weight;
 };
 
-// Tap `i` of output `to`; the input has `size` rows, the output `to_size`. cpu/resample.h has the
-// formulas.
+// Tap `i` of output `to`. The input has `size` rows, the output `to_size`. backend.h has the
+// formulas of BLUR and UP; the adjoints are their transposed matrices.
 INLINE tap tap_of(enum resample_kind kind, int i, int to, int size, int to_size) {
     tap t = {-1, 0};
 
     if (kind == RESAMPLE_BLUR) {
+        // The border of 1 makes the input row 2 to + 1 the middle one.
         t.at = i < 3 ? 2 * to + i : -1;
         t.weight = i == 1 ? 0.5f : 0.25f;
     } else if (kind == RESAMPLE_BLUR_ADJOINT) {
+        // An even row was at the end of two filters, an odd one in the middle of one.
         t.at = i == 0 ? to / 2 : i == 1 && to % 2 == 0 ? to / 2 - 1 : -1;
         t.weight = to % 2 ? 0.5f : 0.25f;
     } else if (kind == RESAMPLE_UP) {
+        // The neighbour above or below, clamped at the edges.
         int other = to % 2 ? to / 2 + 1 : to / 2 - 1;
         t.at = i == 0 ? to / 2 : i == 1 ? min(max(other, 0), size - 1) : -1;
         t.weight = i == 0 ? 0.75f : 0.25f;
     } else { // at the edges the clamped quarter is the pixel's own
+        // Rows 2 to and 2 to + 1 have this pixel as their nearest, the two around them as a
+        // neighbour.
         bool edge = i == 0 ? to == 0 : to == to_size - 1;
         t.at = 2 * to + (i < 2 ? i : i == 2 ? -1 : 2);
         t.weight = i >= 2 ? 0.25f : edge ? 1.0f : 0.75f;
@@ -41,7 +49,8 @@ INLINE tap tap_of(enum resample_kind kind, int i, int to, int size, int to_size)
     return t;
 }
 
-// One thread computes 8 channels of a pixel of y; the grid's y goes over rows, z over pictures.
+// One thread computes 8 channels of a pixel of y. The grid's y goes over rows, z over images. The
+// filter is the product of one on rows and one on columns.
 INLINE void resample(const struct resample_args &a, const bool bf16) {
     const struct resample_shape *s = &a.shape;
     int i = (int)(blockIdx.x * THREADS + threadIdx.x), column = i / a.groups, group = i % a.groups;
@@ -62,6 +71,7 @@ INLINE void resample(const struct resample_args &a, const bool bf16) {
 #pragma unroll
         for (int m = 0; m < TAPS_MAX; m++) {
             float weight = of_row.weight * columns[m].weight;
+            // An invalid tap: its place must not be read.
             if (weight == 0)
                 continue;
             fetch8(a.x, (line + columns[m].at) * a.groups + group, bf16, v);
@@ -98,13 +108,14 @@ struct sample_args {
     void *y;       // the patches; dx
 };
 
-// The pixel of its map that an id names.
+// The pixel of the whole map, border included, that an id names.
 INLINE size_t pixel_of(const struct sample_shape *s, int id) {
     if (s->border)
         return id;
     return (size_t)(id / s->w + s->pad) * (s->w + 2 * s->pad) + id % s->w + s->pad;
 }
 
+// Pixels of one image's map, border included.
 INLINE size_t map_pixels(const struct sample_shape *s) {
     return (size_t)(s->h + 2 * s->pad) * (s->w + 2 * s->pad);
 }
@@ -122,8 +133,8 @@ INLINE void sample(const struct sample_args &a, const bool bf16) {
 }
 KERNEL(sample, THREADS, sample_args)
 
-// One thread adds up 8 channels of all patches that have the id of this one, if it is the first of
-// them, and adds the sum to dx.
+// Patches with equal ids add to the same pixel. The first of them sums all, in their order, so that
+// no two threads write a pixel. Rounding happens once, at the end.
 INLINE void scatter(const struct sample_args &a, const bool bf16) {
     const struct sample_shape *s = &a.shape;
     int i = (int)(blockIdx.x * THREADS + threadIdx.x), patch = i / a.groups, group = i % a.groups;
@@ -132,11 +143,13 @@ INLINE void scatter(const struct sample_args &a, const bool bf16) {
     if (patch >= s->n * s->count)
         return;
     int own = patch % s->count, first = patch - own, id = __ldg(s->ids + patch);
+    // An earlier patch with this id does the work.
 #pragma unroll 1
     for (int k = 0; k < own; k++)
         if (__ldg(s->ids + first + k) == id)
             return;
     size_t at = (patch / s->count * map_pixels(s) + pixel_of(s, id)) * a.groups + group;
+    // dx as it was, for `accumulate`.
     unpack8(read_raw(a.y, at, bf16), bf16, sum);
     if (!a.accumulate)
         zero8(sum);
@@ -188,6 +201,7 @@ cudaError_t cuda_sample_backward(const struct cuda_launch *l, const struct sampl
     if (!takes_sample(s))
         return cudaErrorInvalidValue;
     a.accumulate = accumulate;
+    // Pixels without a patch are 0. The kernel follows in the same stream.
     if (!accumulate) {
         error = cudaMemsetAsync(ret_dx, 0, bytes, l->stream);
         if (error)

@@ -1,6 +1,6 @@
-// A norm and an activation with their derivative along a direction; the formulas are in
-// cpu/tangent.h. A block takes 8 channels of a picture, with batch norm of all pictures; without
-// sums, a part of the pixels (the grid's z).
+// A norm and an activation with their tangent, for the gradient penalty; cpu/tangent.h has the
+// formulas and the letters used here. A block takes 8 channels of an image, or with batch norm of
+// all images. Without sums it takes a part of the pixels, by the grid's z.
 #include "cuda/kernels/norm.h"
 
 enum { THREADS = 256 };
@@ -15,17 +15,19 @@ struct tangent_args {
     bool accumulate;
 };
 
-// Of 8 channels.
+// The statistics of 8 channels, the layer's weight and bias, and the means of dx and of dx xhat.
 struct tangent_line {
     float mean[8], rstd[8], weight[8], bias[8];
     float dx[8], dx_xhat[8]; // means of dx and of dx xhat
 };
 
-// Before the activation. As in norm_z: forward and backward have to agree on its sign.
+// The activation's argument. One function, like norm_z: forward and backward have to agree on its
+// sign.
 INLINE float tangent_z(const tangent_line *l, int i, float xhat) {
     return __fmaf_rn(l->weight[i], xhat, l->bias[i]);
 }
 
+// From each thread's sums to the means over the pixels, in every thread.
 INLINE void means(float *scratch, int pixels, float v[8]) {
     block_sum8(scratch, 1, THREADS, 0, v);
 #pragma unroll
@@ -33,11 +35,13 @@ INLINE void means(float *scratch, int pixels, float v[8]) {
         v[i] /= (float)pixels;
 }
 
+// Pixel p in groups. With batch norm the grid's y is 0, and p goes over all images.
 INLINE size_t tangent_at(const struct tangent_args *a, int p) {
     return ((size_t)blockIdx.y * a->pixels + p) * a->layer.groups + blockIdx.x;
 }
 
-// Statistics of x and of dx, about their means.
+// Statistics of x and dx. Squares and products are taken about the means in a second pass: sums of
+// squares would cancel.
 INLINE void tangent_line_of(const struct tangent_args *a, float *scratch, bool bf16,
                             tangent_line *l) {
     float x[8], dx[8], squares[8];
@@ -53,6 +57,7 @@ INLINE void tangent_line_of(const struct tangent_args *a, float *scratch, bool b
     fill8(l->rstd, 1);
     zero8(l->dx);
     zero8(l->dx_xhat);
+    // xhat is x then: mean 0, rstd 1, and no sums.
     if (a->norm == NORM_NONE)
         return;
     for (int p = (int)threadIdx.x; p < a->pixels; p += THREADS) {
@@ -81,11 +86,12 @@ INLINE void tangent_line_of(const struct tangent_args *a, float *scratch, bool b
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         l->rstd[i] = 1 / sqrtf(squares[i] + (float)NORM_EPS);
+        // xhat = (x - mean) rstd, and the sum had x - mean.
         l->dx_xhat[i] *= l->rstd[i];
     }
 }
 
-// The pixels of a thread.
+// A thread's first pixel and the step to the next.
 INLINE int tangent_first(void) {
     return (int)(blockIdx.z * THREADS + threadIdx.x);
 }
@@ -94,6 +100,7 @@ INLINE int tangent_step(void) {
     return (int)gridDim.z * THREADS;
 }
 
+// A block writes y and dy of its pixels.
 INLINE void tangent_forward(const struct tangent_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
     tangent_line l;
@@ -107,6 +114,7 @@ INLINE void tangent_forward(const struct tangent_args &a, const bool bf16) {
         for (int i = 0; i < 8; i++) {
             float xhat = (x[i] - l.mean[i]) * l.rstd[i];
             float z = tangent_z(&l, i, xhat), s = slope(a.layer.act, z);
+            // All activations are linear on both sides of 0: act(z) = act'(z) z.
             x[i] = s * z;
             dx[i] = s * l.weight[i] * l.rstd[i] * (dx[i] - l.dx[i] - xhat * l.dx_xhat[i]);
         }
@@ -116,7 +124,7 @@ INLINE void tangent_forward(const struct tangent_args &a, const bool bf16) {
 }
 KERNEL(tangent_forward, THREADS, tangent_args)
 
-// What the formulas have of a pixel; u and v without the layer's weight.
+// The values of a pixel in the formulas; u and v without the layer's weight.
 struct tangent_point {
     float xhat[8], dx[8], u[8], v[8];
 };
@@ -129,6 +137,7 @@ INLINE void tangent_point_at(const struct tangent_args *a, const tangent_line *l
     fetch8(a->dx, at, bf16, q->dx);
     fetch8(a->g_dy, at, bf16, q->v);
     zero8(q->u);
+    // Without g_y the loss does not depend on y, and u is 0.
     if (a->g_y)
         fetch8(a->g_y, at, bf16, q->u);
 #pragma unroll
@@ -140,6 +149,7 @@ INLINE void tangent_point_at(const struct tangent_args *a, const tangent_line *l
     }
 }
 
+// Batch norm only: one block has all pixels of its channels, so nobody else adds to them.
 INLINE void store_gradients(const struct tangent_args *a, const float weight[8],
                             const float bias[8]) {
 #pragma unroll
@@ -152,6 +162,8 @@ INLINE void store_gradients(const struct tangent_args *a, const float weight[8],
     }
 }
 
+// A block writes gdx and gx of its pixels, and the layer's gradients. Sums first: every pixel needs
+// the means.
 INLINE void tangent_backward(const struct tangent_args &a, const bool bf16) {
     __shared__ __align__(16) float scratch[SUM_FLOATS(THREADS)];
     tangent_line l;
@@ -188,6 +200,7 @@ INLINE void tangent_backward(const struct tangent_args &a, const bool bf16) {
         tangent_point_at(&a, &l, p, bf16, &q);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
+            // P(v), P(u) and P(dx) of cpu/tangent.h; bend = mean(v dx) - mean(v) mean(dx) - b c.
             float r = l.rstd[i], pv = r * (q.v[i] - v[i] - q.xhat[i] * v_xhat[i]);
             float pu = r * (q.u[i] - u[i] - q.xhat[i] * u_xhat[i]);
             float pdx = r * (q.dx[i] - l.dx[i] - q.xhat[i] * l.dx_xhat[i]);
@@ -202,6 +215,7 @@ INLINE void tangent_backward(const struct tangent_args &a, const bool bf16) {
         if (a.gx)
             write8(a.gx, tangent_at(&a, p), bf16, q.u);
     }
+    // All threads return or none, so the barriers below are safe.
     if (!a.dweight)
         return;
     block_sum8(scratch, 1, THREADS, 0, weight);
@@ -221,6 +235,7 @@ static struct tangent_args args_of(const struct norm_shape *s, const struct norm
     return a;
 }
 
+// With sums, one block has all pixels of its channels: z is 1.
 static dim3 grid_of(const struct tangent_args *a, const struct norm_shape *s) {
     enum { PIXELS_A_THREAD = 4, PARTS_MAX = 256 };
     bool sums = a->norm != NORM_NONE || a->dweight;

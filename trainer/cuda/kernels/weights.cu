@@ -1,9 +1,10 @@
-// Parameters: Adam, the look for numbers that are not finite, and the way of weights between the
-// state dict's layout and cuDNN's.
+// Parameters: Adam, blends, the search for numbers that are not finite, and the conversion of
+// weights between the state dict's layout and cuDNN's.
 #include "cuda/kernels/kernel.h"
 
 enum { THREADS = 256 };
 
+// The float constants are rounded on the host from double, as on the CPU.
 struct adam_kernel_args {
     size_t count;
     float beta1, beta2, one_minus_beta1, one_minus_beta2;
@@ -15,6 +16,8 @@ struct adam_kernel_args {
     int *bad;
 };
 
+// An exponent of ones: infinity or NaN. A comparison of bits, so that no compiler option can remove
+// it.
 INLINE bool is_bad(float x) {
     return (__float_as_uint(x) & 0x7f800000u) == 0x7f800000u;
 }
@@ -23,7 +26,7 @@ INLINE bool any_bad(float4 x) {
     return is_bad(x.x) || is_bad(x.y) || is_bad(x.z) || is_bad(x.w);
 }
 
-// x^t by squaring: the same steps on every machine.
+// x^t by squaring: the same steps on every machine, unlike pow.
 INLINE double power(double x, int64_t t) {
     double y = 1;
 
@@ -32,6 +35,7 @@ INLINE double power(double x, int64_t t) {
     return y;
 }
 
+// Kingma and Ba 2014, algorithm 1: step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t).
 INLINE void adam_one(const struct adam_kernel_args *a, float step, float root, float g, float *p,
                      float *m, float *v) {
     *m = a->beta1 * *m + a->one_minus_beta1 * g;
@@ -39,7 +43,7 @@ INLINE void adam_one(const struct adam_kernel_args *a, float step, float root, f
     *p = *p - step * *m / (sqrtf(*v) / root + (float)ADAM_EPS);
 }
 
-// One thread updates 4 parameters at a time. All who find a bad gradient write the same.
+// One thread updates 4 parameters at a time. All threads that find a bad gradient write the same 1.
 INLINE void adam(const struct adam_kernel_args &a) {
     __shared__ float step, root;
     size_t threads = (size_t)gridDim.x * THREADS,
@@ -47,6 +51,8 @@ INLINE void adam(const struct adam_kernel_args &a) {
     size_t fours = a.count / 4;
     bool bad = false;
 
+    // lr and t are read when the kernel runs, so a recorded step uses those of its section. In
+    // double: 1 - beta2^t is small in the first steps.
     if (threadIdx.x == 0) {
         step = (float)(*a.lr / (1 - power(a.exact_beta1, *a.t)));
         root = (float)sqrt(1 - power(a.exact_beta2, *a.t));
@@ -64,6 +70,7 @@ INLINE void adam(const struct adam_kernel_args &a) {
         ((float4 *)a.m)[i] = m;
         ((float4 *)a.v)[i] = v;
     }
+    // The last 0 to 3 numbers.
     for (size_t i = fours * 4 + first; i < a.count; i += threads) {
         bad = bad || is_bad(a.g[i]);
         adam_one(&a, step, root, a.g[i], &a.p[i], &a.m[i], &a.v[i]);
@@ -73,12 +80,12 @@ INLINE void adam(const struct adam_kernel_args &a) {
 }
 KERNEL_PLAIN(adam, THREADS, adam_kernel_args)
 
-// Blocks that a processor holds at the same time: adam's 46 registers allow 5 (sm_90: 48 for each
-// thread, 65,536 in all), and 8.6 and 8.9 hold 6 of any kernel (1,536 threads). More would be a
-// second wave.
+// Blocks of a flat kernel for each processor: as many as it holds at once, since more would be a
+// second wave. On sm_90 adam's 46 registers allow 5 (48 for each thread, 65,536 in all). 8.6 and
+// 8.9 hold 6 of any kernel (1,536 threads).
 enum { ADAM_BLOCKS = 5, FLAT_BLOCKS = 6 };
 
-// Blocks that go over `count` numbers, 4 a thread.
+// Blocks for `count` numbers, 4 a thread; each goes on in steps of the whole grid.
 static unsigned flat_blocks(const struct cuda_launch *l, size_t count, unsigned a_processor) {
     unsigned all = blocks_for(count, 4 * THREADS);
     unsigned most = a_processor * (unsigned)l->limits->processors;
@@ -115,7 +122,8 @@ struct blend_args {
     float *y;
 };
 
-// Each operation rounded, as on the CPU: nothing fused.
+// One thread takes every `threads`-th number. Each operation is rounded, as on the CPU: nothing is
+// fused.
 INLINE void blend(const struct blend_args &a) {
     size_t threads = (size_t)gridDim.x * THREADS;
 
@@ -137,7 +145,7 @@ struct finite_args {
     int *bad;
 };
 
-// One thread looks at 4 numbers at a time. All who find one write the same.
+// One thread looks at 4 numbers at a time. All threads that find a bad one write the same 1.
 INLINE void finite_flag(const struct finite_args &a) {
     size_t threads = (size_t)gridDim.x * THREADS,
            first = (size_t)blockIdx.x * THREADS + threadIdx.x;
@@ -161,13 +169,14 @@ cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *
     return LAUNCH_PLAIN(l, finite_flag, flat_blocks(l, count, FLAT_BLOCKS), THREADS, 0, a);
 }
 
-// Weights [a,b,r,r] <-> [A,r,r,B]: a block turns r r times `width` of the b of one a over in shared
-// memory, so that both sides are read and written in runs. There element (b, tap) is one further
-// for every 8 b: threads that take 8 b each find them in different banks.
+// Weights [a,b,r,r] <-> [A,r,r,B]. A block transposes r r times `width` numbers of one a in shared
+// memory, so that reads and writes are runs of neighbours. Element (b, tap) moves one word further
+// for every 8 b: threads with 8 b each then use different banks.
 enum { TURN_FLOATS = 2304, TURN_WIDTH_MAX = 512 };
 #define TURN_AT(b, tap, taps) ((b) * (taps) + (tap) + (b) / 8)
 
-// b that a block takes: all, or as many as fit, a multiple of 8.
+// The b that a block takes: all, or as many as fit, a multiple of 8. TURN_FLOATS holds 9 taps of
+// 256 b; CUDA_R_MAX squared is 256 taps of 8 b.
 static __host__ __device__ inline int turn_width(int b, int taps) {
     int most = TURN_FLOATS / taps / 8 * 8, all = (b + 7) / 8 * 8;
 
@@ -186,7 +195,7 @@ struct refresh_args {
     const struct cuda_weight *weights;
 };
 
-// Which weight a block belongs to: the last whose first_block is not behind it.
+// The weight of a block: the last one whose first_block is not above it.
 INLINE const struct cuda_weight *weight_of(const struct refresh_args *a, unsigned block) {
     int low = 0, high = a->count - 1;
 
@@ -200,7 +209,7 @@ INLINE const struct cuda_weight *weight_of(const struct refresh_args *a, unsigne
     return a->weights + low;
 }
 
-// Where a block's part of a weight lies.
+// The part of a weight that a block converts.
 struct turn {
     int row, first, width, in_b, taps, stride; // row: a; [first, first + width) of the padded b
     bool inside;                               // not a surplus row
@@ -221,7 +230,7 @@ INLINE turn turn_of(int a, int b, int r, unsigned block) {
     return t;
 }
 
-// A block derives one part; zeros in the surplus.
+// A block derives one part, with zeros in surplus rows and channels.
 INLINE void refresh(const struct refresh_args &a, const bool bf16) {
     __shared__ float tile[TURN_FLOATS + TURN_WIDTH_MAX / 8];
     const struct cuda_weight *w = weight_of(&a, blockIdx.x);
@@ -229,6 +238,7 @@ INLINE void refresh(const struct refresh_args &a, const bool bf16) {
     const float *from = w->master + ((size_t)t.row * w->b + t.first) * t.taps;
     int real = t.inside ? t.in_b * t.taps : 0;
 
+    // i counts [b,tap] as it is in memory; the index adds TURN_AT's word for every 8 b.
     for (int i = (int)threadIdx.x; i < real; i += THREADS)
         tile[i + i / (8 * t.taps)] = from[i];
     __syncthreads();
@@ -244,6 +254,7 @@ INLINE void refresh(const struct refresh_args &a, const bool bf16) {
 }
 KERNEL(refresh, THREADS, refresh_args)
 
+// Surplus rows have blocks too: their zeros are written each time.
 static unsigned turn_blocks(int a, int b, int r) {
     return (unsigned)cuda_channels(a) * (unsigned)turn_chunks(b, r * r);
 }
@@ -272,7 +283,8 @@ struct add_dw_args {
     float *dw;
 };
 
-// A block turns one part over and adds it.
+// A block transposes one part of the gradient and adds it to dw. There are no blocks of surplus
+// rows.
 INLINE void add_dw(const struct add_dw_args &a, const bool bf16) {
     __shared__ float tile[TURN_FLOATS + TURN_WIDTH_MAX / 8];
     turn t = turn_of(a.a, a.b, a.r, blockIdx.x);
