@@ -1,3 +1,5 @@
+// Slots hold the batches between wish and use. A slot goes from FREE over WANTED, ISSUED and READY
+// back to FREE.
 #include "streams/feed.h"
 
 #include <stdio.h>
@@ -7,6 +9,7 @@
 #include "base/err.h"
 #include "base/util.h"
 
+// Clients are numbered by the hub from 0, so they index an array.
 #define CLIENTS_MAX 256
 
 enum slot_state { SLOT_FREE, SLOT_WANTED, SLOT_ISSUED, SLOT_READY };
@@ -91,6 +94,7 @@ uint64_t feed_epoch_batches(const struct feed *f) {
 
 void feed_batch_fini(struct feed_batch *b) {
     for (int i = 0; i < 2; i++) {
+        // Non-NULL pixels mean that the frame is valid. A zeroed frame must not be closed.
         if (b->pixels[i])
             (void)zmq_msg_close(&b->frames[i]); // fails for a closed one only
         free(b->records[i]);
@@ -111,9 +115,11 @@ void feed_want_training(struct feed *f, uint64_t epoch, uint64_t index, uint64_t
 
 static struct msg_ticket next_training_ticket(struct feed *f) {
     uint64_t size = f->options.batch_size;
+    // The last batch of an epoch may be smaller.
     struct msg_ticket t = {
         .epoch = f->epoch, .index = f->index, .count = MIN(size, epoch_items(f) - f->index * size)};
     f->batches_left--;
+    // Tickets run ahead of the training, over the end of the epoch.
     if (++f->index == feed_epoch_batches(f)) {
         f->index = 0;
         f->epoch++;
@@ -145,6 +151,7 @@ static uint64_t all_credits(const struct feed *f) {
     uint64_t n = 0;
     for (int i = 0; i < CLIENTS_MAX; i++)
         n += f->clients[i].ready ? f->clients[i].credits : 0;
+    // As many tickets as slots, so free_slot always finds one.
     return MIN(n, FEED_AHEAD_MAX);
 }
 
@@ -158,6 +165,7 @@ static struct slot *free_slot(struct feed *f) {
 static struct slot *find_slot(struct feed *f, uint64_t split, uint64_t epoch, uint64_t index) {
     for (int i = 0; i < FEED_AHEAD_MAX; i++) {
         struct slot *s = &f->slots[i];
+        // A linear search of 256 slots costs nothing beside a batch of images.
         if (s->state != SLOT_FREE && s->ticket.split == split && s->ticket.epoch == epoch &&
             s->ticket.index == index)
             return s;
@@ -167,8 +175,10 @@ static struct slot *find_slot(struct feed *f, uint64_t split, uint64_t epoch, ui
 
 static void want_tickets(struct feed *f) {
     uint64_t held = (uint64_t)feed_batches_held(f);
+    // READY batches count too, so memory stays bounded while the trainer is slow.
     for (uint64_t room = all_credits(f); held < room; held++) {
         struct msg_ticket ticket;
+        // Held-out images first: the first sheet and scores need them.
         if (f->held_next < f->held_end)
             ticket =
                 (struct msg_ticket){.split = 1, .epoch = 1, .index = f->held_next++, .count = 1};
@@ -186,6 +196,7 @@ static uint64_t credit_left(const struct feed *f, int client) {
     const struct client *c = &f->clients[client];
     uint64_t used = 0;
     for (int i = 0; c->ready && i < FEED_AHEAD_MAX; i++)
+        // Counted anew, not kept: a counter could drift when sessions end.
         used += f->slots[i].state == SLOT_ISSUED && f->slots[i].client == client;
     return c->ready && used < c->credits ? c->credits - used : 0;
 }
@@ -209,6 +220,7 @@ static int issue_ticket(struct feed *f, struct slot *s, int client) {
     struct msg *m = xcalloc(1, sizeof *m);
     m->type = MSG_ticket;
     m->ticket = s->ticket;
+    // A struct msg has room for the largest message, so it is on the heap.
     int err = hub_send(f->hub, client, m, NULL);
     free(m);
     if (err)
@@ -223,6 +235,7 @@ static struct slot *first_wanted(struct feed *f) {
     struct slot *first = NULL;
     for (int i = 0; i < FEED_AHEAD_MAX; i++) {
         struct slot *s = &f->slots[i];
+        // The lowest order first: a batch whose loader died comes before newer ones.
         if (s->state == SLOT_WANTED && (!first || s->order < first->order))
             first = s;
     }
@@ -236,6 +249,7 @@ static int issue_tickets(struct feed *f) {
             return ERR_OK;
         int err = issue_ticket(f, s, client);
         if (err)
+            // The rest is tried again at the next poll.
             return err == ERR_AGAIN ? ERR_OK : err;
     }
     return ERR_OK;
@@ -251,6 +265,7 @@ static int reissue_ticket(struct feed *f, struct slot *s) {
                  (unsigned long long)s->ticket.index, (unsigned long long)s->ticket.epoch,
                  s->client, client);
     int err = issue_ticket(f, s, client);
+    // Also after a failed send: otherwise every poll would try, and report, again.
     s->issued_us = now_us();
     return err == ERR_AGAIN ? ERR_OK : err;
 }
@@ -271,6 +286,7 @@ static int check_timeouts(struct feed *f) {
 static void void_tickets(struct feed *f, int client) {
     for (int i = 0; i < FEED_AHEAD_MAX; i++)
         if (f->slots[i].state == SLOT_ISSUED && f->slots[i].client == client)
+            // The order stays, so the ticket goes out before newer ones.
             f->slots[i].state = SLOT_WANTED;
     f->clients[client] = (struct client){0};
 }
@@ -282,6 +298,7 @@ static int refuse_loader(struct feed *f, int client, int why, const char *text) 
     (void)text_copy(m->refuse.text, sizeof m->refuse.text, text); // may be cut
     int err = hub_send(f->hub, client, m, NULL);
     free(m);
+    // Its tickets go to other loaders; the flag must follow, since this zeroes the client.
     void_tickets(f, client);
     f->clients[client].refused = true;
     points_event(f->options.points, "error", "loader_refused", 0, "%s", text);
@@ -289,6 +306,7 @@ static int refuse_loader(struct feed *f, int client, int why, const char *text) 
 }
 
 static int other_data(struct feed *f, int client, const struct manifest_summary got[2]) {
+    // The domain to name: B if A agrees.
     int i = strcmp(got[0].digest, f->manifests[0].digest) == 0;
     if (!f->ready) // the data differ from the checkpoint's, not from another loader's
         return err_set(ERR_MISMATCH,
@@ -305,11 +323,13 @@ static int take_ready(struct feed *f, int client, const struct msg_loader_ready 
                                       {.count = r->count_b, .held_out = r->held_b}};
     (void)text_copy(got[0].digest, sizeof got[0].digest, r->digest_a); // fits
     (void)text_copy(got[1].digest, sizeof got[1].digest, r->digest_b); // fits
+    // Counts come from outside: an epoch needs a batch, and numbers must fit an int.
     if (!r->credits || !r->count_a || !r->count_b || r->count_a > INT32_MAX ||
         r->count_b > INT32_MAX)
         return refuse_loader(f, client, ERR_PEER, "loader_ready without credits or pictures");
     if ((f->ready || f->expected) && !manifest_same_data(got, f->manifests))
         return other_data(f, client, got);
+    // The first loader defines the data unless a checkpoint has. Later ones are equal to it.
     memcpy(f->manifests, got, sizeof got);
     f->ready = true;
     f->clients[client] = (struct client){.ready = true, .credits = MIN(r->credits, FEED_AHEAD_MAX)};
@@ -320,6 +340,7 @@ static int take_ready(struct feed *f, int client, const struct msg_loader_ready 
 static const char *wrong_batch(const struct feed *f, const struct msg_ticket *t,
                                const struct link_in *in) {
     const struct msg_batch *b = &in->msg.batch;
+    // Checked against our ticket, not against the message itself.
     if (b->count != t->count || b->n_record_a != t->count || b->n_record_b != t->count)
         return "another number of pictures";
     if (b->n_shape != 6 || in->n_frames != 2)
@@ -359,6 +380,7 @@ static void keep_batch(struct slot *s, struct link_in *in) {
 static int take_batch(struct feed *f, struct link_in *in) {
     const struct msg_batch *b = &in->msg.batch;
     struct slot *s = find_slot(f, b->split, b->epoch, b->index);
+    // An answer to a ticket that was issued twice: equal by number, so either copy serves.
     if (!s || s->state == SLOT_READY) {
         f->dropped++;
         return ERR_OK;
@@ -375,6 +397,7 @@ static int take_batch(struct feed *f, struct link_in *in) {
 }
 
 static int take_message(struct feed *f, struct link_in *in) {
+    // Messages sent before the refusal arrived are ignored, not refused again.
     if (f->clients[in->client].refused)
         return ERR_OK;
     if (in->msg.type == MSG_loader_ready)
@@ -408,6 +431,7 @@ int feed_poll(struct feed *f) {
     }
     if (!f->ready)
         return ERR_OK;
+    // Before the timeouts and the sending: a new credit is used in the same poll.
     want_tickets(f);
     int err = check_timeouts(f);
     return err ? err : issue_tickets(f);
@@ -419,6 +443,7 @@ void feed_batch_move(struct feed_batch *from, struct feed_batch *ret_batch) {
         (void)zmq_msg_init(&ret_batch->frames[i]);                   // cannot fail
         (void)zmq_msg_move(&ret_batch->frames[i], &from->frames[i]); // both are valid
         (void)zmq_msg_close(&from->frames[i]);                       // empty now
+        // Again: small messages lie inside of the zmq_msg_t, so their data moves with it.
         ret_batch->pixels[i] = zmq_msg_data(&ret_batch->frames[i]);
     }
     *from = (struct feed_batch){0};
@@ -436,6 +461,7 @@ int feed_take(struct feed *f, uint64_t split, uint64_t epoch, uint64_t index,
 
 void feed_finish(struct feed *f) {
     f->batches_left = 0;
+    // No new tickets. Answers in flight may still come and are dropped at feed_close.
     f->held_next = f->held_end;
     for (int i = 0; i < CLIENTS_MAX; i++)
         if (f->clients[i].ready)
@@ -450,6 +476,7 @@ int64_t feed_due_us(const struct feed *f) {
     int64_t due = hub_due_us(f->hub);
     for (int i = 0; i < FEED_AHEAD_MAX; i++)
         if (f->slots[i].state == SLOT_ISSUED)
+            // One microsecond later, since check_timeouts asks for "older than".
             due = MIN(due, f->slots[i].issued_us + f->options.ticket_timeout_us + 1);
     return due;
 }

@@ -1,3 +1,5 @@
+// Each kind of request has one state, so at most one of a kind is unanswered, and all can be
+// repeated after a restart of the pool.
 #include "streams/replay.h"
 
 #include <pthread.h>
@@ -53,6 +55,7 @@ void replay_new(const struct replay_options *options, struct replay **ret_replay
 
 static void lent_add(struct lent *l, int n) {
     pthread_mutex_lock(&l->lock);
+    // ZeroMQ's I/O thread calls give_back, hence the lock.
     l->n += n;
     if (!l->n)
         pthread_cond_signal(&l->all_back);
@@ -64,6 +67,7 @@ static void give_back(void *bytes, void *hint) {
 }
 
 static bool lent_any(const struct replay *r) {
+    // The lock is no visible state: const holds for the caller.
     struct lent *l = (struct lent *)&r->lent;
     pthread_mutex_lock(&l->lock);
     bool any = l->n > 0;
@@ -92,6 +96,7 @@ static void answer_drop(struct answer *a) {
 void replay_free(struct replay *r) {
     if (!r)
         return;
+    // Before waiting: the closed socket returns the frames.
     link_close(r->link);
     lent_wait(&r->lent);
     for (int i = 0; i < REPLAY_TABLES; i++) {
@@ -113,7 +118,9 @@ int replay_begin(struct replay *r, const struct replay_begin *begin) {
         (!text_copy(r->restore_path, sizeof r->restore_path, begin->path) ||
          !text_copy(r->restore_digest, sizeof r->restore_digest, begin->digest)))
         BUG("path of a pool's snapshot");
+    // RESTORE also at step 0, with an empty path: the pool then begins empty.
     r->request[OPEN] = r->request[RESTORE] = WANTED;
+    // No answer holds a larger frame.
     r->options.link.frame_max_bytes =
         r->options.batch * MAX(r->slot_bytes[REPLAY_FAKE_A], r->slot_bytes[REPLAY_FAKE_B]);
     return link_open(&r->options.link, &r->link);
@@ -133,12 +140,15 @@ bool replay_busy(const struct replay *r) {
 
 void replay_exchange(struct replay *r, uint64_t step, uint64_t n,
                      const void *const fake[REPLAY_TABLES]) {
+    // A new exchange would overwrite fakes that ZeroMQ still reads.
     if (is_owed(r, EXCHANGE_A) || n > r->options.batch)
         BUG("exchange of %llu at step %llu", (unsigned long long)n, (unsigned long long)step);
     memcpy(r->fake, fake, sizeof r->fake);
     for (int t = 0; t < REPLAY_TABLES; t++) {
         answer_drop(&r->answers[t]);
         for (uint64_t i = 0; i < n; i++)
+            // Without a pool the fakes are the result. With one, the answers replace these
+            // pointers.
             r->answers[t].pictures[i] = (const char *)fake[t] + i * r->slot_bytes[t];
     }
     if (!r->options.capacity)
@@ -198,9 +208,11 @@ static int send_exchange(struct replay *r, struct msg *m, int table) {
     m->exchange.table = (uint64_t)table;
     m->exchange.step = r->step;
     m->exchange.count = r->n;
+    // Before sending: ZeroMQ's thread may return the frame at once.
     lent_add(&r->lent, 1);
     int err = link_send(r->link, m, &frame);
     if (err)
+        // An unsent frame is not returned by give_back.
         lent_add(&r->lent, -1);
     return err;
 }
@@ -228,9 +240,11 @@ static int send_wanted(struct replay *r) {
         if (r->request[i] == WANTED && link_is_up(r->link)) {
             int err = send_request(r, (enum request_kind)i);
             if (err)
+                // The socket is full; the request stays WANTED.
                 return err == ERR_AGAIN ? ERR_OK : err;
             r->request[i] = SENT;
         }
+        // Later requests stay WANTED until the pool has its tables.
         if (i <= RESTORE && r->request[i] != IDLE)
             return ERR_OK;
     }
@@ -239,6 +253,7 @@ static int send_wanted(struct replay *r) {
 
 // A new session: unanswered requests are sent again, after OPEN.
 static void resend_unanswered(struct replay *r) {
+    // A new pool process has no tables, whatever the old one had answered.
     r->request[OPEN] = WANTED;
     for (int i = RESTORE; i < REQUESTS; i++)
         if (r->request[i] == SENT)
@@ -253,6 +268,7 @@ static int refuse_unasked(const struct link_in *in) {
 
 static int check_pictures(const struct replay *r, const struct link_in *in) {
     size_t bytes = r->slot_bytes[in->msg.exchanged.table];
+    // The link has checked that count equals the number of frames.
     if (in->msg.exchanged.count != r->n)
         return err_set(ERR_PEER, "the pool sent %llu pictures for %llu",
                        (unsigned long long)in->msg.exchanged.count, (unsigned long long)r->n);
@@ -277,6 +293,7 @@ static int take_exchanged(struct replay *r, struct link_in *in) {
     a->n_frames = in->n_frames;
     for (int i = 0; i < a->n_frames; i++)
         a->pictures[i] = zmq_msg_data(&a->frames[i]);
+    // link_in_fini would close them.
     in->frames = NULL; // now owned by the answer
     in->n_frames = 0;
     r->request[EXCHANGE_A + e->table] = IDLE;
@@ -286,6 +303,7 @@ static int take_exchanged(struct replay *r, struct link_in *in) {
 static int take_saved(struct replay *r, struct link_in *in) {
     if (r->request[SAVE] != SENT || in->msg.pool_saved.step != r->step)
         return refuse_unasked(in);
+    // Goes into state.json (checkpoint/write.c).
     memcpy(r->saved_digest, in->msg.pool_saved.digest, sizeof r->saved_digest);
     r->request[SAVE] = IDLE;
     return ERR_OK;
@@ -299,6 +317,7 @@ static int take_answer(struct replay *r, struct link_in *in, enum request_kind k
 }
 
 static int take_refusal(const struct msg_refuse *m) {
+    // The number comes from outside; only our error codes are passed on.
     bool known = m->err < 0 && m->err > -64;
     return err_set(known ? (int)m->err : ERR_PEER, "the pool refuses: %s", m->text);
 }
@@ -321,6 +340,7 @@ static int take_message(struct replay *r, struct link_in *in) {
 }
 
 static int take_event(struct replay *r, struct link_in *in) {
+    // LINK_DOWN needs nothing: requests wait for the next session.
     if (in->event == LINK_UP)
         resend_unanswered(r);
     return in->event == LINK_MSG ? take_message(r, in) : ERR_OK;
@@ -357,5 +377,6 @@ void *replay_socket(struct replay *r) {
 
 int64_t replay_due_us(const struct replay *r) {
     int64_t due = r->link ? link_due_us(r->link) : INT64_MAX;
+    // No socket event tells that a frame was returned, so it is polled.
     return lent_any(r) ? MIN(due, now_us() + LENT_US) : due;
 }

@@ -1,14 +1,17 @@
+// The single place where the trainer blocks. Between ops of a computation it only pumps.
 #include "streams/wait.h"
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
 
+// Small enough for heartbeats and pool answers; a pump costs far less.
 #define PUMP_US 1000
 
 int wait_pump(struct wait *w) {
     proc_check_signals(w->proc);
     points_beat(w->proc->points);
+    // The error of an earlier call between ops, when it could not be returned.
     int err = w->err ? err_set(w->err, "%s", w->text) : feed_poll(w->feed);
     if (!err)
         err = replay_poll(w->replay);
@@ -36,17 +39,21 @@ static int poll_once(struct wait *w, int64_t until_us) {
     zmq_pollitem_t items[2] = {{.socket = feed_socket(w->feed), .events = ZMQ_POLLIN},
                                {.socket = replay_socket(w->replay), .events = ZMQ_POLLIN}};
     int64_t due = MIN(feed_due_us(w->feed), replay_due_us(w->replay));
+    // Without a pool there is no second socket.
     return proc_poll(w->proc, items, items[1].socket ? 2 : 1, MIN(due, until_us));
 }
 
 int wait_for(struct wait *w, bool (*done)(void *context), void *context, const char *what) {
     int64_t report_us = now_us() + w->report_after_us;
     for (;;) {
+        // Pump first: messages that have arrived already give no new socket event.
         int err = wait_pump(w);
         if (err || done(context))
             return err;
         if (now_us() >= report_us) {
+            // Once for each wait, so that a long wait does not fill the log.
             report_waiting(w, what);
+            // One report for each wait.
             report_us = INT64_MAX;
         }
         err = poll_once(w, report_us);

@@ -1,3 +1,4 @@
+// Starts the training state: checkpoint or fresh weights, model, schedule. No data is needed yet.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ static void report_refusal(void *context, const char *dir, const char *reason) {
 static int find_checkpoint(struct training *t) {
     struct checkpoint_refusals refusals = {report_refusal, t};
     int err = checkpoint_find(TRAINING_ROOT, &refusals, t->resumed_from, &t->state);
+    // No checkpoint: epochs count from 1, everything else from 0.
     if (err == ERR_AGAIN) {
         t->state = (struct state){.epoch = 1};
         return ERR_OK;
@@ -51,8 +53,10 @@ static int load_kernels(struct training *t) {
 static int load_nets(struct training *t) {
     char file[80];
     int n = t->n_nets, averages = model_n_averages(t->model);
+    // The averages are the last nets, so the file of the last net tells whether there are any.
     (void)snprintf(file, sizeof file, "%s.safetensors", t->nets[n - 1]->name); // fits
     bool begins = averages && t->forked && !state_digest(&t->state, file);
+    // Averages that begin now start from the loaded nets.
     int err = checkpoint_load(t->resumed_from, t->nets, begins ? n - averages : n);
     if (!err && begins)
         model_average_start(t->model);
@@ -85,11 +89,13 @@ static int open_model(struct training *t) {
     (void)snprintf(path, sizeof path, "%s/%s", t->resumed_from, CHECKPOINT_PLANS); // fits
     host.plans = has_plans ? path : NULL;
     int err = model_new(&t->config->trainer, &host, &t->model);
+    // Only a fork may choose its plans anew.
     if (err == ERR_MISMATCH && has_plans && t->forked) {
         points_event(t->points, "warn", "plans_changed", t->state.step, "%s", err_text());
         host.plans = NULL;
         err = model_new(&t->config->trainer, &host, &t->model);
     }
+    // Without its plans a resumed run would choose kernels anew and lose its bits.
     if (!err && model_has_plans(t->model) && t->state.step && !t->forked && !has_plans)
         err = err_set(ERR_MISMATCH,
                       "%s has no %s, which tells what the device used; up --fork goes on without",
@@ -105,6 +111,7 @@ static int make_model(struct training *t) {
     if (t->n_nets > TRAINING_NETS_MAX)
         BUG("%d nets", t->n_nets);
     for (int i = 0; i < t->n_nets; i++)
+        // Lent by the model for its life.
         t->nets[i] = model_net(t->model, i);
     return ERR_OK;
 }
@@ -135,9 +142,11 @@ static int first_weights(struct training *t) {
 static int fill_weights(struct training *t) {
     const char *from = t->config->trainer.init_from;
     int err =
+        // A resumed run only checks that init_from is still the same.
         t->state.step && *from ? init_from_check(from, t->nets, t->n_nets, &t->state) : ERR_OK;
     if (!err)
         err = t->state.step ? load(t) : first_weights(t);
+    // Copies the weights from the host to the device.
     return err ? err : model_weights_changed(t->model);
 }
 
@@ -169,6 +178,7 @@ int training_begin(struct training *t, struct config *config) {
     if (!err)
         err = fork_look(config, t->resumed_from, t->state.step, &t->forked, &t->changed);
     if (!err)
+        // A fork may change device and dtype, so the checkpoint's do not count.
         err = setup_resolve(config, t->forked ? &none : &t->state);
     if (!err)
         err = setup_schedule(config, &t->schedule);
@@ -178,6 +188,7 @@ int training_begin(struct training *t, struct config *config) {
     t->changed |= t->forked && strcmp(t->state.dtype, config->trainer.dtype) != 0;
     (void)text_copy(t->state.device, sizeof t->state.device, config->trainer.device); // fits
     (void)text_copy(t->state.dtype, sizeof t->state.dtype, config->trainer.dtype);    // fits
+    // What is loaded is on disk: training_run does not save it again.
     t->saved_step = t->state.step;
     err = make_model(t);
     if (!err)

@@ -1,3 +1,4 @@
+// Obtains everything that the steps read: held-out images, training batches, and the pool.
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ static bool batch_has_arrived(void *context) {
     struct training *t = context;
     uint64_t epoch = t->split ? 1 : t->state.epoch;
     bool stop = t->proc->stop && (t->split || !training_is_amid_an_update(t));
+    // The batch is taken inside of the condition: it is complete when wait_for returns.
     return stop || feed_take(t->wait->feed, t->split, epoch, t->index, &t->batch) == ERR_OK;
 }
 
@@ -22,6 +24,7 @@ bool training_pool_is_done(void *context) {
 }
 
 int training_take_batch(struct training *t, uint64_t split, uint64_t index) {
+    // The prefetched batch is the next one; its pixels are on the way to the device.
     if (!t->batch.n && t->prefetched.n && !split)
         feed_batch_move(&t->prefetched, &t->batch);
     if (t->batch.n)
@@ -29,6 +32,7 @@ int training_take_batch(struct training *t, uint64_t split, uint64_t index) {
     t->split = split;
     t->index = index;
     int err = wait_for(t->wait, batch_has_arrived, t, "a batch from a loader");
+    // wait_for returned because of the stop.
     if (!err && !t->batch.n)
         err = err_set(ERR_STOPPED, "asked to stop");
     return err;
@@ -47,6 +51,7 @@ void training_plan(struct training *t) {
     t->progress = (struct progress){
         .points = t->points,
         .last_step = t->last_step,
+        // max_steps may end the training amid an epoch.
         .last_epoch = (t->last_step + batches - 1) / batches,
         .epoch_batches = batches,
         .print_every = (uint64_t)t->config->trainer.print_every,
@@ -60,6 +65,7 @@ static int take_held_out(struct training *t) {
         if (!err)
             held_out_keep(&t->held, t->batch.index, t->batch.h, t->batch.w, t->batch.c,
                           t->batch.pixels);
+        // held_out_keep has copied the pixels.
         feed_batch_fini(&t->batch);
     }
     return err;
@@ -82,6 +88,7 @@ static int begin_pool(struct training *t) {
         (size_t)b->h[0] * (size_t)b->w[0] * (size_t)b->c[1] * model_number_bytes(t->model);
     (void)snprintf(path, sizeof path, "%s/pool.bin", t->resumed_from); // fits
     begin.digest = state_digest(&t->state, "pool.bin");
+    // A pool that begins empty would train on other images than an undisturbed run.
     if (begin.step && begin.path && !begin.digest && t->config->pool.pool_size)
         return err_set(ERR_MISMATCH, "%s has no pool.bin; pool.pool_size was 0", t->resumed_from);
     err = replay_begin(t->wait->replay, &begin);
@@ -95,8 +102,10 @@ static void begin_fork(struct training *t) {
     t->changed |= !manifest_same_data(feed_manifests(t->wait->feed), t->state.manifest);
     if (!t->changed)
         return;
+    // A begun epoch counts as done: with other data its rest has no meaning.
     t->state.epoch += t->state.batch > 0;
     t->state.batch = 0;
+    // Scores on other data cannot be compared.
     t->state.best = (struct best){0};
     t->empty_pool = true;
     points_event(t->points, "info", "forked", t->state.step,
@@ -130,6 +139,7 @@ int training_begin_data(struct training *t) {
     memcpy(t->state.manifest, feed_manifests(t->wait->feed), sizeof t->state.manifest);
     training_plan(t);
     begin_held_out(t);
+    // Ordered before the training batches, as feed.h promises.
     feed_want_held_out(t->wait->feed, (uint64_t)held_out_wanted(&t->held));
     // One batch even if no step is left: the pool needs the size of the images.
     uint64_t left = t->last_step > t->state.step ? t->last_step - t->state.step : 1;
@@ -137,6 +147,7 @@ int training_begin_data(struct training *t) {
     err = take_held_out(t);
     if (!err)
         err = begin_pool(t);
+    // save_minutes counts from the first step, not from the wait for data.
     t->saved_us = now_us();
     return err;
 }

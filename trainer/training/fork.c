@@ -1,3 +1,4 @@
+// Compares a fork with the run that it was copied from, by the settings in the checkpoint.
 #include "training/fork.h"
 
 #include <stdlib.h>
@@ -35,6 +36,7 @@ int fork_look(const struct config *now, const char *checkpoint, uint64_t step, b
     uint64_t at = 0;
     *ret_forked = *ret_changed = false;
     int err = step && fs_exists(FORK_FILE) ? read_forked_step(&at) : ERR_OK;
+    // With a newer checkpoint of its own the fork is an ordinary run.
     if (err || !step || at != step)
         return err;
     struct config *then;
@@ -43,6 +45,7 @@ int fork_look(const struct config *now, const char *checkpoint, uint64_t step, b
     free(path);
     if (err)
         return err;
+    // Made equal, so that they are no difference below.
     then->trainer.max_steps = now->trainer.max_steps; // a fork may end elsewhere
     then->trainer.n_epochs = now->trainer.n_epochs;
     then->trainer.n_epochs_decay = now->trainer.n_epochs_decay;

@@ -1,3 +1,4 @@
+// Starts the nets of a new run from files of weights, and remembers the digests of the files.
 #include "training/init_from.h"
 
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static int find_file(const char *where, struct model_net *const *nets, int i,
         return ERR_AGAIN;
     if (fs_is_dir(where))
         return sources_find(where, nets[i]->name, ret_path);
+    // A single file holds one generator; it goes to the first net.
     if (i > 0)
         return ERR_AGAIN;
     return text_copy(ret_path, SOURCES_PATH, where)
@@ -48,6 +50,7 @@ static int digest_of(const char *path, char ret[65]) {
 
 static int load_net(const char *path, struct model_net *net, struct state_init *ret) {
     struct weights *w = NULL;
+    // A file in a checkpoint has a digest beside it; a damaged one is refused here.
     int err = checkpoint_check_file(path);
     if (!err)
         err = weights_open(path, &w);
@@ -67,6 +70,7 @@ int init_from_load(const char *where, struct model_net *const *nets, int n_nets,
     s->n_init = 0;
     for (int i = 0; i < n_nets; i++) {
         int err = find_file(where, nets, i, path);
+        // A net without a file keeps its random weights.
         if (err == ERR_AGAIN)
             continue;
         if (s->n_init == STATE_INIT_MAX)
@@ -99,6 +103,7 @@ int init_from_check(const char *where, struct model_net *const *nets, int n_nets
     char path[SOURCES_PATH], digest[65];
     for (int i = 0; i < n_nets; i++) {
         const char *then = digest_in_state(s, nets[i]->name);
+        // Files may be gone after the start; they are not needed any more.
         if (find_file(where, nets, i, path) || digest_of(path, digest))
             continue;
         if (!then || strcmp(then, digest) != 0)

@@ -1,3 +1,5 @@
+// Connects the judge room to the training: which scores the schedule follows, and what a failure
+// means.
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +30,7 @@ static void follow_score(void *context, const char *key, double value) {
 
 static int pump(void *context) {
     struct training *t = context;
+    // The user's command may run for minutes; the peers need answers meanwhile.
     return wait_pump(t->wait);
 }
 
@@ -42,6 +45,7 @@ int training_judge(struct training *t) {
                       .meanwhile = pump,
                       .context = t};
     int err = judge(&j);
+    // Stays false after a stop: the resumed run judges this step again.
     t->judged = !err;
     return err;
 }

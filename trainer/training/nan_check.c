@@ -1,3 +1,4 @@
+// Checks after each step, and names the images, because a single broken image is a usual cause.
 #include "training/nan_check.h"
 
 #include <math.h>
@@ -19,6 +20,7 @@ static struct manifest *find_manifest(char domain, const char *digest) {
         (void)snprintf(path, sizeof path, forms[i], domain); // fits
         if (manifest_load(path, &m))
             continue;
+        // The curator may have written a newer manifest since; its record numbers differ.
         if (strcmp(m->digest, digest) == 0)
             return m;
         manifest_free(m);
@@ -35,6 +37,7 @@ static int add_name(const struct manifest *m, uint64_t record, char *ret, size_t
 // " 'a.jpg' 'b.jpg'"; ends with how many more there are if they do not fit.
 static void name_side(const struct nan_check *g, int side, char ret[NAMES_BYTES]) {
     struct manifest *m = find_manifest(g->domains[side], g->manifests[side].digest);
+    // The remark must always fit.
     const size_t room = NAMES_BYTES - sizeof " and 1024 more";
     size_t at = 0;
     for (int i = 0; i < g->batch->n; i++) {
@@ -61,6 +64,7 @@ static const char *find_not_finite(const struct model *m, char ret[64]) {
             (void)snprintf(ret, 64, "loss %s", model_loss_name(m, i)); // may be cut
             return ret;
         }
+    // A loss names the cause better, so losses come first.
     return model_gradients_finite(m) ? NULL : "a gradient";
 }
 

@@ -1,3 +1,5 @@
+// Records the metrics of each step. `true` in points_metric marks a value that a repeated run
+// records again; times are not such values.
 #include "training/progress.h"
 
 #include <stdio.h>
@@ -24,6 +26,7 @@ static void record_step(struct progress *p, const struct model *m, const struct 
 }
 
 static void update_means(struct progress *p, const struct progress_step *s) {
+    // The first step sets the mean.
     double weight = p->step_us > 0 ? 1.0 / MEAN_STEPS : 1;
     p->step_us += weight * ((double)s->step_us - p->step_us);
     p->wait_us += weight * ((double)s->wait_us - p->wait_us);
@@ -52,6 +55,7 @@ static void print_line(struct progress *p, const struct model *m, const struct p
 }
 
 void progress_step(struct progress *p, const struct model *m, const struct progress_step *s) {
+    // By the step number, so that a resumed run records the same steps.
     if (s->step % p->print_every == 0)
         record_step(p, m, s);
     update_means(p, s);

@@ -8,6 +8,7 @@
 #include "training/parts.h"
 
 void training_report_status(struct training *t, const char *status) {
+    // A struct msg has room for the largest message, so it is on the heap.
     struct msg *m = xcalloc(1, sizeof *m);
     m->type = MSG_run_state;
     m->run_state.ts_us = wall_us();

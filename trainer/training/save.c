@@ -1,3 +1,4 @@
+// Writes a checkpoint in an order that keeps the newest complete one valid at every moment.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,12 +40,15 @@ static int save_plans(const struct training *t, const char *folder) {
 }
 
 static int write_files(struct training *t, const char *folder) {
+    // From the device to the host arrays that checkpoint_write reads.
     int err = model_pull(t->model);
     if (!err)
         err = save_plans(t, folder);
     if (err)
         return err;
+    // First: kernels.txt must also hold the kernels of the present tape.
     training_record_kernels(t);
+    // A checkpoint that is due but not judged is completed by the resumed run (begin_steps).
     t->state.scheduled = training_is_save_due(t) && t->judged;
     struct checkpoint_content content = {.nets = t->nets,
                                          .n_nets = t->n_nets,
@@ -59,6 +63,7 @@ static int write_files(struct training *t, const char *folder) {
 int training_save(struct training *t) {
     char folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH];
     int64_t begun_us = now_us();
+    // Broken weights must not become the newest checkpoint.
     int err = nan_check_weights(t->model, t->state.step, t->saved_step);
     if (err)
         return training_report_not_finite(t, err, t->state.step);
@@ -79,6 +84,7 @@ int training_save(struct training *t) {
         return err;
     points_event(t->points, "info", "checkpoint", t->state.step, "%s in %lld ms", path,
                  (long long)(t->saved_us - begun_us) / 1000);
+    // Before old ones are removed: the link must not point to a removed folder.
     err = checkpoint_mark_best(TRAINING_ROOT, t->state.best.step);
     return err ? err
                : checkpoint_retain(TRAINING_ROOT, &t->state, (int)t->config->trainer.keep,

@@ -1,3 +1,4 @@
+// The formulas of schedule.h, one case each.
 #include "training/schedule.h"
 
 #include <math.h>
@@ -39,12 +40,15 @@ bool schedule_follows(const struct schedule *s) {
 }
 
 double schedule_lr(const struct schedule *s, int epoch, uint64_t drops) {
+    // REF22 stepped its scheduler at the start of an epoch, so k is one more.
     int k = epoch - s->epoch_count + (s->variant == SCHEDULE_REF22);
     int over = MAX(0, k + s->epoch_count - s->n_epochs);
+    // The reference divides by n_epochs alone and climbs again afterwards.
     int period = MAX(s->n_epochs + (s->variant == SCHEDULE_OWN ? s->n_epochs_decay : 0), 1);
 
     switch (s->policy) {
     case SCHEDULE_LINEAR:
+        // The + 1 keeps the last epoch above 0.
         return s->lr * (1 - (double)over / (s->n_epochs_decay + 1));
     case SCHEDULE_STEP: {
         int falls = k / s->lr_decay_iters;

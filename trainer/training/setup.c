@@ -1,3 +1,5 @@
+// Turns settings into values: "auto" and 0 are replaced, and the checkpoint's choice binds a
+// resumed run.
 #include "training/setup.h"
 
 #include <string.h>
@@ -22,9 +24,11 @@ static int resolve_from_state(struct config_trainer *t, const struct state *s) {
 int setup_resolve(struct config *c, const struct state *state) {
     struct config_trainer *t = &c->trainer;
     if (!t->threads)
+        // Also for a resumed run: results do not depend on the number of threads.
         t->threads = core_count();
     if (state->step)
         return resolve_from_state(t, state);
+    // Both are given: model_new reports a missing device.
     if (strcmp(t->device, "auto") != 0 && strcmp(t->dtype, "auto") != 0)
         return ERR_OK;
     struct device_choice device;

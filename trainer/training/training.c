@@ -1,3 +1,5 @@
+// The loop. On an asynchronous device a step is issued, and its losses are read during the next
+// one.
 #include "training/training.h"
 
 #include <stdlib.h>
@@ -22,6 +24,7 @@ int training_new(struct wait *wait, struct training **ret_training) {
                            .kernels = xstrdup("")};
     const struct config_top *top = &t->config->top;
     t->title = top->note[0] ? xasprintf("%s (%s)", top->name, top->note) : xstrdup(top->name);
+    // The only place that writes to the settings; afterwards t->config is const.
     int err = training_device_error(t, training_begin(t, wait->proc->config));
     if (err) {
         training_free(t);
@@ -77,6 +80,7 @@ static int finish_step(struct training *t) {
         return err;
     training_follow_losses(t);
     int64_t now = now_us();
+    // Overlapping steps: time counts from the later of its begin and the last outcome.
     u->progress.step_us = MAX(now - MAX(u->begun_us, t->outcome_us), 1);
     t->outcome_us = now;
     progress_step(&t->progress, t->model, &u->progress);
@@ -92,6 +96,7 @@ static int prefetch_batch(struct training *t) {
     uint64_t epoch = t->state.epoch + is_last, index = is_last ? 0 : t->state.batch + 1;
     struct feed_batch *b = &t->prefetched;
     int err = ERR_OK;
+    // The CPU computes at once, so nothing overlaps with the copy.
     if (!model_is_asynchronous(t->model) || b->n || feed_take(t->wait->feed, 0, epoch, index, b))
         return ERR_OK;
     for (int i = 0; i < 2 && !err; i++)
@@ -126,6 +131,7 @@ static int load_batch(struct training *t) {
     int micro_batch, n;
     training_choose_micro_batch(t, &micro_batch, &n);
     model_set_micro_batch(t->model, micro_batch, n);
+    // Dropout's random numbers depend on the step, not on the number of calls.
     model_set_step(t->model, t->state.step);
     memcpy(t->shape, shape, sizeof shape);
     if (is_new) {
@@ -157,6 +163,7 @@ static int compute_d_first(struct training *t, double lr) {
 // All slots of the pool have the same size.
 static int check_pool_fits(const struct training *t) {
     const int *now = t->shape + 1, *slot = t->pool_shape + 1;
+    // Only heights and widths must agree; the last batch of an epoch may be smaller.
     if (!t->config->pool.pool_size || memcmp(now, slot, 4 * sizeof *now) == 0)
         return ERR_OK;
     return err_set(ERR_DATA,
@@ -170,9 +177,11 @@ static int check_pool_fits(const struct training *t) {
 static int send_fakes(struct training *t) {
     const void *fakes[REPLAY_TABLES] = {model_sent_fake(t->model, MODEL_A),
                                         model_sent_fake(t->model, MODEL_B)};
+    // model_sent_fake waits for the copy. A failed copy must not reach the pool.
     int err = model_failure(t->model);
     if (err)
         return err;
+    // count_step comes later: this step's number is one more.
     replay_exchange(t->wait->replay, t->state.step + 1, (uint64_t)t->batch.n, fakes);
     return wait_pump(t->wait); // sends them now, before the next computation
 }
@@ -192,6 +201,7 @@ static int compute_pooled(struct training *t, double lr, int64_t *wait_us) {
     int err = check_pool_fits(t);
     if (!err)
         err = generate_fakes(t, t->config->pool.pool_size > 0);
+    // Without a pool the fakes never leave the device.
     if (!err && !t->config->pool.pool_size) {
         err = model_update_g(t->model, lr);
         return err ? err : model_update_d(t->model, lr, NULL, NULL);
@@ -259,8 +269,10 @@ static int run_step(struct training *t) {
         err = load_batch(t);
     if (err)
         return err;
+    // At the first step of an epoch, not the last: the outcome of the last step must be counted.
     if (t->state.batch == 0)
         plateau_end_epoch(&t->state.plateau);
+    // After plateau_end_epoch, which may lower the rate.
     s.lr = schedule_lr(&t->schedule, (int)t->state.epoch, t->state.plateau.drops);
     err = model_d_first(t->model) ? compute_d_first(t, s.lr) : compute_pooled(t, s.lr, &s.wait_us);
     if (!err)
@@ -273,6 +285,7 @@ static int run_step(struct training *t) {
     keep_numbers(t);
     t->in_flight.progress = s;
     t->in_flight.begun_us = begun_us;
+    // The next run_step finishes this one.
     if (!is_awaited(t))
         return ERR_OK;
     err = finish_step(t);
@@ -296,13 +309,16 @@ static int train(struct training *t) {
     int err = training_begin_data(t);
     if (!err)
         err = begin_steps(t);
+    // A stop waits for the end of an update: gradients are not saved.
     while (!err && (!t->proc->stop || training_is_amid_an_update(t)) &&
            t->state.step < t->last_step)
         err = run_step(t);
+    // The stop interrupted a wait; the state is that after a whole step.
     if (err == ERR_STOPPED)
         err = ERR_OK;
     if (!err)
         err = finish_step(t);
+    // On SIGTERM too, so that no step is lost.
     if (!err && t->state.step != t->saved_step && !training_is_amid_an_update(t))
         err = training_save(t);
     return err;
@@ -323,6 +339,7 @@ static bool is_finished(const struct training *t) {
 int training_run(struct training *t) {
     int err = ERR_OK;
     if (t->state.step && !t->forked) { // the checkpoint names the data
+        // A fork may have other data, so nothing is expected of it.
         feed_expect(t->wait->feed, t->state.manifest);
         training_plan(t);
     }
