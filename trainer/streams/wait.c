@@ -53,7 +53,6 @@ int wait_for(struct wait *w, bool (*done)(void *context), void *context, const c
         if (now_us() >= report_us) {
             // Once for each wait, so that a long wait does not fill the log.
             report_waiting(w, what);
-            // One report for each wait.
             report_us = INT64_MAX;
         }
         err = poll_once(w, report_us);
