@@ -77,6 +77,7 @@ struct device_values {
     uint64_t step;
 };
 
+// Without border and surplus channels, as all sizes of this header.
 struct tensor_shape {
     int n, h, w, c;
 };
@@ -107,6 +108,7 @@ struct conv_gradients {
 
 // NORM_BATCH normalizes by the batch's statistics, NORM_RUNNING by the layer's running ones.
 enum norm_kind { NORM_NONE, NORM_INSTANCE, NORM_BATCH, NORM_RUNNING };
+// tanh is an op of its own, because no norm comes before it.
 enum activation { ACT_NONE, ACT_RELU, ACT_LEAKY };
 // In double; code that computes in float rounds them first.
 #define LEAKY_SLOPE 0.2   // for x <= 0
@@ -169,6 +171,7 @@ struct norm_gradients {
     bool accumulate;                // add to dweight and dbias
 };
 
+// a and b have the same images and sizes, so only the number of pixels counts.
 struct concat_shape {
     size_t pixels; // n h w
     int c_a, c_b;
@@ -181,11 +184,13 @@ struct concat_gradients {
     void *ret_da, *ret_db;
 };
 
+// The buffers of tangent_forward, [n,h,w,c] each.
 struct tangent_tensors {
     const void *x, *dx;
     void *ret_y, *ret_dy;
     const struct norm_affine *affine; // NORM_BATCH; else NULL
 };
+// The buffers of tangent_backward. g_y and g_dy are the gradients by y and by dy.
 struct tangent_gradients {
     const void *x, *dx, *g_y, *g_dy;
     void *ret_gx, *ret_gdx;
@@ -194,6 +199,7 @@ struct tangent_gradients {
     bool accumulate;
 };
 
+// [n,h,w,c] of the gradient, and the factor of the loss.
 struct penalty_args {
     struct tensor_shape shape;
     double scale;
@@ -235,6 +241,7 @@ struct nce_args {
     bool accumulate; // add to the loss
 };
 
+// The objectives of `gan`, which has their formulas. The penalty of WGAN-GP is a separate op.
 enum gan_mode { GAN_LSGAN, GAN_VANILLA, GAN_WGANGP, GAN_NONSATURATING };
 
 struct gan_args {
@@ -244,11 +251,13 @@ struct gan_args {
     double scale;
 };
 
+// l1 takes a mean, so the scale needs no division by the number of elements.
 struct l1_args {
     struct tensor_shape shape;
     double scale;
 };
 
+// beta1 and beta2 belong to the optimizer and never change. lr and t are in device_values.
 struct adam_args {
     size_t count;
     double beta1, beta2;
@@ -466,7 +475,7 @@ struct backend {
     //   -log(e^(q_i k_i / T) / (e^(q_i k_i / T) + e^(-10 / T) + sum over j != i e^(q_i k_j / T)))
     // where j runs over the patches of the image, with `all` over those of the batch. dq is its
     // gradient. ret_each [n,patches] (memory_new's): the unscaled terms; NULL: not wanted.
-    // Source: Park et al. 2020, equation 3. As in its code, e^(-10 / T) stands for the diagonal.
+    // Source: Park et al. 2020, equation 3. As in its code, e^(-10 / T) replaces the diagonal.
     size_t (*nce_workspace_bytes)(struct device *d, const struct nce_args *args);
     int (*nce)(struct device *d, const struct nce_args *args, const void *q, const void *k,
                void *ret_dq, float *ret_each, double *ret_loss, void *workspace);

@@ -22,7 +22,7 @@ void pixels_to_image(const float *x, int h, int w, int c, struct image *ret_imag
 // last row by reflection too: ret_x is [end - first,w,im->c].
 void pixels_from_rows(const struct image *im, int first, int end, int w, float *ret_x);
 
-// Writes x [end - first,w,c] into rows [first, end) of im; what lies outside of im is cut off.
+// Writes x [end - first,w,c] into rows [first, end) of im. Pixels outside of im are cut off.
 void pixels_put_rows(const float *x, int first, int end, int w, int c, struct image *im);
 
 #endif

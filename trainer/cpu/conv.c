@@ -16,6 +16,7 @@ int cpu_conv_new(struct device_weights *w, const struct conv_shape *shape, bool 
     struct device_conv *c = xcalloc(1, sizeof *c);
     const struct kernels *k = &c->own.kernels;
 
+    // First our own part: it decides the passes that are left for oneDNN.
     cpu_own_conv_init(&c->own, w, shape, backward);
     if (k->forward == KERNEL_DNNL || k->backward_data == KERNEL_DNNL) {
         int err = cpu_dnnl_conv_new(w, shape, k, &c->dnnl);
@@ -36,6 +37,7 @@ void cpu_conv_free(struct device_conv *c) {
 }
 
 size_t cpu_conv_workspace_bytes(const struct device_conv *c) {
+    // Passes run one after the other, so they share one workspace.
     size_t own = cpu_own_conv_bytes(&c->own), dnnl = c->dnnl ? cpu_dnnl_conv_bytes(c->dnnl) : 0;
 
     return MAX(own, dnnl);
@@ -64,6 +66,7 @@ void cpu_conv_describe(const struct device_conv *c, char *ret_text, size_t size)
 
     if (c->dnnl)
         cpu_dnnl_conv_names(c->dnnl, dnnl);
+    // The instruction set is part of the text, because the bits depend on it.
     (void)snprintf(ret_text, size, "%s %dx%d/%d %d->%d on [%d,%d,%d]: %s, %s, %s (%s)",
                    s->transposed ? "convT" : "conv", s->r, s->r, s->stride, s->c, s->k, s->n, s->h,
                    s->w, kernel_name(c, k->forward, dnnl[0]),
@@ -80,6 +83,7 @@ int cpu_conv_forward(struct device_conv *c, const void *x, const float *bias, vo
 
 int cpu_conv_backward(struct device_conv *c, const struct conv_gradients *t, void *workspace) {
     const struct kernels *k = &c->own.kernels;
+    // Computes what is ours and leaves the rest.
     int err = cpu_own_conv_backward(&c->own, t, workspace);
 
     if (!err && t->ret_dx && k->backward_data == KERNEL_DNNL)

@@ -1,3 +1,5 @@
+// Sums of outer products over pixels. A block of a filter stays in the cache while pixels stream
+// by.
 #include "cpu/conv_direct.h"
 
 #include <string.h>
@@ -18,6 +20,7 @@ static int ceil_div(int a, int b) {
 }
 
 static struct block block_of(const struct cpu_filter *s, int i) {
+    // The row of taps changes fastest, so neighbouring blocks read the same channels of both maps.
     int larges = ceil_div(s->cl, BLOCK_LARGE);
 
     return (struct block){i / s->r / larges * BLOCK_SMALL, i / s->r % larges * BLOCK_LARGE,
@@ -25,6 +28,7 @@ static struct block block_of(const struct cpu_filter *s, int i) {
 }
 
 // Channels in memory, filled up with zeros.
+// 16 is the widest vector: kernels read whole vectors of channels.
 static int padded(int channels) {
     enum { CHANNELS = 16 };
 
@@ -41,6 +45,7 @@ struct range {
 };
 
 static struct range range_of(const struct cpu_filter *s, int tap, int small, int large) {
+    // 0 <= small * stride + tap - pad < large, solved for small.
     int first = s->pad - tap, last = large - 1 + s->pad - tap;
 
     return (struct range){first > 0 ? ceil_div(first, s->stride) : 0,
@@ -71,9 +76,11 @@ static void sum_tap(const struct cpu_filter *s, const struct block *b, int tap_c
         for (int i = rows.begin; i < rows.end; i++) {
             int row = i * s->stride + b->row - s->pad;
             int col = cols.begin * s->stride + tap_col - s->pad;
+            // A row of the small map meets one row of the large map: `row` exists by range_of.
             o.z = in->small + (((size_t)n * s->hs + i) * s->ws + cols.begin) * cs + b->small;
             o.v = in->large + (((size_t)n * s->hl + row) * s->wl + col) * cl + b->large;
             kernels->outer(&o);
+            // The first row overwrites dw, the others add. If no row exists, dw stays 0.
             o.add = true;
         }
 }
@@ -83,6 +90,7 @@ static void write_block(const struct cpu_filter *s, const struct block *b, const
                         bool add, float *ret_dw) {
     for (int i = 0; i < MIN(BLOCK_SMALL, s->cs - b->small); i++)
         for (int j = 0; j < MIN(BLOCK_LARGE, s->cl - b->large); j++) {
+            // The kernel sums each tap apart. The master has the taps of a filter side by side.
             size_t filter = (size_t)(b->small + i) * s->cl + b->large + j;
             float *to = ret_dw + (filter * s->r + b->row) * s->r;
             for (int tap = 0; tap < s->r; tap++)
@@ -108,10 +116,12 @@ static size_t filter_floats(const struct cpu_filter *s) {
 size_t cpu_filter_work_floats(const struct cpu_filter *s) {
     size_t copies = small_copy(s) + large_copy(s);
 
+    // One picture can go to ret_dw directly: its sum is complete when it is written.
     return copies && s->n > 1 ? copies + filter_floats(s) : copies;
 }
 
 static void pad_channels(size_t pixels, int c, const float *x, float *ret) {
+    // Zeros add nothing to a sum, and their rows and columns are not written.
     int to = padded(c);
 
 #pragma omp parallel for
@@ -124,9 +134,11 @@ static void pad_channels(size_t pixels, int c, const float *x, float *ret) {
 static void sum_blocks(const struct cpu_filter *s, const struct maps *in, bool add, float *ret_dw) {
     int blocks = ceil_div(s->cs, BLOCK_SMALL) * ceil_div(s->cl, BLOCK_LARGE) * s->r;
 
+// Blocks differ in size. Each has one thread and a fixed order, so bits do not depend on it.
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < blocks; i++) {
         enum { TAP = BLOCK_SMALL * BLOCK_LARGE };
+        // 56 KiB on the thread's stack, which the second cache holds.
         float dw[TAPS_MAX * TAP] __attribute__((aligned(64)));
         struct block b = block_of(s, i);
         memset(dw, 0, sizeof(float) * TAP * s->r); // a tap may have no pixel
@@ -143,6 +155,7 @@ static void sum_padded(const struct cpu_filter *all, int n, const struct maps *i
     size_t small = (size_t)s.hs * s.ws, large = (size_t)s.hl * s.wl;
     struct maps one = {in->small + n * small * s.cs, in->large + n * large * s.cl};
 
+    // A picture at a time bounds the scratch, whatever the batch.
     s.n = 1;
     if (small_copy(&s)) {
         pad_channels(small, s.cs, one.small, work);
@@ -175,6 +188,7 @@ void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const f
     struct maps in = {small, large};
 
     if (s->r > TAPS_MAX)
+        // The largest filter of the nets is 7x7.
         BUG("filter gradient of %d taps", s->r);
     if (cpu_filter_work_floats(s) == 0)
         sum_blocks(s, &in, add, ret_dw);
@@ -183,6 +197,7 @@ void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const f
 }
 
 void cpu_channel_sums(size_t pixels, int c, const float *x, bool add, float *ret_sums) {
+    // A cache line of channels for each thread. Every channel is summed in the order of pixels.
     enum { GROUP = 16 };
 
 #pragma omp parallel for

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+// One shape of either kind; cpu/conv_own.c maps a convolution to it.
 struct cpu_filter {
     int n;
     int cs, hs, ws;     // small

@@ -1,4 +1,4 @@
-// Convolutions by oneDNN: maps lie NHWC, weights in whatever packing it likes best.
+// Convolutions by oneDNN: maps are NHWC, and weights have the packing that oneDNN chooses.
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +41,7 @@ static int describe(const struct conv_shape *s, struct descs *ret) {
     int h, w;
 
     conv_output_size(s, &h, &w);
+    // oneDNN counts dimensions as NCHW. The tag says that memory is NHWC.
     dnnl_dims_t x = {s->n, s->c, s->h, s->w}, y = {s->n, s->k, h, w};
     dnnl_dims_t weights = {s->k, s->c, s->r, s->r}, bias = {s->k};
 
@@ -48,6 +49,7 @@ static int describe(const struct conv_shape *s, struct descs *ret) {
         int in = i ? s->w : s->h, out = i ? w : h;
         ret->stride[i] = s->stride;
         ret->pad_left[i] = s->pad;
+        // On the right just enough that oneDNN arrives at our output's size.
         ret->pad_right[i] = s->transposed ? s->pad - s->out_pad
                                           : MAX(0, (out - 1) * s->stride + s->r - in - s->pad);
     }
@@ -99,6 +101,7 @@ static int new_desc(const struct dnnl_conv *c, const dnnl_convolution_desc_t *op
                     dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *ret_desc) {
     dnnl_primitive_attr_t attr;
 
+    // We give the scratch: the training step allocates nothing.
     DNN(ERR_DEVICE, dnnl_primitive_attr_create(&attr));
     dnnl_status_t status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (status == dnnl_success)
@@ -119,6 +122,7 @@ static int pass_desc(const struct dnnl_conv *c, const struct descs *d, enum dire
     if (!err)
         err = wants_one_thread(*ret_desc, &one);
     if (!err && one) {
+        // The plan and its scratch are made anew for one thread.
         int threads = omp_get_max_threads();
         dnnl_primitive_desc_destroy(*ret_desc);
         *ret_desc = NULL;
@@ -130,6 +134,7 @@ static int pass_desc(const struct dnnl_conv *c, const struct descs *d, enum dire
 }
 
 static int pass_init(const struct dnnl_conv *c, dnnl_primitive_desc_t desc, struct pass *p) {
+    // Lent by the descriptor. memory_new copies it.
     const dnnl_memory_desc_t *scratch =
         dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
 
@@ -140,6 +145,7 @@ static int pass_init(const struct dnnl_conv *c, dnnl_primitive_desc_t desc, stru
     return err ? err : memory_new(c->weights->device, scratch, &p->scratch);
 }
 
+// Forward and backward may want different packings of the same weights, so each has an index.
 static int forward_init(struct dnnl_conv *c, dnnl_primitive_desc_t desc) {
     int err = pass_init(c, desc, &c->forward);
 
@@ -167,6 +173,7 @@ static int backward_data_init(struct dnnl_conv *c, const struct descs *d,
 
 static int maps_init(struct dnnl_conv *c, const struct descs *d) {
     const struct cpu_device *device = c->weights->device;
+    // x and y serve as their own gradients too: shape and layout are equal.
     int err = memory_new(device, &d->x, &c->x);
 
     if (!err)
@@ -177,7 +184,7 @@ static int maps_init(struct dnnl_conv *c, const struct descs *d) {
 }
 
 static int conv_init(struct dnnl_conv *c, const struct kernels *kernels) {
-    dnnl_primitive_desc_t forward = NULL; // the gradients need it, whoever computes the pass
+    dnnl_primitive_desc_t forward = NULL; // the gradients need it, even without a forward pass here
     struct descs d;
     int err = describe(&c->shape, &d);
 
@@ -201,6 +208,7 @@ int cpu_dnnl_conv_new(struct device_weights *w, const struct conv_shape *shape,
     c->weights = w;
     c->shape = *shape;
     c->packed_forward = c->packed_backward = -1;
+    // After a failure cpu_dnnl_conv_free takes the half-made convolution.
     err = conv_init(c, kernels);
     if (err) {
         cpu_dnnl_conv_free(c);
@@ -232,6 +240,7 @@ static size_t align(size_t bytes) {
 
 // The workspace: oneDNN's scratchpad, the weights as it wants them.
 static size_t packed_offset(const struct dnnl_conv *c) {
+    // The passes of one convolution never run at the same time.
     return align(MAX(c->forward.scratch_bytes, c->backward_data.scratch_bytes));
 }
 
@@ -257,6 +266,7 @@ static int set_maps(struct dnnl_conv *c, const float *x, const float *y, const f
 
     if (err)
         return err;
+    // Handles change with every call, because tensors of the arena share memory.
     err = set_data(c->y, y);
     if (err)
         return err;
@@ -271,9 +281,11 @@ static int pass_run(struct dnnl_conv *c, struct pass *p, const dnnl_exec_arg_t a
 
     if (err)
         return err;
+    // Only the forward pass has a bias. Its gradient is a sum of our own.
     if (c->shape.bias && p == &c->forward)
         all[count++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, c->bias};
     all[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, p->scratch};
+    // oneDNN plans for the number of threads at hand, so plan and run need the same number.
     int threads = omp_get_max_threads();
     if (p->one_thread)
         omp_set_num_threads(1);

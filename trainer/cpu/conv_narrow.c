@@ -1,3 +1,4 @@
+// The two shapes of conv_narrow.h by matrix products, then shifted sums over the columns of taps.
 #include "cpu/conv_narrow.h"
 
 #include <omp.h>
@@ -21,10 +22,12 @@ static struct plan plan_of(const struct cpu_narrow *s) {
 
     if (s->many % 16 || s->few * s->r > COLUMNS_MAX)
         BUG("narrow convolution %d, %d channels, %d taps", s->many, s->few, s->r);
+    // The product kernel takes two vectors of outputs at once.
     p.panel = 2 * p.kernels->lanes;
     p.panels = (s->few * s->r + p.panel - 1) / p.panel;
     p.columns = p.panels * p.panel;
     p.stride = MAX(1, s->stride);
+    // Stride 0 marks the ordinary case, whose input is larger than y by the filter's reach.
     p.h_in = s->stride ? s->h_x : s->h + s->r - 1;
     p.w_in = s->stride ? s->w_x : s->w + s->r - 1;
     return p;
@@ -43,6 +46,7 @@ static void pack(const struct plan *p, const float *w, ptrdiff_t few, ptrdiff_t 
                  float *ret_packed) {
     const struct cpu_narrow *s = p->s;
 
+    // Columns beyond few * r stay 0 and are never read from q.
     memset(ret_packed, 0, cpu_narrow_filter_floats(s) * sizeof *ret_packed);
     for (int row = 0; row < s->r; row++)
         for (int f = 0; f < s->few; f++)
@@ -70,6 +74,7 @@ void cpu_narrow_filters_input(const struct cpu_narrow *s, const float *w, float 
 
 // Scratch: a row q [w_in][columns] of each thread, or the gradient's widened rows.
 
+// Rounded up to 64 bytes, so that two threads share no cache line.
 static size_t q_floats(const struct plan *p) {
     return ((size_t)MAX(p->w_in, p->s->w) * p->columns + 15) / 16 * 16;
 }
@@ -113,10 +118,12 @@ void cpu_narrow_forward(const struct cpu_narrow *s, const float *x, const float 
 
 #pragma omp parallel for
     for (int i = 0; i < s->n * s->h; i++) {
+        // The row of this thread. It is reused for each row of y.
         float *q = work + omp_get_thread_num() * q_floats(&p),
               *y = ret_y + (size_t)i * s->w * s->few;
         size_t row = (size_t)i / s->h * p.h_in + i % s->h;
         for (int tap = 0; tap < s->r; tap++)
+            // A row of taps adds to the same q. The shift between its columns comes at the end.
             multiply(&p, p.w_in, x + (row + tap) * p.w_in * s->many, packed_row(&p, packed, tap),
                      tap > 0, q);
         for (int j = 0; j < s->w; j++)
@@ -124,6 +131,7 @@ void cpu_narrow_forward(const struct cpu_narrow *s, const float *x, const float 
                 const float *from = q + (size_t)j * p.columns + f * s->r;
                 float sum = bias ? bias[f] : 0;
                 for (int tap = 0; tap < s->r; tap++)
+                    // Pixel j + tap, column tap: the product that belongs to pixel j of y.
                     sum += from[(size_t)tap * p.columns + tap];
                 y[j * s->few + f] = sum;
             }
@@ -132,6 +140,7 @@ void cpu_narrow_forward(const struct cpu_narrow *s, const float *x, const float 
 
 // The pixel of y that pixel `x` of the input meets at a tap; -1: none.
 static int meets(const struct plan *p, int x, int tap, int size) {
+    // x = at stride + tap - pad, solved for `at`, must come out whole.
     int at = x + p->s->pad - tap;
 
     return at >= 0 && at % p->stride == 0 && at / p->stride < size ? at / p->stride : -1;
@@ -162,6 +171,7 @@ void cpu_narrow_backward_data(const struct cpu_narrow *s, const float *dy, const
         memset(q, 0, q_floats(&p) * sizeof *q); // a row may meet none
         for (int tap = 0; tap < s->r; tap++) {
             int row = meets(&p, i % p.h_in, tap, s->h);
+            // With a stride some rows of taps meet no row of dy.
             if (row < 0)
                 continue;
             multiply(&p, s->w, dy + ((size_t)(i / p.h_in) * s->h + row) * s->w * s->many,
@@ -177,7 +187,7 @@ void cpu_narrow_backward_data(const struct cpu_narrow *s, const float *dy, const
 // is dy's pixel j - s, channel f, for tap column s = r - 1 - t. Narrow input: at output pixel j,
 // row i = s * few + f is x's pixel j + s, channel f.
 
-// A row of the map of few channels, and what lies to the left of it.
+// The rows of the map of few channels, and the zero pixels on the left of each.
 struct narrow_rows {
     int count, pixels, border;
 };
@@ -185,6 +195,7 @@ struct narrow_rows {
 static struct narrow_rows narrow_rows(const struct plan *p, bool output) {
     const struct cpu_narrow *s = p->s;
 
+    // A narrow output needs zeros on both sides of dy. A narrow input has a border already.
     return output ? (struct narrow_rows){s->n * s->h, s->w, s->r - 1}
                   : (struct narrow_rows){s->n * p->h_in, p->w_in, 0};
 }
@@ -202,6 +213,7 @@ static void widen(const struct plan *p, bool output, const float *x, float *ret_
 }
 
 // du [COLUMNS_MAX][BLOCK]: one row of taps, channels of the other map from c on.
+// All rows of all pictures one after the other, so the order does not depend on threads.
 static void sum_block(const struct plan *p, bool output, int tap_row, int c, const float *many,
                       const float *wide, float *du) {
     const struct cpu_narrow *s = p->s;
@@ -235,6 +247,7 @@ static void write_block(const struct plan *p, bool output, int tap_row, int c0, 
         for (int c = c0; c < MIN(c0 + BLOCK, s->many); c++)
             for (int col = 0; col < s->r; col++) {
                 size_t filter = output ? (size_t)f * s->many + c : (size_t)c * s->few + f;
+                // For a narrow output the kernel's rows count the taps from the last one.
                 int column = output ? s->r - 1 - col : col;
                 float *to = dw + (filter * s->r + tap_row) * s->r + col;
                 *to = du[(column * s->few + f) * BLOCK + c - c0] + (add ? *to : 0);
@@ -249,6 +262,7 @@ static void backward_weights(const struct cpu_narrow *s, bool output, const floa
 #pragma omp parallel
     {
         widen(&p, output, few, work);
+// The map has few channels, so whole rows fit into the cache of each thread.
 #pragma omp for
         for (int i = 0; i < s->r * blocks; i++) {
             float du[COLUMNS_MAX * BLOCK] __attribute__((aligned(64)));

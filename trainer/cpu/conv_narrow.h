@@ -2,7 +2,7 @@
 // layers).
 //
 // Their ordinary form wastes most of a vector on the few channels. Here the r columns of the filter
-// lie beside the few channels, so that a row of the map takes one product with few * r columns:
+// are beside the few channels, so that a row of the map takes one product with few * r columns:
 //
 //   q[x][f * r + s] = sum over rows of taps and the many channels          (a matrix product)
 //   result[x][f]    = sum over s of q[x shifted by s][f * r + s]           (r shifted additions)
@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+// The limits keep q in few vectors: 7x7 filters may have up to 4 channels, 3x3 up to 10.
 struct cpu_narrow {
     int n;
     int many; // a multiple of 16

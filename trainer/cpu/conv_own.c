@@ -8,12 +8,16 @@
 static bool choose_wino(struct own_conv *c) {
     const struct cpu_device *d = c->weights->device;
     const struct conv_shape *s = &c->shape;
+    // Of y: the input carries a border of 1, and the filter is 3x3.
     int h = s->h - 2, w = s->w - 2;
+    // A bias in front of an instance norm is frozen, so these layers have none.
     bool possible = s->r == 3 && s->stride == 1 && s->pad == 0 && !s->transposed && !s->bias;
     bool pays = s->c >= 32 && s->k >= 32 && s->c % 16 == 0 && s->k % 16 == 0;
 
+    // A tile that the user names is used even where it does not pay.
     if (!d->winograd || !possible || (d->tile == 0 && !pays))
         return false;
+    // F(4x4) needs fewer products per pixel, but only where whole tiles cover the map.
     c->wino = (struct cpu_wino){.n = s->n,
                                 .c = s->c,
                                 .k = s->k,
@@ -29,6 +33,7 @@ static bool choose_wino(struct own_conv *c) {
 // The generator's first and last layer. Returns whether the passes with few channels are ours.
 static bool choose_narrow(struct own_conv *c) {
     const struct conv_shape *s = &c->shape;
+    // 32 columns: one panel with AVX-512, two with AVX2 (COLUMNS_MAX of conv_narrow.c).
     bool output = s->k < s->c;
     int many = MAX(s->k, s->c), few = MIN(s->k, s->c);
 
@@ -94,9 +99,11 @@ void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struc
         choose_direct(c);
         choose_narrow_data(c);
     }
+    // Translation needs no gradients: no packing and no scratch for them.
     if (!backward)
         c->kernels.backward_data = c->kernels.backward_weights = KERNEL_NONE;
 
+    // Without kept copies Winograd transforms the filters while it runs, so it needs no packing.
     c->packed_forward = c->packed_data = -1;
     if (c->kernels.forward == KERNEL_WINO && w->device->keeps_packed)
         c->packed_forward = cpu_packed_wino(w, &c->wino, PACKED_WINO_FORWARD);
@@ -112,6 +119,7 @@ static size_t work_bytes(const struct own_conv *c) {
     int threads = c->weights->device->threads;
     size_t floats = 0;
 
+    // n is 0 where the kernel was not chosen.
     if (c->wino.n)
         floats = cpu_wino_work_floats(&c->wino, threads, c->weights->device->keeps_packed,
                                       c->kernels.backward_weights == KERNEL_WINO);
@@ -185,6 +193,7 @@ static void filter_gradient(const struct own_conv *c, const struct conv_gradient
         (s->k < s->c ? cpu_narrow_output_weights : cpu_narrow_input_weights)(
             &c->narrow, t->x, t->dy, workspace, t->accumulate, t->ret_dw);
     else
+        // `small` is dy, or the input of a transposed convolution.
         cpu_filter_gradient(&c->filter, s->transposed ? t->x : t->dy, s->transposed ? t->dy : t->x,
                             workspace, t->accumulate, t->ret_dw);
     conv_output_size(s, &h, &w);
@@ -195,8 +204,10 @@ static void filter_gradient(const struct own_conv *c, const struct conv_gradient
 
 int cpu_own_conv_backward(const struct own_conv *c, const struct conv_gradients *t,
                           void *workspace) {
+    // Winograd computes both gradients or one, by the pointers that are NULL.
     if (c->kernels.backward_data == KERNEL_WINO)
         return wino_backward(c, t, workspace);
+    // The filter's gradient has finished with the workspace when dx begins.
     if (t->ret_dw)
         filter_gradient(c, t, workspace);
     if (t->ret_dx && c->kernels.backward_data == KERNEL_NARROW)

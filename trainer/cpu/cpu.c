@@ -40,8 +40,10 @@ static int memory_new(struct device *d, size_t bytes, void **ret_memory) {
     size_t available = bytes < CHECKED_FROM ? 0 : memory_available();
     char text[16];
 
+    // 0: the kernel does not say how much there is.
     if (available && bytes > available)
         return err_set(ERR_LIMIT, "%s are free", memory_text(available, text));
+    // xaligned's memory is zeroed, as the contract wants it.
     *ret_memory = xaligned(bytes);
     return ERR_OK;
 }
@@ -61,6 +63,7 @@ static int copy_bytes(struct device *d, void *to, const void *from, size_t bytes
 
 static int image_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
                     const void *images, void *ret_tensor) {
+    // Floats and the tensor's own numbers are the same here.
     if (type == PIXELS_BYTE)
         pixels_to_floats(images, tensor_count(s), ret_tensor);
     else
@@ -79,6 +82,7 @@ static int images_in(struct device *d, const struct tensor_shape *s, enum pixel_
 
 static int image_prefetch(struct device *d, const struct tensor_shape *s, enum pixel_type type,
                           const void *images, int *ret_slot) {
+    // A copy ahead of time would only compete with the ops for the cores.
     *ret_slot = -1;
     return ERR_OK;
 }
@@ -110,6 +114,7 @@ static void section_free(struct device_section *section) {
 
 static int section_begin(struct device_section *section, const struct device_values *values,
                          bool *ret_issue) {
+    // Nothing is recorded: every run issues the ops, which read the values from the device.
     section->device->values = *values;
     *ret_issue = true;
     return ERR_OK;
@@ -206,6 +211,7 @@ static const struct backend backend = {
 // ---- options ----
 
 static int parse_winograd(const char *text, struct cpu_device *cpu) {
+    // tile 0 means "by shape" and is right for "auto" and "off" alone.
     text = text ? text : "auto";
     cpu->winograd = strcmp(text, "off") != 0;
     cpu->tile = strcmp(text, "f2") == 0 ? 2 : strcmp(text, "f4") == 0 ? 4 : 0;
@@ -236,6 +242,7 @@ int cpu_open(const struct device_options *options, struct device **ret_device) {
     cpu->base = (struct device){.backend = &backend,
                                 .dtype = "fp32",
                                 .element_bytes = sizeof(float),
+                                // Kernels that want whole vectors pad their own copies.
                                 .channel_step = 1,
                                 .streams = 1};
     cpu->keeps_packed = !options->weights_change;
@@ -249,6 +256,7 @@ int cpu_open(const struct device_options *options, struct device **ret_device) {
         goto fail;
     }
     cpu->threads = options->threads;
+    // The setting is that of the calling thread, which has to issue the ops.
     omp_set_num_threads(cpu->threads);
     err = open_dnnl(cpu);
     if (err)

@@ -49,6 +49,7 @@ struct packed {
     struct cpu_narrow narrow;
 };
 
+// Everything derived from one filter. Convolutions of all shapes with that filter share it.
 struct device_weights {
     struct cpu_device *device;
     const float *master;
@@ -74,6 +75,7 @@ int cpu_packed_use(const struct device_weights *w, int index, void *scratch,
 // oneDNN's [k,c,r,r]. In the master of a transposed convolution, c and k are exchanged in memory.
 int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc);
 
+// A oneDNN reorder as an object that is made once and run often. ERR_DEVICE, ERR_DEVICE_LOST.
 int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
                     const dnnl_memory_desc_t *to, dnnl_primitive_t *ret_reorder);
 int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_memory_t from,
@@ -88,6 +90,7 @@ enum kernel {
     KERNEL_DIRECT, // cpu/conv_direct.h
 };
 
+// Each pass is chosen apart: one convolution may use three different kernels.
 struct kernels {
     enum kernel forward, backward_data, backward_weights;
 };
@@ -96,10 +99,13 @@ struct kernels {
 struct dnnl_conv;
 int cpu_dnnl_conv_new(struct device_weights *w, const struct conv_shape *shape,
                       const struct kernels *kernels, struct dnnl_conv **ret_conv);
+// Accepts NULL and a half-made object.
 void cpu_dnnl_conv_free(struct dnnl_conv *c);
+// Bytes of a workspace that serves either pass.
 size_t cpu_dnnl_conv_bytes(const struct dnnl_conv *c);
 // oneDNN's names of the passes; "-" for a pass of another kernel.
 void cpu_dnnl_conv_names(const struct dnnl_conv *c, const char *ret_names[2]);
+// As conv_forward and conv_backward of struct backend, for the passes that are oneDNN's.
 int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias, void *ret_y,
                           void *workspace);
 int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
@@ -118,7 +124,9 @@ struct own_conv {
 // Chooses the kernel of each pass (KERNEL_DNNL: oneDNN computes it) and prepares our own.
 void cpu_own_conv_init(struct own_conv *c, struct device_weights *w, const struct conv_shape *s,
                        bool backward);
+// Bytes of workspace: scratch of the kernels, then packed weights that are not kept.
 size_t cpu_own_conv_bytes(const struct own_conv *c);
+// To be called only if kernels.forward is not KERNEL_DNNL.
 int cpu_own_conv_forward(const struct own_conv *c, const void *x, const float *bias, void *ret_y,
                          void *workspace);
 // Computes those gradients that are ours and wanted.

@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 
+// Many more than cores, so that parts can be shared out evenly.
 enum { CPU_PARTS = 256 };
 
 // Where a part begins; part CPU_PARTS is the end.

@@ -1,3 +1,4 @@
+// Losses and their gradients in one pass over the map. Formulas: struct backend.
 #include "cpu/loss.h"
 
 #include <math.h>
@@ -30,6 +31,7 @@ CPU_CLONED(double, l1_part, (size_t count, const float *a, const float *b), (cou
 CPU_CLONED(void, l1_gradient, (size_t count, const float *a, const float *b, float step, float *g),
            (count, a, b, step, g)) {
     for (size_t i = 0; i < count; i++)
+        // 0 where equal: the subgradient that PyTorch chooses too.
         g[i] = a[i] > b[i] ? step : a[i] < b[i] ? -step : 0;
 }
 
@@ -38,6 +40,7 @@ int cpu_l1(struct device *d, const struct l1_args *args, const void *a, const vo
     size_t count = tensor_count(&args->shape);
     const float *x = a, *y = b;
     float *grad = ret_grad, step = (float)(args->scale / count);
+    // The number of parts is fixed, so threads do not change the order of additions.
     double sums[CPU_PARTS], sum = 0;
 
 #pragma omp parallel for
@@ -55,6 +58,7 @@ int cpu_l1(struct device *d, const struct l1_args *args, const void *a, const vo
 // ---- GAN ----
 
 // log(1 + e^x), which holds for large x too.
+// exp of a negative number cannot overflow, and log1p keeps the small values.
 static double softplus(double x) {
     return fmax(x, 0) + log1p(exp(-fabs(x)));
 }
@@ -74,6 +78,7 @@ static double gan_value(const struct gan_args *l, double x) {
     BUG("GAN mode %d", l->mode);
 }
 
+// The derivative of gan_value by x. That of softplus is the logistic function.
 static double gan_slope(const struct gan_args *l, double x) {
     bool real = l->target_real;
 
@@ -110,6 +115,7 @@ int cpu_gan(struct device *d, const struct gan_args *args, const void *x, void *
 
 int cpu_penalty(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
                 double *ret_loss) {
+    // Each image has a norm of its own: the penalty is a mean over images.
     size_t n = args->shape.n, count = tensor_count(&args->shape) / n;
     const float *gradients = g;
     float *u = ret_u;
@@ -122,6 +128,7 @@ int cpu_penalty(struct device *d, const struct penalty_args *args, const void *g
             squares += (row[i] + PENALTY_EPS) * (row[i] + PENALTY_EPS);
         length = sqrt(squares);
         total += (length - 1) * (length - 1);
+        // u = 2 scale / n (|g| - 1) g / |g|. PENALTY_EPS keeps the length above 0.
         slope = 2 * args->scale / n * (length - 1) / length;
         for (size_t i = 0; i < count; i++)
             u[k * count + i] = (float)(slope * (row[i] + PENALTY_EPS));

@@ -11,6 +11,7 @@ int cpu_l1(struct device *d, const struct l1_args *args, const void *a, const vo
            void *ret_grad, double *ret_loss);
 int cpu_gan(struct device *d, const struct gan_args *args, const void *x, void *ret_grad,
             double *ret_loss);
+// ret_u is in float. Lengths are in double, because PENALTY_EPS would vanish in a float sum.
 int cpu_penalty(struct device *d, const struct penalty_args *args, const void *g, void *ret_u,
                 double *ret_loss);
 

@@ -1,3 +1,4 @@
+// Sampling of pixels, and PatchNCE as two matrix products with a softmax between them.
 #include "cpu/nce.h"
 
 #include <dnnl.h>
@@ -9,10 +10,11 @@
 #include "base/util.h"
 
 #define UNIT_EPS 1e-7    // backend.h: x / (|x| + 1e-7)
-#define DEAD_LOGIT (-10) // backend.h: the term that stands for the diagonal
+#define DEAD_LOGIT (-10) // backend.h: the logit that replaces the diagonal
 
 // ---- samples ----
 
+// Of one image, border included.
 static size_t map_floats(const struct sample_shape *s) {
     return (size_t)(s->h + 2 * s->pad) * (size_t)(s->w + 2 * s->pad) * (size_t)s->c;
 }
@@ -21,6 +23,7 @@ static size_t map_floats(const struct sample_shape *s) {
 static size_t patch_at(const struct sample_shape *s, int n, int i) {
     int id = s->ids[n * s->count + i], whole = s->w + 2 * s->pad;
 
+    // The ids count the bordered map, so they are its pixels directly.
     if (s->border)
         return (size_t)id * (size_t)s->c;
     return (size_t)((id / s->w + s->pad) * whole + id % s->w + s->pad) * (size_t)s->c;
@@ -45,6 +48,7 @@ int cpu_sample_backward(struct device *d, const struct sample_shape *s, const vo
     int c = s->c;
 
 #pragma omp parallel for
+    // One thread for each image: its ids may repeat, and sums to one pixel must not race.
     for (int n = 0; n < s->n; n++) {
         float *map = dx + (size_t)n * map_floats(s);
         if (!accumulate)
@@ -69,6 +73,7 @@ struct group {
     float *logits, *unit_q, *unit_k, *d; // scratch: [count,count], then [count,dim] each
 };
 
+// Logits become gradients in place, so no second square matrix is needed.
 static size_t group_floats(int count, int dim) {
     return (size_t)count * (size_t)count + 3 * (size_t)count * (size_t)dim;
 }
@@ -95,6 +100,7 @@ static void make_unit(const struct group *g, const float *x, float *ret_unit) {
 #pragma omp parallel for
     for (int i = 0; i < g->count; i++) {
         const float *row = x + (size_t)i * dim;
+        // As the reference: the eps is added to the length and not under the root.
         double scale = 1 / (sqrt(dot_product(g->dim, row, row)) + UNIT_EPS);
         for (size_t k = 0; k < dim; k++)
             ret_unit[(size_t)i * dim + k] = (float)(row[k] * scale);
@@ -109,6 +115,7 @@ static void unit_backward(const struct group *g, const float *x, const float *d,
     for (int i = 0; i < g->count; i++) {
         const float *row = x + (size_t)i * dim, *grad = d + (size_t)i * dim;
         double length = sqrt(dot_product(g->dim, row, row)), scale = 1 / (length + UNIT_EPS);
+        // d unit / dx = scale - x x' scale^2 / |x|. A zero vector has no direction, so along is 0.
         double along = length > 0 ? dot_product(g->dim, row, grad) * scale * scale / length : 0;
         for (size_t k = 0; k < dim; k++)
             ret_dx[(size_t)i * dim + k] = (float)(grad[k] * scale - row[k] * along);
@@ -127,12 +134,14 @@ static double patch_loss(const struct group *g, int i) {
     for (int j = 0; j < g->count; j++)
         sum += exp((row[j] - top) / t);
     for (int j = 0; j < g->count; j++)
+        // Softmax less the one-hot target: the derivative of cross-entropy by the logits.
         row[j] = (float)(g->weight / t * (exp((row[j] - top) / t) / sum - (j == i)));
     return log(sum) + (top - own) / t;
 }
 
 static void multiply(char transposed, int rows, int columns, int inner, const float *a,
                      const float *b, float *ret) {
+    // oneDNN's products are row-major: a leading dimension is the length of a stored row.
     int ldb = transposed == 'T' ? inner : columns;
 
     if (dnnl_sgemm('N', transposed, rows, columns, inner, 1, a, inner, b, ldb, 0, ret, columns) !=
@@ -153,6 +162,7 @@ static double group_loss(const struct group *g, const float *q, const float *k, 
         if (ret_each)
             ret_each[i] = (float)loss;
     }
+    // d loss / d unit_q. The keys are constant, so the other product is not needed.
     multiply('N', g->count, g->dim, g->count, g->logits, g->unit_k, g->d);
     unit_backward(g, q, g->d, ret_dq);
     return sum * g->weight;
@@ -174,6 +184,7 @@ int cpu_nce(struct device *d, const struct nce_args *args, const void *q, const 
     g.unit_q = g.logits + (size_t)count * (size_t)count;
     g.unit_k = g.unit_q + rows;
     g.d = g.unit_k + rows;
+    // One image at a time or the whole batch. The groups share the scratch.
     for (int first = 0; first < total; first += count) {
         size_t at = (size_t)first * (size_t)args->dim;
         sum += group_loss(&g, queries + at, keys + at, dq + at, ret_each ? ret_each + first : NULL);

@@ -1,3 +1,4 @@
+// All norms in one chapter: bands of rows make the statistics, single rows make the output.
 #include "cpu/norm.h"
 
 #include <math.h>
@@ -27,14 +28,17 @@ struct layer {
 static struct layer layer_of(const struct device *d, const struct norm_shape *s, const void *x,
                              const float *stats, const struct norm_affine *affine,
                              const struct norm_dropout *dropout) {
+    // The backward only reads stats; the forward passes its own output here.
     struct layer l = {.x = x, .mean = (float *)stats, .affine = affine};
 
     if (s->norm != NORM_NONE)
+        // Behind the means: a row for each image, or one for the batch.
         l.rstd = l.mean + (size_t)(affine ? 1 : s->n) * (size_t)s->c;
     if (dropout) {
         const struct device_values *values = &((const struct cpu_device *)d)->values;
         l.drops = true;
         l.seed = values->seed;
+        // backend.h: the op's number has 24 bits below the step's.
         l.index = values->step << 24 | dropout->op;
     }
     return l;
@@ -52,6 +56,7 @@ struct band {
 };
 
 static int n_bands(const struct norm_shape *s) {
+    // A band has one row at least.
     return MIN(s->h, BANDS_MAX);
 }
 
@@ -81,12 +86,14 @@ static size_t group_of(const struct norm_shape *s, int image) {
 static struct band band_of(const struct norm_shape *s, int i, double *work) {
     int bands = n_bands(s), b = i % bands;
 
+    // These quotients cut the rows into bands whose heights differ by one at most.
     return (struct band){i / bands, s->h * b / bands, s->h * (b + 1) / bands,
                          work + (size_t)i * 2 * s->c};
 }
 
 static void check_border(const struct norm_shape *s, int pad) {
     if (pad < 0 || pad > CPU_PAD_MAX || (pad > 0 && (pad >= s->h || pad >= s->w)))
+        // Reflection needs pixels beyond the edge pixel, which is not repeated.
         BUG("reflection of %d on %dx%d", pad, s->h, s->w);
 }
 
@@ -141,6 +148,7 @@ CPU_CLONED(double *, merge_bands, (const struct norm_shape *s, int group, int wh
     return total;
 }
 
+// One parallel region. Each `omp for` ends in a barrier: the next loop reads what it wrote.
 static void measure(const struct norm_shape *s, const struct layer *l, double *work) {
     int c = s->c, bands = s->n * n_bands(s), groups = n_groups(s);
     double pixels = pixels_in_group(s);
@@ -150,6 +158,7 @@ static void measure(const struct norm_shape *s, const struct layer *l, double *w
 #pragma omp for
         for (int i = 0; i < bands; i++) {
             struct band b = band_of(s, i, work);
+            // Both sums are cleared here, that of the squares too.
             memset(b.sum, 0, sizeof(double) * 2 * c);
             add_values((b.rows_end - b.row) * s->w, c,
                        row_of(s, (struct padded){l->x, 0}, b.image, b.row), b.sum);
@@ -184,6 +193,7 @@ static void move_running(const struct norm_shape *s, const struct layer *l, cons
     float *mean = l->affine->running_mean, *var = l->affine->running_var;
 
     for (int i = 0; i < s->c; i++) {
+        // The tape refuses batches of a single value, so the divisor is not 0.
         double unbiased = squares[i] / (pixels - 1);
         mean[i] = (float)((1 - NORM_MOMENTUM) * mean[i] + NORM_MOMENTUM * l->mean[i]);
         var[i] = (float)((1 - NORM_MOMENTUM) * var[i] + NORM_MOMENTUM * unbiased);
@@ -192,6 +202,7 @@ static void move_running(const struct norm_shape *s, const struct layer *l, cons
 
 static void copy_running(const struct norm_shape *s, const struct layer *l) {
     for (int i = 0; i < s->c; i++) {
+        // Copied, so that rows read all norms' statistics from one place.
         l->mean[i] = l->affine->running_mean[i];
         l->rstd[i] = (float)(1 / sqrt(l->affine->running_var[i] + NORM_EPS));
     }
@@ -250,12 +261,14 @@ CPU_CLONED(void, row_add, (int count, const float *restrict x, float *restrict y
 // Elements [first, first + count) of the whole tensor. Each block of random bits serves 128 of
 // them.
 static void row_dropout(const struct layer *l, size_t first, size_t count, float *x) {
+    // A row may begin within a block, whose first bits then belong to the row before.
     struct rng_block block = {{0}};
 
     for (size_t i = 0; i < count; i++) {
         size_t e = first + i;
         if (i == 0 || e % 128 == 0)
             block = rng_block(l->seed, RNG_DROPOUT, l->index, (uint32_t)(e / 128));
+        // p = 0.5: one bit decides, and survivors are doubled to keep the mean.
         x[i] = block.v[e % 128 / 32] >> e % 32 & 1 ? 2 * x[i] : 0;
     }
 }
@@ -285,6 +298,7 @@ static void forward_row(const struct norm_shape *s, const struct layer *l, struc
     if (skip.data)
         row_add(s->w * s->c, row_of(s, skip, image, y + skip.pad) + skip.pad * s->c, inside);
     reflect_columns(s->w, s->c, s->pad, row);
+    // The border repeats the rows within `pad` of the first and last row, but not these two.
     if (y >= 1 && y <= s->pad)
         memcpy(image_out + (s->pad - y) * width, row, sizeof(float) * width);
     if (s->h - 1 - y >= 1 && s->h - 1 - y <= s->pad)
@@ -298,6 +312,7 @@ int cpu_norm_forward(struct device *d, const struct norm_shape *s, const struct 
 
     check_border(s, s->pad);
     if (s->norm == NORM_INSTANCE || s->norm == NORM_BATCH)
+        // Before move_running, which reads the sums that stay in the workspace.
         measure(s, &l, workspace);
     if (s->norm == NORM_BATCH && t->affine->running_mean)
         move_running(s, &l, workspace);
@@ -320,6 +335,7 @@ static void fold_row(int w, int c, const float *row, int pad, bool add, float *d
     else
         memcpy(dst, inside, sizeof(float) * w * c);
     for (int i = 1; i <= pad; i++) {
+        // The adjoint of reflect_columns: a copy in the border gives its gradient to the original.
         row_add(c, inside - i * c, dst + i * c);
         row_add(c, inside + (w - 1 + i) * c, dst + (w - 1 - i) * c);
     }
@@ -335,6 +351,7 @@ static void gather_row(const struct norm_shape *s, const struct grad_sum *dy, in
     for (int k = 0; k < dy->count; k++) {
         const struct grad_part *part = &dy->part[k];
         struct padded t = {part->data, part->pad};
+        // A part of a view covers some of the images.
         int i = image - part->first;
         if (i < 0 || i >= part->n)
             continue;
@@ -346,6 +363,7 @@ static void gather_row(const struct norm_shape *s, const struct grad_sum *dy, in
         add = true;
     }
     if (!add)
+        // Images that no loss has read.
         memset(g, 0, sizeof(float) * s->w * s->c);
 }
 
@@ -355,6 +373,7 @@ CPU_CLONED(void, row_act_backward,
            (int w, int c, enum activation act, const float *restrict x, struct affine a,
             float *restrict g),
            (w, c, act, x, a, g)) {
+    // 64 slopes stay in registers or the first cache between the two loops.
     enum { BLOCK = 64 };
     float below = act == ACT_LEAKY ? (float)LEAKY_SLOPE : 0, slope[BLOCK];
 
@@ -435,6 +454,7 @@ static void backward_band(const struct norm_shape *s, const struct layer *l,
 
         gather_row(s, &t->dy, b->image, y, g);
         if (dskip)
+            // The skip is added last in the forward pass, so its gradient is taken first.
             memcpy(dskip + at, g, sizeof(float) * s->w * s->c);
         if (l->drops)
             row_dropout(l, at, (size_t)s->w * s->c, g);
@@ -442,6 +462,7 @@ static void backward_band(const struct norm_shape *s, const struct layer *l,
             row_act_backward(s->w, s->c, s->act, x_row, a, g);
         if (s->norm == NORM_NONE)
             continue;
+        // While the row is still in the cache.
         add_values(s->w, s->c, g, b->sum);
         add_products(s->w, s->c, x_row, a, g, b->sum + s->c);
     }
@@ -461,6 +482,7 @@ int cpu_norm_backward(struct device *d, const struct norm_shape *s, const struct
     double *work = workspace;
 
     if (s->norm == NORM_RUNNING)
+        // Running statistics are for evaluation, which has no gradients.
         BUG("no gradient through running statistics");
     for (int i = 0; i < t->dy.count; i++)
         check_border(s, t->dy.part[i].pad);
@@ -476,6 +498,7 @@ int cpu_norm_backward(struct device *d, const struct norm_shape *s, const struct
         (void)merge_bands(s, n, 1, work);
     }
     if (s->norm == NORM_BATCH) {
+        // One group: its totals are at the start. They are the gradients of bias and weight.
         store_sum(s->c, work, t->accumulate, t->ret_dbias);
         store_sum(s->c, work + s->c, t->accumulate, t->ret_dweight);
     }

@@ -13,6 +13,7 @@
 
 #define CPU_PAD_MAX 3 // borders of y and of the gradient's parts
 
+// Bytes of the bands' sums in double. tanh needs none of them.
 size_t cpu_norm_workspace_bytes(struct device *d, const struct norm_shape *s);
 int cpu_norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
                      void *workspace);

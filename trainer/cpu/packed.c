@@ -7,6 +7,7 @@
 #include "cpu/cpu.h"
 
 int cpu_master_desc(const struct conv_shape *s, dnnl_memory_desc_t *ret_desc) {
+    // One logical order for both kinds. The tag tells oneDNN which axis is stored first.
     dnnl_dims_t dims = {s->k, s->c, s->r, s->r};
 
     DNN(ERR_DEVICE, dnnl_memory_desc_init_by_tag(ret_desc, 4, dims, dnnl_f32,
@@ -45,6 +46,7 @@ int cpu_reorder_new(dnnl_engine_t engine, const dnnl_memory_desc_t *from,
     dnnl_primitive_desc_t desc = NULL;
 
     DNN(ERR_DEVICE, dnnl_reorder_primitive_desc_create(&desc, from, engine, to, engine, NULL));
+    // The primitive keeps what it needs, so the descriptor goes before the check.
     dnnl_status_t status = dnnl_primitive_create(ret_reorder, desc);
     dnnl_primitive_desc_destroy(desc);
     DNN(ERR_DEVICE, status);
@@ -62,6 +64,7 @@ int cpu_reorder_run(const struct cpu_device *d, dnnl_primitive_t reorder, dnnl_m
 static int packed_fill(const struct device_weights *w, const struct packed *p, void *data) {
     switch (p->packing) {
     case PACKED_DNNL:
+        // The convolution reads this memory object, so it sees the new data without another call.
         DNN(ERR_DEVICE_LOST, dnnl_memory_set_data_handle(p->memory, data));
         return cpu_reorder_run(w->device, p->reorder, w->memory, p->memory);
     case PACKED_WINO_FORWARD:
@@ -81,6 +84,7 @@ static int packed_fill(const struct device_weights *w, const struct packed *p, v
 }
 
 int cpu_weights_refresh(struct device *d, struct device_weights *const *weights, int count) {
+    // Copies are made at each use instead.
     if (!((struct cpu_device *)d)->keeps_packed)
         return ERR_OK;
     for (int k = 0; k < count; k++)
@@ -96,6 +100,7 @@ int cpu_weights_refresh(struct device *d, struct device_weights *const *weights,
 size_t cpu_weights_bytes(const struct device_weights *w) {
     size_t bytes = 0;
 
+    // Copies that are not kept count as workspace.
     for (int i = 0; i < w->n_packed && w->device->keeps_packed; i++)
         bytes += w->packed[i].bytes;
     return bytes;
@@ -129,6 +134,7 @@ static int packed_init(struct packed *p, struct device_weights *w, const struct 
 
     if (err)
         return err;
+    // All packings of these weights read one view of the master.
     if (!w->memory)
         DNN(ERR_DEVICE, dnnl_memory_create(&w->memory, &master, w->device->engine,
                                            (void *)w->master)); // only read
@@ -146,6 +152,7 @@ int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
         .packing = PACKED_DNNL, .desc = *desc, .bytes = dnnl_memory_desc_get_size(desc)};
 
     for (int i = 0; i < w->n_packed; i++)
+        // Two shapes of the same weights share a copy if oneDNN wants the same layout.
         if (w->packed[i].packing == PACKED_DNNL &&
             dnnl_memory_desc_equal(&w->packed[i].desc, desc)) {
             *ret_index = i;
@@ -166,6 +173,7 @@ int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum pac
         .packing = packing, .wino = *s, .bytes = cpu_wino_filter_floats(s) * sizeof(float)};
 
     for (int i = 0; i < w->n_packed; i++)
+        // Channels follow from the weights, so tile and direction identify a copy.
         if (w->packed[i].packing == packing && w->packed[i].wino.m == s->m)
             return i;
     p.data = packed_memory(w, p.bytes);
@@ -177,6 +185,7 @@ int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum
         .packing = packing, .narrow = *s, .bytes = cpu_narrow_filter_floats(s) * sizeof(float)};
 
     for (int i = 0; i < w->n_packed; i++)
+        // The layout depends on filter and channels alone, which the weights fix.
         if (w->packed[i].packing == packing)
             return i;
     p.data = packed_memory(w, p.bytes);

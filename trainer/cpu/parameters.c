@@ -1,3 +1,4 @@
+// Flat loops over all parameters of an optimizer, in parts that do not depend on the threads.
 #include "cpu/parameters.h"
 
 #include <math.h>
@@ -16,7 +17,9 @@ CPU_CLONED(bool, finite_part, (size_t count, const float *x), (count, x)) {
 
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
+        // Integer operations vectorize, and no compiler flag for floats can change their meaning.
         memcpy(&bits, x + i, sizeof bits);
+        // No early exit: a loop without branches is faster, and bad gradients are rare.
         bad |= (bits & 0x7f800000u) == 0x7f800000u;
     }
     return !bad;
@@ -63,6 +66,7 @@ int cpu_adam(struct device *d, const struct adam_args *args, const float *g, flo
     struct adam_step s = {
         .beta1 = (float)beta1,
         .beta2 = (float)beta2,
+        // In double and rounded once, as PyTorch does with its scalars.
         .one_minus_beta1 = (float)(1 - beta1),
         .one_minus_beta2 = (float)(1 - beta2),
         .root = (float)sqrt(1 - pow(beta2, t)),
@@ -71,7 +75,9 @@ int cpu_adam(struct device *d, const struct adam_args *args, const float *g, flo
     };
 
     if (values->t < 1)
+        // At t = 0 the bias correction would divide by 0.
         BUG("Adam step %lld", (long long)values->t);
+    // The update is done nevertheless, as on a device that cannot look at the flag in between.
     if (args->ret_bad && !all_finite(args->count, g))
         *args->ret_bad = 1;
 #pragma omp parallel for

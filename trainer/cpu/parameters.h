@@ -10,6 +10,7 @@
 int cpu_adam(struct device *d, const struct adam_args *args, const float *g, float *p, float *m,
              float *v);
 int cpu_blend(struct device *d, size_t count, double a, const float *x, double b, float *y);
+// Looks at the bits, so infinities and all NaNs count.
 int cpu_finite(struct device *d, size_t count, const float *x, int *ret_bad);
 
 #endif

@@ -1,3 +1,4 @@
+// Both axes have the same taps, so an output pixel sums the products of row and column taps.
 #include "cpu/resample.h"
 
 #include <string.h>
@@ -14,12 +15,14 @@ struct taps {
 };
 
 static void add_tap(struct taps *t, int size, int at, float weight) {
+    // Beyond the edge there is nothing: only adjoints come here.
     if (at < 0 || at >= size)
         return;
     t->at[t->count] = at;
     t->weight[t->count++] = weight;
 }
 
+// At the edge the pixel itself is repeated, as the reference's replication padding does.
 static void add_clamped(struct taps *t, int size, int at, float weight) {
     add_tap(t, size, MIN(MAX(at, 0), size - 1), weight);
 }
@@ -31,9 +34,11 @@ static struct taps taps_of(enum resample_kind kind, int to, int size, int to_siz
     switch (kind) {
     case RESAMPLE_BLUR:
         for (int i = 0; i < 3; i++)
+            // The map carries a border of 1, so output `to` is centred at input 2 to + 1.
             add_tap(&t, size, 2 * to + i, i == 1 ? 0.5f : 0.25f);
         break;
     case RESAMPLE_BLUR_ADJOINT:
+        // Odd positions of the bordered map are centres of outputs, even ones are shared by two.
         if (to % 2) {
             add_tap(&t, size, to / 2, 0.5f);
         } else {
@@ -74,6 +79,7 @@ int cpu_resample(struct device *d, const struct resample_shape *s, const void *x
 
 #pragma omp parallel for
     for (int line = 0; line < s->n * s->to_h; line++) {
+        // Taps are cheap beside c channels, so no table of them is kept.
         struct taps rows = taps_of(s->kind, line % s->to_h, s->h, s->to_h);
         const float *image = from + (size_t)(line / s->to_h) * (size_t)(s->h * s->w) * c;
         for (int j = 0; j < s->to_w; j++) {
@@ -81,6 +87,7 @@ int cpu_resample(struct device *d, const struct resample_shape *s, const void *x
             float *y = to + ((size_t)line * (size_t)s->to_w + (size_t)j) * c;
             for (int t = 0; t < rows.count * columns.count; t++) {
                 int a = t / columns.count, b = t % columns.count;
+                // The first product overwrites y, the others add.
                 (t ? add_scaled : scaled)(s->c, rows.weight[a] * columns.weight[b],
                                           image + (size_t)(rows.at[a] * s->w + columns.at[b]) * c,
                                           y);

@@ -1,3 +1,4 @@
+// Chooses the vector code anew at each call, so that tests can limit the instruction set.
 #include "cpu/simd.h"
 
 #include "base/instructions.h"

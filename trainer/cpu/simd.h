@@ -29,7 +29,7 @@ struct cpu_wino_points {
     ptrdiff_t point, block; // floats from point to point, from channel block to block
 };
 
-// Which edges of an input gradient's tile lie on a tile that has been written.
+// The edges of an input gradient's tile that overlap a tile which has been written.
 struct cpu_wino_overlap {
     bool left, above, below;
 };
@@ -45,6 +45,7 @@ struct cpu_wino_panel {
 
 // out (+)= in x panel: `tiles` rows of blocks * L inputs, a panel [blocks * L][2L], two vectors a
 // row. out and panel aligned to vectors.
+// The inner kernel of Winograd's forward pass and input gradient, and of narrow convolutions.
 struct cpu_product {
     int tiles, blocks;
     const float *in, *panel;
@@ -58,8 +59,9 @@ struct cpu_product {
 
 // out [rows][vectors * L] (+)= sum over tiles of z[tile][row] * v[tile][vectors * L]
 // Rows are made in groups: L of them, rounded up, are read from z and written to out. Row i of z
-// lies at (i / L) * z_block + i % L. Of each `group` tiles one follows another by z_tile and
+// is at (i / L) * z_block + i % L. Of each `group` tiles one follows another by z_tile and
 // v_tile; groups do by z_group and v_group. out is aligned to vectors.
+// The inner kernel of all filter gradients.
 struct cpu_outer {
     int tiles, group, rows, vectors;
     const float *z, *v;
@@ -71,6 +73,7 @@ struct cpu_outer {
     int later_lines;
 };
 
+// The linear maps of Winograd's algorithm for one tile size, L channels at a time.
 struct cpu_wino_transforms {
     void (*input)(const struct cpu_wino_patch *d, const struct cpu_wino_points *ret_v);
     void (*grad)(const struct cpu_wino_patch *dy, const struct cpu_wino_points *ret_z);
@@ -82,6 +85,7 @@ struct cpu_wino_transforms {
     void (*filter_grad)(const float *du, ptrdiff_t point, int count, bool add, float *ret_dw);
 };
 
+// One table for each instruction set. All have the same functions and differ in lanes and rows.
 struct cpu_kernels {
     const char *name;
     int lanes, rows;                       // rows: tiles that `product` takes at once
@@ -93,6 +97,7 @@ struct cpu_kernels {
 // The best that this machine runs.
 const struct cpu_kernels *cpu_kernels(void);
 
+// Each is defined by its simd_<instruction set>.c.
 extern const struct cpu_kernels cpu_kernels_plain;
 #if defined(__x86_64__)
 extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;

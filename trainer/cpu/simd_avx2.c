@@ -1,3 +1,4 @@
+// The vector code of the convolutions for AVX2 with FMA: 8 floats in a vector, 16 registers.
 #if defined(__x86_64__)
 #include <immintrin.h>
 

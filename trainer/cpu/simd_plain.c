@@ -4,6 +4,7 @@
 #define OUTER_ROWS 4
 #define OUTER_VECTORS 2
 #define TARGET
+// Two roundings, so bits differ from those of the other instruction sets.
 #define FMA(x, y, z) ((x) * (y) + (z))
 #include "cpu/simd_product.h"
 #include "cpu/simd_wino.h"

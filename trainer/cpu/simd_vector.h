@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "cpu/simd.h"
 
+// vec is aligned to its size. vec_anywhere is for rows that begin at any float.
 typedef float vec __attribute__((vector_size(LANES * 4), may_alias));
 typedef float vec_anywhere __attribute__((vector_size(LANES * 4), may_alias, aligned(4)));
 
@@ -31,6 +32,7 @@ typedef float vec_anywhere __attribute__((vector_size(LANES * 4), may_alias, ali
 #define EACH_LANE(f, x) LANES_4_(f, 0, x)
 #endif
 
+// Helpers take pointers to vectors. Only inlined they leave these in registers.
 #define INLINE TARGET static inline __attribute__((always_inline))
 enum { PANEL = 2 * LANES, LINE = 16 }; // LINE: floats of a cache line
 
@@ -60,6 +62,7 @@ INLINE void load_some(const float *x, int count, vec *ret) {
 #define LOAD_SOME load_some
 #endif
 
+// The first `count` lanes to memory. The floats behind them are not touched.
 INLINE void store_some(const vec *v, int count, float *x) {
     if (count >= LANES) {
         *(vec_anywhere *)x = *v;

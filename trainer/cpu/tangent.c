@@ -1,3 +1,5 @@
+// The formulas of tangent.h, block by block of channels. Only discriminators come here, so doubles
+// throughout are affordable.
 #include "cpu/tangent.h"
 
 #include <math.h>
@@ -25,6 +27,7 @@ static struct line line_of(const struct norm_affine *affine, int channel) {
                   : (struct line){1, 0};
 }
 
+// A block and a group are one unit of parallel work, summed by one thread.
 static int n_blocks(const struct norm_shape *s) {
     return (s->c + BLOCK - 1) / BLOCK;
 }
@@ -36,7 +39,7 @@ static int n_groups(const struct norm_shape *s) {
 
 static struct block block_of(const struct norm_shape *s, int i) {
     int group = i / n_blocks(s), channel = i % n_blocks(s) * BLOCK;
-    int pixels = s->n / n_groups(s) * s->h * s->w; // of images that lie behind each other
+    int pixels = s->n / n_groups(s) * s->h * s->w; // of images that follow each other in memory
 
     return (struct block){.first = (size_t)group * (size_t)pixels * (size_t)s->c + channel,
                           .stride = (size_t)s->c,
@@ -59,6 +62,7 @@ static void moments_of(const struct norm_shape *s, const struct block *b, const 
     double sum[BLOCK] = {0}, squares[BLOCK] = {0};
 
     for (int k = 0; k < b->channels; k++)
+        // The identity, which lets a layer without a norm pass through the same formulas.
         ret[k] = (struct moments){0, 1};
     if (s->norm == NORM_NONE)
         return;
@@ -67,6 +71,7 @@ static void moments_of(const struct norm_shape *s, const struct block *b, const 
             sum[k] += x[b->first + p * b->stride + k];
     for (int p = 0; p < b->pixels; p++)
         for (int k = 0; k < b->channels; k++) {
+            // Two passes: the difference of large squares would lose the variance's digits.
             double d = x[b->first + p * b->stride + k] - sum[k] / b->pixels;
             squares[k] += d * d;
         }
@@ -94,7 +99,9 @@ static void forward_block(const struct norm_shape *s, const struct block *b,
             struct line l = line_of(t->affine, b->channel + k);
             double xhat = (x[i] - m[k].mean) * m[k].rstd;
             double z = l.weight * xhat + l.bias, slope_z = slope(s->act, z);
+            // dx - mean(dx) - xhat mean(dx xhat): the derivative of xhat along dx, without rstd.
             double d = dx[i] - sum[k] / b->pixels - xhat * along[k] / b->pixels;
+            // Both activations are z times their slope.
             y[i] = (float)(slope_z * z);
             dy[i] = (float)(slope_z * l.weight * m[k].rstd * d);
         }
@@ -134,6 +141,7 @@ struct line_gradient {
 };
 
 static void store_line(const struct tangent_gradients *t, int channel, struct line_gradient g) {
+    // No affine part, or its gradient is not wanted.
     if (!t->ret_dweight)
         return;
     t->ret_dweight[channel] = (float)(g.weight + (t->accumulate ? t->ret_dweight[channel] : 0));
@@ -169,14 +177,17 @@ static void backward_block(const struct norm_shape *s, const struct block *b,
         for (int k = 0; k < b->channels; k++) {
             size_t i = b->first + p * b->stride + k;
             struct point q = point_at(s, t, i, m[k], l[k]);
+            // P(v), P(u) and P(dx) of tangent.h.
             double r = m[k].rstd, pv = r * (q.v - a[k].v - q.z * a[k].v_xhat);
             double pu = r * (q.u - a[k].u - q.z * a[k].u_xhat);
             double pdx = r * (q.dx - a[k].dx - q.z * a[k].dx_xhat);
+            // How the norm itself bends along dx: the only term in which x meets v and dx at once.
             double bend = a[k].v_dx - a[k].v * a[k].dx - a[k].v_xhat * a[k].dx_xhat;
             gdx[i] = (float)(l[k].weight * pv);
             if (gx)
                 gx[i] = (float)(l[k].weight * (pu - r * r * bend * q.z -
                                                r * (a[k].dx_xhat * pv + a[k].v_xhat * pdx)));
+            // sum act' (g_y xhat + g_dy xhat'), with xhat' = P(dx).
             sum[k].weight += q.u * q.z + q.v * pdx;
             sum[k].bias += q.u;
         }

@@ -12,8 +12,8 @@
 //             without a norm  g_dx = v,  g_x = u
 // Means are over the pixels of a channel of an image (instance norm) or of all images (batch
 // norm); running statistics are neither read nor moved. Batch norm's weight and
-// bias w, o stand between: y = act(w xhat + o), u and v take the factor w, and with xhat' = d xhat
-// / d e
+// bias w, o come in between: y = act(w xhat + o), u and v take the factor w, and with xhat' = d
+// xhat / d e
 //               g_w  = sum act' (g_y xhat + g_dy xhat'),   g_o = sum act' g_y
 // The activation's second derivative is 0 wherever it has one.
 //

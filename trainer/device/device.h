@@ -1,4 +1,4 @@
-// device - opens a device by its name, and finds out what "auto" stands for on this machine.
+// device - opens a device by its name, and resolves "auto" on this machine.
 #ifndef DEVICE_H
 #define DEVICE_H
 
@@ -19,6 +19,7 @@ struct device_choice {
 
 // Tries the device by opening and closing it. "auto" is "cuda" if that opens, else "cpu". Fails
 // with ERR_DEVICE or ERR_CONFIG, as device_open does.
+// gpu: as in device_options. A failed attempt leaves no device open.
 int device_choose(const char *name, const char *dtype, int gpu, struct device_choice *ret_choice);
 
 #endif

@@ -30,6 +30,7 @@
 
 #include "backend/backend.h"
 
+// One tape for one shape. It owns its ops and convolutions. Arena, weights and device are lent.
 struct graph;
 
 // A layer's parameters for a convolution. Lent for the graph's life.
@@ -48,12 +49,14 @@ struct graph_affine {
                             // if there are none to move
 };
 
+// The input's size is that of x with its border, so only the filter is described here.
 struct graph_conv_args {
     int k, r, stride, pad, out_pad; // as in struct conv_shape
     bool transposed;
     bool train; // wants dw and dbias
 };
 
+// Norm, activation, dropout, skip and border are one op, in this order.
 struct graph_norm_args {
     enum norm_kind norm;
     enum activation act;
@@ -66,6 +69,7 @@ struct graph_norm_args {
 
 // The device is lent for the graph's life.
 struct graph *graph_new(struct device *device);
+// Frees convolutions too: before the weights that they use.
 void graph_free(struct graph *g); // accepts NULL
 
 // ---- tensors ----
@@ -79,6 +83,7 @@ int graph_buffer(struct graph *g, int n, int h, int w, int c, int pad);
 // Images [first, first + n) of a tensor.
 int graph_view(struct graph *g, int tensor, int first, int n);
 
+// The size of a tensor as the graph's callers see it.
 struct graph_size {
     int n, h, w, c; // without the border
     int pad;
@@ -100,6 +105,7 @@ int graph_conv(struct graph *g, int x, const struct graph_weights *weights,
 int graph_norm(struct graph *g, int x, const struct graph_norm_args *args, int *ret_y);
 // The same into y, a view of a graph_buffer whose border is args->pad. No gradient passes.
 int graph_norm_into(struct graph *g, int x, const struct graph_norm_args *args, int y);
+// y = tanh(x), for the last layer of a generator. Several ops may read y.
 int graph_tanh(struct graph *g, int x, int *ret_y);
 // act([a; b]) on the channels, for one reader, with ACT_NONE or ACT_RELU; no borders. An operand
 // that wants a gradient is the output of a norm or a tanh.
@@ -136,6 +142,7 @@ void graph_tangent(struct graph *g, int x, int dx, const struct graph_norm_args 
 void graph_l1(struct graph *g, int x, int target, double scale, double *ret_loss);
 void graph_gan(struct graph *g, int x, enum gan_mode mode, bool target_real, double scale,
                double *ret_loss);
+// PatchNCE's formula is that of struct backend's nce.
 struct graph_nce_args {
     double temperature, scale;
     bool all, add; // all: see struct nce_args; add: the loss is added to *ret_loss
@@ -179,9 +186,10 @@ void graph_stream(struct graph *g, int stream);
 // needed late.
 #define GRAPH_SIDE_STREAM(stream) (DEVICE_SIDE_STREAMS + (stream) % DEVICE_SIDE_STREAMS)
 
+// The number of ops so far, which is the number of the next one.
 int graph_n_ops(const struct graph *g);
 // Begins another section (backend.h) with the next op, and returns its number. The [from, to) of a
-// graph_run lies within one section.
+// graph_run is within one section.
 int graph_section(struct graph *g);
 
 // Gives each tensor its place: tensors that live at different times share memory. With `separate`
@@ -207,10 +215,12 @@ int graph_write_prefetched(const struct graph *g, void *arena, int tensor, enum 
                            int slot);
 int graph_read(const struct graph *g, void *arena, int tensor, enum pixel_type type,
                void *ret_shared);
+// Bytes of such images: the size of ret_shared.
 size_t graph_image_bytes(const struct graph *g, int tensor, enum pixel_type type);
 
 // ---- running ----
 
+// Called on the thread that runs the tape, so it delays the next op.
 struct graph_hook {
     void (*between_ops)(void *context); // may be NULL
     void *context;

@@ -15,6 +15,7 @@ struct buffer {
     size_t bytes, offset;
     int begin, end;
     unsigned streams; // 1 << those of the ops that touch it; the side streams are left out
+    // Its place is not shared, because the caller reads or writes it between runs.
     bool keep;
 };
 
@@ -23,6 +24,7 @@ struct part {
     int data, pad, first, n;
 };
 
+// A tensor, or a view of one. Functions that read the fields of roots go through graph_root.
 struct tensor {
     struct graph_size size;
     int buffer;
@@ -70,7 +72,8 @@ struct op_address {
 struct op {
     const struct op_kind *kind;
     int stream, section;
-    int event;   // recorded behind the op; -1: no op waits for it
+    int event; // recorded behind the op; -1: no op waits for it
+    // At most one for each other stream: a stream runs in order, so its last op implies the rest.
     int n_waits; // ops of other streams that have to end first
     int waits[DEVICE_STREAMS - 1];
     bool differentiated; // its gradients are in the tape
@@ -83,6 +86,7 @@ struct op {
     struct op_address addresses[OP_ADDRESSES];
 
     union {
+        // Backward ops share `conv` with the forward op.
         struct conv_op {
             struct device_conv *conv; // owned by the forward op
             const struct graph_weights *weights;
@@ -101,6 +105,7 @@ struct op {
             struct sample_shape shape; // its ids are those of image 0
             bool accumulate;
         } sample;
+        // The losses keep the address for the value beside their arguments.
         struct nce_op {
             struct nce_args args;
             double *loss;
@@ -117,6 +122,7 @@ struct op {
     };
 };
 
+// Arrays grow by one element: building happens once for each shape, and running needs no growth.
 struct graph {
     struct device *device;
     int n_buffers, n_tensors, n_ops, n_trained;
@@ -137,6 +143,7 @@ struct op *graph_append(struct graph *g, const struct op_kind *kind);
 void graph_touch(struct op *op, const void *address, bool write);
 // Makes the last op the maker of y.
 void graph_made(struct graph *g, int y, bool needs_gradient);
+// Raises the size of the scratch to `bytes`, if it is smaller.
 void graph_need_workspace(struct graph *g, size_t bytes);
 
 // A new tensor with memory of its own, `bytes` of it or what its size takes.
@@ -165,6 +172,7 @@ bool graph_was_trained(struct graph *g, const void *parameters);
 void *op_data(const struct op_run *r, int tensor);
 // The scratch of the op's stream.
 void *op_workspace(const struct op_run *r, const struct op *op);
+// The parts of the gradient that the op sums, as the backend takes them.
 struct grad_sum op_gradient(const struct op_run *r, const struct op *op);
 // Issues one op, whatever it has to wait for.
 int graph_run_op(const struct graph *g, void *arena, const struct op *op);
@@ -175,14 +183,17 @@ int graph_run_op(const struct graph *g, void *arena, const struct op *op);
 void graph_order(struct graph *g);
 // Where a stream's scratch is.
 void *graph_workspace(const struct graph *g, void *arena, const struct op *op);
-// Memory that an op touches: [begin, end) of the arena, or one address outside of it, which stands
-// for all that belongs to it.
+// Memory that an op touches: [begin, end) of the arena, or one address outside of it, which
+// represents all memory that belongs to it.
 struct graph_span {
     bool in_arena, write;
     uintptr_t begin, end;
 };
+// The most spans of one op: every operand, every part and every address.
 #define GRAPH_SPANS (OP_INPUTS + OP_OUTPUTS + GRAD_PARTS + OP_ADDRESSES)
+// Lists the memory of an op. Returns the number of spans. Valid after graph_place.
 int graph_spans(const struct graph *g, const struct op *op, struct graph_span ret[GRAPH_SPANS]);
+// Whether two spans overlap and at least one of them is written.
 bool graph_spans_conflict(const struct graph_span *a, const struct graph_span *b);
 
 #endif

@@ -37,7 +37,7 @@ static struct model_net describe_average(const struct model *m, int i) {
     };
 
     for (int k = 0; k < net.n_params; k++)
-        net.params[k].m = net.params[k].v = NULL; // nobody trains it
+        net.params[k].m = net.params[k].v = NULL; // an average has no moments
     return net;
 }
 

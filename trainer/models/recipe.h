@@ -8,6 +8,7 @@
 #include "nets/nets.h"
 #include "nets/optimizer.h"
 
+// CycleGAN is the largest recipe: four nets, two of them generators, eight losses.
 #define NETS_MAX 4
 #define GENERATORS_MAX 2
 #define LOSSES 8
@@ -18,6 +19,7 @@ struct tape_shape {
 };
 
 // Ops [begin, end) of a tape.
+// Each part is a section of the device and runs by one graph_run.
 struct model_part {
     int begin, end;
     struct device_section *section; // NULL: not run since the arena's last move
@@ -46,6 +48,7 @@ struct tape {
     float *alpha[2];                    // of a gradient penalty: the device's, [n]
 };
 
+// A tape of model_translate for one shape of one generator.
 struct translation {
     int net, n, h, w;
     uint64_t used;
@@ -96,6 +99,7 @@ struct recipe {
     void (*tape_fini)(struct model *m, struct tape *tape);
 };
 
+// All tapes of steps share one arena: only the selected one runs.
 struct model {
     const struct recipe *recipe;
     struct config_trainer settings; // its texts are gone after model_new
@@ -145,6 +149,7 @@ int model_no_weights(const struct model *m, int err);
 
 // models/section.c. Runs a part of a tape, with Adam and what follows from it if `optimizer` is not
 // NULL.
+// The section's values are filled by the caller, except Adam's t.
 struct model_run {
     struct graph *graph;
     void *arena;
@@ -152,6 +157,7 @@ struct model_run {
     struct optimizer *optimizer;
 };
 int model_run_part(struct model *m, struct model_part *part, struct model_run *run);
+// Forgets the part's recording; the next run makes a new one. Accepts a part that never ran.
 void model_drop_part(struct model *m, struct model_part *part);
 
 // models/accumulate.c: nothing is allocated with settings.accumulate of 0 or 1.
@@ -175,8 +181,10 @@ int model_average_push(struct model *m);
 int model_average_move(struct model *m);
 // The generator that translates: its average, or the trained one without averages.
 const struct net *model_generator(const struct model *m, int i);
+// Refreshes the packed copies of averages that have moved. ERR_DEVICE_LOST.
 int model_generator_refresh(struct model *m);
 
+// Frees the tape of a slot and clears the slot; nothing for a free one.
 void model_translation_fini(struct model *m, struct translation *t);
 
 // Frees the parts of a tape that steps use; takes a half-made one.

@@ -6,11 +6,13 @@
 
 #include "nets/param.h"
 
+// The init_type of the reference's options, in its order.
 enum init_type { INIT_NORMAL, INIT_XAVIER, INIT_KAIMING, INIT_ORTHOGONAL };
 
 // "normal", "xavier", "kaiming", "orthogonal". Fails with ERR_CONFIG.
 int init_type_parse(const char *text, enum init_type *ret_type);
 
+// The gain is the standard deviation of "normal" and a factor for the others but "kaiming".
 struct init_args {
     enum init_type type;
     double gain;

@@ -9,6 +9,7 @@
 
 #define NET_STACK 8 // levels of the deepest U-Net
 
+// A convolution with all that surrounds it, in the order up, border, conv, norm, act, skip, blur.
 struct layer {
     char key[112];
     int c;
@@ -19,12 +20,13 @@ struct layer {
     bool up;      // x is doubled before the convolution
     bool blur;    // y is halved after the activation
     int filt;     // module of the fixed filter of `up` or `blur`; 0: none
-    int module;   // number of the convolution's module; -1: it lies within a block
+    int module;   // number of the convolution's module; -1: it is within a block
     int block;    // number of the block whose output is y; 0: none
     bool sampled; // the map before the norm is sampled, so the bias has an effect
     enum activation act;
     enum net_skip skip;
     int weight_param, bias_param, norm_param; // -1: none; of a batch norm the first
+    // Set by net_bind; they point into the optimizer's buffers.
     struct graph_weights weights;
     struct graph_weights slope; // the same without bias: the layer's derivative
     struct graph_affine affine;
@@ -43,6 +45,7 @@ struct net {
     struct model_param *params;
     size_t *places; // of params, in the optimizer's buffers
     struct optimizer *optimizer;
+    // Floats of all batch norms: a mean and a variance for each channel.
     size_t n_statistics;
     float *statistics;      // running ones, of the device
     float *statistics_host; // the host's copy; the same where the device is not asynchronous
@@ -53,10 +56,15 @@ struct net {
 
 // Append the layers of an architecture and set net->divisor. `levels` is at most NET_STACK, `n`
 // counts the layers of a PatchGAN with a stride; channels [count] as in mlp_new.
+// Johnson et al. 2016: 7x7 layer, two halvings, residual blocks, two doublings, 7x7 layer.
 void net_add_resnet(struct net *net, const struct net_options *options, int blocks);
+// Isola et al. 2017, appendix 6.1.1: each level is concatenated with what comes back from below.
 void net_add_unet(struct net *net, const struct net_options *options, int levels);
+// Isola et al. 2017, appendix 6.1.2: each element of the output rates one patch of the image.
 void net_add_patch(struct net *net, const struct net_options *options, int n);
+// The same with 1x1 filters, so an element rates a single pixel.
 void net_add_pixel(struct net *net, const struct net_options *options);
+// Park et al. 2020, section 3: F, of two linear layers with a ReLU in between.
 void net_add_mlp(struct net *net, const int *channels, int count, int nc);
 // Whether maps are doubled by interpolation before a plain convolution.
 bool net_resizes(const struct net_options *options);
@@ -64,8 +72,8 @@ bool net_resizes(const struct net_options *options);
 // Makes the list of parameters, the state dict, from the complete table of layers.
 void net_list_params(struct net *net);
 
-// Where module `at`, by the reference's count, lies around layer l. The number of a norm means the
-// map behind the activation, since the reference activates in place.
+// The place of module `at`, by the reference's count, around layer l. The number of a norm means
+// the map behind the activation, since the reference activates in place.
 enum net_sample { NET_SAMPLE_NONE, NET_SAMPLE_BEFORE_NORM, NET_SAMPLE_AFTER };
 enum net_sample net_sample_of(const struct layer *l, int at);
 

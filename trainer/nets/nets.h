@@ -20,6 +20,7 @@
 #include "nets/optimizer.h"
 #include "nets/param.h"
 
+// Texts are lent for the call that makes a net.
 struct net_options {
     const char *arch;
     int in_nc, out_nc, nf; // out_nc: generators only. nf: channels after the first layer
@@ -34,6 +35,7 @@ struct net_options {
     int n_samples;
 };
 
+// One network: the table of its layers and its parameters. Calls of it are ops of a graph.
 struct net;
 
 // Fail with ERR_CONFIG (the text names the option and values that work).
@@ -43,9 +45,11 @@ int discriminator_new(const struct net_options *options, struct net **ret_net);
 int mlp_new(const int *channels, int count, int nc, struct net **ret_net);
 // A net of the same layers, with parameters of its own that are not bound yet.
 struct net *net_twin(const struct net *net);
+// Accepts NULL. Graphs that call the net are freed first, its optimizer later.
 void net_free(struct net *net);
 
 // Places the parameters behind *size floats of a flat buffer and moves *size past them.
+// First for all nets of an optimizer: their sum is the optimizer's count.
 void net_reserve(struct net *net, size_t *size);
 // Gives the parameters their places in the optimizer's buffers, which must outlive the net. Fails
 // with ERR_LIMIT.
@@ -94,6 +98,7 @@ struct net_samples {
     bool until_last;                 // the call ends behind the last sample
     int found, h[NET_SAMPLES_MAX], w[NET_SAMPLES_MAX], sample[NET_SAMPLES_MAX]; // out
 };
+// net_forward with samples. With until_last *ret_y has no meaning.
 int net_forward_sampled(const struct net *net, struct graph *g, int x, enum net_mode mode,
                         struct net_samples *samples, int *ret_y);
 // Channels of module `at`; 0 if it cannot be sampled.

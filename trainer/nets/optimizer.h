@@ -1,6 +1,6 @@
 // optimizer - all parameters of some nets in one flat buffer, and Adam on it.
 //
-// Parameters, gradients and moments lie in four buffers of one layout, so that an update is one
+// Parameters, gradients and moments are in four buffers of one layout, so that an update is one
 // call. A parameter whose gradient is never written keeps gradient and moments 0, and so itself. On
 // an asynchronous device the host has a copy of parameters and moments, which the rest of the
 // program reads and writes. Between optimizer_pull and optimizer_push the two agree.
@@ -13,10 +13,12 @@
 
 #include "backend/backend.h"
 
+// Host pointers to the same numbers, for state dicts and checkpoints.
 struct optimizer_host {
     float *w, *m, *v; // [count] each; where the device is not asynchronous, those of the optimizer
 };
 
+// The nets of an optimizer share its step count, so Adam's t is the same for all of them.
 struct optimizer {
     struct device *device;
     size_t count;
@@ -35,6 +37,7 @@ int optimizer_init(struct optimizer *o, struct device *device, size_t count, dou
                    double beta2);
 // Parameters alone, for nets that are not trained: g, m and v are w.
 int optimizer_init_weights(struct optimizer *o, struct device *device, size_t count);
+// Accepts a zeroed struct and what a failed init has left. Nets are freed before.
 void optimizer_fini(struct optimizer *o);
 
 // Where a parameter of `count` floats starts (aligned to 64 bytes); moves *size past it.
@@ -58,6 +61,7 @@ bool optimizer_finite(const struct optimizer *o);
 // Whether weights and moments are finite. Waits. ERR_DEVICE_LOST.
 int optimizer_state_finite(struct optimizer *o, bool *ret_finite);
 
+// Bytes on the device: weights, and gradients and moments where there are some.
 size_t optimizer_bytes(const struct optimizer *o);
 
 #endif

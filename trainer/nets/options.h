@@ -7,6 +7,7 @@
 struct config_trainer;
 
 // Domain A has input_nc channels, domain B output_nc.
+// CycleGAN has all four nets. The other recipes have NET_A_TO_B and NET_OF_B.
 enum net_side {
     NET_A_TO_B, // the generators
     NET_B_TO_A,

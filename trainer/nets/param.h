@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The order matters: kinds up to PARAM_NORM_BIAS are trained.
 enum model_param_kind {
     PARAM_FILTER, // rank 4, of a linear layer rank 2; all others but PARAM_FIXED are vectors
     PARAM_BIAS,
@@ -36,6 +37,7 @@ struct model_param {
 // Behind the name of a generator: the net of its averaged weights.
 #define MODEL_AVERAGE "_ema"
 
+// A net as checkpoints and files of weights see it. It owns nothing.
 struct model_net {
     const char *name; // "G_A", "G_B", "D_A", "D_B"; "G_A_ema"
     int n_params;
