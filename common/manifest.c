@@ -1,3 +1,5 @@
+// manifest - the file and its lines. Each manifest has exactly one spelling, so equal contents have
+// equal bytes and one digest.
 #include "manifest.h"
 
 #include <limits.h>
@@ -16,6 +18,7 @@
 
 #define FILE_MAX ((size_t)4 << 30)
 #define LINE_MAX_BYTES (128 + 3 * PATH_MAX) // every byte of a path may need %XX
+// Keeps both sides within an int.
 #define SIDE_MAX 1000000000
 
 bool manifest_same_data(const struct manifest_summary a[2], const struct manifest_summary b[2]) {
@@ -29,6 +32,7 @@ bool manifest_same_data(const struct manifest_summary a[2], const struct manifes
 void manifest_free(struct manifest *m) {
     if (!m)
         return;
+    // records is NULL where reading failed before the counts.
     for (size_t i = 0; m->records && i < m->count + m->held_out; i++)
         free(m->records[i].path);
     free(m->records);
@@ -41,6 +45,8 @@ static size_t escape(const char *path, char *ret, size_t n) {
     static const char hex[] = "0123456789ABCDEF";
     size_t used = 0;
     for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
+        // Control bytes would break lines; '%' marks an escape. Bytes from 0x80 on stay, as UTF-8
+        // has them.
         bool plain = *p >= 0x20 && *p != 0x7f && *p != '%';
         if (used + (plain ? 1 : 3) >= n)
             return n;
@@ -62,6 +68,7 @@ static int hex_value(char c) {
 
 // The inverse, malloc'ed. NULL for a text that escape() does not write: each path has one spelling.
 static char *unescape(const char *text, size_t size) {
+    // Unescaping never makes a text longer.
     char *path = xmalloc(size + 1);
     size_t used = 0;
     for (size_t i = 0; i < size; i++) {
@@ -76,6 +83,7 @@ static char *unescape(const char *text, size_t size) {
             c = high * 16 + low;
             i += 2;
         }
+        // A plain byte must not be escaped, and an escaped one not plain.
         if (c == 0 || escaped != (c < 0x20 || c == 0x7f || c == '%'))
             goto fail;
         path[used++] = (char)c;
@@ -90,6 +98,7 @@ fail:
 
 // Relative, inside its root: no empty, "." or ".." part.
 static bool path_is_inside(const char *path) {
+    // A path that no file can have is refused at the edge.
     if (strlen(path) >= PATH_MAX)
         return false;
     for (const char *part = path;; part++) {
@@ -109,6 +118,7 @@ int manifest_format(const struct manifest_record *r, char *ret, size_t n) {
     if (used < 0 || (size_t)used >= n)
         return err_set(ERR_LIMIT, "record of '%s': %zu bytes are too few", r->path, n);
     size_t left = n - (size_t)used, path = escape(r->path, ret + used, left);
+    // Room for the newline and the 0.
     if (path + 1 >= left)
         return err_set(ERR_LIMIT, "record of '%s': %zu bytes are too few", r->path, n);
     memcpy(ret + used + path, "\n", 2);
@@ -122,10 +132,12 @@ static bool take_number(const char **at, const char *end, char stop, uint64_t ma
     const char *p = *at;
     for (; p < end && *p >= '0' && *p <= '9'; p++) {
         uint64_t digit = (uint64_t)(*p - '0');
+        // Checked before the product, so it cannot overflow.
         if (digit > max || number > (max - digit) / 10)
             return false;
         number = number * 10 + digit;
     }
+    // "007" is refused: each number has one spelling.
     if (p == *at || p == end || *p != stop || (**at == '0' && p - *at > 1))
         return false;
     *at = p + 1;
@@ -134,8 +146,10 @@ static bool take_number(const char **at, const char *end, char stop, uint64_t ma
 }
 
 static bool take_digest(const char **at, const char *end, uint8_t ret[32]) {
+    // 64 digits and the blank behind them.
     if (end - *at < 65 || (*at)[64] != ' ')
         return false;
+    // sodium_hex2bin would take capitals as well.
     for (int i = 0; i < 64; i++)
         if ((*at)[i] >= 'A' && (*at)[i] <= 'F')
             return false;
@@ -152,6 +166,7 @@ int manifest_parse(const char *line, size_t size, struct manifest_record *ret_re
     uint64_t w, h;
     if (size && end[-1] == '\n')
         end--;
+    // INT64_MAX, so that a size fits signed file offsets.
     if (!take_number(&at, end, ' ', INT64_MAX, &r.size))
         return err_set(ERR_FORMAT, "a record begins with the file's size");
     if (!take_digest(&at, end, r.sha256))
@@ -170,6 +185,7 @@ int manifest_parse(const char *line, size_t size, struct manifest_record *ret_re
     return ERR_OK;
 }
 
+// Without the root, a data set that was moved keeps its digest.
 // The file's text without its last line; without the root line if `root` is NULL.
 static struct text manifest_text(const struct manifest *m, const char *root) {
     struct text t = {0};
@@ -204,6 +220,7 @@ static void compute_digest(struct manifest *m) {
 }
 
 void manifest_seal(struct manifest *m) {
+    // Each part by itself: training records stay in front of held-out ones.
     if (m->count)
         qsort(m->records, m->count, sizeof *m->records, by_path);
     if (m->held_out)
@@ -273,6 +290,7 @@ static int read_head(struct reader *r, struct manifest *m, size_t *ret_count, si
     int err = next_line(r);
     if (err)
         return err;
+    // 19 bytes: the name and the version.
     if (r->size != 19 || memcmp(r->text, "cyclegan-manifest 1", 19) != 0)
         return refuse_line(r, "not a manifest of version 1");
 
@@ -305,6 +323,7 @@ static int read_records(struct reader *r, struct manifest *m, size_t count, size
         if (err)
             return err_prefix(err, "%s:%d", r->path, r->line);
         m->count++;
+        // Strictly ascending, which excludes duplicates; the two parts are sorted apart.
         if (i > 0 && i != count && by_path(&m->records[i - 1], &m->records[i]) >= 0)
             return refuse_line(r, "not in the order of paths");
     }
@@ -317,6 +336,7 @@ static int read_digest(struct reader *r, struct manifest *m) {
     int err = next_value(r, "digest");
     if (err)
         return err;
+    // Computed from what was read, so the digest covers the parsed values.
     compute_digest(m);
     if (r->size != 64 || memcmp(r->text, m->digest, 64) != 0)
         return refuse_line(r, "the digest does not hold: the file was changed");
@@ -338,6 +358,7 @@ int manifest_load(const char *path, struct manifest **ret_manifest) {
         err = read_records(&r, m, count, held_out);
     if (!err)
         err = read_digest(&r, m);
+    // The records have copies of their paths.
     free(bytes);
     if (err) {
         manifest_free(m);

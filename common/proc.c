@@ -1,3 +1,5 @@
+// proc - the frame of every process of a run. The order of starting is the reverse of ending:
+// signals, folder, settings, sockets, points.
 #include "proc.h"
 
 #include <errno.h>
@@ -14,6 +16,7 @@
 #include "base/err.h"
 #include "base/instructions.h"
 #include "base/log.h"
+// Compared with the name of the process, which also makes the ring's name.
 #include "base/util.h"
 
 #define MONITOR "monitor" // the one process that is its own peer: see proc_start
@@ -21,6 +24,7 @@
 #define BEAT_MS 500 // longest time between two heartbeats
 
 int proc_read(int argc, char **argv, const struct flags *flags, struct proc_line *ret) {
+    // The name is known before the settings, for early error messages.
     enum { ROWS_MAX = 16 };
     struct proc_line line = {.incarnation = 1};
     struct flag rows[ROWS_MAX] = {
@@ -35,6 +39,7 @@ int proc_read(int argc, char **argv, const struct flags *flags, struct proc_line
          .help = "number among processes of one name; default 0"},
         {.name = "--incarnation",
          .value = "N",
+         // The rows here come first, so that every program's help begins alike.
          .whole = &line.incarnation,
          .help = "how often it has been started, from 1"},
         {.name = "--parent",
@@ -58,13 +63,16 @@ int proc_read(int argc, char **argv, const struct flags *flags, struct proc_line
     return err;
 }
 
+// Blocked before any thread exists, since threads inherit the mask.
 static int watch_signals(struct proc *p) {
     sigset_t set;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    // A peer that closes a pipe must not end the process; write then returns EPIPE.
     (void)signal(SIGPIPE, SIG_IGN);
+    // Signals become readable like sockets, so one poll covers both.
     p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return p->signal_fd < 0 ? err_set(ERR_IO, "signalfd: %s", strerror(errno)) : ERR_OK;
 }
@@ -93,6 +101,7 @@ static int open_points(struct proc *p) {
     return points_open(&o, &p->points);
 }
 
+// The settings come before sockets: they name the run that peers compare.
 // Signals first: threads that are started later inherit the mask.
 static int enter_run(struct proc *p, const char *run) {
     int err = watch_signals(p);
@@ -110,8 +119,10 @@ static int enter_run(struct proc *p, const char *run) {
     if (!err)
         report_start(p);
     return err;
+    // points_close stops the sender's thread, which uses the context.
 }
 
+// Waits for all sockets: one that is open here would block for ever.
 static void free_all(struct proc *p) {
     points_close(p->points);
     if (p->zmq)
@@ -120,6 +131,7 @@ static void free_all(struct proc *p) {
     if (p->signal_fd > 0)
         (void)close(p->signal_fd);
     *p = (struct proc){.name = p->name};
+    // The parent is asked after the kernel's signal was armed (setpriv), so no death is missed.
 }
 
 static int start_process(const struct proc_line *line, struct proc *p) {
@@ -141,6 +153,7 @@ int proc_start(const struct proc_line *line, const char *name, struct proc *ret_
         BUG("a name as long as '%s'", name);
     int err = start_process(line, p);
     if (err)
+        // A failed start has no points to report to; the caller prints the error.
         free_all(p);
     else
         points_state(p->points, STATE_RUNNING, 0);
@@ -149,6 +162,7 @@ int proc_start(const struct proc_line *line, const char *name, struct proc *ret_
 
 void proc_check_signals(struct proc *p) {
     struct signalfd_siginfo info;
+    // Also counts as a sign of life: it is called in every turn of the loop.
     while (read(p->signal_fd, &info, sizeof info) == sizeof info)
         p->stop = true;
     points_beat(p->points);
@@ -160,16 +174,20 @@ int proc_poll(struct proc *p, zmq_pollitem_t *items, int n, int64_t until_us) {
     if (n + 1 > MAX_ITEMS)
         BUG("%d items", n); // does not return
     if (n)
+        // A copy with one more item, since the caller's array has no room.
         memcpy(all, items, (size_t)n * sizeof *all);
     // cppcheck-suppress arrayIndexOutOfBoundsCond
     all[n] = (zmq_pollitem_t){.fd = p->signal_fd, .events = ZMQ_POLLIN};
     for (;;) {
         int64_t left_ms = (until_us - now_us() + 999) / 1000;
+        // A long sleep is cut into pieces, so that the heartbeat goes on.
         int ready = zmq_poll(all, n + 1, (long)MAX(MIN(left_ms, BEAT_MS), 0));
+        // Rounded up: waking too early would spin until the time has come.
         if (ready < 0 && zmq_errno() != EINTR)
             return err_set(ERR_IO, "poll: %s", zmq_strerror(zmq_errno()));
         proc_check_signals(p);
         if (ready > 0 || p->stop || now_us() >= until_us)
+            // After each piece, whatever has ended it.
             break;
     }
     if (n)
@@ -181,6 +199,7 @@ static uint64_t peak_rss_bytes(void) {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_maxrss * 1024;
 }
+// Linux counts in KiB.
 
 static void report_end(struct proc *p, int exit_code) {
     struct msg m = {.type = MSG_process_end};
@@ -199,15 +218,18 @@ static bool monitor_lives(void) {
     struct points_page page;
     return points_read_page("ring/monitor-0.ring", &page) == ERR_OK && page.state != STATE_ENDED &&
            kill((pid_t)page.pid, 0) == 0;
+    // Signal 0 tests whether the process exists. Its page may be left from a killed one.
 }
 
 int proc_end(struct proc *p, int err) {
     int code = err == ERR_OK || err == ERR_STOPPED ? 0 : err_exit_code(err);
     if (code)
+        // A stop that was asked for is a success.
         log_line("%s", err_text());
     if (code && p->points)
         points_event(p->points, "error", "process_failed", 0, "%s: %s", p->name, err_text());
     if (p->points) {
+        // Before points_flush, so that the event is sent too.
         report_end(p, code);
         (void)points_flush(p->points, monitor_lives() ? FLUSH_MS : 0); // the ring keeps the rest
     }

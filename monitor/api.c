@@ -1,3 +1,4 @@
+// api - SQL that makes JSON by itself, so that rows are not copied into structs first.
 #include "api.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ static int is_late(void *deadline_us) {
 
 static int step_once(sqlite3 *db, sqlite3_stmt *s) {
     int64_t deadline_us = now_us() + QUERY_MAX_US;
+    // The handler is removed afterwards: it points to a variable of this function.
     sqlite3_progress_handler(db, 10000, is_late, &deadline_us);
     int rc = sqlite3_step(s);
     sqlite3_progress_handler(db, 0, NULL, NULL);
@@ -33,6 +35,7 @@ static int write_value(const struct api *api, sqlite3_stmt *s, FILE *out) {
         return err_set(ERR_TIMEOUT, "the query took too long");
     if (rc != SQLITE_ROW)
         return schema_failed(api->db, "read");
+    // The aggregate of no rows is "[]", so NULL does not occur in these queries.
     const char *text = (const char *)sqlite3_column_text(s, 0);
     (void)fputs(text ? text : "null", out); // into memory
     return ERR_OK;
@@ -61,6 +64,7 @@ static int write_query(const struct api *api, const char *sql, const char *run, 
 
 // ---- simple answers ----
 
+// A run is named in URLs, numbered in tables.
 #define OF_RUN "JOIN run r USING (run_id) WHERE r.name = ?1 "
 
 static const struct {
@@ -108,6 +112,7 @@ static void bind_series(sqlite3_stmt *s, const struct api_query *q) {
 }
 
 // Shrinks the query's range to the steps that exist, so that the buckets divide these.
+// Without it, the default range would put all steps into one bucket.
 static int narrow_range(const struct api *api, struct api_query *q) {
     sqlite3_stmt *s = NULL;
     int err = prepare_query(
@@ -140,8 +145,10 @@ static int write_series(const struct api *api, const struct api_query *query, FI
         &s);
     if (err)
         return err;
+    // At most POINTS_MAX, so that a request cannot ask for a huge answer.
     int64_t points = MAX(1, MIN(q.max_points, POINTS_MAX));
     bind_series(s, &q);
+    // The width of a bucket: rounded up, so there are never more buckets than asked for.
     (void)sqlite3_bind_int64(s, 5, (q.to - q.from) / points + 1);
     err = write_value(api, s, out);
     (void)sqlite3_finalize(s); // returns the step's error again
@@ -156,6 +163,7 @@ static void write_text(const char *line, FILE *out) {
     const char *text = escaped ? escaped : line;
     (void)fputc('"', out); // `out` is memory; its fclose reports a failure
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        // JSON's escapes: quote, backslash and control characters.
         if (*c == '"' || *c == '\\')
             (void)fprintf(out, "\\%c", *c);
         else if (*c < 0x20)
@@ -186,6 +194,7 @@ static void write_live_process(const struct live_process *p, FILE *out) {
 
 static int write_processes(const struct api *api, const char *run, FILE *out) {
     static struct live live; // large, so not on the stack; one thread
+    // Pages exist for the monitor's own run only.
     live.count = 0;
     if (strcmp(run, api->run) == 0)
         live_read(api->ring_dir, &live);
@@ -217,11 +226,13 @@ int api_answer(const struct api *api, const char *path, const struct api_query *
         return write_processes(api, q.run, out);
     for (size_t i = 0; i < COUNT(simple); i++)
         if (strcmp(path, simple[i].path) == 0)
+            // The list of runs marks the own run, whichever one is asked for.
             return write_query(api, simple[i].sql, i ? q.run : api->run, out);
     return err_set(ERR_NOT_RUNNING, "nothing at '%s'", path);
 }
 
 int api_is_sample(const struct api *api, const char *run, const char *path) {
+    // Files outside this list are not served, whatever their name.
     sqlite3_stmt *s = NULL;
     int err = prepare_query(api, "SELECT 1 FROM sample s " OF_RUN "AND s.path = ?2 LIMIT 1", &s);
     if (err)
@@ -254,6 +265,7 @@ static void write_label(FILE *out, const char *name, const char *value) {
 }
 
 static int write_latest(const struct api *api, FILE *out) {
+    // In the order of the column `special` (rows.c).
     static const char *const special[] = {"", "NaN", "+Inf", "-Inf"};
     sqlite3_stmt *s = NULL;
     int rc, err = prepare_query(
@@ -263,6 +275,7 @@ static int write_latest(const struct api *api, FILE *out) {
     bind_text(s, 1, api->run);
     write_family(out, "metric", "gauge", "Newest value of each metric of the run.");
     while ((rc = step_once(api->db, s)) == SQLITE_ROW) {
+        // Two bits: an unknown value cannot index beyond the table.
         int kind = sqlite3_column_int(s, 2) & 3;
         (void)fputs("cyclegan_metric{", out);
         write_label(out, "run", api->run);

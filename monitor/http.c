@@ -45,6 +45,7 @@ struct http {
 
 // ---- responses ----
 
+// Every response gets the same headers: no script or frame from elsewhere is allowed.
 static enum MHD_Result send_response(struct MHD_Connection *c, unsigned status, const char *kind,
                                      struct MHD_Response *r) {
     if (!r)
@@ -59,6 +60,7 @@ static enum MHD_Result send_response(struct MHD_Connection *c, unsigned status, 
     return result;
 }
 
+// The response frees the copy when it has been sent.
 static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, const char *text) {
     char *copy = xasprintf("%s\n", text);
     return send_response(
@@ -67,12 +69,14 @@ static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, cons
 }
 
 static enum MHD_Result send_error(struct MHD_Connection *c, int err) {
+    // A client may repeat a request that met a busy database.
     unsigned status = err == ERR_NOT_RUNNING ? MHD_HTTP_NOT_FOUND : MHD_HTTP_SERVICE_UNAVAILABLE;
     return send_text(c, status, err_text());
 }
 
 static enum MHD_Result send_file(struct MHD_Connection *c, int fd, const char *kind) {
     struct stat st;
+    // Not a regular file: a folder or pipe must not be read.
     if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         if (fd >= 0)
             (void)close(fd); // it was only read
@@ -108,6 +112,7 @@ static int64_t argument(struct MHD_Connection *c, const char *name, int64_t othe
     char *end;
     errno = 0;
     int64_t n = text ? strtoll(text, &end, 10) : otherwise;
+    // A number that is none counts as absent.
     return !text || errno || end == text || *end ? otherwise : n;
 }
 
@@ -128,6 +133,7 @@ static int make_prometheus(struct http *h, const char *path, struct MHD_Connecti
 
 // Relative, and no part is empty or begins with a dot.
 static bool is_plain(const char *path) {
+    // A backslash is a separator for some clients.
     if (!*path || *path == '/' || *path == '.' || strchr(path, '\\'))
         return false;
     for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
@@ -143,6 +149,7 @@ static int open_below(const char *runs_dir, const char *path) {
     while (at >= 0) {
         const char *slash = strchr(path, '/');
         size_t n = slash ? (size_t)(slash - path) : strlen(path);
+        // O_NONBLOCK for the file itself: opening a pipe would wait.
         int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (slash ? O_DIRECTORY : O_NONBLOCK);
         int next = -1;
         if (n < sizeof part) {
@@ -167,6 +174,7 @@ static enum MHD_Result answer_file(struct http *h, struct MHD_Connection *c, con
         return send_text(c, MHD_HTTP_NOT_FOUND, "no such file");
     memcpy(run, path, n);
     run[n] = 0;
+    // The name must be a row of `sample`: the folder has more than pictures.
     if (api_is_sample(&h->api, run, path + n + 1))
         return send_error(c, ERR_NOT_RUNNING);
     return send_file(c, open_below(h->runs_dir, path), "image/png");
@@ -177,6 +185,7 @@ static enum MHD_Result answer_health(struct http *h, struct MHD_Connection *c) {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
+    // Reads a table, so a broken database is noticed.
     int err = out ? api_answer(&h->api, "/api/runs", &q, out) : err_set(ERR_IO, "no memory");
     if (out)
         (void)fclose(out); // its text is not used
@@ -205,6 +214,7 @@ static ssize_t write_events(void *context, uint64_t position, char *ret, size_t 
         return n;
     }
     l->asleep = true;
+    // Suspended instead of polled: idle listeners cost nothing.
     MHD_suspend_connection(l->connection);
     return 0;
 }
@@ -215,10 +225,12 @@ static void forget_listener(void *context) {
 
 static enum MHD_Result answer_events(struct http *h, struct MHD_Connection *c) {
     int i = 0;
+    // A free element has no http.
     while (i < LISTENERS && h->listeners[i].http)
         i++;
     if (i == LISTENERS)
         return send_text(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many listeners");
+    // One behind, so that a new listener gets an event at once.
     h->listeners[i] = (struct listener){.http = h, .connection = c, .seen = h->changes - 1};
     struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 256, write_events,
                                                                &h->listeners[i], forget_listener);
@@ -278,6 +290,7 @@ static enum MHD_Result answer_request(void *context, struct MHD_Connection *c, c
 // ---- life ----
 
 static int resolve_address(const char *address, int port, struct addrinfo **ret) {
+    // Numeric addresses only: resolving a name could block.
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_PASSIVE};
     char text[16];
     (void)snprintf(text, sizeof text, "%d", port);
@@ -296,6 +309,7 @@ static struct MHD_Daemon *listen_at(struct http *h, const struct addrinfo *at) {
 }
 
 static int start_daemon(struct http *h, const char *address, int port) {
+    // The next ports, because several runs may have dashboards at once.
     for (int i = 0; i < PORTS && !h->daemon && port + i < 65536; i++) {
         struct addrinfo *at = NULL;
         int err = resolve_address(address, port + i, &at);
@@ -336,6 +350,7 @@ void http_close(struct http *h) {
     if (!h)
         return;
     h->closing = true;
+    // A suspended connection would make the stop wait for ever.
     wake_listeners(h); // libmicrohttpd must not be stopped while connections are suspended
     if (h->daemon) {
         http_run(h);
@@ -358,6 +373,7 @@ int http_fd(const struct http *h) {
 }
 
 int64_t http_due_us(struct http *h) {
+    // At least once a second, for the time-outs of connections.
     int64_t now = now_us(), due = now + 1000000;
     unsigned long long ms;
     if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)

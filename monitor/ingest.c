@@ -1,3 +1,5 @@
+// ingest - records wait in one buffer until a transaction writes them. Parcels keep the order of
+// arrival.
 #include "ingest.h"
 
 #include <stdlib.h>
@@ -42,6 +44,7 @@ struct ingest {
 
 // ---- the run's row ----
 
+// A resumed run has its row already; the insert then does nothing.
 static int make_run(sqlite3 *db, const struct config *c, const char *conf_text) {
     sqlite3_stmt *s = NULL;
     SQL(db,
@@ -61,6 +64,7 @@ static int make_run(sqlite3 *db, const struct config *c, const char *conf_text) 
     return err;
 }
 
+// After make_run the row exists, whoever made it.
 static int find_run(sqlite3 *db, const char *name, int64_t *ret_id) {
     sqlite3_stmt *s = NULL;
     SQL(db, sqlite3_prepare_v2(db, "SELECT run_id FROM run WHERE name = ?1", -1, &s, NULL),
@@ -104,12 +108,14 @@ static void put_setting(void *context, const char *path, const char *value) {
 }
 
 static void roll_back(struct ingest *g) {
+    // Rows of metric_key may be gone with the transaction.
     (void)sqlite3_exec(g->db, "ROLLBACK", NULL, NULL, NULL); // fails if SQLite has done it already
     rows_forget_keys(&g->rows);
 }
 
 int ingest_begin_run(struct ingest *g) {
     struct settings settings = {&g->rows, ERR_OK};
+    // IMMEDIATE takes the write lock now: a later upgrade could fail half-way.
     int err = schema_run(g->db, "BEGIN IMMEDIATE");
     if (err)
         return err;
@@ -127,6 +133,7 @@ int ingest_begin_run(struct ingest *g) {
 
 // ---- sources ----
 
+// Without the incarnation: numbers continue over a restart.
 static int find_source(const struct ingest *g, const struct msg_peer *peer) {
     for (int i = 0; i < g->n_sources; i++)
         if (g->sources[i].peer.instance == peer->instance &&
@@ -208,6 +215,7 @@ const struct ingest_counts *ingest_counts(const struct ingest *g) {
 
 // ---- into memory ----
 
+// Asked before a message is taken, whose size is not known yet.
 bool ingest_has_room(const struct ingest *g) {
     return g->used + MESSAGE_MAX <= INGEST_BYTES;
 }
@@ -216,6 +224,7 @@ uint64_t ingest_pending(const struct ingest *g) {
     return g->pending;
 }
 
+// The whole message is checked first, so a broken one changes nothing.
 static int check_records(const void *bytes, size_t size, uint64_t first, uint64_t count) {
     size_t offset = 0;
     struct ring_record record;
@@ -255,6 +264,7 @@ int ingest_add(struct ingest *g, const struct msg_peer *from, uint64_t first, ui
         return err_set(ERR_AGAIN, "points: no room before the next commit");
     memcpy(g->bytes + g->used, bytes, size);
     add_parcel(g, i, size);
+    // Before the commit these count as pending, not as stored.
     g->pending += count;
     s->taken = first + count - 1;
     return ERR_OK;
@@ -288,6 +298,7 @@ static int write_parcel(struct ingest *g, const struct parcel *p, uint64_t *reac
     const struct source *s = &g->sources[p->source];
     struct ring_record record;
     for (size_t offset = 0; ring_next(g->bytes + p->offset, p->size, &offset, &record);) {
+        // Also those that an earlier message of this transaction has brought.
         if (record.seq <= reached[p->source]) {
             counts->duplicates++;
             continue;
@@ -304,6 +315,7 @@ static int write_all(struct ingest *g, uint64_t *reached, struct ingest_counts *
     int err = schema_run(g->db, "BEGIN IMMEDIATE");
     for (int i = 0; !err && i < g->n_parcels; i++)
         err = write_parcel(g, &g->parcels[i], reached, counts);
+    // In the same transaction as the rows: either both are there or neither.
     for (int i = 0; !err && i < g->n_sources; i++)
         if (reached[i] != g->sources[i].committed)
             err = rows_put_cursor(&g->rows, &g->sources[i].peer, reached[i]);
@@ -318,6 +330,7 @@ int ingest_commit(struct ingest *g) {
     uint64_t *reached = xmalloc((size_t)g->n_sources * sizeof *reached);
     for (int i = 0; i < g->n_sources; i++)
         reached[i] = g->sources[i].committed;
+    // A removed file would take rows that nobody ever sees.
     int err = schema_check_file(g->db);
     if (!err)
         err = write_all(g, reached, &counts);

@@ -20,6 +20,7 @@
 #include "rings.h"
 #include "schema.h"
 
+// All runs of a folder share one database.
 #define DATABASE "../metrics.sqlite"
 #define RINGS "ring"
 #define URL_FILE "dashboard.url"
@@ -54,6 +55,7 @@ struct monitor {
 
 // ---- commit and acknowledge ----
 
+// Anything else cannot be cured by waiting.
 static bool is_temporary(int err) {
     return err == ERR_BUSY || err == ERR_SPACE || err == ERR_IO || err == ERR_AGAIN;
 }
@@ -62,7 +64,9 @@ static bool is_temporary(int err) {
 static int pause_for(struct monitor *m, int err) {
     if (!is_temporary(err))
         return err;
+    // Busy: SQLite has waited already, so the next attempt follows at once.
     m->retry_us = now_us() + (err == ERR_BUSY ? 0 : RETRY_US);
+    // One message for a pause, not one for each attempt.
     if (!m->paused && err != ERR_BUSY && err != ERR_AGAIN) {
         m->paused = true;
         log_line("waiting: %s", err_text());
@@ -95,6 +99,7 @@ static int64_t commit_due_us(const struct monitor *m) {
 
 // Only committed records are acknowledged: the producer frees their room in its ring.
 static void acknowledge(struct monitor *m) {
+    // A client without a session has no peer and gets its number later.
     for (int i = 0; i < m->n_acked && i < hub_clients(m->hub); i++) {
         const struct msg_peer *peer = hub_peer(m->hub, i);
         uint64_t cursor = peer ? ingest_cursor(m->ingest, peer) : 0;
@@ -111,6 +116,7 @@ static void acknowledge(struct monitor *m) {
 // ---- the hub ----
 
 static void reset_acked(struct monitor *m, int client) {
+    // Sessions of a reused element begin with no acknowledgement.
     if (client >= m->n_acked) {
         m->acked = xrealloc(m->acked, (size_t)(client + 1) * sizeof *m->acked);
         memset(m->acked + m->n_acked, 0, (size_t)(client + 1 - m->n_acked) * sizeof *m->acked);
@@ -122,6 +128,7 @@ static void reset_acked(struct monitor *m, int client) {
 static int take_points(struct monitor *m, struct link_in *in) {
     if (in->msg.type != MSG_points)
         return err_set(ERR_PEER, "%s does not belong here", msg_name(in->msg.type));
+    // The age of the oldest record decides when to commit.
     if (!m->first_us)
         m->first_us = now_us();
     return ingest_add(m->ingest, &in->peer, in->msg.points.first, in->msg.points.count,
@@ -146,6 +153,7 @@ static int take_messages(struct monitor *m) {
             break;
         if (in.event == LINK_UP)
             reset_acked(m, in.client);
+        // The producer is reported, but the session goes on.
         else if (in.event == LINK_MSG && take_points(m, &in))
             report_broken(m, &in);
         link_in_fini(&in);
@@ -158,6 +166,7 @@ static int take_messages(struct monitor *m) {
 static int take_rings(struct monitor *m) {
     int64_t now = now_us();
     int err = ERR_OK;
+    // While the database fails, rings would only be read in vain.
     if (m->paused)
         return ERR_OK;
     if (now >= m->own_us) {
@@ -177,6 +186,7 @@ static int wait_for_events(struct monitor *m) {
     zmq_pollitem_t items[2] = {0};
     int n = 0;
     int64_t until = MIN(m->own_us, commit_due_us(m));
+    // Without room the hub is not polled, or the poll would return at once for ever.
     if (ingest_has_room(m->ingest) && ingest_pending(m->ingest) < INGEST_ROWS) {
         items[n++] = (zmq_pollitem_t){.socket = hub_socket(m->hub), .events = ZMQ_POLLIN};
         until = MIN(until, hub_due_us(m->hub));
@@ -198,10 +208,12 @@ static void serve_dashboard(struct monitor *m) {
 
 static int do_turn(struct monitor *m) {
     int err = take_messages(m);
+    // Committing follows reading, so that one transaction takes all that has arrived.
     if (!err && now_us() >= commit_due_us(m))
         err = commit_pending(m);
     if (!err)
         err = take_rings(m);
+    // In every turn: an acknowledgement may have met a full socket.
     acknowledge(m);
     if (!ingest_pending(m->ingest))
         m->first_us = 0;
@@ -212,6 +224,7 @@ static int do_turn(struct monitor *m) {
 
 // Several monitors may start at once and share the database file.
 static int begin_run(struct monitor *m) {
+    // Ten seconds: each attempt waits SCHEMA_BUSY_MS inside SQLite.
     int64_t until = now_us() + 10 * RETRY_US;
     int err = ingest_begin_run(m->ingest);
     while (err == ERR_BUSY && now_us() < until)
@@ -229,6 +242,7 @@ static int run_monitor(struct monitor *m) {
     if (!err)
         err = do_turn(m); // what has arrived since the last turn
     if (!err)
+        // Also rows that are younger than commit_ms: the process ends.
         err = commit_pending(m);
     acknowledge(m);
     return err;
@@ -240,6 +254,7 @@ static int open_database(const struct config *config, sqlite3 **ret_db,
                          struct ingest **ret_ingest) {
     uint8_t *conf = NULL;
     size_t size = 0;
+    // The tables first: without a database nothing else makes sense.
     int err = schema_open(DATABASE, ret_db);
     if (!err)
         err = fs_read("pipeline.conf", CONF_MAX, &conf, &size);
@@ -292,6 +307,7 @@ static int open_all(struct monitor *m) {
 
 static void close_all(struct monitor *m) {
     if (m->http)
+        // A stale address would mislead users.
         (void)unlink(URL_FILE); // if it stays, its address merely does not answer
     http_close(m->http);
     hub_close(m->hub);
@@ -340,6 +356,7 @@ int main(int argc, char **argv) {
         err = open_all(&m);
     if (!err)
         err = run_monitor(&m);
+    // Also after a failed start: every part accepts NULL.
     close_all(&m);
     return proc_end(&m.proc, err);
 }

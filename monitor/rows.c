@@ -1,3 +1,5 @@
+// rows - one prepared statement for each kind of record. Preparing them once makes a row cost a few
+// binds and a step.
 #include "rows.h"
 
 #include <math.h>
@@ -40,6 +42,7 @@ static const char *const texts[ROWS_STATEMENTS] = {
 };
 
 int rows_init(sqlite3 *db, int64_t run_id, struct rows *ret_rows) {
+    // The copy is handed out only when all statements are ready.
     struct rows r = {.db = db, .run_id = run_id};
     for (int i = 0; i < ROWS_STATEMENTS; i++) {
         if (sqlite3_prepare_v3(db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &r.statements[i],
@@ -62,6 +65,7 @@ void rows_fini(struct rows *r) {
 }
 
 void rows_forget_keys(struct rows *r) {
+    // The memory of the names is kept for the next ones.
     r->n_keys = r->next_key = 0;
 }
 
@@ -74,12 +78,14 @@ static void text(sqlite3_stmt *s, int i, const char *value) {
 }
 
 static void number(sqlite3_stmt *s, int i, uint64_t value) {
+    // SQLite's integers are signed; larger numbers are cut.
     (void)sqlite3_bind_int64(s, i, (int64_t)MIN(value, (uint64_t)INT64_MAX));
 }
 
 static int run_statement(struct rows *r, int which) {
     sqlite3_stmt *s = r->statements[which];
     int rc = sqlite3_step(s);
+    // A reset statement keeps its bindings; all of them are set again for the next row.
     (void)sqlite3_reset(s); // returns the step's error again
     return rc == SQLITE_DONE ? ERR_OK : schema_failed(r->db, "write a row");
 }
@@ -90,6 +96,7 @@ static int insert_key(struct rows *r, const struct msg_metric *m, int64_t *ret_i
     sqlite3_stmt *put = r->statements[ROWS_KEY], *get = r->statements[ROWS_KEY_ID];
     text(put, 2, m->key);
     number(put, 3, m->replayable != 0);
+    // The insert gives no number for a known name, so it is read in any case.
     int err = run_statement(r, ROWS_KEY);
     if (err)
         return err;
@@ -114,6 +121,7 @@ static int find_key(struct rows *r, const struct msg_metric *m, int64_t *ret_id)
     int err = insert_key(r, m, ret_id);
     if (err)
         return err;
+    // Metrics are a few dozen, so growing by one is cheap.
     r->keys = xrealloc(r->keys, (size_t)(r->n_keys + 1) * sizeof *r->keys);
     r->keys[r->n_keys].id = *ret_id;
     (void)text_copy(r->keys[r->n_keys].name, sizeof r->keys->name, m->key); // as long in msg.def
@@ -160,6 +168,7 @@ static int put_verdict(struct rows *r, const struct msg_verdict *m) {
     text(s, 5, m->reason);
     (void)sqlite3_bind_double(s, 6, m->score); // NaN becomes NULL
     text(s, 7, m->detail);
+    // Usual names need no second column.
     if (utf8_is_valid(m->path))
         (void)sqlite3_bind_null(s, 8);
     else // the text column has it escaped; only the bytes open the file
@@ -182,6 +191,7 @@ static int put_looks(struct rows *r, const struct msg_looks *m) {
     number(s, 4, m->w);
     number(s, 5, m->h);
     for (int i = 0; i < (int)COUNT(numbers); i++)
+        // NaN would become NULL; 0 stands for a value that is not known.
         (void)sqlite3_bind_double(s, 6 + i, isnan(numbers[i]) ? 0 : numbers[i]);
     text(s, 11, m->hash);
     (void)sqlite3_bind_double(s, 12, m->twin_bits); // NaN becomes NULL
@@ -225,6 +235,7 @@ static int put_process_end(struct rows *r, const struct msg_process_end *m) {
     number(s, 4, m->incarnation);
     (void)sqlite3_bind_int64(s, 5, m->ts_us);
     (void)sqlite3_bind_int64(s, 6, m->exit_code);
+    // 0 says that the process did not know it.
     if (m->peak_rss_bytes)
         number(s, 7, m->peak_rss_bytes);
     else

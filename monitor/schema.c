@@ -1,3 +1,4 @@
+// schema - the file as a whole: opening, versions, migration, and SQLite's errors as ours.
 #include "schema.h"
 
 #include <stdbool.h>
@@ -20,6 +21,7 @@ static const char *const migrations[SCHEMA_VERSION] = {schema_sql, schema_2_sql,
 #define TEXT_OF(x) TEXT_OF_(x)
 
 int schema_failed(sqlite3 *db, const char *what) {
+    // The low byte is the primary code; the rest gives details.
     int err = ERR_IO, rc = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
     switch (rc & 0xff) {
     case SQLITE_BUSY:
@@ -44,6 +46,7 @@ int schema_failed(sqlite3 *db, const char *what) {
 }
 
 void schema_bind_text(sqlite3_stmt *s, int i, const char *text) {
+    // STATIC: SQLite reads the text during the step, and the caller keeps it until then.
     if (utf8_is_valid(text))
         (void)sqlite3_bind_text(s, i, text, -1, SQLITE_STATIC);
     else
@@ -67,6 +70,7 @@ static int read_number(sqlite3 *db, const char *sql, int64_t *ret) {
 
 static int open_file(const char *path, int flags, sqlite3 **ret_db) {
     sqlite3 *db = NULL;
+    // Even a failed open makes a handle, which has to be closed.
     if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
         int err = schema_failed(db, path);
         (void)sqlite3_close(db); // never opened
@@ -78,6 +82,7 @@ static int open_file(const char *path, int flags, sqlite3 **ret_db) {
 }
 
 // Copies the database before it is changed.
+// VACUUM INTO writes a consistent copy while others read.
 static int back_up(sqlite3 *db, const char *path, int64_t version) {
     char *sql = sqlite3_mprintf("VACUUM INTO %Q || '.bak-v%lld'", path, (long long)version);
     int err = sql ? schema_run(db, sql) : err_set(ERR_IO, "no memory");
@@ -94,6 +99,7 @@ static void escaped_in_sql(sqlite3_context *context, int n, sqlite3_value **valu
         sqlite3_result_text(context, utf8_escape(text), -1, free);
 }
 
+// SQL of a migration may call utf8_escaped.
 static int step_version(sqlite3 *db, int64_t version) {
     char set[64];
     (void)snprintf(set, sizeof set, "PRAGMA user_version = %lld", (long long)version + 1);
@@ -108,6 +114,7 @@ static int step_version(sqlite3 *db, int64_t version) {
 // Reads the version under the write lock, since another monitor may be migrating at the same time.
 static int migrate(sqlite3 *db, const char *path) {
     int64_t version = 0, application = 0, tables = 0;
+    // Two monitors may find an old version; the second one waits here and finds the new one.
     int err = schema_run(db, "BEGIN IMMEDIATE");
     if (err)
         return err;
@@ -116,6 +123,7 @@ static int migrate(sqlite3 *db, const char *path) {
         err = read_number(db, "PRAGMA application_id", &application);
     if (!err)
         err = read_number(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    // A foreign database is never changed.
     if (!err && tables && application != SCHEMA_APPLICATION)
         err = err_set(ERR_FORMAT, "'%s' is a database of another program", path);
     if (!err && version > SCHEMA_VERSION)
@@ -131,6 +139,7 @@ static int migrate(sqlite3 *db, const char *path) {
 
 static int make_current(sqlite3 *db, const char *path) {
     int64_t version = 0, application = 0;
+    // WAL lets readers go on while rows are written.
     int err = schema_run(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                              "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;");
     if (!err)
@@ -150,6 +159,7 @@ int schema_open(const char *path, sqlite3 **ret_db) {
     int err = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
     if (err)
         return err;
+    // Afterwards short waits again: the monitor's loop must not block.
     (void)sqlite3_busy_timeout(db, 10000); // several monitors may start and migrate at once
     err = make_current(db, path);
     if (err) {
@@ -167,6 +177,7 @@ int schema_open_reader(const char *path, sqlite3 **ret_db) {
 
 int schema_check_file(sqlite3 *db) {
     int moved = 0;
+    // Without an answer of the file system, the file counts as present.
     (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved); // not known: 0
     return moved ? err_set(ERR_FORMAT, "the database was removed or replaced while it was in use")
                  : ERR_OK;

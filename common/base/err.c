@@ -1,3 +1,4 @@
+// err - one text of the last error for each thread, and the table made from err.def.
 #include "base/err.h"
 
 #include <stdarg.h>
@@ -7,6 +8,7 @@
 
 static _Thread_local char last_text[1024];
 
+// Codes are negative and count down from 0, so -err is the index.
 static const struct {
     const char *name;
     int exit_code;
@@ -36,6 +38,7 @@ int(err_prefix)(int err, const char *format, ...) {
     va_start(args, format);
     int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    // A prefix that fills the buffer alone is dropped; the text itself matters more.
     if (n < 0 || n >= (int)sizeof last_text)
         return err;
     (void)snprintf(text + n, sizeof text - (size_t)n, ": %s", last_text);
@@ -49,6 +52,7 @@ const char *err_text(void) {
 }
 
 const char *err_name(int err) {
+    // Unknown codes may come from a peer's message, so they are no bug.
     return err > 0 || -err >= N_ERRORS ? "ERR_?" : table[-err].name;
 }
 
@@ -63,5 +67,6 @@ void bug_at(const char *file, int line, const char *format, ...) {
     (void)vfprintf(stderr, format, args);
     (void)fputc('\n', stderr);
     va_end(args);
+    // abort leaves a core file with the stack of the fault.
     abort();
 }

@@ -1,3 +1,4 @@
+// flags - reads a command line by a table of rows, and prints the help from the same table.
 #include "base/flags.h"
 
 #include <limits.h>
@@ -36,6 +37,8 @@ static int store_choice(const struct flag *row, const char *text) {
     if (!row->choices)
         BUG("%s has no choices", row->name);
     for (const char *word = row->choices; word; word = strchr(word, '|')) {
+        // The pointer is at a '
+        // ' for every word but the first.
         word += *word == '|';
         if (size == strcspn(word, "|") && strncmp(word, text, size) == 0) {
             *row->choice = text;
@@ -57,6 +60,7 @@ static int store_choice(const struct flag *row, const char *text) {
 
 static int store_whole(const struct flag *row, const char *text) {
     int64_t value, limit = row->number ? INT_MAX : INT64_MAX;
+    // 0 for both bounds is no upper bound: most rows leave both out.
     bool bounded = row->max != 0 || row->min < 0;
     if (!parse_whole(text, row->min, bounded ? row->max : limit, &value)) {
         if (bounded)
@@ -89,6 +93,7 @@ static int store_bytes(const struct flag *row, const char *text) {
 }
 
 static int store(struct reader *r, const struct flag *row, const char *text) {
+    // Only the reader knows which rows occurred; required rows are checked at the end.
     r->seen[row - r->flags->rows] = true;
     if (row->choice)
         return store_choice(row, text);
@@ -116,6 +121,7 @@ static int refuse_option(const struct reader *r, const char *word, size_t size) 
     char name[64];
     (void)snprintf(name, sizeof name, "%.*s", (int)MIN(size, sizeof name), word); // cut if longer
     const char *nearest = NULL;
+    // One more than allowed, so that the first name within the limit is taken.
     int best = parse_edits_allowed(name) + 1;
     for (size_t i = 0; i < r->flags->count; i++) {
         const struct flag *row = &r->flags->rows[i];
@@ -131,6 +137,7 @@ static int refuse_option(const struct reader *r, const char *word, size_t size) 
 }
 
 // `size` letters of `name` are "--run" or "-r".
+// Options are compared in full: abbreviations would change their meaning with new options.
 static const struct flag *find_option(const struct flags *flags, const char *name, size_t size) {
     for (size_t i = 0; i < flags->count; i++) {
         const struct flag *row = &flags->rows[i];
@@ -151,6 +158,7 @@ static int read_option(struct reader *r, const char *word) {
     if (row->on) {
         if (equals)
             return err_set(ERR_USAGE, "%s takes no value", row->name);
+        // An option without a value marks itself as seen here.
         r->seen[row - r->flags->rows] = *row->on = true;
         return ERR_OK;
     }
@@ -163,6 +171,7 @@ static int read_option(struct reader *r, const char *word) {
 
 static int read_argument(struct reader *r, const char *word) {
     const struct flags *f = r->flags;
+    // Rows of options are skipped: positional rows are taken in their own order.
     while (r->next_word < f->count && is_option(&f->rows[r->next_word]))
         r->next_word++;
     if (r->next_word == f->count)
@@ -173,12 +182,14 @@ static int read_argument(struct reader *r, const char *word) {
 }
 
 static int read_word(struct reader *r, const char *word) {
+    // A lone "-" is an argument: many programs take it as stdin.
     if (r->only_words || word[0] != '-' || word[1] == 0)
         return read_argument(r, word);
     if (strcmp(word, "--") == 0) {
         r->only_words = true;
         return ERR_OK;
     }
+    // Help and version are no options of the table: every program has them.
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
         char *text = flags_help(r->flags);
         (void)fputs(text, stdout); // a closed pipe is the reader's wish
@@ -225,6 +236,7 @@ static void print_name(const struct flag *row, char *ret, size_t n) {
 // The text behind the name in lines of HELP_WIDTH; `column` is where the line stands already.
 static void add_wrapped(struct text *t, const char *help, size_t indent) {
     size_t column = indent;
+    // Words are broken at blanks only; a word longer than the line stands alone.
     for (const char *word = help + strspn(help, " "); *word;) {
         size_t size = strcspn(word, " ");
         bool first = column == indent;
@@ -262,6 +274,7 @@ char *flags_help(const struct flags *flags) {
             continue;
         print_name(row, name, sizeof name);
         text_add(&t, "  %-*s", (int)column - 2, name);
+        // A name as long as the column gets the help on a line of its own.
         if (strlen(name) + 4 > column)
             text_add(&t, "\n%*s", (int)column, "");
         add_wrapped(&t, row->help, column);

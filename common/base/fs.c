@@ -1,3 +1,4 @@
+// fs - files as whole things: read, written or removed in one call, with the error text made here.
 #include "base/fs.h"
 
 #include <errno.h>
@@ -15,11 +16,13 @@
 #include "base/util.h"
 
 int fs_failed(const char *what, const char *path) {
+    // A full disk is a kind of its own: callers wait for room instead of giving up.
     int err = errno == ENOSPC || errno == EDQUOT ? ERR_SPACE : ERR_IO;
     return err_set(err, "%s '%s': %s", what, path, strerror(errno));
 }
 
 bool fs_exists(const char *path) {
+    // lstat: a link without a target exists too.
     struct stat st;
     return lstat(path, &st) == 0;
 }
@@ -34,11 +37,13 @@ int fs_mkdirs(const char *path, unsigned mode) {
     if (!*path || !text_copy(part, sizeof part, path))
         return err_set(ERR_IO, "make folder '%s': the name is empty or too long", path);
 
+    // Starts behind the first byte, so that a leading '/' is no part to be made.
     for (char *at = part + 1;; at++) {
         char was = *at;
         if (was && was != '/')
             continue;
         *at = 0;
+        // Another process may make the same folder at the same time.
         if (mkdir(part, mode) && errno != EEXIST)
             return fs_failed("make folder", part);
         if (!fs_is_dir(part))
@@ -53,12 +58,14 @@ static int read_all(int fd, const char *path, size_t max, uint8_t **ret_bytes, s
     struct stat st;
     if (fstat(fd, &st))
         return fs_failed("read", path);
+    // A device or pipe has no size and may never end.
     if (!S_ISREG(st.st_mode))
         return err_set(ERR_IO, "read '%s': not a regular file", path);
     if ((uint64_t)st.st_size > max)
         return err_set(ERR_LIMIT, "read '%s': %lld bytes, more than %zu", path,
                        (long long)st.st_size, max);
 
+    // The size is fixed here: bytes that are appended meanwhile are not read.
     size_t size = 0, capacity = (size_t)st.st_size;
     uint8_t *bytes = xmalloc(capacity + 1);
     while (size < capacity) {
@@ -73,6 +80,7 @@ static int read_all(int fd, const char *path, size_t max, uint8_t **ret_bytes, s
             break; // the file became shorter meanwhile
         size += (size_t)n;
     }
+    // One byte more than asked for, so that texts can be used as C strings.
     bytes[size] = 0;
     *ret_bytes = bytes;
     *ret_size = size;
@@ -89,6 +97,7 @@ int fs_read(const char *path, size_t max, uint8_t **ret_bytes, size_t *ret_size)
     return err;
 }
 
+// write may take a part only, above all on a nearly full disk.
 int fs_write_all(int fd, const char *path, const void *bytes, size_t size) {
     const char *at = bytes;
     while (size) {
@@ -108,6 +117,7 @@ static int sync_parent(const char *path) {
     char *parent = xstrdup(path);
     char *slash = strrchr(parent, '/');
     if (slash)
+        // The parent of "/name" is "/", which keeps its slash.
         slash[slash == parent] = 0;
     int err = fs_sync_dir(slash ? parent : ".");
     free(parent);
@@ -122,6 +132,7 @@ static char *temporary_beside(const char *path) {
         return xasprintf("%s.tmp", path);
     for (const char *c = name; *c; c++)
         hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    // Equal names give equal temporary names: a leftover is overwritten, not collected.
     return xasprintf("%.*s.%016llx.tmp", (int)(name - path) + 200, path, (unsigned long long)hash);
 }
 
@@ -134,8 +145,10 @@ int fs_write_atomic(const char *path, const void *bytes, size_t size) {
         goto done;
     }
     err = fs_write_all(fd, beside, bytes, size);
+    // Before the rename: otherwise a power loss may leave the new name with old blocks.
     if (!err && fsync(fd))
         err = fs_failed("sync", beside);
+    // Some file systems report a full disk only here.
     if (close(fd) && !err)
         err = fs_failed("close", beside);
     if (!err && rename(beside, path))
@@ -165,6 +178,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 }
 
 int fs_remove_tree(const char *path) {
+    // Depth first: folders are empty when their turn comes. Links are removed, not followed.
     int err = nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return err == -1 && errno != ENOENT ? fs_failed("remove", path) : err == -1 ? ERR_OK : err;
 }
@@ -173,6 +187,7 @@ int fs_free_bytes(const char *path, uint64_t *ret_bytes) {
     struct statvfs st;
     if (statvfs(path, &st))
         return fs_failed("free space of", path);
+    // f_bavail, since the reserve for root does not help us.
     *ret_bytes = (uint64_t)st.f_bavail * st.f_frsize;
     return ERR_OK;
 }

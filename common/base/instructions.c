@@ -1,3 +1,5 @@
+// instructions - the instruction set that kernels may use: what the processor has, limited by the
+// environment. Tests use the limit to run every variant on one machine.
 #include "base/instructions.h"
 
 #include <stdlib.h>
@@ -19,6 +21,7 @@ static int limit_set(void) {
     const char *text = getenv(VARIABLE);
 
     if (!text || !*text)
+        // No limit.
         return INSTRUCTIONS_AVX512;
     for (int i = 0; i < (int)COUNT(names); i++)
         if (strcmp(text, names[i]) == 0)
@@ -49,6 +52,7 @@ enum instructions instructions_best(void) {
     if (best < 0) {
         int most = limit_set();
         best = processor_set();
+        // An invalid limit was refused by instructions_check at the start of the process.
         if (most >= 0 && most < best)
             best = most;
         __atomic_store_n(&known, best, __ATOMIC_RELAXED); // every thread finds the same

@@ -23,5 +23,6 @@ void log_line(const char *format, ...) {
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args); // may be cut
     va_end(args);
+    // One call a line: lines of several processes do not mix.
     (void)fprintf(stderr, "%s %s: %s\n", stamp, name, text); // a failure could only be logged here
 }

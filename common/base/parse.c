@@ -1,3 +1,4 @@
+// parse - numbers and sizes as users write them: decimal, complete, in range.
 #include "base/parse.h"
 
 #include <ctype.h>
@@ -30,6 +31,7 @@ bool parse_whole(const char *text, int64_t min, int64_t max, int64_t *ret) {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
+    // strtoll stops at the first other character; the text has to end there.
     if (!is_decimal(text) || end == text || *end || errno || value < min || value > max)
         return false;
     *ret = value;
@@ -49,12 +51,14 @@ bool parse_size(const char *text, int64_t *ret_bytes) {
     char *end;
     errno = 0;
     double number = strtod(text, &end);
+    // "0x" and a leading sign or blank are refused as in is_decimal.
     if (!isdigit((unsigned char)text[0]) || errno || text[1] == 'x')
         return false;
     end += strspn(end, " ");
     for (size_t i = 0; i < COUNT(units); i++)
         if (strcmp(end, units[i].name) == 0) {
             double bytes = number * (double)units[i].bytes;
+            // Only whole bytes: 1.5 KiB is fine, 0.3 KiB is not.
             if (bytes > 9e15 || bytes != floor(bytes)) // 2^53: exact in a double
                 return false;
             *ret_bytes = (int64_t)bytes;
@@ -63,6 +67,7 @@ bool parse_size(const char *text, int64_t *ret_bytes) {
     return false;
 }
 
+// The largest unit that divides the number, so parse_size gives the same number back.
 void parse_print_size(int64_t bytes, char *ret, size_t n) {
     for (size_t i = 0; i < 4; i++)
         if (bytes > 0 && bytes % units[i].bytes == 0) {
@@ -72,7 +77,9 @@ void parse_print_size(int64_t bytes, char *ret, size_t n) {
     (void)snprintf(ret, n, "%lld B", (long long)bytes);
 }
 
+// Damerau's distance (optimal string alignment): a swap of neighbours counts once.
 int parse_edit_distance(const char *a, const char *b) {
+    // Longer words are cut: settings and options are shorter.
     int rows[64][64];
     int n = (int)MIN(strlen(a), 63), m = (int)MIN(strlen(b), 63);
     for (int i = 0; i <= n; i++)
@@ -90,6 +97,7 @@ int parse_edit_distance(const char *a, const char *b) {
     return rows[n][m];
 }
 
+// A third of the word: short words have few near neighbours by chance.
 int parse_edits_allowed(const char *word) {
     return (int)strlen(word) / 3 + 1;
 }

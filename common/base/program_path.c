@@ -9,6 +9,7 @@
 
 // The folder of this program's file, symbolic links resolved.
 static int own_folder(char ret[PATH_MAX]) {
+    // The kernel's link, because argv[0] may be any text.
     ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
 
     if (n < 0)
@@ -35,6 +36,7 @@ int plugin_path(const char *name, char ret_path[PATH_MAX]) {
 
     if (err)
         return err;
+    // Letters, digits and '-' only: no name leads out of lib/.
     if (name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] ||
         snprintf(file, sizeof file, "lib/device_%s.so", name) >= (int)sizeof file)
         return err_set(ERR_DEVICE, "device = \"%.40s\": no such device", name);

@@ -1,3 +1,5 @@
+// script - runs a child with three pipes in one poll loop, within a time limit. No process is left
+// behind.
 #include "base/script.h"
 
 #include <errno.h>
@@ -59,7 +61,9 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     (void)posix_spawn_file_actions_adddup2(&files, out[1], STDOUT_FILENO);
     (void)posix_spawn_file_actions_adddup2(&files, complaints[1], STDERR_FILENO);
     (void)posix_spawnattr_init(&attributes);
+    // The child must not inherit our blocked signals.
     (void)posix_spawnattr_setsigmask(&attributes, &none);
+    // SIGPIPE is ignored in most of our processes; a script expects the default.
     (void)posix_spawnattr_setsigdefault(&attributes, &broken_pipe);
     (void)posix_spawnattr_setpgroup(&attributes, c->guard); // the guard is there already
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
@@ -109,6 +113,7 @@ static int start_guard(struct child *c) {
 }
 
 static int make_pipe(int ret[2], int our_end) {
+    // O_CLOEXEC: other children must not keep our pipes open. Only our end never blocks.
     if (pipe2(ret, O_CLOEXEC) || fcntl(ret[our_end], F_SETFL, O_NONBLOCK))
         return err_set(ERR_IO, "pipe: %s", strerror(errno));
     return ERR_OK;
@@ -122,9 +127,11 @@ static int start_child(struct child *c) {
     if (!err)
         err = make_pipe(complaints, 0);
     if (!err)
+        // The guard comes first, since the script joins its process group.
         err = start_guard(c);
     if (!err)
         err = spawn(c, in, out, complaints);
+    // The child's ends are closed here, or its end of file would never come.
     close_fd(&in[0]);
     close_fd(&out[1]);
     close_fd(&complaints[1]);
@@ -144,6 +151,7 @@ static void write_input(struct child *c) {
     // A script may close its stdin early. The caller notices which answers are missing.
     if ((n < 0 && errno != EAGAIN && errno != EINTR) || c->written == c->job->input_size)
         close_fd(&c->in);
+    // The rest of a line stays in the buffer for the next read.
 }
 
 static int take_lines(struct child *c, struct lines *l, int (*take)(struct child *, const char *)) {
@@ -168,6 +176,7 @@ static int read_lines(struct child *c, struct lines *l, int (*take)(struct child
     if (n <= 0) {
         close_fd(&l->fd);
         l->bytes[l->used] = 0;
+        // The buffer has a byte more than SCRIPT_LINE_MAX for this 0.
         bool rest = l->used > 0;
         l->used = 0;
         return rest ? take(c, l->bytes) : ERR_OK;
@@ -181,11 +190,13 @@ static int read_lines(struct child *c, struct lines *l, int (*take)(struct child
 }
 
 static int take_answer(struct child *c, const char *line) {
+    // Every answer renews the time limit: long runs are fine while they make progress.
     c->deadline_us = now_us() + c->job->timeout_us;
     return c->job->take(c->job->context, line);
 }
 
 static int take_complaint(struct child *c, const char *line) {
+    // The last line of stderr usually has the reason; it goes into the error text.
     (void)text_copy(c->last_words, sizeof c->last_words, line); // may be cut
     c->job->complain(c->job->context, line);
     return ERR_OK;
@@ -198,6 +209,7 @@ static int check_time(const struct child *c, int64_t *ret_wait_ms) {
     if (left_us <= 0)
         return err_set(ERR_DATA, "'%s' has written nothing for %g s (%s)", c->job->command,
                        (double)c->job->timeout_us / 1e6, c->job->timeout_name);
+    // Short sleeps, since no event announces `cancel`.
     *ret_wait_ms = MIN(left_us / 1000 + 1, CANCEL_CHECK_MS);
     return ERR_OK;
 }
@@ -205,6 +217,7 @@ static int check_time(const struct child *c, int64_t *ret_wait_ms) {
 // Serves the script until it has ended and all its output has been read.
 static int serve_child(struct child *c) {
     bool alive = true;
+    // Grandchildren may keep a pipe open; the time limit ends that case.
     while (alive || c->out.fd >= 0 || c->complaints.fd >= 0) {
         int64_t wait_ms = 0;
         int err = check_time(c, &wait_ms);
@@ -252,6 +265,7 @@ static int check_status(const struct child *c, int status) {
 // Kills the script after an error. Closing the lifeline kills its children in any case.
 static int end_child(struct child *c, int err) {
     int status = 0;
+    // The whole group: a script may have started others.
     if (err && c->guard > 0)
         (void)kill(-c->guard, SIGKILL); // fails if the group has ended already
     close_fd(&c->in);
@@ -259,6 +273,7 @@ static int end_child(struct child *c, int err) {
     close_fd(&c->complaints.fd);
     close_fd(&c->pidfd);
     close_fd(&c->lifeline);
+    // The guard is waited for as well: it would stay a zombie.
     while (c->guard > 0 && waitpid(c->guard, NULL, 0) < 0 && errno == EINTR) {
     }
     while (c->pid > 0 && waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {

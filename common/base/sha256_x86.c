@@ -1,3 +1,5 @@
+// sha256_x86 - SHA-256 with the processor's SHA extension (FIPS 180-4). Compiled for the extension
+// in these functions only, and called after a check at run time.
 #include "base/sha256_x86.h"
 
 #include <string.h>
@@ -14,6 +16,7 @@
 
 enum { BLOCK = 64, ROUNDS = 64 };
 
+// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
 static const uint32_t constants[ROUNDS] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -31,6 +34,7 @@ bool sha256_x86_usable(void) {
     if (known < 0) {
         unsigned a, b, c, d;
         known = instructions_best() > INSTRUCTIONS_PLAIN && __builtin_cpu_supports("sse4.1") &&
+                // Leaf 7, EBX bit 29: SHA.
                 __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1);
         __atomic_store_n(&usable, known, __ATOMIC_RELAXED); // any thread finds the same
     }
@@ -45,6 +49,7 @@ struct state {
 // Four rounds with the words of the message schedule that `words` holds.
 SHA static inline void four_rounds(struct state *s, __m128i words, const uint32_t *k) {
     __m128i sum = _mm_add_epi32(words, _mm_loadu_si128((const __m128i *)k));
+    // The instruction uses the two low words of `sum`; the shuffle brings the high ones down.
     s->cdgh = _mm_sha256rnds2_epu32(s->cdgh, s->abef, sum);
     s->abef = _mm_sha256rnds2_epu32(s->abef, s->cdgh, _mm_shuffle_epi32(sum, 0x0e));
 }
@@ -57,6 +62,7 @@ SHA static inline __m128i next_words(const __m128i w[4]) {
 }
 
 SHA static void hash_blocks(struct state *s, const uint8_t *bytes, size_t blocks) {
+    // The message is big-endian, the processor little-endian.
     const __m128i big_endian = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
     for (; blocks > 0; blocks--, bytes += BLOCK) {
         struct state before = *s;
@@ -76,6 +82,7 @@ SHA static void hash_blocks(struct state *s, const uint8_t *bytes, size_t blocks
             w[3] = next;
             four_rounds(s, next, constants + t);
         }
+        // The Davies-Meyer step: the block's result is added to the state before it.
         s->abef = _mm_add_epi32(s->abef, before.abef);
         s->cdgh = _mm_add_epi32(s->cdgh, before.cdgh);
     }
@@ -89,11 +96,13 @@ static void put_big_endian(uint32_t v, uint8_t *ret) {
 // Padding (FIPS 180-4, 5.1.1): the last bytes, a one bit, zeros, the length in bits. One block or
 // two.
 static size_t pad_tail(const uint8_t *rest, size_t n, uint64_t size, uint8_t ret[2 * BLOCK]) {
+    // 9 bytes: the one bit and the length.
     size_t blocks = n + 9 <= BLOCK ? 1 : 2;
     memset(ret, 0, 2 * BLOCK);
     if (n)
         memcpy(ret, rest, n);
     ret[n] = 0x80;
+    // The length in bits, 64-bit big-endian.
     put_big_endian((uint32_t)(size >> 29), ret + blocks * BLOCK - 8);
     put_big_endian((uint32_t)(size << 3), ret + blocks * BLOCK - 4);
     return blocks;
@@ -102,6 +111,7 @@ static size_t pad_tail(const uint8_t *rest, size_t n, uint64_t size, uint8_t ret
 SHA void sha256_x86(const uint8_t *bytes, size_t size, uint8_t ret[32]) {
     uint8_t tail[2 * BLOCK];
     uint32_t abef[4], cdgh[4];
+    // The initial state: square roots of the first 8 primes, in the order of the instructions.
     struct state s = {.abef =
                           _mm_set_epi32(0x6a09e667, (int)0xbb67ae85, 0x510e527f, (int)0x9b05688c),
                       .cdgh = _mm_set_epi32(0x3c6ef372, (int)0xa54ff53a, 0x1f83d9ab, 0x5be0cd19)};

@@ -1,3 +1,4 @@
+// util - allocation that ends the process when memory is gone, clocks, and small helpers.
 #include "base/util.h"
 
 #include <sched.h>
@@ -10,12 +11,14 @@
 static void *checked(void *p, size_t size) {
     if (!p) {
         (void)fprintf(stderr, "out of memory: %zu bytes asked for\n", size);
+        // Not abort: lack of memory is no bug, and a core file would be as large as the process.
         exit(1);
     }
     return p;
 }
 
 void *xmalloc(size_t size) {
+    // malloc(0) may return NULL, which would look like a failure.
     return checked(malloc(size ? size : 1), size);
 }
 
@@ -41,6 +44,7 @@ char *xasprintf(const char *format, ...) {
 }
 
 void *xaligned(size_t size) {
+    // 64 bytes: a cache line, and the alignment of AVX-512 loads.
     size_t rounded = (size + 63) / 64 * 64;
     void *p = checked(aligned_alloc(64, rounded ? rounded : 64), rounded);
     memset(p, 0, rounded);
@@ -70,5 +74,6 @@ _Bool text_copy(char *ret, size_t size, const char *text) {
 
 int core_count(void) {
     cpu_set_t set;
+    // The cores that this process may use, which containers restrict.
     return sched_getaffinity(0, sizeof set, &set) ? 1 : MAX(1, CPU_COUNT(&set));
 }

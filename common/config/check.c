@@ -63,6 +63,7 @@ static void derive_domain(struct config_draft *d, int domain) {
     char key[32];
     snprintf(key, sizeof key, "curator.%s.root", letter);
     int layer = origin_of(d, "dataroot")->layer;
+    // Later layers win: a root of the file overrides a dataroot of the preset.
     if (origin_of(d, key)->layer > layer) // the root's layer overrides dataroot's
         return;
     if (strcmp(d->config->loader.dataset_mode, "aligned") == 0) {
@@ -70,6 +71,7 @@ static void derive_domain(struct config_draft *d, int domain) {
         derive_pairs(d, c);
         return;
     }
+    // Both domains in one layout first; a folder may have pictures of one domain only.
     const struct layout *l = layout_find(dataroot, "AB");
     if (!l) // the other domain may have a root of its own
         l = layout_find(dataroot, letter);
@@ -84,6 +86,7 @@ static void derive_domain(struct config_draft *d, int domain) {
                 !layout_find(dataroot, "A"); // of A
     if (!l && !said && fs_is_dir(dataroot))  // else check_dataroot says it
         blame_layout(d, dataroot);
+    // held_out follows the same rule, but a value of the same layer is kept.
     snprintf(key, sizeof key, "curator.%s.held_out", letter);
     if (origin_of(d, key)->layer >= layer)
         return;
@@ -98,6 +101,7 @@ static void derive_domain(struct config_draft *d, int domain) {
 // A shell replaces "~" only at the beginning of a word, so not in a file and not behind --set key=.
 static void expand_home(char **path) {
     const char *home = getenv("HOME");
+    // "~user" is left as it is: only the own home is known.
     if (**path != '~' || ((*path)[1] && (*path)[1] != '/') || !home || *home != '/')
         return;
     char *expanded = xasprintf("%s%s", home, *path + 1);
@@ -108,11 +112,13 @@ static void expand_home(char **path) {
 static void make_absolute(char **path) {
     char cwd[PATH_MAX];
     size_t length = strlen(*path);
+    // A slash at the end would make equal folders differ as text.
     while (length > 1 && (*path)[length - 1] == '/')
         (*path)[--length] = 0;
     expand_home(path);
     if (!**path || **path == '/' || !getcwd(cwd, sizeof cwd))
         return;
+    // Not realpath: links stay as written, and the folder may not exist yet.
     char *absolute = xasprintf("%s/%s", cwd, strncmp(*path, "./", 2) == 0 ? *path + 2 : *path);
     free(*path);
     *path = absolute;
@@ -122,6 +128,7 @@ static void check_folder(struct config_draft *d, int domain, const char *name, c
                          bool file) {
     char key[64];
     snprintf(key, sizeof key, "curator.%c.%s", 'A' + domain, name);
+    // An empty text is a setting that was not made.
     if (*path && (file ? access(path, R_OK) != 0 : !fs_is_dir(path)))
         config_blame(d, where_of(d, key), "%s: there is no %s %s", key, file ? "file" : "folder",
                      path);
@@ -132,6 +139,7 @@ static void check_order(struct config_draft *d, int domain, const char *low, dou
     char keys[2][64];
     snprintf(keys[0], sizeof keys[0], "curator.%c.%s", 'A' + domain, low);
     snprintf(keys[1], sizeof keys[1], "curator.%c.%s", 'A' + domain, high);
+    // Blames only when both values are known to be meant.
     if (low_value > high_value && is_sure(d, keys[0]) && is_sure(d, keys[1]))
         config_blame(d, where_of(d, keys[0]), "curator.%c: %s %g is above %s %g", 'A' + domain, low,
                      low_value, high, high_value);
@@ -153,6 +161,7 @@ static void check_curator(struct config_draft *d, int domain) {
     check_folder(d, domain, "held_out", c->held_out, false);
     check_folder(d, domain, "landmarks", c->landmarks, true);
     check_folder(d, domain, "lists", c->lists, false);
+    // labels may be a file or a folder.
     check_folder(d, domain, "labels", c->labels, !fs_is_dir(c->labels));
     check_order(d, domain, "night_luma", c->night_luma, "day_luma", c->day_luma);
     check_order(d, domain, "min_side", (double)c->min_side, "max_side", (double)c->max_side);
@@ -186,6 +195,7 @@ static void check_pairs(struct config_draft *d) {
         "drop_duplicates", "near_duplicates", "drop_leaks"};
     const struct config *c = d->config;
     int paired = 0;
+    // The pairs' curator works for both domains or for none.
     for (int i = 0; i < 2; i++)
         paired += strcmp(c->curator[i].use, "paired") == 0;
     if (paired == 1)
@@ -208,6 +218,7 @@ static void check_pairs(struct config_draft *d) {
 // ---- sizes ----
 
 // The number that the sides of images must be divisible by.
+// U-Nets halve the image 8 or 7 times; ResNets twice.
 static long long divisor(const struct config_trainer *t) {
     return strcmp(t->netG, "unet_256") == 0 ? 256 : strcmp(t->netG, "unet_128") == 0 ? 128 : 4;
 }
@@ -217,6 +228,7 @@ static void check_discriminator(struct config_draft *d) {
     const struct config_trainer *t = &d->config->trainer;
     long long crop = d->config->loader.crop_size;
     long long layers = strcmp(t->netD, "basic") == 0 ? 3 : t->n_layers_D;
+    // Each layer of stride 2 halves the sides; the last ones need some pixels left.
     long long least = MAX(8, 3LL << layers);
     bool sure = is_sure(d, "loader.crop_size") && is_sure(d, "trainer.netD");
     if (sure && strcmp(t->netD, "pixel") != 0 && crop < least)
@@ -238,6 +250,7 @@ static long long side_of(const struct config_loader *l) {
 static void check_crop(struct config_draft *d) {
     const struct config_loader *l = &d->config->loader;
     const struct config_trainer *t = &d->config->trainer;
+    // The nearest sizes that work, below and above, for the message.
     long long side = side_of(l), by = divisor(t), low = side / by * by;
     char key[32];
     snprintf(key, sizeof key, "loader.%s", side_key(l));
@@ -266,6 +279,7 @@ static void check_pool(struct config_draft *d) {
                      (long long)c->pool.pool_size, c->trainer.model);
     long long slots = c->pool.pool_size + 2 * c->loader.batch_size;
     long long side = side_of(&c->loader), channels = c->trainer.input_nc + c->trainer.output_nc;
+    // Two bytes a number in bf16, else four.
     int number = strcmp(c->trainer.dtype, "bf16") == 0 ? 2 : 4;
     double bytes = (double)slots * (double)(side * side) * (double)channels * number;
     if (c->pool.pool_size == 0 || bytes <= (double)c->pool.memory)

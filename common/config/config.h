@@ -25,6 +25,7 @@
     ;
 #include "config/config.def"
 
+// Domains have a struct each; the other sections exist once.
 struct config {
     struct config_top top;
     struct config_curator curator[2]; // 0 is A, 1 is B

@@ -15,6 +15,7 @@ struct config_origin {
 };
 
 struct config_draft {
+    // The values so far: defaults, then each layer over them.
     struct config *config;
     struct config_origin *origins; // [config_key_count][2]
     struct config_problems *problems;

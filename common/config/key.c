@@ -1,3 +1,4 @@
+// key - config.def included three times: as sections, as keys, and as the list of math keys.
 #include "config/key.h"
 
 #include <stdlib.h>
@@ -13,6 +14,7 @@ const struct config_section config_sections[CONFIG_SECTIONS] = {
 #include "config/config.def"
 };
 
+// offsetof makes one reader and one printer work for every key.
 #define AT(s, k) .section = CONFIG_SECTION_##s, .name = #k, .offset = offsetof(struct config_##s, k)
 #define INT(s, k, value, lo, hi, u, h)                                                             \
     {AT(s, k), .kind = CONFIG_INT, .low = value, .min = lo, .max = hi, .unit = u, .help = h},
@@ -33,12 +35,14 @@ const struct config_key config_keys[] = {
 
 const int config_key_count = COUNT(config_keys);
 
+// Keys whose change would make a resumed run another experiment.
 #define MATH(path) #path,
 static const char *const math_paths[] = {
 #include "config/config.def"
 };
 
 void *config_value_at(const struct config *c, const struct config_key *key, int domain) {
+    // The two structs of the curators follow each other.
     const struct config_section *s = &config_sections[key->section];
     return (char *)c + s->offset + (size_t)domain * s->size + key->offset;
 }
@@ -57,6 +61,7 @@ void config_key_path(const struct config_key *key, int domain, char *ret, size_t
         snprintf(ret, n, "%s.%s", section, key->name);
 }
 
+// A linear search: settings are few and are read at the start.
 const struct config_key *config_key_find(const char *path, int *ret_domain) {
     for (int i = 0; i < config_key_count; i++)
         for (int domain = 0; domain < config_domains(&config_keys[i]); domain++) {
@@ -83,6 +88,7 @@ bool config_key_is_text(const struct config_key *key) {
 
 bool config_key_is_math(const struct config_key *key) {
     char path[128];
+    // Curators: everything matters but what changes no verdict.
     if (key->section == CONFIG_SECTION_curator) {
         // The manifest's digest tells whether the images are the same, wherever they lie.
         static const char *const free_to_change[] = {"threads",   "timeout_s", "root",  "held_out",
@@ -101,11 +107,13 @@ bool config_key_is_math(const struct config_key *key) {
 
 void config_key_suggest(enum config_section_id section, const char *name, char *ret, size_t n) {
     const char *nearest = NULL;
+    // One more than allowed, so that the first key within the limit is taken.
     int best = parse_edits_allowed(name) + 1;
     ret[0] = 0;
     for (int i = 0; i < config_key_count; i++) {
         char path[128];
         config_key_path(&config_keys[i], 0, path, sizeof path);
+        // The exact name in another section is the better hint than a similar one here.
         if (config_keys[i].section != section && strcmp(config_keys[i].name, name) == 0) {
             snprintf(ret, n, ", it is `%s`", path);
             return;
@@ -116,6 +124,7 @@ void config_key_suggest(enum config_section_id section, const char *name, char *
             nearest = config_keys[i].name;
         }
     }
+    // At the top level the name of a section may be meant.
     for (int i = 1; section == CONFIG_SECTION_top && i < CONFIG_SECTIONS; i++)
         if (parse_edit_distance(name, config_sections[i].name) < best) {
             best = parse_edit_distance(name, config_sections[i].name);

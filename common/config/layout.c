@@ -1,3 +1,5 @@
+// layout - finds trainA and its relatives by trying each form. The disk is read anew each time: it
+// is asked at the start only.
 #include "config/layout.h"
 
 #include <dirent.h>
@@ -10,6 +12,7 @@
 #include "base/text.h"
 #include "base/util.h"
 
+// Names in the message of a folder without a layout.
 enum { NAMED_ENTRIES = 8 };
 
 static const struct layout layouts[] = {
@@ -29,6 +32,7 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
 
 // The folder's entry of that name in letters of any case, the first by strcmp; NULL if there is
 // none. Takes `path`, and gives the path of the entry.
+// On case-sensitive file systems a data set may come as TrainA or traina.
 static char *enter_any_case(char *path, const char *name) {
     struct dirent **entries = NULL;
     char *found = NULL;
@@ -80,6 +84,7 @@ const struct layout *layout_find(const char *root, const char *letters) {
     return NULL;
 }
 
+// The first form that all letters have: test before val.
 char *layout_held_out(const char *root, const struct layout *l, const char *letters) {
     for (size_t i = 0; i < COUNT(l->held); i++)
         if (has_all(root, l->held[i], letters))
@@ -98,6 +103,7 @@ char *layout_describe(const char *root) {
         bool is_folder = fs_is_dir(path);
         if (i < NAMED_ENTRIES)
             text_add(&t, "%s%s%s", i ? ", " : "", entries[i]->d_name, is_folder ? "/" : "");
+        // Archives often unpack into one folder more.
         if (!below && is_folder && layout_find(path, "AB"))
             below = xstrdup(path);
         free(path);

@@ -10,6 +10,7 @@
 #include "config/draft.h"
 #include "config/value.h"
 
+// In the order of config.def, so equal settings give equal files.
 static void write_section(const struct config *c, FILE *out, enum config_section_id section,
                           int domain, const char *indent) {
     for (int i = 0; i < config_key_count; i++) {
@@ -38,6 +39,7 @@ int config_write(const struct config *c, FILE *out) {
             fprintf(out, "};\n");
         }
     }
+    // Errors of all fprintf calls are kept by the stream until here.
     if (fflush(out) || ferror(out))
         return err_set(ERR_IO, "write the settings: %m");
     return ERR_OK;
@@ -90,6 +92,7 @@ static const char *title_prefix(int section) {
 }
 
 void config_print_help(FILE *out) {
+    // A configuration of defaults is printed, so texts and program cannot differ.
     struct config *c = config_new();
     for (int s = 0; s < CONFIG_SECTIONS; s++) {
         fprintf(out, "%s%s - %s\n", s ? "\n" : "", title_prefix(s), config_sections[s].title);
@@ -98,6 +101,7 @@ void config_print_help(FILE *out) {
             char range[200];
             if ((int)key->section != s)
                 continue;
+            // Both domains have the same defaults.
             char *literal = config_value_literal(c, key, 0);
             allowed(key, range, sizeof range);
             fprintf(out, "  %-18s %s\n  %-18s (%s; %s)\n", key->name, key->help, "", literal,

@@ -7,12 +7,14 @@
 
 void config_each(const struct config *c, void *context,
                  void (*each)(void *context, const char *path, const char *value)) {
+    // Keys of A come first, all of them, then those of B.
     for (int domain = 0, i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         char path[128], value[4096];
         config_key_path(key, domain, path, sizeof path);
         config_value_text(c, key, domain, value, sizeof value);
         each(context, path, value);
+        // A section's keys are neighbours in the table.
         bool last = i + 1 == config_key_count || config_keys[i + 1].section != key->section;
         if (last && domain + 1 < config_domains(key)) { // back to the section's first key, for B
             domain++;
@@ -26,6 +28,7 @@ void config_each(const struct config *c, void *context,
 
 void config_each_of_curator(const struct config_curator *settings, void *context,
                             void (*each)(void *context, const char *name, const char *value)) {
+    // A struct of one curator as domain A of a whole configuration.
     struct config whole = {.curator = {*settings}}; // the other sections are not read
     char value[65536];                              // a list may be long
     for (int i = 0; i < config_key_count; i++) {
@@ -54,6 +57,7 @@ char *config_spell(const char *path, const char *text, char *ret_problem, size_t
     ret_problem[0] = 0;
     if (!key)
         return NULL;
+    // Any configuration will do: the value is stored only to be checked.
     struct config *c = config_new();
     config_value_parse(key, text, &value);
     if (config_value_store(c, key, domain, &value, ret_problem, n))
@@ -64,6 +68,7 @@ char *config_spell(const char *path, const char *text, char *ret_problem, size_t
 }
 
 // Whether a resumed run may change the key from its saved value.
+// These three may grow: a run is often continued for longer.
 static bool may_change(const char *path, const struct config *saved, const struct config *now) {
     int domain;
     if (strcmp(path, "trainer.n_epochs") == 0)
@@ -71,6 +76,7 @@ static bool may_change(const char *path, const struct config *saved, const struc
     if (strcmp(path, "trainer.n_epochs_decay") == 0)
         return now->trainer.n_epochs_decay >= saved->trainer.n_epochs_decay;
     if (strcmp(path, "trainer.max_steps") == 0)
+        // 0 means no limit, which is longer than any other.
         return now->trainer.max_steps == 0 ||
                (saved->trainer.max_steps > 0 && now->trainer.max_steps >= saved->trainer.max_steps);
     return !config_key_is_math(config_key_find(path, &domain));

@@ -33,6 +33,7 @@ static void blame_line(struct reading *r, int line, const char *text) {
 
 // ---- mistakes that libconfig accepts silently ----
 
+// Comments may hold anything, so they are skipped as libconfig does.
 static const char *skip_comment(const char *at) {
     if (at[0] == '#' || (at[0] == '/' && at[1] == '/'))
         return at + strcspn(at, "\n");
@@ -41,6 +42,7 @@ static const char *skip_comment(const char *at) {
 }
 
 static const char *skip_string(const char *at) {
+    // An escaped quote does not end the text.
     for (at++; *at && *at != '"'; at++)
         if (at[0] == '\\' && at[1])
             at++;
@@ -50,12 +52,14 @@ static const char *skip_string(const char *at) {
 // libconfig 1.5 silently cuts whole numbers to 32 bits.
 static const char *scan_number(struct reading *r, int line, const char *at) {
     char token[64], text[160];
+    // Everything that may belong to a number, also of bases and suffixes.
     size_t length = strspn(at + 1, "0123456789abcdefABCDEFxXLl.") + 1;
     bool decimal = strspn(at + 1, "0123456789") + 1 == length;
     bool hexadecimal = strncasecmp(at + (*at == '-' || *at == '+'), "0x", 2) == 0;
     snprintf(token, sizeof token, "%.*s", (int)length, at);
     errno = 0;
     long long value = strtoll(token, NULL, decimal ? 10 : 16);
+    // Reals are not checked here: libconfig reads them as doubles.
     if ((decimal || hexadecimal) && (errno || value > INT32_MAX || value < INT32_MIN)) {
         snprintf(text, sizeof text,
                  "%s does not fit into 32 bits; a size in bytes is a text as \"128 MiB\"", token);
@@ -75,6 +79,7 @@ static bool is_number(const char *at) {
 // False: a problem was found, and libconfig must not read the text.
 static bool scan_text(struct reading *r, const char *text) {
     int before = r->draft->problems->count, line = 1;
+    // Names may hold digits, so they are skipped as a whole.
     for (const char *at = text, *next; *at; at = next) {
         if (is_comment(at))
             next = skip_comment(at);
@@ -90,6 +95,7 @@ static bool scan_text(struct reading *r, const char *text) {
             next = at + 1;
         if (*at == '@')
             blame_line(r, line, "@include is not taken here; use preset = \"NAME\"");
+        // Newlines inside comments and texts count as lines too.
         for (; at < next; at++)
             line += *at == '\n';
     }

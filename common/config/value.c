@@ -20,6 +20,7 @@ struct config *config_new(void) {
     for (int i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         for (int domain = 0; domain < config_domains(key); domain++) {
+            // Every value starts as its default; layers overwrite it.
             void *at = config_value_at(c, key, domain);
             int64_t *numbers = at;
             if (key->kind == CONFIG_REAL)
@@ -44,12 +45,14 @@ void config_free(struct config *c) {
         return;
     for (int i = 0; i < config_key_count; i++)
         for (int domain = 0; domain < config_domains(&config_keys[i]); domain++)
+            // Only texts own memory.
             if (config_key_is_text(&config_keys[i]))
                 free(*(char **)config_value_at(c, &config_keys[i], domain));
     free(c);
 }
 
 void config_set_text(char **field, const char *text) {
+    // Copied first: `text` may be the old value or a part of it.
     char *copy = xstrdup(text);
     free(*field);
     *field = copy;
@@ -57,6 +60,7 @@ void config_set_text(char **field, const char *text) {
 
 // ---- lists of texts ----
 
+// A list is one text with a newline behind each item; "" is the empty list.
 bool config_list_next(const char **at, const char **ret_text, size_t *ret_size) {
     const char *end = strchr(*at, '\n');
     if (!end)
@@ -81,6 +85,7 @@ bool config_list_has(const char *list, const char *text) {
 static void parse_texts(const char *text, struct config_value *ret) {
     struct text texts = {0};
     const char *end = text + strlen(text);
+    // The last character is read only if the first is '[', so never before the text.
     bool brackets = *text == '[' && end[-1] == ']';
     text_add(&texts, "%s", "");
     text += brackets;
@@ -91,6 +96,7 @@ static void parse_texts(const char *text, struct config_value *ret) {
         const char *stop = quoted ? strchr(text + 1, '"') : memchr(text, ',', (size_t)(end - text));
         const char *from = text + quoted, *to = stop ? stop : end;
         text = stop ? stop + 1 : end;
+        // Blanks around unquoted items are not part of them.
         while (!quoted && to > from && to[-1] == ' ')
             to--;
         if (to > from)
@@ -98,6 +104,7 @@ static void parse_texts(const char *text, struct config_value *ret) {
         if (quoted)
             text += strspn(text, " ,");
     }
+    // A newline would split one item in two.
     ret->type = strchr(ret->text, '\n') ? VALUE_OTHER : VALUE_TEXTS;
     ret->texts = texts.bytes;
 }
@@ -109,6 +116,7 @@ static void print_texts(const char *list, char *ret, size_t n) {
     size_t size;
     text_add(&t, "[");
     while (config_list_next(&list, &item, &size)) {
+        // Quotes only where the item would be read differently without them.
         const char *mark = memchr(item, ',', size) || *item == ' ' ? "\"" : "";
         text_add(&t, "%s%s%.*s%s", t.size > 1 ? ", " : "", mark, (int)size, item, mark);
     }
@@ -137,6 +145,7 @@ static char *texts_literal(const char *list) {
 
 static bool parse_integer(const char *text, char **ret_end, int64_t *ret) {
     errno = 0;
+    // Base 0: hexadecimal is accepted, as libconfig does.
     *ret = strtoll(text, ret_end, 0);
     return *ret_end != text && errno == 0;
 }
@@ -159,6 +168,7 @@ void config_value_fini(struct config_value *value) {
 
 void config_value_parse(const struct config_key *key, const char *text, struct config_value *ret) {
     char *end;
+    // A text that is no number stays VALUE_TEXT; storing it explains the problem.
     *ret = (struct config_value){.type = VALUE_TEXT, .text = text};
     switch (key->kind) {
     case CONFIG_INT:
@@ -203,6 +213,7 @@ static bool refuse_value(char *ret, size_t n, const char *format, ...) {
 }
 
 static bool in_range(const struct config_key *key, double value, char *ret, size_t n) {
+    // Comparisons with NaN are false.
     if (value >= key->min && value <= key->max) // false for NaN
         return true;
     return refuse_value(ret, n, "%.17g is out of range, %.17g to %.17g%s%s", value, key->min,
@@ -218,6 +229,7 @@ static bool is_this_choice(const char *choice, const char *text) {
                 return false;
             continue;
         }
+        // 1 to 999, without a leading 0.
         size_t digits = strspn(text, "0123456789");
         if (!digits || digits > 3 || *text == '0')
             return false;
@@ -253,6 +265,7 @@ static bool store_numbers(void *at, const struct config_key *key, const struct c
 
 static bool store_number(void *at, const struct config_key *key, const struct config_value *value,
                          char *ret, size_t n) {
+    // A whole number may stand for a real one, not the reverse.
     double number = value->type == VALUE_INT ? (double)value->integer : value->real;
     bool whole = key->kind == CONFIG_INT;
     if (value->type != VALUE_INT && (whole || value->type != VALUE_REAL))
@@ -360,12 +373,14 @@ void config_value_text(const struct config *c, const struct config_key *key, int
 }
 
 char *config_quote(const char *text) {
+    // At most 4 bytes for each: \x and two digits.
     char *quoted = xmalloc(4 * strlen(text) + 3), *to = quoted;
     *to++ = '"';
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
         if (c == '"' || c == '\\')
             to += sprintf(to, "\\%c", c);
+        // libconfig accepts \x escapes, but no raw control characters.
         else if (c < 0x20)
             to += sprintf(to, "\\x%02x", c);
         else
@@ -377,6 +392,7 @@ char *config_quote(const char *text) {
 }
 
 char *config_value_literal(const struct config *c, const struct config_key *key, int domain) {
+    // Numbers, booleans and ranges are short.
     char text[128];
     if (key->kind == CONFIG_STR || key->kind == CONFIG_CHOICE)
         return config_quote(*(char *const *)config_value_at(c, key, domain));

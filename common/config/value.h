@@ -16,6 +16,7 @@ struct config_value {
         VALUE_TEXTS,
         VALUE_OTHER
     } type;
+    // Exactly one of the following is set, by `type`.
     int64_t integer; // VALUE_INT, VALUE_BOOL
     double real;     // VALUE_REAL
     const char *text;

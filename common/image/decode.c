@@ -13,6 +13,7 @@
 
 enum { FILE_MAX_BYTES = 512 << 20 };
 
+// A format without a codec is recognised but refused with a hint.
 static const struct image_codec *const codecs[] = {
     [IMAGE_JPEG] = &image_codec_jpeg,
     [IMAGE_PNG] = &image_codec_png,
@@ -23,6 +24,7 @@ static const struct image_codec *const codecs[] = {
 static char *quoted(const char *text) {
     struct text t = {0};
     text_add(&t, "'");
+    // Inside single quotes only the quote itself is special.
     for (const char *c = text; *c; c++)
         text_add_bytes(&t, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
     text_add(&t, "'");
@@ -30,6 +32,7 @@ static char *quoted(const char *text) {
 }
 
 // The name with another ending, which is never the name itself.
+// A name that begins with its only dot has no ending.
 static char *converted_name(const char *name) {
     const char *slash = strrchr(name, '/'), *dot = strrchr(name, '.');
     bool has_ending = dot && dot > name && (!slash || dot > slash + 1);
@@ -73,6 +76,7 @@ static int check_limits(const struct image_file *file, const struct image_limits
     if (pixels > limits->max_pixels)
         return err_set(ERR_FORMAT, "'%s': %dx%d pixels, more than the limit of %lld", file->name,
                        info->w, info->h, (long long)limits->max_pixels);
+    // Divided rather than multiplied, so no size overflows.
     if (pixels / limits->max_pixels_per_byte > (int64_t)file->size)
         return err_set(ERR_FORMAT, "'%s': %dx%d pixels in %zu bytes: a decompression bomb",
                        file->name, info->w, info->h, file->size);
@@ -95,6 +99,7 @@ static int probe(const struct image_file *file, const struct image_limits *limit
     *ret_info = info;
     return ERR_OK;
 }
+// Copied on success only.
 
 int image_probe(const char *name, const uint8_t *bytes, size_t size,
                 const struct image_limits *limits, struct image_info *ret_info) {
@@ -103,6 +108,7 @@ int image_probe(const char *name, const uint8_t *bytes, size_t size,
 }
 
 // Converts `im` to the channels and the orientation, and frees it.
+// At most two conversions; each frees what it replaces.
 static void deliver(struct image im, int channels, int orientation, struct image *ret_image) {
     struct image next = {0};
     if (im.c != channels) {
@@ -137,6 +143,7 @@ int image_decode_how(const char *name, const uint8_t *bytes, size_t size,
     if (err)
         return err;
     int orientation = how->apply_exif ? codec->orientation(&file) : 1;
+    // Orientations from 5 on swap the sides, so the wanted size is swapped too.
     if (orientation >= 5) {
         stored.fit_w = how->fit_h;
         stored.fit_h = how->fit_w;
@@ -155,6 +162,7 @@ struct shrinking {
     struct resample *resample; // NULL before begin
 };
 
+// The resize needs the decoded size, which JPEG's scaling decides.
 static void begin_shrinking(void *context, int w, int h, int c) {
     struct shrinking *s = context;
     struct resample_plan plan = {w, h, c, s->w, s->h, {0, 0, s->w, s->h}, NULL};
@@ -167,6 +175,7 @@ static uint8_t *row_of_shrinking(void *context, int y) {
 }
 
 // ERR_FORMAT also for files that decoding in full may still rescue (keep_truncated).
+// A fast path for the usual file: no image of full size is ever in memory.
 static int decode_shrinking(const struct image_file *file, const struct image_how *how,
                             int channels, struct shrinking *s, struct image *ret_image,
                             int64_t *ret_resize_us) {
@@ -175,6 +184,7 @@ static int decode_shrinking(const struct image_file *file, const struct image_ho
     struct image_sink sink = {s, begin_shrinking, row_of_shrinking};
     int err = probe(file, &how->limits, &codec, &info);
     bool same_size = info.w == s->w && info.h == s->h; // nothing to resize
+    // Turned, gray or equal-sized images take the general path.
     if (err || same_size || !codec->decode_rows || (channels == 1 && info.channels != 1) ||
         (how->apply_exif && codec->orientation(file) != 1))
         return ERR_FORMAT;
@@ -183,6 +193,7 @@ static int decode_shrinking(const struct image_file *file, const struct image_ho
         return err;
     struct image im;
     int64_t begun = now_us();
+    // The time inside resample_row belongs to resizing, not to decoding.
     *ret_resize_us += resample_time_us(s->resample);
     resample_close(s->resample, &im);
     s->resample = NULL;
@@ -199,6 +210,7 @@ int image_decode_resized(const char *name, const uint8_t *bytes, size_t size,
     struct image im;
     if (decode_shrinking(&file, how, channels, &s, ret_image, ret_resize_us) == ERR_OK)
         return ERR_OK;
+    // The half-made resize of a failed fast path is thrown away.
     resample_close(s.resample, NULL);
     int err = image_decode_how(name, bytes, size, how, channels, &im);
     if (err)

@@ -1,3 +1,5 @@
+// encode - PNG and JPEG in memory, then through fs_write_atomic: a reader never sees half a
+// picture.
 #include "image/image.h"
 
 #include <stdio.h>
@@ -16,6 +18,7 @@ static int encode_png(spng_ctx *png, const struct image *im, uint8_t **ret_bytes
         .width = (uint32_t)im->w,
         .height = (uint32_t)im->h,
         .bit_depth = 8,
+        // No alpha: images have 1 or 3 channels.
         .color_type = im->c == 1 ? SPNG_COLOR_TYPE_GRAYSCALE : SPNG_COLOR_TYPE_TRUECOLOR,
     };
     size_t size = (size_t)im->w * (size_t)im->h * (size_t)im->c;
@@ -30,6 +33,7 @@ static int encode_png(spng_ctx *png, const struct image *im, uint8_t **ret_bytes
 }
 
 int image_encode_png(const struct image *im, uint8_t **ret_bytes, size_t *ret_size) {
+    // libspng allocates its buffer with malloc, so free() fits.
     spng_ctx *png = spng_ctx_new(SPNG_CTX_ENCODER);
     if (!png)
         return err_set(ERR_IO, "libspng refuses to start");
@@ -40,10 +44,13 @@ int image_encode_png(const struct image *im, uint8_t **ret_bytes, size_t *ret_si
 
 int image_encode_jpeg(const struct image *im, int quality, uint8_t **ret_bytes, size_t *ret_size) {
     int format = im->c == 1 ? TJPF_GRAY : TJPF_RGB, chroma = im->c == 1 ? TJSAMP_GRAY : TJSAMP_444;
+    // The largest size that this image can take, so that turbojpeg never reallocates.
     unsigned long size = tjBufSize(im->w, im->h, chroma);
     uint8_t *bytes = xmalloc(size);
     tjhandle jpeg = tjInitCompress();
     if (!jpeg || tjCompress2(jpeg, im->pixels, im->w, 0, im->h, format, &bytes, &size, chroma,
+                             // 4:4:4 keeps fine colours; the accurate transform avoids the errors
+                             // of the fast one.
                              quality, TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC)) {
         int err = err_set(ERR_IO, "encode JPEG: %s", jpeg ? tjGetErrorStr2(jpeg) : tjGetErrorStr());
         if (jpeg)

@@ -1,3 +1,4 @@
+// format - file formats by their first bytes, and by the endings of their names.
 #include "image/format.h"
 
 #include <fcntl.h>
@@ -15,6 +16,7 @@ static const struct image_signature signatures[] = {
     {"\xff\xd8\xff", 3, IMAGE_JPEG, "JPEG", "jpeg", ""},
     {"\x89PNG\r\n\x1a\n", 8, IMAGE_PNG, "PNG", "png", ""},
     {"RIFF????WEBP", 12, IMAGE_WEBP, "WebP", "webp", ""},
+    // The zeros behind the size tell a bitmap from a text that begins with BM.
     {"BM????\0\0\0\0", 10, IMAGE_BMP, "BMP", "bmp", ""},
     {"GIF8", 4, IMAGE_GIF, "GIF", "gif", ""},
     {"II*\0", 4, IMAGE_TIFF, "TIFF", "tiff", ""},
@@ -33,6 +35,7 @@ static const struct image_signature signatures[] = {
     {"%PDF", 4, IMAGE_UNKNOWN, "PDF", "pdf", ""},
 };
 
+// Also endings of formats that are refused: users then learn how to convert them.
 static const char *const endings[] = {
     "jpg", "jpeg", "jpe", "jfif", "png",  "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm",
     "pgm", "pnm",  "pbm", "heic", "heif", "avif", "jp2", "j2k", "jxl", "psd", "tga",
@@ -57,6 +60,7 @@ const struct image_signature *image_signature_of(const uint8_t *bytes, size_t si
 size_t image_stem_length(const char *path) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     const char *dot = strrchr(name, '.');
+    // A name that is only an ending (".png") is a hidden file without one.
     for (size_t i = 0; dot && dot != name && i < COUNT(endings); i++)
         if (strcasecmp(dot + 1, endings[i]) == 0)
             return (size_t)(dot - path);
@@ -81,6 +85,7 @@ bool image_is_candidate(int folder, const char *path) {
     // Opening a device or a pipe may wait or have effects, so only a regular file is opened.
     if (fstatat(folder, path, &st, 0) || !S_ISREG(st.st_mode))
         return false;
+    // O_NONBLOCK: the file may have become a pipe since fstatat.
     int fd = openat(folder, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return false;

@@ -40,6 +40,7 @@ static void escape_error(j_common_ptr common) {
     longjmp(job->escape, 1);
 }
 
+// These warnings leave every pixel as it is.
 static bool harmless(const struct job *job) {
     switch (job->errors.msg_code) {
     case JWRN_ADOBE_XFORM:
@@ -47,12 +48,14 @@ static bool harmless(const struct job *job) {
     case JWRN_BOGUS_ICC:
         return true;
     case JWRN_EXTRANEOUS_DATA:
+        // Extra bytes before the picture are skipped safely.
         return job->in_header;
     default:
         return false;
     }
 }
 
+// Levels of 0 and above are traces; warnings are negative.
 static void keep_warning(j_common_ptr common, int level) {
     struct job *job = common->client_data;
     if (level >= 0 || job->damaged || harmless(job))
@@ -72,6 +75,7 @@ static void limit_scans(j_common_ptr common) {
     const struct jpeg_decompress_struct *cinfo = &job->cinfo;
     int64_t scans = cinfo->input_scan_number;
     int64_t work = scans * cinfo->image_width * cinfo->image_height;
+    // Baseline files have one scan and are not bounded.
     if (scans <= 1 || (scans <= SCANS_MAX && work / WORK_PER_BYTE <= (int64_t)job->size))
         return;
     (void)snprintf(job->text, sizeof job->text, "%lld scans in %zu bytes: a decompression bomb",
@@ -81,6 +85,7 @@ static void limit_scans(j_common_ptr common) {
 
 // Jumps to job->escape if the header is damaged.
 static void job_open(struct job *job, const struct image_file *file, bool with_exif) {
+    // Set before jpeg_create_decompress, which may already fail.
     job->cinfo.err = jpeg_std_error(&job->errors);
     job->cinfo.client_data = job;
     job->errors.error_exit = escape_error;
@@ -92,6 +97,7 @@ static void job_open(struct job *job, const struct image_file *file, bool with_e
     job->cinfo.progress = &job->progress;
     jpeg_mem_src(&job->cinfo, file->bytes, file->size);
     if (with_exif)
+        // Costs memory, so only where the orientation is asked for.
         jpeg_save_markers(&job->cinfo, JPEG_APP0 + 1, 0xffff);
     job->in_header = true;
     (void)jpeg_read_header(&job->cinfo, TRUE); // jumps on every failure
@@ -144,6 +150,7 @@ static int orientation(const struct image_file *file) {
 // Adobe's inverted CMYK: each value is already 255 - ink. Pillow assumes this of every CMYK file.
 static void rgb_from_cmyk(const uint8_t *in, int w, uint8_t *ret_rgb) {
     for (int x = 0; x < w; x++, in += 4, ret_rgb += 3)
+        // The product over 255, rounded as Pillow's MULDIV255.
         for (int k = 0; k < 3; k++) {
             int ink = (255 - in[k]) * in[3] + 128;
             int v = in[3] - (((ink >> 8) + ink) >> 8);
@@ -156,6 +163,7 @@ static void read_rows(struct job *job, const struct image_sink *sink) {
     while (cinfo->output_scanline < cinfo->output_height) {
         uint8_t *row = sink->row(sink->context, (int)cinfo->output_scanline);
         JSAMPROW target = job->cmyk_row ? job->cmyk_row : row;
+        // NULL: the sink wants no more rows.
         if (!row)
             return;
         if (jpeg_read_scanlines(cinfo, &target, 1) != 1)
@@ -181,9 +189,11 @@ static unsigned eighths(const struct image_how *how, const struct image_info *in
 static void read_picture(struct job *job, const struct image_file *file,
                          const struct image_how *how, const struct image_info *info,
                          const struct image_sink *sink) {
+    // CMYK is converted here, since libjpeg does not.
     const J_COLOR_SPACE space[] = {[1] = JCS_GRAYSCALE, [3] = JCS_RGB, [4] = JCS_CMYK};
     job_open(job, file, false);
     job->cinfo.out_color_space = space[info->channels];
+    // The slow integer transform and fancy upsampling are Pillow's defaults.
     job->cinfo.dct_method = JDCT_ISLOW;
     job->cinfo.do_fancy_upsampling = TRUE;
     job->cinfo.scale_num = eighths(how, info);
@@ -200,6 +210,7 @@ static void read_picture(struct job *job, const struct image_file *file,
 // False: the job has the error.
 static bool run_job(struct job *job, const struct image_file *file, const struct image_how *how,
                     const struct image_info *info, const struct image_sink *sink) {
+    // setjmp returns again after a jump; no local of this function has changed by then.
     if (setjmp(job->escape)) {
         // After an error the remaining rows are black (after a warning libjpeg fills them).
         job->some_decoded = job->cinfo.output_scanline > 0;
@@ -232,6 +243,7 @@ static int decode(const struct image_file *file, const struct image_how *how,
     struct image im = {0};
     struct image_sink sink = {&im, begin_image, row_of_image};
     int err = ERR_OK;
+    // A truncated file is kept only where some rows are real.
     if (!run_job(&job, file, how, info, &sink) && !(how->keep_truncated && job.some_decoded)) {
         err = damaged(&job, file);
         image_fini(&im);

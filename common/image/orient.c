@@ -22,6 +22,7 @@ static int orientation_of(ExifData *data) {
 int image_orientation(const uint8_t *exif, size_t size) {
     bool has_header = size >= sizeof header && memcmp(exif, header, sizeof header) == 0;
     size_t skip = has_header ? sizeof header : 0;
+    // An EXIF block of a JPEG has at most 64 KiB; larger ones are ignored.
     ExifData *data = size - skip > 0xffff ? NULL : exif_data_new();
     if (!data)
         return 1;
@@ -56,6 +57,7 @@ void image_orient(const struct image *im, int orientation, struct image *ret_ima
     size_t c = (size_t)im->c;
     image_init(&out, from.swap ? im->h : im->w, from.swap ? im->w : im->h, im->c);
     uint8_t *to = out.pixels;
+    // In the order of the result: writes are sequential, reads may jump.
     for (int y = 0; y < out.h; y++)
         for (int x = 0; x < out.w; x++, to += c) {
             int sx = from.swap ? y : x, sy = from.swap ? x : y;

@@ -33,6 +33,7 @@ static int open_png(const struct image_file *file, struct spng_ihdr *ret_header,
     return code ? failed(file, code) : ERR_OK;
 }
 
+// Palettes become RGB; gray with alpha is treated like RGBA.
 static int channels_of(uint8_t color_type) {
     switch (color_type) {
     case SPNG_COLOR_TYPE_GRAYSCALE:
@@ -49,6 +50,7 @@ static int probe(const struct image_file *file, struct image_info *ret_info) {
     struct spng_ihdr header;
     spng_ctx *png = NULL;
     int err = open_png(file, &header, &png);
+    // Only the header was read.
     spng_ctx_free(png);
     if (err)
         return err;
@@ -63,6 +65,7 @@ static int probe(const struct image_file *file, struct image_info *ret_info) {
 static uint8_t *bytes_from_hex(const char *text, size_t *ret_size) {
     uint8_t *bytes = xmalloc(strlen(text) / 2 + 1);
     size_t digits = 0;
+    // Three lines precede the digits: an empty one, the name and the length.
     for (int lines = 0; *text && lines < 3; text++)
         lines += *text == '\n';
     for (; *text; text++) {
@@ -71,6 +74,7 @@ static uint8_t *bytes_from_hex(const char *text, size_t *ret_size) {
         if (!digit)
             continue;
         uint8_t value = (uint8_t)(digit - hex);
+        // The first digit of a byte is the high half.
         bytes[digits / 2] = (uint8_t)(digits % 2 ? bytes[digits / 2] | value : value << 4);
         digits++;
     }
@@ -87,6 +91,7 @@ static int orientation_from_texts(spng_ctx *png) {
     if (spng_get_text(png, texts, &n))
         n = 0;
     for (uint32_t i = 0; i < n; i++) {
+        // The first such text counts.
         if (strcmp(texts[i].keyword, "Raw profile type exif") != 0)
             continue;
         size_t size;
@@ -105,6 +110,7 @@ static int orientation(const struct image_file *file) {
     spng_ctx *png = NULL;
     int found = 1;
     if (open_png(file, &header, &png) == ERR_OK)
+        // The eXIf chunk is the standard; the text is an older habit.
         found = spng_get_exif(png, &exif) == 0
                     ? image_orientation((const uint8_t *)exif.data, exif.length)
                     : orientation_from_texts(png);
@@ -186,12 +192,15 @@ static void put_big_endian(uint32_t v, uint8_t *ret) {
 // checksum of name and data. False: no chunk is cut.
 static bool close_cut_chunk(const struct image_file *file, struct image_file *ret_file) {
     size_t at = 8, end = file->size;
+    // Whole chunks are skipped; the loop ends at a chunk that the file cuts.
     while (at + 12 <= end && big_endian(file->bytes + at) <= end - at - 12)
         at += 12 + (size_t)big_endian(file->bytes + at);
+    // Only picture data is worth rescuing.
     if (at + 12 > end || memcmp(file->bytes + at + 4, "IDAT", 4) != 0)
         return false;
     uint8_t *bytes = xmalloc(end + 4);
     memcpy(bytes, file->bytes, end);
+    // The rest of the chunk, without its length and name.
     put_big_endian((uint32_t)(end - at - 8), bytes + at);
     put_big_endian((uint32_t)crc32(0, bytes + at + 4, (uInt)(end - at - 4)), bytes + end);
     *ret_file = (struct image_file){file->name, bytes, end + 4};
@@ -215,6 +224,7 @@ static int decode_whole(const struct image_file *file, const struct image_how *h
         goto fail;
     }
     *ret_image = im;
+    // The caller has the pixels; image_fini below must not free them.
     im.pixels = NULL;
 
 fail:

@@ -1,3 +1,5 @@
+// sheet - a grid of pictures with texts, drawn in one pass when it is asked for. Pictures are
+// resized when they are put, so large ones are not kept.
 #include "image/sheet.h"
 
 #include <stdlib.h>
@@ -7,6 +9,7 @@
 #include "base/util.h"
 #include "image/font.h"
 
+// Pixels, and a gray level for the paper.
 enum { MARGIN = 6, GAP = 4, PAPER = 250, BIG_CELL = 200 };
 static const uint8_t ink[3] = {40, 40, 48};
 
@@ -64,6 +67,7 @@ static void set_text(char **slot, const char *text) {
     *slot = xstrdup(text);
 }
 
+// One function for all positions, so a wrong one is found at the call.
 static int cell_index(const struct sheet *s, int column, int row) {
     if (column < 0 || column >= s->columns || row < 0 || row >= s->rows)
         BUG("cell %d, %d of a sheet of %dx%d", column, row, s->columns, s->rows);
@@ -89,6 +93,7 @@ void sheet_note(struct sheet *s, int column, int row, const char *text) {
 // The largest size of the image's aspect within the cell.
 static void fit_size(const struct sheet *s, const struct image *im, int *ret_w, int *ret_h) {
     double scale = MIN((double)s->cell_w / im->w, (double)s->cell_h / im->h);
+    // At least one pixel, for extreme aspects.
     *ret_w = MAX(1, MIN(s->cell_w, (int)(im->w * scale + 0.5)));
     *ret_h = MAX(1, MIN(s->cell_h, (int)(im->h * scale + 0.5)));
 }
@@ -109,6 +114,7 @@ static int longest(char *const *texts, int n) {
     for (int i = 0; i < n; i++)
         if (texts[i])
             length = MAX(length, strlen(texts[i]));
+    // Bounds the left margin; longer labels are cut.
     return (int)MIN(length, 200);
 }
 
@@ -123,6 +129,7 @@ static struct layout layout_of(const struct sheet *s) {
     struct layout l = {.text_w = (FONT_COLUMNS + 1) * s->scale,
                        .text_h = (FONT_ROWS + 2) * s->scale};
     int label = longest(s->labels, s->rows) * l.text_w;
+    // Rows of notes take no room where there is none.
     int note_h = longest(s->notes, s->columns * s->rows) ? l.text_h + 1 : 0;
     int caption = lines(s->caption) * l.text_h;
     l.left = MARGIN + label + (label ? GAP : 0);
@@ -135,6 +142,7 @@ static struct layout layout_of(const struct sheet *s) {
 }
 
 static void fill_rect(struct image *im, struct image_box box, const uint8_t colour[3]) {
+    // Clipped, so that texts may reach over the edge.
     for (int y = MAX(0, box.y); y < MIN(im->h, box.y + box.h); y++)
         for (int x = MAX(0, box.x); x < MIN(im->w, box.x + box.w); x++)
             memcpy(im->pixels + ((size_t)y * (size_t)im->w + (size_t)x) * (size_t)im->c, colour,
@@ -161,6 +169,7 @@ static void text_within(struct image *im, const struct sheet *s, int x, int y, i
                         const char *text) {
     char cut[256];
     size_t fits = (size_t)(MAX(0, width) / ((FONT_COLUMNS + 1) * s->scale));
+    // fits + 1, for the 0 at the end.
     (void)text_copy(cut, MIN(sizeof cut, fits + 1), text); // cuts on purpose
     sheet_text(im, x, y, s->scale, ink, cut);
 }
@@ -183,6 +192,7 @@ static void draw_cell(struct image *im, const struct sheet *s, int x, int y,
     fill_rect(im, (struct image_box){x, y, s->cell_w, s->cell_h}, empty);
     if (!cell->pixels)
         return;
+    // Centred in its cell.
     x += (s->cell_w - cell->w) / 2;
     y += (s->cell_h - cell->h) / 2;
     for (int i = 0; i < cell->h; i++)

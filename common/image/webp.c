@@ -33,8 +33,10 @@ static int orientation(const struct image_file *file) {
         const uint8_t *chunk = file->bytes + at;
         size_t size = (size_t)chunk[4] | (size_t)chunk[5] << 8 | (size_t)chunk[6] << 16 |
                       (size_t)chunk[7] << 24;
+        // A wrong size must not read beyond the file.
         if (memcmp(chunk, "EXIF", 4) == 0)
             return image_orientation(chunk + 8, MIN(size, file->size - at - 8));
+        // Chunks are padded to even sizes.
         at += 8 + size + (size & 1);
     }
     return 1;
@@ -63,7 +65,9 @@ static int decode(const struct image_file *file, const struct image_how *how,
     size_t n = (size_t)info->w * (size_t)info->h;
     struct image im;
     image_init(&im, info->w, info->h, 3);
+    // Without blending, the decoder writes straight into the image.
     uint8_t *rows = blend ? xcalloc(n, 4) : im.pixels;
+    // The alpha channel is dropped by MODE_RGB.
     int done = decode_rows(file, blend ? MODE_RGBA : MODE_RGB, rows, im.w, im.h);
     if (blend) {
         image_rgb_on_white(rows, n, im.pixels);

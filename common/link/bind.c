@@ -1,3 +1,4 @@
+// bind - binding with the check that ZeroMQ lacks: whether a live process has the path.
 #include "link/bind.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ static const char *ipc_path(const char *endpoint) {
     return strncmp(endpoint, "ipc://", 6) == 0 ? endpoint + 6 : NULL;
 }
 
+// A race between two starters remains possible; the supervisor starts one process per path.
 // Removes the socket file of a dead process. ZeroMQ itself would remove that of a live one, too.
 static int clear_path(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -46,6 +48,7 @@ int link_bind(void *server, const char *endpoint) {
     if (zmq_bind(server, endpoint))
         return err_set(errno == EADDRINUSE ? ERR_BUSY : ERR_IO, "bind '%s': %s", endpoint,
                        zmq_strerror(errno));
+    // ZeroMQ makes the file by the umask.
     if (path && chmod(path, 0600))
         return fs_failed("chmod", path);
     return ERR_OK;

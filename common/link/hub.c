@@ -67,6 +67,7 @@ static struct client *find_client(struct hub *h, const struct link_id *id) {
 }
 
 // The element of a process and instance, or a free one. NULL: all are in use.
+// Elements are reused late: a number keeps its meaning while its session may be reported.
 static struct client *place_for(struct hub *h, const struct msg_peer *peer) {
     struct client *unused = NULL;
     for (int i = 0; i < h->n_clients; i++) {
@@ -74,6 +75,7 @@ static struct client *place_for(struct hub *h, const struct msg_peer *peer) {
         if (strcmp(c->session.peer.process, peer->process) == 0 &&
             c->session.peer.instance == peer->instance)
             return c;
+        // An element in use has a session, or a LINK_DOWN that the application has not seen.
         if (!c->session.up && !c->report_down && !unused)
             unused = c;
     }
@@ -86,6 +88,7 @@ static struct client *place_for(struct hub *h, const struct msg_peer *peer) {
 
 // Marks a session as broken; hub_next reports it. A session whose LINK_UP has not been reported yet
 // disappears without an event.
+// The application never saw this session, so it must not see its end.
 static void drop_session(struct hub *h, struct client *c) {
     if (!c->session.up)
         return;
@@ -103,9 +106,11 @@ static void drop_session(struct hub *h, struct client *c) {
 static int send_in_session(struct hub *h, struct client *c, const struct msg *m,
                            const struct link_frame *frames, bool numbered) {
     struct msg_envelope e = link_session_envelope(&c->session, &h->options.self, numbered);
+    // Counted as sent only now: a full socket leaves no gap in the numbers.
     int err = link_wire_send(&h->wire, &c->id, &e, m, frames);
     if (!err)
         link_session_sent(&c->session, &e, now_us());
+    // ERR_PEER is ROUTER_MANDATORY's answer for a client that is gone.
     if (err != ERR_PEER)
         return err;
     c->session.fin_owed = false; // the client has disconnected
@@ -122,6 +127,7 @@ static void send_control(struct hub *h, struct client *c, enum msg_type type) {
 static void send_refusal(struct hub *h, const struct link_id *id, const struct msg_peer *to,
                          int code, const char *text) {
     struct msg m = {.type = MSG_refuse, .refuse.err = code};
+    // Without a number, and to a peer as it named itself.
     struct msg_envelope e = {.from = h->options.self, .to = *to};
     (void)text_copy(m.refuse.text, sizeof m.refuse.text, text); // cut if too long
     (void)link_wire_send(&h->wire, id, &e, &m, NULL);           // if it fails, the peer repeats
@@ -146,6 +152,7 @@ static int admit_client(struct hub *h, const struct msg_envelope *e, const struc
     struct client *c = place_for(h, &e->from);
     if (!c)
         return err_set(ERR_LIMIT, "%d clients are here already", HUB_CLIENTS);
+    // A late hello of an old incarnation must not end the newer one's session.
     if (c->session.up && c->session.peer.incarnation > e->from.incarnation)
         return err_set(ERR_MISMATCH, "incarnation %llu of %s is here already",
                        (unsigned long long)c->session.peer.incarnation, e->from.process);
@@ -155,6 +162,7 @@ static int admit_client(struct hub *h, const struct msg_envelope *e, const struc
 
 static void open_session(struct hub *h, struct client *c, const struct link_id *id,
                          const struct msg_envelope *e, int64_t now) {
+    // A client that was here before, in the same element.
     bool met = *c->session.peer.process != 0;
     drop_session(h, c);
     c->new_incarnation = met && c->session.peer.incarnation != e->from.incarnation;
@@ -172,6 +180,7 @@ static void take_hello(struct hub *h, const struct link_id *id, const struct msg
         send_refusal(h, id, &e->from, err, err_text());
         return;
     }
+    // A repeated hello: the first welcome may be lost, and the session must not start again.
     bool again =
         c->session.up && link_peer_equal(&c->session.peer, &e->from) && c->session.number == e->seq;
     if (!again)
@@ -190,12 +199,14 @@ static void end_session(struct client *c, struct link_in *in) {
 
 static void take_in_session(struct hub *h, struct client *c, const struct msg_envelope *e,
                             struct link_in *in, int64_t now) {
+    // A gap or a wrong number: messages were lost, so the whole session is.
     if (link_session_take(&c->session, e, in->msg.type, now)) {
         send_refusal(h, &c->id, &e->from, ERR_AGAIN, err_text());
         drop_session(h, c);
         return;
     }
     switch (in->msg.type) {
+    // These carry acknowledgements only, which link_session_take has noted.
     case MSG_welcome:
     case MSG_pong:
     case MSG_ack:
@@ -226,6 +237,7 @@ static void take_noise(struct hub *h, const struct link_id *id, struct client *c
         send_refusal(h, id, &c->session.peer, ERR_AGAIN, err_text());
         drop_session(h, c);
     }
+    // Noise may come in floods; the log gets one line a second.
     if (h->noise_us && now < h->noise_us + NOISE_US)
         return;
     if (!c)
@@ -242,6 +254,7 @@ static int receive_one(struct hub *h, struct link_in *in, int64_t now) {
     if (err && err != ERR_PEER)
         return err;
     struct client *c = find_client(h, &id);
+    // The routing id has to match the sender's own name: a client cannot speak for another.
     if (!err && strcmp(link_id_of(&e.from).text, id.text) != 0)
         err = err_set(ERR_PEER, "routing id '%s' does not belong to %s", id.text, e.from.process);
     if (err)
@@ -250,8 +263,10 @@ static int receive_one(struct hub *h, struct link_in *in, int64_t now) {
         take_hello(h, &id, &e, &in->msg.hello, now);
     else if (c && c->session.up && link_peer_equal(&e.to, &h->options.self))
         take_in_session(h, c, &e, in, now);
+    // The late answer to a fin needs no refusal.
     else if (in->msg.type != MSG_fin_ack)
         send_refusal(h, &id, &e.from, ERR_AGAIN, "no session; say hello");
+    // Frames of messages that are not passed on have no other owner.
     if (in->event != LINK_MSG)
         link_in_fini(in);
     return ERR_OK;
@@ -259,6 +274,7 @@ static int receive_one(struct hub *h, struct link_in *in, int64_t now) {
 
 // Reports the next change that is due: a client's LINK_DOWN first, then its LINK_UP.
 static void report_change(struct hub *h, struct link_in *in) {
+    // n_unreported ends the search early; usually nothing is due.
     for (int i = 0; h->n_unreported && i < h->n_clients && in->event == LINK_NONE; i++) {
         struct client *c = &h->clients[i];
         if (!c->report_down && !c->report_up)
@@ -275,6 +291,7 @@ static void report_change(struct hub *h, struct link_in *in) {
 // Sends what is due without the application: fin_ack, acknowledgements, pings.
 static void send_due(struct hub *h, struct client *c, int64_t now) {
     struct link_session *s = &c->session;
+    // Any result but ERR_AGAIN settles the fin: it was sent, or nobody is left to get it.
     if (s->fin_owed &&
         send_in_session(h, c, &(struct msg){.type = MSG_fin_ack}, NULL, false) != ERR_AGAIN) {
         s->fin_owed = false;
@@ -302,6 +319,7 @@ int hub_next(struct hub *h, struct link_in *ret_in) {
     link_in_clear(ret_in);
     for (int i = 0; i < h->n_clients; i++)
         send_due(h, &h->clients[i], now);
+    // BURST bounds one call, so that a busy client does not starve the process's other work.
     for (int i = 0; i < BURST; i++) {
         report_change(h, ret_in);
         if (err || ret_in->event != LINK_NONE)
@@ -314,6 +332,7 @@ int hub_next(struct hub *h, struct link_in *ret_in) {
         if (ret_in->event == LINK_NONE)
             report_change(h, ret_in);
     }
+    // A fin that has just arrived is answered in the same call.
     for (int i = 0; i < h->n_clients; i++)
         if (h->clients[i].session.fin_owed)
             send_due(h, &h->clients[i], now);
@@ -330,6 +349,7 @@ static struct client *in_session(const struct hub *h, int client) {
 
 int hub_send(struct hub *h, int client, const struct msg *m, const struct link_frame *frames) {
     struct client *c = in_session(h, client);
+    // Before LINK_UP has been reported, the application cannot mean this session.
     if (!c || c->report_up || c->session.fin_sent)
         return err_set(ERR_AGAIN, "client %d is in no session at '%s'", client,
                        h->options.endpoint);

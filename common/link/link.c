@@ -54,6 +54,7 @@ fail:
 void link_close(struct link *l) {
     if (!l)
         return;
+    // Only an ended session has a last message worth waiting for.
     link_wire_close(&l->wire, l->state == LINK_OVER ? LINGER_MS : 0);
     free((char *)l->options.endpoint);
     free((char *)l->options.run);
@@ -63,6 +64,7 @@ void link_close(struct link *l) {
 static int send_in_session(struct link *l, const struct msg *m, const struct link_frame *frames,
                            bool numbered) {
     struct msg_envelope e = link_session_envelope(&l->session, &l->options.self, numbered);
+    // NULL: a DEALER has one server, so no address.
     int err = link_wire_send(&l->wire, NULL, &e, m, frames);
     if (!err)
         link_session_sent(&l->session, &e, now_us());
@@ -76,6 +78,7 @@ static void send_control(struct link *l, enum msg_type type) {
 
 static void send_hello(struct link *l, int64_t now) {
     struct msg m = {.type = MSG_hello, .hello.protocol = PROTOCOL_VERSION};
+    // The session's number travels as seq; the welcome returns it as ack.
     struct msg_envelope e = {.seq = l->session.number, .from = l->options.self};
     (void)text_copy(m.hello.run, sizeof m.hello.run, l->options.run); // names are shorter
     (void)link_wire_send(&l->wire, NULL, &e, &m, NULL);               // full: HELLO_US later again
@@ -116,8 +119,10 @@ static void end_session(struct link *l, struct link_in *in) {
 static void take_while_asking(struct link *l, const struct msg_envelope *e, struct link_in *in,
                               int64_t now) {
     const struct msg *m = &in->msg;
+    // A welcome to an earlier attempt has another number.
     if (m->type == MSG_welcome && e->ack == l->session.number) {
         report_up(l, &e->from, in, now);
+        // ERR_AGAIN is no refusal of us, only of a session that the server does not know.
     } else if (m->type == MSG_refuse && e->seq == 0 && m->refuse.err != ERR_AGAIN) {
         (void)text_copy(l->refusal, sizeof l->refusal, m->refuse.text);
         l->state = LINK_REFUSED;
@@ -130,6 +135,7 @@ static void take_in_session(struct link *l, const struct msg_envelope *e, struct
                             int64_t now) {
     if (!link_peer_equal(&e->from, &l->session.peer) && in->msg.type != MSG_refuse)
         return; // sent by an earlier incarnation of the server
+    // The server has no such session any more: it was restarted, or it dropped us.
     if ((in->msg.type == MSG_refuse && e->seq == 0) ||
         link_session_take(&l->session, e, in->msg.type, now)) {
         report_down(l, in, now);
@@ -163,6 +169,7 @@ static void take_in_session(struct link *l, const struct msg_envelope *e, struct
 static int receive_one(struct link *l, struct link_in *in, int64_t now) {
     struct msg_envelope e = {0};
     int err = link_wire_recv(&l->wire, NULL, &e, in);
+    // Invalid bytes break the session: what was lost in them is unknown.
     if (err == ERR_PEER && l->state == LINK_OPEN)
         report_down(l, in, now);
     if (err)
@@ -182,6 +189,7 @@ static void send_due(struct link *l, int64_t now) {
     if (s->fin_owed &&
         send_in_session(l, &(struct msg){.type = MSG_fin_ack}, NULL, false) == ERR_OK)
         s->fin_owed = false;
+    // Number 0: no attempt was made yet.
     if (l->state == LINK_ASKING && s->number == 0)
         start_attempt(l, now);
     if (l->state == LINK_ASKING && now >= l->hello_us + HELLO_US)
@@ -203,8 +211,10 @@ int link_next(struct link *l, struct link_in *ret_in) {
     if (l->state == LINK_REFUSED)
         return err_set(ERR_PEER, "'%s' refused: %s", l->options.endpoint, l->refusal);
     send_due(l, now);
+    // Until there is an event, or nothing to read.
     for (int i = 0; !err && ret_in->event == LINK_NONE && i < BURST; i++)
         err = receive_one(l, ret_in, now);
+    // Only with an empty socket: waiting messages are a sign of life.
     if (err == ERR_AGAIN && l->state == LINK_OPEN && link_session_is_silent(&l->session, now))
         report_down(l, ret_in, now);
     if (l->session.fin_owed)
@@ -221,6 +231,7 @@ int link_send(struct link *l, const struct msg *m, const struct link_frame *fram
 int link_fin(struct link *l) {
     if (l->state != LINK_OPEN)
         return err_set(ERR_AGAIN, "no session at '%s'", l->options.endpoint);
+    // A second call does nothing: one fin ends the session.
     if (l->session.fin_sent)
         return ERR_OK;
     int err = send_in_session(l, &(struct msg){.type = MSG_fin}, NULL, true);

@@ -1,3 +1,4 @@
+// msg - packing and unpacking by the tables of msg_layout, so that no message has code of its own.
 #include "link/msg.h"
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@ struct sink {
     size_t left;
 };
 
+// msgpack-c writes through this; it allocates nothing.
 static int sink_write(void *context, const char *bytes, size_t size) {
     struct sink *sink = context;
     if (size > sink->left) {
@@ -51,6 +53,7 @@ static bool pack_field(msgpack_packer *p, const struct msg_field *f, const char 
     case MSG_KIND_STR: {
         size_t size = strnlen(value, f->max + 1);
         if (size > f->max)
+            // Our own struct is at fault: text_copy always ends its texts.
             BUG("%s has no end", f->name);
         return pack_text(p, value, size);
     }
@@ -61,6 +64,7 @@ static bool pack_field(msgpack_packer *p, const struct msg_field *f, const char 
         return pack_list(p, value, n);
     }
     }
+    // No default above: the compiler reports a kind that is missing there.
     BUG("kind %d", (int)f->kind);
 }
 
@@ -78,6 +82,7 @@ static bool pack_peer(msgpack_packer *p, const struct msg_peer *peer) {
 }
 
 static bool pack_envelope(msgpack_packer *p, const struct msg_envelope *e, const struct msg *m) {
+    // 7 parts, as take_version expects.
     const struct msg_layout *layout = msg_layout_of(m->type);
     return !msgpack_pack_array(p, 7) && !msgpack_pack_uint64(p, PROTOCOL_VERSION) &&
            !msgpack_pack_uint64(p, m->type) && !msgpack_pack_uint64(p, e->seq) &&
@@ -116,6 +121,7 @@ static int refuse_field(const char *message, const char *field, const char *what
 
 static int take_u64(struct scan *s, const char *message, const char *field, uint64_t *ret) {
     struct scan_item item = {0};
+    // The cursor has moved beyond the item even if its kind is wrong; the caller gives up then.
     int err = scan_next(s, &item);
     if (err)
         return err;
@@ -132,6 +138,7 @@ static int take_i64(struct scan *s, const char *message, const char *field, int6
         return err;
     if (item.kind == SCAN_NEGATIVE)
         *ret = item.i;
+    // msgpack packs non-negative signed numbers as unsigned.
     else if (item.kind == SCAN_UNSIGNED && item.u <= INT64_MAX)
         *ret = (int64_t)item.u;
     else
@@ -160,6 +167,7 @@ static int take_str(struct scan *s, const char *message, const char *field, uint
         return refuse_field(message, field, "not a string");
     if (item.size > max)
         return refuse_field(message, field, "too long");
+    // A C string would end there, and two texts would look equal.
     if (memchr(item.str, 0, item.size))
         return refuse_field(message, field, "a zero byte inside");
     memcpy(ret, item.str, item.size);
@@ -184,6 +192,7 @@ static int take_array(struct scan *s, const char *message, const char *field, ui
 static int take_list(struct scan *s, const char *message, const struct msg_field *f, char *base) {
     uint64_t *values = (uint64_t *)(void *)(base + f->offset);
     uint32_t n = 0;
+    // The bound comes from msg.def and is the size of the array in the struct.
     int err = take_array(s, message, f->name, 0, f->max, &n);
     for (uint32_t i = 0; !err && i < n; i++)
         err = take_u64(s, message, f->name, &values[i]);
@@ -223,7 +232,9 @@ static int take_type(struct scan *s, enum msg_type *ret) {
 // The fields of a message whose type is known; ret_m->type is set last.
 static int take_fields(struct scan *s, enum msg_type type, struct msg *ret_m) {
     const struct msg_layout *layout = msg_layout_of(type);
+    // All members of the union begin at `hello`.
     char *base = (char *)&ret_m->hello;
+    // A failure in the middle leaves a message without a type, which nobody reads.
     ret_m->type = MSG_NONE;
     memset(base, 0, layout->size);
     for (const struct msg_field *f = layout->fields; f->name; f++) {
@@ -250,6 +261,7 @@ static int take_peer(struct scan *s, const char *message, const char *field, str
 static int take_version(struct scan *s) {
     uint32_t n = 0;
     uint64_t version = 0;
+    // The number of parts is checked after the version: another version may have others.
     int err = take_array(s, "?", "envelope", 1, UINT32_MAX, &n);
     if (!err)
         err = take_u64(s, "?", "version", &version);
@@ -284,6 +296,7 @@ static int take_envelope(struct scan *s, struct msg_envelope *ret, struct msg *r
 
 int msg_unpack(const uint8_t *bytes, size_t size, struct msg_envelope *ret_envelope,
                struct msg *ret_m) {
+    // Into a copy, so that the caller's envelope changes on success only.
     struct msg_envelope envelope = {0};
     struct scan s = {bytes, bytes + size};
     ret_m->type = MSG_NONE;
@@ -310,6 +323,7 @@ int msg_unpack_record(const uint8_t *bytes, size_t size, struct msg *ret_m) {
         err = take_type(&s, &type);
     if (err)
         return err;
+    // The type counts as one element.
     if (n != msg_layout_of(type)->n_fields + 1)
         return refuse_field(msg_name(type), "record", "wrong number of elements");
     return take_fields(&s, type, ret_m);

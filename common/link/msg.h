@@ -40,6 +40,7 @@ enum msg_type {
     ;
 #include "link/msg.def"
 
+// The union makes a message as large as its largest member: keep it off the stack.
 // Any message: type and the struct of that type.
 struct msg {
     enum msg_type type;

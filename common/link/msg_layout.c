@@ -1,3 +1,5 @@
+// msg_layout - msg.def included twice: for the fields of each message, then for the table of
+// messages.
 #include "link/msg_layout.h"
 
 #include <string.h>
@@ -13,6 +15,7 @@
 #define F64(m, f, help) FIELD(m, f, help, MSG_KIND_F64, 0, 0)
 #define STR(m, f, n, help) FIELD(m, f, help, MSG_KIND_STR, 0, n)
 #define U64S(m, f, n, help) FIELD(m, f, help, MSG_KIND_U64S, offsetof(struct msg_##m, n_##f), n)
+// The row of zeros ends the list: its name is NULL.
 #define END(name)                                                                                  \
     { 0 }                                                                                          \
     }                                                                                              \
@@ -38,6 +41,7 @@ const char *msg_name(enum msg_type type) {
     return type <= MSG_NONE || type >= MSG_TYPES ? "none" : layouts[type].name;
 }
 
+// Only messages of FRAMES_COUNTED need it; msg.def gives each of these a field `count`.
 static uint64_t count_of(const struct msg *m, const struct msg_layout *layout) {
     for (const struct msg_field *f = layout->fields; f->name; f++)
         if (strcmp(f->name, "count") == 0) // all members of the union begin at `hello`

@@ -4,8 +4,10 @@
 
 #include "link/msg.h"
 
+// The C types of msg.def.
 enum msg_kind { MSG_KIND_U64, MSG_KIND_I64, MSG_KIND_F64, MSG_KIND_STR, MSG_KIND_U64S };
 
+// One field of a message.
 struct msg_field {
     const char *name; // NULL ends a message's list
     const char *help;
@@ -15,6 +17,7 @@ struct msg_field {
     uint32_t max;    // bytes of a string, elements of a list
 };
 
+// One message.
 struct msg_layout {
     const char *name, *stream, *direction, *help;
     int frames;

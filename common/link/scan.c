@@ -1,3 +1,5 @@
+// scan - a reader of msgpack that trusts nothing. Every length is compared with the bytes left
+// before it is used.
 #include "link/scan.h"
 
 #include <string.h>
@@ -17,6 +19,7 @@ static void set_signed(struct scan_item *item, int64_t v) {
     item->u = (uint64_t)v;
 }
 
+// Both widths are copied; the switch by width takes the right one.
 static void set_float(struct scan_item *item, uint64_t bits, unsigned n) {
     uint32_t bits32 = (uint32_t)bits;
     float single;
@@ -46,6 +49,7 @@ static void set_number(struct scan_item *item, uint8_t head, uint64_t v, unsigne
     }
 }
 
+// A table by the low five bits of the head.
 // Bytes of the number behind the heads 0xc0 .. 0xdf; 0: a kind that we refuse (nil, bool, bin, ext,
 // map). Source: the msgpack specification, "Formats".
 static const uint8_t number_bytes[32] = {
@@ -61,6 +65,7 @@ static int read_head(const struct scan *s, struct scan_item *item, size_t *ret_u
         return err_set(ERR_PEER, "msgpack: the bytes end too early");
     uint8_t head = *s->at;
     *ret_used = 1;
+    // Fixed integers hold their value in the head: 0 to 127, and -32 to -1.
     if (head <= 0x7f || head >= 0xe0) {
         set_signed(item, (int8_t)head);
     } else if (head >= 0x90 && head <= 0x9f) {
@@ -92,6 +97,7 @@ int scan_next(struct scan *s, struct scan_item *ret) {
     if (item.kind == SCAN_STR && item.size > SCAN_STRING)
         return err_set(ERR_PEER, "msgpack: a string of %u bytes", item.size);
     if ((item.kind == SCAN_STR || item.kind == SCAN_ARRAY) && item.size > left)
+        // Each element has at least one byte, so a count above the rest is a lie.
         return err_set(ERR_PEER, "msgpack: %u announced, %zu bytes left", item.size, left);
     if (item.kind == SCAN_STR) {
         item.str = (const char *)at;
@@ -102,6 +108,7 @@ int scan_next(struct scan *s, struct scan_item *ret) {
     return ERR_OK;
 }
 
+// Iterative, with a fixed stack: recursion would let a peer choose our depth.
 int scan_check(const uint8_t *bytes, size_t size) {
     struct scan s = {bytes, bytes + size};
     uint32_t left[SCAN_DEPTH]; // elements still to come, per open array
@@ -114,6 +121,7 @@ int scan_check(const uint8_t *bytes, size_t size) {
         if (++objects > SCAN_OBJECTS)
             return err_set(ERR_PEER, "msgpack: more than %d objects", SCAN_OBJECTS);
         if (depth > 0)
+            // The array itself is an element of the one around it.
             left[depth - 1]--;
         if (item.kind == SCAN_ARRAY) {
             if (depth == SCAN_DEPTH)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Bounds on what a peer may send.
 #define SCAN_DEPTH 8
 #define SCAN_OBJECTS 8192
 #define SCAN_STRING 4096
@@ -23,6 +24,7 @@ enum scan_kind {
     SCAN_ARRAY,    // .size elements follow
 };
 
+// One item. Which field holds the value depends on the kind.
 struct scan_item {
     enum scan_kind kind;
     uint64_t u;
@@ -32,6 +34,7 @@ struct scan_item {
     uint32_t size;
 };
 
+// A cursor; it never moves behind `end`.
 struct scan {
     const uint8_t *at, *end;
 };

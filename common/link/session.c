@@ -1,3 +1,5 @@
+// session - the arithmetic of numbers and times, shared by both ends. Pure functions of the state
+// and `now`, so tests need no clock.
 #include "link/session.h"
 
 #include <inttypes.h>
@@ -6,7 +8,9 @@
 #include "base/err.h"
 #include "base/util.h"
 
+// A ping after this silence; peers with shorter time-outs ping more often.
 #define PING_US 1000000
+// An answer usually carries the acknowledgement, so one of its own waits a little.
 #define ACK_US 100000
 
 void link_session_begin(struct link_session *s, const struct msg_peer *peer, uint64_t number,
@@ -16,6 +20,7 @@ void link_session_begin(struct link_session *s, const struct msg_peer *peer, uin
         .peer = *peer,
         .number = number,
         .timeout_us = timeout_us,
+        // Four pings fit into a time-out: one lost ping breaks nothing.
         .ping_us = MIN(PING_US, timeout_us / 4),
         .heard_us = now,
     };
@@ -28,13 +33,16 @@ struct msg_envelope link_session_envelope(const struct link_session *s, const st
 }
 
 void link_session_sent(struct link_session *s, const struct msg_envelope *e, int64_t now) {
+    // Control messages have no number and are not acknowledged.
     if (e->seq) {
         s->sent = e->seq;
         s->sent_us = now;
     }
+    // Every envelope carries our acknowledgement.
     s->confirmed = e->ack;
 }
 
+// Control messages may be lost without harm, so they are outside the numbers.
 static bool is_control(enum msg_type type, uint64_t seq) {
     switch (type) {
     case MSG_refuse: // without a number the session's own, else the application's
@@ -57,12 +65,14 @@ int link_session_take(struct link_session *s, const struct msg_envelope *e, enum
     if (e->seq != expected)
         return err_set(ERR_PEER, "%s of %s has number %" PRIu64 ", expected %" PRIu64,
                        msg_name(type), e->from.process, e->seq, expected);
+    // An acknowledgement of what was never sent: the peers disagree about the session.
     if (e->ack > s->sent)
         return err_set(ERR_PEER, "%s acknowledges %" PRIu64 " of %" PRIu64, e->from.process, e->ack,
                        s->sent);
     s->acked = MAX(s->acked, e->ack);
     s->heard_us = now;
     if (expected) {
+        // The clock of the owed acknowledgement starts with the first message that lacks one.
         if (s->confirmed == s->taken)
             s->owed_us = now;
         s->taken = expected;

@@ -8,6 +8,7 @@
 
 #include "link/msg.h"
 
+// Both ends of a session keep one of these.
 struct link_session {
     bool up;
     bool fin_sent;
@@ -21,6 +22,7 @@ struct link_session {
     int64_t sent_us, owed_us;    // last numbered message, since when an ack is owed
 };
 
+// Starts from nothing: every number and time of an earlier session is gone.
 void link_session_begin(struct link_session *s, const struct msg_peer *peer, uint64_t number,
                         int64_t timeout_us, int64_t now);
 
@@ -34,11 +36,13 @@ void link_session_sent(struct link_session *s, const struct msg_envelope *e, int
 int link_session_take(struct link_session *s, const struct msg_envelope *e, enum msg_type type,
                       int64_t now);
 
+// Questions of the poll loop. None of them changes the state.
 bool link_session_owes_ack(const struct link_session *s, int64_t now);
 bool link_session_wants_ping(const struct link_session *s, int64_t now);
 bool link_session_is_silent(const struct link_session *s, int64_t now); // for the whole time-out
 int64_t link_session_due_us(const struct link_session *s); // when one of these three becomes true
 
+// The same process, instance and incarnation.
 bool link_peer_equal(const struct msg_peer *a, const struct msg_peer *b);
 
 #endif

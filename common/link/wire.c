@@ -1,3 +1,4 @@
+// wire - frames of one message in order: the routing id (ROUTER), the envelope, then raw frames.
 #include "link/wire.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include "base/err.h"
 #include "base/util.h"
 
+// The default of ZeroMQ is ten times as long; local sockets come back quickly.
 #define RECONNECT_MS 10
 
 static int wire_error(const char *what) {
@@ -23,6 +25,7 @@ static bool set_int(void *socket, int option, int value) {
 
 // ROUTER_MANDATORY: sending to a client that is gone is an error, not a silent loss.
 static bool set_options(struct link_wire *w, const struct link_options *o) {
+    // One limit for all parts: envelopes are bounded by MSG_MAX, frames by their own limit.
     int64_t max_bytes = MAX(MSG_MAX, (int64_t)o->frame_max_bytes);
     struct link_id id = link_id_of(&o->self);
     return set_int(w->socket, ZMQ_LINGER, 0) && set_int(w->socket, ZMQ_SNDHWM, o->hwm) &&
@@ -30,6 +33,7 @@ static bool set_options(struct link_wire *w, const struct link_options *o) {
            set_int(w->socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) &&
            zmq_setsockopt(w->socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) == 0 &&
            (w->router ? set_int(w->socket, ZMQ_ROUTER_MANDATORY, 1)
+                      // A DEALER names itself, so that the hub knows it again after a reconnect.
                       : zmq_setsockopt(w->socket, ZMQ_ROUTING_ID, id.text, strlen(id.text)) == 0);
 }
 
@@ -89,6 +93,7 @@ int link_wire_send(struct link_wire *w, const struct link_id *to, const struct m
     if (n > LINK_FRAMES_MAX)
         return err_set(ERR_LIMIT, "%s: %" PRIu64 " frames, at most %d", msg_name(m->type), n,
                        LINK_FRAMES_MAX);
+    // Checked before anything is sent: half a message could not be taken back.
     for (uint64_t i = 0; i < n; i++)
         if (frames[i].size > w->frame_max_bytes)
             return err_set(ERR_LIMIT, "%s: a frame of %zu bytes, at most %zu", msg_name(m->type),
@@ -126,6 +131,7 @@ static int recv_id(struct link_wire *w, struct link_id *ret_id, bool *ret_more) 
         return err;
     size_t size = zmq_msg_size(&part);
     const char *bytes = zmq_msg_data(&part);
+    // An id of another form becomes "", which no client has.
     bool fits = size < sizeof ret_id->text && !memchr(bytes, 0, size);
     memset(ret_id, 0, sizeof *ret_id);
     if (fits)
@@ -137,6 +143,7 @@ static int recv_id(struct link_wire *w, struct link_id *ret_id, bool *ret_more) 
 // Makes room for one more frame. The capacity is the next power of two, so it need not be stored.
 static void reserve_frame(struct link_in *in) {
     int n = in->n_frames;
+    // Full at 0 and at each power of two from 2 on.
     if (n & (n - 1) || n == 1)
         return;
     zmq_msg_t *more = xcalloc(MAX(2 * (size_t)n, 2), sizeof *more);
@@ -169,6 +176,7 @@ static int recv_frames(struct link_wire *w, bool more, struct link_in *ret_in, i
 
 static int check_frames(const struct link_wire *w, struct link_in *in, int count) {
     if (count != in->n_frames || (uint64_t)count != msg_raw_frames(&in->msg))
+        // The message says how many frames it has; more or fewer are a broken peer.
         return err_set(ERR_PEER, "%s with %d raw frames", msg_name(in->msg.type), count);
     for (int i = 0; i < count; i++)
         if (zmq_msg_size(&in->frames[i]) > w->frame_max_bytes)
@@ -190,6 +198,7 @@ int link_wire_recv(struct link_wire *w, struct link_id *ret_id, struct msg_envel
     err = recv_part(w->socket, &head, &more);
     if (err)
         return err;
+    // The caller's struct may hold numbers of an earlier message.
     ret_in->n_frames = 0;
     err = recv_frames(w, more, ret_in, &count);
     if (!err)

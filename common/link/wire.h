@@ -10,6 +10,7 @@ struct link_id {
     char text[96];
 };
 
+// One socket with the buffer for its envelopes; one thread.
 struct link_wire {
     void *socket;
     bool router;
@@ -22,6 +23,7 @@ int link_wire_open(const struct link_options *options, int type, struct link_wir
 // linger_ms: how long the context goes on sending queued messages.
 void link_wire_close(struct link_wire *w, int linger_ms);
 
+// The id that a process with this name must use.
 struct link_id link_id_of(const struct msg_peer *peer);
 
 // `to` is NULL on a DEALER. ERR_AGAIN: the socket is full; ERR_PEER: no connection with that id;

@@ -1,3 +1,5 @@
+// points - the API: fills a record, packs it, and hands it to the backlog. No caller ever waits for
+// the monitor.
 #include "points/points.h"
 
 #include <fcntl.h>
@@ -23,6 +25,7 @@ struct points {
     struct points_page *page;
 };
 
+// Written once by the owner; readers of the page accept that it may be half new.
 static void fill_page(struct points_page *page, const struct msg_peer *self) {
     memset(page->process, 0, sizeof page->process);
     (void)text_copy(page->process, sizeof page->process, self->process); // as long there
@@ -68,12 +71,14 @@ fail:
 int points_flush(struct points *p, int timeout_ms) {
     if (!p || backlog_wait_empty(&p->backlog, p->sender ? timeout_ms : 0))
         return ERR_OK;
+    // The rest is sent by the next incarnation, or drained by the monitor.
     return err_set(ERR_TIMEOUT, "the monitor has not taken every point in %d ms", timeout_ms);
 }
 
 void points_close(struct points *p) {
     if (!p)
         return;
+    // The sender uses the backlog until its thread has ended.
     sender_stop(p->sender);
     backlog_close(&p->backlog);
     free(p);
@@ -84,6 +89,7 @@ void points_close(struct points *p) {
 static enum backlog_put put_record(struct points *p, const struct msg *record) {
     uint8_t body[RING_BODY_MAX];
     size_t size = 0;
+    // Records are built from bounded fields, so they always fit.
     if (msg_pack_record(record, body, sizeof body, &size))
         BUG("a record of type %s: %s", msg_name(record->type), err_text());
     return backlog_put(&p->backlog, body, size);
@@ -98,6 +104,7 @@ static void fill_event(struct msg *m, const char *level, const char *code, uint6
     (void)text_copy(m->event.code, sizeof m->event.code, code);
 }
 
+// At the first spilled record only.
 static void report_spill(struct points *p) {
     struct msg m;
     fill_event(&m, "warn", "points_spill", 0);
@@ -116,6 +123,7 @@ static void report_lost(struct points *p) {
     (void)snprintf(m.event.message, sizeof m.event.message,
                    "%s: %" PRIu64 " records lost: the spill file was at its limit or the disk full",
                    p->self.process, n);
+    // The report had no room either, so the losses are counted as unreported again.
     if (put_record(p, &m) == BACKLOG_LOST)
         backlog_lost_again(&p->backlog, n);
 }
@@ -128,6 +136,7 @@ void points_put(struct points *p, const struct msg *record) {
         report_spill(p);
     if (result != BACKLOG_LOST) // there is room again: a report of earlier losses fits
         report_lost(p);
+    // After the record is in the ring: the thread finds it.
     if (p->sender)
         sender_nudge(p->sender);
 }
@@ -142,6 +151,7 @@ void points_metric(struct points *p, const char *key, bool replayable, uint64_t 
     m.metric.step = step;
     m.metric.ts_us = wall_us();
     m.metric.value = value;
+    // Cutting a key would merge two metrics.
     if (!text_copy(m.metric.key, sizeof m.metric.key, key))
         BUG("a key as long as '%s'", key);
     points_put(p, &m);
@@ -191,6 +201,7 @@ void points_param(struct points *p, const char *key, const char *format, ...) {
 void points_state(struct points *p, enum process_state state, uint64_t step) {
     if (!p)
         return;
+    // Relaxed: readers want recent values, not an order between them.
     __atomic_store_n(&p->page->state, (uint64_t)state, __ATOMIC_RELAXED);
     __atomic_store_n(&p->page->step, step, __ATOMIC_RELAXED);
     points_beat(p);
@@ -219,10 +230,12 @@ int points_read_page(const char *path, struct points_page *ret_page) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_set(ERR_IO, "open '%s': %m", path);
+    // One read: the page is copied in one piece as far as the kernel can.
     ssize_t n = pread(fd, &page, sizeof page, 0);
     (void)close(fd); // only read from
     if (n != sizeof page || page.magic != RING_MAGIC || page.version != RING_VERSION)
         return err_set(ERR_FORMAT, "'%s' is not a ring of points", path);
+    // Another process may be writing these texts.
     page.process[sizeof page.process - 1] = 0;
     page.line[sizeof page.line - 1] = 0;
     *ret_page = page;
@@ -249,6 +262,7 @@ int points_drain(const char *ring_path,
     int err = points_read_page(ring_path, &page); // backlog_open would make a missing file
     if (err)
         return err;
+    // The file exists, so its own size counts; the spill may be of any size.
     err = backlog_open(ring_path, 0, SIZE_MAX, 0, &backlog);
     if (err)
         return err;

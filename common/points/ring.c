@@ -1,3 +1,5 @@
+// ring - records in a mapped file that survives a kill at any instruction. Writers order their
+// stores so that every prefix of them is a valid ring.
 #include "points/ring.h"
 
 #include <errno.h>
@@ -17,7 +19,9 @@
 #include "base/fs.h"
 #include "base/util.h"
 
+// Behind the page that other processes read.
 #define PRIVATE_AT 1024
+// Records begin on a page of their own.
 #define DATA_AT 4096
 #define CAPACITY_MIN 8192
 
@@ -31,6 +35,7 @@ struct mark {
     uint64_t check;
 };
 
+// Only the owner of the ring reads this part.
 struct private {
     uint64_t capacity, boot;
     struct mark marks[2];
@@ -48,6 +53,7 @@ static struct private *private_of(const struct ring *r) {
 // ---- records ----
 
 static uint32_t checksum(uint32_t length, uint64_t seq, const uint8_t *body, size_t size) {
+    // Length and number are part of the sum: a stale record of an earlier round has another number.
     uint8_t start[12];
     memcpy(start, &length, 4);
     memcpy(start + 4, &seq, 8);
@@ -61,7 +67,9 @@ static void write_header(uint8_t *at, uint32_t length, uint64_t seq, uint32_t cr
 }
 
 void ring_write(uint8_t *ret, uint64_t seq, const uint8_t *body, size_t length) {
+    // The body first, then the header that makes it valid.
     memcpy(ret + RING_HEADER, body, length);
+    // Padding is zeroed, so equal records give equal bytes.
     memset(ret + RING_HEADER + length, 0, RING_SIZE(length) - RING_HEADER - length);
     write_header(ret, (uint32_t)length, seq, checksum((uint32_t)length, seq, body, length));
 }
@@ -73,6 +81,7 @@ bool ring_next(const uint8_t *bytes, size_t size, size_t *offset, struct ring_re
         return false;
     const uint8_t *at = bytes + *offset;
     memcpy(&h, at, sizeof h);
+    // All bounds are checked before the sum is computed over that many bytes.
     if (h.length > RING_BODY_MAX || RING_SIZE(h.length) > left || h.seq == UINT64_MAX ||
         h.crc != checksum(h.length, h.seq, at + RING_HEADER, h.length))
         return false;
@@ -91,6 +100,7 @@ static void skip_signs(const struct ring *r, struct ring_place *place) {
         }
         memcpy(&h, r->data + place->offset, sizeof h);
         if ((h.length != RING_WRAP && h.length != RING_JUMP) ||
+            // The sum of a sign covers its header only.
             h.crc != checksum(h.length, h.seq, NULL, 0))
             return;
         if (h.length == RING_WRAP && h.seq == place->seq) {
@@ -118,6 +128,7 @@ static bool take_next(const struct ring *r, struct ring_place *place,
 
 // ---- the oldest and the newest ----
 
+// Any mixing function will do: it tells a torn mark from a whole one.
 static uint64_t mark_check(const struct ring_place *place) {
     return ~(place->seq * 0x9e3779b97f4a7c15u ^ place->offset);
 }
@@ -130,6 +141,7 @@ static bool is_mark_of(const struct mark *m, const struct ring_place *place) {
 // Writes the mark that is not valid now, so that a kill in between leaves the other one.
 static void set_tail(struct ring *r, struct ring_place tail) {
     struct mark *marks = private_of(r)->marks;
+    // volatile keeps the order of the stores: invalid, new values, valid.
     volatile struct mark *m = &marks[is_mark_of(&marks[0], &r->tail)];
     m->check = 0;
     m->place.seq = tail.seq;
@@ -146,6 +158,7 @@ static bool newest_mark(const struct ring *r, struct ring_place *ret_place) {
         const struct ring_place *p = &marks[i].place;
         if (marks[i].check != mark_check(p) || p->offset > r->capacity || p->seq == UINT64_MAX)
             continue;
+        // The larger number is the newer mark: the tail never moves back.
         if (!found || p->seq > ret_place->seq)
             *ret_place = *p;
         found = true;
@@ -154,6 +167,7 @@ static bool newest_mark(const struct ring *r, struct ring_place *ret_place) {
 }
 
 static uint64_t boot_number(void) {
+    // After a reboot, pages that were not written back may be lost.
     char id[64] = "";
     FILE *in = fopen("/proc/sys/kernel/random/boot_id", "r");
     if (in) {
@@ -166,6 +180,7 @@ static uint64_t boot_number(void) {
 static void find_head(struct ring *r) {
     struct ring_record record;
     size_t seen = 0;
+    // Walks at most one round; the number of each record has to follow the last one.
     r->head = r->tail;
     while (seen < r->capacity && take_next(r, &r->head, &record))
         seen += RING_SIZE(record.length);
@@ -179,6 +194,7 @@ static void find_head(struct ring *r) {
 
 static int lock_file(int fd, const char *path, int wait_ms) {
     int64_t until = now_us() + wait_ms * (int64_t)1000;
+    // flock ends with the process, however it ends.
     while (flock(fd, LOCK_EX | LOCK_NB)) {
         if (errno != EWOULDBLOCK)
             return fs_failed("lock", path);
@@ -203,6 +219,7 @@ static int make_file(struct ring *r, const char *path, size_t bytes) {
     size_t capacity = MAX(bytes / 4096 * 4096, CAPACITY_MIN);
     if (ftruncate(r->fd, 0))
         return fs_failed("empty", path);
+    // Reserved now: a full disk would otherwise end in SIGBUS while writing.
     errno = posix_fallocate(r->fd, 0, (off_t)(DATA_AT + capacity));
     if (errno)
         return fs_failed("reserve room for", path);
@@ -210,6 +227,7 @@ static int make_file(struct ring *r, const char *path, size_t bytes) {
         return fs_failed("map", path);
     private_of(r)->capacity = capacity;
     private_of(r)->boot = boot_number();
+    // Numbers start at the time, so a new ring continues above an old one's numbers.
     r->head = (struct ring_place){(uint64_t)wall_us(), 0};
     set_tail(r, r->head);
     r->page->head = r->head.seq;
@@ -226,6 +244,7 @@ static int use_file(struct ring *r, const char *path, size_t size) {
     if (pread(r->fd, start, sizeof start, 0) != sizeof start ||
         pread(r->fd, &p, sizeof p, PRIVATE_AT) != sizeof p)
         return fs_failed("read", path);
+    // Of another version, or cut: the file is set aside, not repaired.
     if (start[0] != RING_MAGIC || start[1] != RING_VERSION || p.capacity != size - DATA_AT)
         return err_set(ERR_FORMAT, "'%s' is not a ring of points", path);
     if (!map_file(r, p.capacity))
@@ -235,6 +254,7 @@ static int use_file(struct ring *r, const char *path, size_t size) {
     find_head(r);
     if (p.boot != boot_number()) {
         private_of(r)->boot = boot_number();
+        // Numbers that were lost with unwritten pages may be in the database; the jump avoids them.
         (void)ring_jump(r, (uint64_t)wall_us()); // full: its numbers are all there
     }
     r->page->tail = r->tail.seq;
@@ -257,6 +277,7 @@ static int open_file(const char *path, int wait_ms, int *ret_fd) {
 static int set_aside(struct ring *r, const char *path, int wait_ms) {
     char *broken = xasprintf("%s.broken", path);
     int failure = rename(path, broken);
+    // Kept for a person; the next ring starts fresh.
     free(broken);
     if (failure)
         return fs_failed("set aside", path);
@@ -275,6 +296,7 @@ int ring_open(const char *path, size_t bytes, int wait_ms, struct ring *ret_ring
         goto fail;
     }
     err =
+        // A file without data was just created, or its maker was killed.
         st.st_size > DATA_AT ? use_file(&r, path, (size_t)st.st_size) : make_file(&r, path, bytes);
     if (err == ERR_FORMAT) {
         err = set_aside(&r, path, wait_ms);
@@ -308,6 +330,7 @@ uint64_t *ring_lost_reported(const struct ring *r) {
 size_t ring_used(const struct ring *r) {
     if (r->head.seq == r->tail.seq)
         return 0;
+    // Wrapped, or full: then both offsets may be equal.
     return r->head.offset > r->tail.offset ? r->head.offset - r->tail.offset
                                            : r->capacity - r->tail.offset + r->head.offset;
 }
@@ -319,11 +342,13 @@ bool ring_is_empty(const struct ring *r) {
 // Moves the head to a place where `size` bytes fit in one piece. False: there is none. It always
 // leaves room for a jump, so that ring_jump works in a full ring, too.
 static bool make_room(struct ring *r, size_t size) {
+    // Records are never split, so that readers see them in one piece.
     size_t used = ring_used(r), end = r->capacity - r->head.offset;
     if (size <= end)
         return used + size + RING_HEADER <= r->capacity;
     if (used + end + size + RING_HEADER > r->capacity)
         return false;
+    // No room for a sign: skip_signs knows that a record cannot begin there.
     if (end >= RING_HEADER)
         write_header(r->data + r->head.offset, RING_WRAP, r->head.seq,
                      checksum(RING_WRAP, r->head.seq, NULL, 0));
@@ -342,12 +367,14 @@ bool ring_append(struct ring *r, const uint8_t *body, size_t length) {
     if (!make_room(r, RING_SIZE(length)))
         return false;
     ring_write(r->data + r->head.offset, r->head.seq, body, length);
+    // A compiler barrier suffices: the kernel writes the pages of a killed process as they are.
     __atomic_signal_fence(__ATOMIC_SEQ_CST); // the record is complete before the head moves
     move_head(r, r->head.seq + 1, RING_SIZE(length));
     return true;
 }
 
 bool ring_jump(struct ring *r, uint64_t seq) {
+    // A jump backwards would reuse numbers.
     if (seq <= r->head.seq)
         return true;
     if (!make_room(r, RING_HEADER))
@@ -355,6 +382,7 @@ bool ring_jump(struct ring *r, uint64_t seq) {
     bool empty = ring_is_empty(r);
     write_header(r->data + r->head.offset, RING_JUMP, seq, checksum(RING_JUMP, seq, NULL, 0));
     move_head(r, seq, RING_HEADER);
+    // An empty ring has nothing to keep, so its tail follows.
     if (empty)
         set_tail(r, r->head);
     return true;
@@ -363,6 +391,7 @@ bool ring_jump(struct ring *r, uint64_t seq) {
 void ring_free_to(struct ring *r, uint64_t last) {
     struct ring_place at = r->tail;
     struct header h;
+    // Freed in order, up to `last` or to what was written.
     while (at.seq <= last && at.seq < r->head.seq) {
         struct ring_place here = at;
         skip_signs(r, &here);
@@ -386,6 +415,7 @@ size_t ring_copy(const struct ring *r, struct ring_place *place, struct ring_pla
         struct ring_place at = *place;
         struct header h;
         skip_signs(r, &at);
+        // A batch ends before a jump.
         if (at.seq >= head.seq || (count && at.seq != place->seq))
             break; // a jump: one message holds consecutive numbers only
         memcpy(&h, r->data + at.offset, sizeof h);

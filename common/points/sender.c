@@ -1,3 +1,5 @@
+// sender - one thread that owns the link to the monitor. Producers only append to the ring and may
+// wake it.
 #include "points/sender.h"
 
 #include <errno.h>
@@ -43,6 +45,7 @@ static bool is_up(const struct sender *s) {
 }
 
 static void take_ack(struct sender *s, uint64_t last) {
+    // 0 and numbers beyond the range of the database are no answers of a monitor.
     if (last && last < INT64_MAX)
         backlog_ack(s->options.backlog, last);
 }
@@ -74,16 +77,19 @@ static void take_events(struct sender *s) {
         }
         if (in.event == LINK_NONE)
             return;
+        // A new session starts at the oldest record that was not acknowledged.
         if (in.event == LINK_UP)
             s->next = backlog_oldest(s->options.backlog);
         else if (in.event == LINK_MSG)
             take_message(s, &in.msg);
+        // After our fin, any end of the session is the end.
         else if (s->fin_sent)
             s->ended = true;
         link_in_fini(&in);
     }
 }
 
+// Bounds the records that a monitor may have to take again after a restart.
 static bool window_is_open(struct sender *s) {
     return s->next.seq < backlog_oldest(s->options.backlog).seq + WINDOW_RECORDS;
 }

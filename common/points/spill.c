@@ -1,3 +1,5 @@
+// spill - an append-only file behind the ring. It is emptied at once when the last record was
+// moved.
 #include "points/spill.h"
 
 #include <errno.h>
@@ -17,10 +19,12 @@
 static void find_ends(struct spill *s, size_t file_size, uint64_t from) {
     uint8_t *chunk = xmalloc(CHUNK);
     struct spill view = {.fd = s->fd, .size = file_size};
+    // Any offset but 0 starts the loop; it ends when a chunk has no record.
     for (size_t offset = 1; offset;) {
         size_t n = spill_read(&view, chunk, CHUNK);
         struct ring_record record;
         offset = 0;
+        // A smaller number is left over from an earlier use of the file.
         while (ring_next(chunk, n, &offset, &record) && record.seq >= view.next) {
             s->size = view.taken + offset;
             if (record.seq < from)
@@ -45,6 +49,7 @@ int spill_open(const char *path, size_t limit, uint64_t from, struct spill *ret_
     find_ends(&s, (size_t)size, from);
     if (spill_is_empty(&s))
         s.size = s.taken = 0;
+    // Cuts off a torn record at the end.
     if (ftruncate(s.fd, (off_t)s.size))
         goto fail;
     *ret_spill = s;
@@ -69,11 +74,13 @@ bool spill_is_empty(const struct spill *s) {
 bool spill_append(struct spill *s, uint64_t seq, const uint8_t *body, size_t length) {
     uint8_t bytes[RING_SIZE(RING_BODY_MAX)];
     size_t size = RING_SIZE(length);
+    // Beyond the limit records are lost on purpose: a full disk would stop the run.
     if (s->size + size > s->limit)
         return false;
     ring_write(bytes, seq, body, length);
     ssize_t n;
     do
+        // At an explicit offset: a failed write leaves nothing to seek back.
         n = pwrite(s->fd, bytes, size, (off_t)s->size);
     while (n < 0 && errno == EINTR);
     if (n != (ssize_t)size)
@@ -88,6 +95,7 @@ size_t spill_read(const struct spill *s, uint8_t *ret, size_t n) {
     do
         got = pread(s->fd, ret, MIN(n, s->size - s->taken), (off_t)s->taken);
     while (got < 0 && errno == EINTR);
+    // A read error looks like an empty file; the records stay in it.
     return got < 0 ? 0 : (size_t)got;
 }
 
