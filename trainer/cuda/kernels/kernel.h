@@ -1,8 +1,9 @@
 // kernel - what the files of kernels share: access to tensors, sums over a block, launches.
 //
-// A kernel is a device function NAME(const struct ARGS a, const bool bf16); KERNEL makes NAME_f32
-// and NAME_bf16 of it, so that the element is known when it is compiled. "8 channels" or a group:
-// channels 8 g .. 8 g + 7 of a pixel.
+// A kernel is a device function NAME(const struct ARGS a, const bool bf16). KERNEL makes NAME_f32
+// and NAME_bf16 of it, so that the element is a constant when they are compiled.
+//
+// "8 channels" or a group: channels 8 g .. 8 g + 7 of a pixel, the unit of every access.
 #ifndef KERNEL_H
 #define KERNEL_H
 
@@ -12,9 +13,11 @@
 #include "cuda/kernels/launch.h"
 
 #define INLINE static __device__ __forceinline__
+// For launchers. Kernels use CUDA's min and max.
 #define HOST_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define HOST_MAX(a, b) ((a) > (b) ? (a) : (b))
 
+// The largest block is stated, so that the compiler gives a thread no more registers than fit.
 #define KERNEL(name, threads, args)                                                                \
     static __global__ void __launch_bounds__(threads) name##_f32(const struct args a) {            \
         name(a, false);                                                                            \
@@ -22,12 +25,13 @@
     static __global__ void __launch_bounds__(threads) name##_bf16(const struct args a) {           \
         name(a, true);                                                                             \
     }
-// One that has no elements.
+// A kernel without elements: only floats, or only tables.
 #define KERNEL_PLAIN(name, threads, args)                                                          \
     static __global__ void __launch_bounds__(threads) name##_plain(const struct args a) {          \
         name(a);                                                                                   \
     }
 
+// CUDA_HOST: the emulation of tests/trainer/cuda/emulation, where a launch is a function call.
 #ifdef CUDA_HOST
 #define LAUNCH_ONE(l, kernel, grid, block, shared, args)                                           \
     CUDA_HOST_LAUNCH(kernel, grid, block, shared, (l)->stream, args)
@@ -36,8 +40,9 @@
 #define LAUNCH_ONE(l, kernel, grid, block, shared, args)                                           \
     launch_kernel(l, (const void *)kernel, grid, block, shared, (void *)&(args))
 #define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
-// What a kernel may have at most is set the same at every launch: less, set for a small one, would
-// stand when larger ones that were recorded before it become a graph.
+// Launches a kernel. Above 48 KiB a block's dynamic shared memory has to be allowed. That limit is
+// always set to the device's largest: a lower one, set for a small launch, would still hold when
+// larger launches that were recorded before become a graph.
 static inline cudaError_t launch_kernel(const struct cuda_launch *l, const void *kernel, dim3 grid,
                                         dim3 block, size_t shared, void *args) {
     void *list[] = {args};
@@ -52,22 +57,25 @@ static inline cudaError_t launch_kernel(const struct cuda_launch *l, const void 
 }
 #endif
 
+// Launches the variant of the element. `args` is passed by value.
 #define LAUNCH(l, name, grid, block, shared, args)                                                 \
     ((l)->element == CUDA_BF16 ? LAUNCH_ONE(l, name##_bf16, grid, block, shared, args)             \
                                : LAUNCH_ONE(l, name##_f32, grid, block, shared, args))
 #define LAUNCH_PLAIN(l, name, grid, block, shared, args)                                           \
     LAUNCH_ONE(l, name##_plain, grid, block, shared, args)
 
-// The most groups of a tensor: kernels count them in 31 bits (32 GiB of bfloat16).
+// The most groups of a tensor: kernels count them in 31 bits. That is 32 GiB of bfloat16.
 #define GROUPS_MAX (((size_t)1 << 31) - 1)
+// Images are the y or z of a grid, which CUDA limits to this.
 #define PICTURES_MAX 65535 // a grid's y and z
 
-// Whether kernels take so many pixels of c channels, and n pictures of h x w pixels with a border.
+// Whether the kernels can count the groups of `pixels` pixels with c channels.
 static inline bool takes_pixels(size_t pixels, int c) {
     return pixels > 0 && pixels <= GROUPS_MAX &&
            pixels * (size_t)(cuda_channels(c) / 8) <= GROUPS_MAX;
 }
 
+// The same for n images of h x w pixels with a border of `pad`.
 static inline bool takes(int n, int h, int w, int pad, int c) {
     if (n < 1 || n > PICTURES_MAX || h < 1 || w < 1)
         return false;
@@ -80,12 +88,13 @@ static inline unsigned blocks_for(size_t count, unsigned threads) {
     return (unsigned)((count + threads - 1) / threads);
 }
 
-// 8 channels in memory.
+// 8 channels as they are in memory: 16 bytes of bfloat16, or 32 of float. b is not set for
+// bfloat16.
 struct raw8 {
     uint4 a, b; // b: float only
 };
 
-// Group i of a tensor that no one writes meanwhile.
+// Reads group i of a tensor that nothing writes during the kernel (the read-only cache).
 INLINE raw8 fetch_raw(const void *p, size_t i, bool bf16) {
     raw8 r;
 
@@ -98,6 +107,7 @@ INLINE raw8 fetch_raw(const void *p, size_t i, bool bf16) {
     return r;
 }
 
+// Reads group i of any memory, also shared, or that this kernel writes.
 INLINE raw8 read_raw(const void *p, size_t i, bool bf16) {
     raw8 r;
 
@@ -110,6 +120,7 @@ INLINE raw8 read_raw(const void *p, size_t i, bool bf16) {
     return r;
 }
 
+// Writes group i; the bits stay as they are.
 INLINE void write_raw(void *p, size_t i, bool bf16, raw8 r) {
     if (bf16) {
         ((uint4 *)p)[i] = r.a;
@@ -119,11 +130,13 @@ INLINE void write_raw(void *p, size_t i, bool bf16, raw8 r) {
     }
 }
 
+// Two bfloat16 of a word as floats: a bfloat16 is the upper half of a float.
 INLINE void unpack2(unsigned u, float *ret_low, float *ret_high) {
     *ret_low = __uint_as_float(u << 16);
     *ret_high = __uint_as_float(u & 0xffff0000u);
 }
 
+// Exact in both types.
 INLINE void unpack8(raw8 r, bool bf16, float v[8]) {
     if (bf16) {
         unpack2(r.a.x, &v[0], &v[1]);
@@ -142,6 +155,7 @@ INLINE void unpack8(raw8 r, bool bf16, float v[8]) {
     }
 }
 
+// Two floats, rounded to nearest even, in a word; the lower channel in the lower half.
 INLINE unsigned pack2(float low, float high) {
     __nv_bfloat162 b = __floats2bfloat162_rn(low, high);
     unsigned u;
@@ -150,7 +164,7 @@ INLINE unsigned pack2(float low, float high) {
     return u;
 }
 
-// Rounds to the element.
+// Rounds 8 floats to the element.
 INLINE raw8 pack8(const float v[8], bool bf16) {
     raw8 r;
 
@@ -174,14 +188,14 @@ INLINE void write8(void *p, size_t i, bool bf16, const float v[8]) {
     write_raw(p, i, bf16, pack8(v, bf16));
 }
 
-// One element, i counted in elements.
+// One element as a float; i counts elements. For channels that do not begin at a group.
 INLINE float fetch1(const void *p, size_t i, bool bf16) {
     if (bf16)
         return __uint_as_float((unsigned)__ldg((const unsigned short *)p + i) << 16);
     return __ldg((const float *)p + i);
 }
 
-// Channels first .. first + 7 of p [c]; `other` for those that are not there.
+// Channels first .. first + 7 of a parameter p [c]; `other` for surplus channels.
 INLINE void fetch_param(const float *p, int first, int c, float other, float v[8]) {
 #pragma unroll
     for (int i = 0; i < 8; i++)
@@ -194,13 +208,15 @@ INLINE void zero8(float v[8]) {
         v[i] = 0;
 }
 
-// A block works on `groups` groups of channels side by side with `lanes` threads each, thread
-// lane * groups + group; threads beyond groups * lanes idle, but take part in sums.
+// How a block divides channels and pixels. It works on `groups` groups of channels side by side,
+// with `lanes` threads for each. Thread lane * groups + group takes every lanes-th pixel, so that
+// neighbouring threads read neighbouring memory. Threads beyond groups * lanes idle, but take part
+// in sums. (These lanes are not those of a warp.)
 struct tiling {
     int groups, lanes, chunks; // chunks: blocks that have all groups of a pixel
 };
 
-// With at most `most` groups in a block.
+// Divides all_groups evenly into chunks of at most `most`. At least one lane: threads >= most.
 static inline struct tiling tiling_of(int all_groups, int most, int threads) {
     struct tiling t;
 
@@ -210,14 +226,16 @@ static inline struct tiling tiling_of(int all_groups, int most, int threads) {
     return t;
 }
 
-// Scratch floats of block_sum8 for a block of `threads`.
+// Shared floats that block_sum8 needs for a block of `threads`: every thread's 8 numbers, the
+// teams' sums, and the totals of at most 32 groups.
 #define SUM_FLOATS(threads) ((threads)*8 + (threads) + 256)
 
 // Sums v over the lanes of each group; every thread gets the sum of its group. All threads of the
-// block call it; idle ones with zeros and group 0. First runs of lanes are summed by teams of
-// threads, then the teams' sums: the order depends on the tiling alone.
+// block call it, idle ones with a valid group. Teams of threads sum runs of lanes, then the teams'
+// sums are added: the order depends on the tiling alone.
 INLINE void block_sum8(float *scratch, int groups, int lanes, int group, float v[8]) {
     int threads = (int)blockDim.x, t = (int)threadIdx.x;
+    // A value is a channel of a group. A thread sums one value over a team's lanes.
     int values = groups * 8, teams = min(threads / values, lanes);
     float *of_team = scratch + threads * 8, *total = of_team + threads;
 
@@ -248,8 +266,8 @@ INLINE void block_sum8(float *scratch, int groups, int lanes, int group, float v
     // No barrier: in the next sum `total` is written behind two of them.
 }
 
-// The sum over a block of at most 1024 threads; scratch: 32 doubles in shared memory. Every thread
-// gets it.
+// The sum of x over a block of at most 1024 threads, in every thread. scratch: 32 doubles of shared
+// memory. The order is fixed: halves of each warp, then the warps in their order.
 INLINE double block_sum(double *scratch, double x) {
     int t = (int)threadIdx.x, warps = (int)blockDim.x / 32;
     double sum = 0;
@@ -260,15 +278,17 @@ INLINE double block_sum(double *scratch, double x) {
     if (t % 32 == 0)
         scratch[t / 32] = x;
     __syncthreads();
+    // All threads do this, so that no further exchange is needed.
     for (int i = 0; i < warps; i++)
         sum += scratch[i];
     __syncthreads(); // before the scratch is used again
     return sum;
 }
 
-// Whether this block is the last of `blocks` that came here; what the others wrote before is
-// visible then, and the counter zero again. `flag` in shared memory.
+// Whether this block is the last of `blocks` that came here. Then all that the others wrote before
+// is visible, and the counter is 0 again. All threads call it; `flag` is in shared memory.
 INLINE bool is_last_block(unsigned *counter, unsigned blocks, int *flag) {
+    // This block's writes come before its count.
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -277,6 +297,7 @@ INLINE bool is_last_block(unsigned *counter, unsigned blocks, int *flag) {
             *counter = 0;
     }
     __syncthreads();
+    // Reads of the other blocks' writes come after their counts.
     __threadfence();
     return *flag;
 }

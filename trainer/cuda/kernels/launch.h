@@ -31,6 +31,7 @@ extern "C" {
 
 #include "backend/backend.h"
 
+// The element of all tensors of a device.
 enum cuda_element { CUDA_F32, CUDA_BF16 };
 enum {
     CUDA_CHANNELS = 8,         // C is a multiple of this
@@ -38,6 +39,7 @@ enum {
     CUDA_SCRATCH_BYTES = 65536 // see struct cuda_launch
 };
 
+// Channels that are stored for c: device_channels of this device.
 static inline int cuda_channels(int c) {
     return (c + CUDA_CHANNELS - 1) / CUDA_CHANNELS * CUDA_CHANNELS;
 }
@@ -46,14 +48,16 @@ static inline size_t cuda_element_bytes(enum cuda_element e) {
     return e == CUDA_BF16 ? 2 : 4;
 }
 
-// What the choice of a kernel and of its grid depends on. Changing it changes the order of sums.
+// Properties of the GPU that decide on kernels and grids. Other values give another order of sums,
+// and so other bits.
 struct cuda_limits {
     int processors;      // cudaDeviceProp.multiProcessorCount
     size_t shared_bytes; // cudaDeviceProp.sharedMemPerBlockOptin; 0 forces the kernels that pass
                          // over memory twice
 };
 
-// Where and on what a call works.
+// The stream and the tensors' element of a call. One for each stream, since calls in flight must
+// not share scratch.
 struct cuda_launch {
     cudaStream_t stream;
     enum cuda_element element;
@@ -62,22 +66,23 @@ struct cuda_launch {
                    // start; every call leaves its counters zero again
 };
 
-// Dropout's numbers: rng_block(*seed, RNG_DROPOUT, *step << 24 | draw, ...), see norm_dropout.
+// Dropout's random numbers: rng_block(*seed, RNG_DROPOUT, *step << 24 | draw, ...), see
+// norm_dropout in backend.h. seed and step are read when the kernel runs.
 struct cuda_dropout {
     const uint64_t *seed, *step; // device memory
     uint64_t draw;
 };
 
-// Whether this build has code for the current device: cudaErrorNoKernelImageForDevice or the like
-// if not. cudaErrorInvalidValue: a kernel that takes all shared memory for its pictures has some of
-// its own, and would be refused.
+// Whether this build has code for the current device. Fails with cudaErrorNoKernelImageForDevice or
+// the like; with cudaErrorInvalidValue if a resident norm kernel has static shared memory, so that
+// its launch would be refused.
 cudaError_t cuda_kernels_check(void);
 
-// norm_forward, norm_backward; t->dropout is not read, `dropout` (host memory, NULL: none) is.
-//   workspace  cuda_norm_workspace_bytes, aligned to 16; for both directions
-// Weights, biases, running statistics and the gradients of the first two are float [c].
-// One pass over memory where 8 channels of a picture fit shared memory, else two.
-// No bytes: the shape's instance norm takes one pass, or there is no norm.
+// norm_forward and norm_backward. t->dropout is not read; `dropout` is (host memory, NULL: none).
+//   workspace  cuda_norm_workspace_bytes, aligned to 16; for either direction
+// Weights, biases, running statistics and the gradients of the first two are float [c]. Instance
+// norm passes over memory once if 8 channels of an image fit in shared memory, else twice. 0 bytes:
+// the shape takes one pass, or there is no norm.
 size_t cuda_norm_workspace_bytes(const struct cuda_launch *l, const struct norm_shape *s);
 cudaError_t cuda_norm_forward(const struct cuda_launch *l, const struct norm_shape *s,
                               const struct norm_tensors *t, const struct cuda_dropout *dropout,
@@ -86,36 +91,42 @@ cudaError_t cuda_norm_backward(const struct cuda_launch *l, const struct norm_sh
                                const struct norm_gradients *t, const struct cuda_dropout *dropout,
                                void *workspace);
 
-// y = tanh(x); dx = (1 - y^2) times the sum of dy's parts, which may leave pictures out.
+// y = tanh(x); dx = (1 - y^2) times the sum of dy's parts, which may cover some images only. Reads
+// n, h, w, c of the shape.
 cudaError_t cuda_tanh_forward(const struct cuda_launch *l, const struct norm_shape *s,
                               const void *x, void *ret_y);
 cudaError_t cuda_tanh_backward(const struct cuda_launch *l, const struct norm_shape *s,
                                const void *y, const struct grad_sum *dy, void *ret_dx);
 
-// y = act(x + bias), x and y [pixels,c], may be the same; bias float [c].
+// y = act(x + bias) for x and y [pixels,c], which may be the same; bias float [c].
 cudaError_t cuda_bias(const struct cuda_launch *l, size_t pixels, int c, enum activation act,
                       const float *bias, const void *x, void *ret_y);
-// dbias [c] (+)= sum of dy [pixels,c] over the pixels.
+// dbias [c] (+)= sum of dy [pixels,c] over the pixels. The workspace is aligned to 16.
 size_t cuda_bias_gradient_bytes(const struct cuda_launch *l, size_t pixels, int c);
 cudaError_t cuda_bias_gradient(const struct cuda_launch *l, size_t pixels, int c, bool accumulate,
                                const void *dy, float *ret_dbias, void *workspace);
 
+// y = act([a; b]) on the channels, and its gradients, as in backend.h.
 cudaError_t cuda_concat_forward(const struct cuda_launch *l, const struct concat_shape *s,
                                 const void *a, const void *b, void *ret_y);
 cudaError_t cuda_concat_backward(const struct cuda_launch *l, const struct concat_shape *s,
                                  const struct concat_gradients *t);
 
-// Losses of tensors [pixels,c]: the mean is over pixels c numbers. ret_loss [1]; NULL: not wanted.
+// Losses of tensors [pixels,c]; the mean is over pixels c numbers. ret_loss [1] is overwritten;
+// NULL: not wanted.
 cudaError_t cuda_l1(const struct cuda_launch *l, size_t pixels, int c, double scale, const void *a,
                     const void *b, void *ret_grad, double *ret_loss);
 cudaError_t cuda_gan(const struct cuda_launch *l, const struct gan_args *args, const void *x,
                      void *ret_grad, double *ret_loss);
-// loss and u of g [n,pixels,c]; n <= 1024.
+// loss = scale mean over n of (|g_n + eps| - 1)^2, and its gradient u, of g [n,pixels,c]; n <=
+// 1024.
 cudaError_t cuda_penalty(const struct cuda_launch *l, int n, size_t pixels, int c, double scale,
                          const void *g, void *ret_u, double *ret_loss);
+// y = [front; alpha_n real + (1 - alpha_n) fake].
 cudaError_t cuda_mix(const struct cuda_launch *l, const struct mix_shape *s,
                      const struct mix_tensors *t);
-// q, k, dq [n,patches,dim]; ret_each float [n,patches] or NULL; args->accumulate adds to the loss.
+// PatchNCE of q, k, dq [n,patches,dim]. ret_each float [n,patches] or NULL. With args->accumulate
+// the loss is added. The workspace is aligned to 16.
 size_t cuda_nce_workspace_bytes(const struct cuda_launch *l, const struct nce_args *args);
 cudaError_t cuda_nce(const struct cuda_launch *l, const struct nce_args *args, const void *q,
                      const void *k, void *ret_dq, float *ret_each, double *ret_loss,
@@ -127,19 +138,22 @@ cudaError_t cuda_tangent_forward(const struct cuda_launch *l, const struct norm_
 cudaError_t cuda_tangent_backward(const struct cuda_launch *l, const struct norm_shape *s,
                                   const struct tangent_gradients *t);
 
+// The four kinds of resampling; to_h is at most 65535.
 cudaError_t cuda_resample(const struct cuda_launch *l, const struct resample_shape *s,
                           const void *x, void *ret_y);
-// flip [1] is read by the kernel when it runs.
+// Flips left to right if *flip is not 0. flip [1] is device memory, read when the kernel runs.
 cudaError_t cuda_flip(const struct cuda_launch *l, const struct tensor_shape *s, const int *flip,
                       const void *x, void *ret_y);
-// s->ids is read by the kernels when they run.
+// y [n,count,c] = x at the ids. s->ids is device memory, read when the kernels run.
 cudaError_t cuda_sample_forward(const struct cuda_launch *l, const struct sample_shape *s,
                                 const void *x, void *ret_y);
-// Repeated ids are summed in their order before the element is rounded.
+// Repeated ids are summed in their order before the element is rounded. Without `accumulate` all of
+// dx is cleared first.
 cudaError_t cuda_sample_backward(const struct cuda_launch *l, const struct sample_shape *s,
                                  const void *dy, bool accumulate, void *ret_dx);
 
-// Adam over flat float arrays. 1 - beta^t is computed in double, where the kernel runs.
+// Adam over flat float arrays, aligned to 16. 1 - beta^t is computed in double when the kernel
+// runs.
 struct cuda_adam {
     size_t count;
     double beta1, beta2;
@@ -150,40 +164,41 @@ struct cuda_adam {
 cudaError_t cuda_adam(const struct cuda_launch *l, const struct cuda_adam *a, const float *g,
                       float *p, float *m, float *v);
 
-// y = a x + b y, float x, y [count].
+// y = a x + b y for float x, y [count]; each operation is rounded.
 cudaError_t cuda_blend(const struct cuda_launch *l, size_t count, float a, const float *x, float b,
                        float *y);
-// *ret_bad = 1 if one of float x [count] is not finite; else it stays as it is.
+// *ret_bad = 1 if a number of float x [count] is not finite; else it stays as it is.
 cudaError_t cuda_finite(const struct cuda_launch *l, size_t count, const float *x, int *ret_bad);
 
-// Weights. A master [a,b,r,r] in the state dict's layout (of a plain convolution [k,c,r,r], of a
-// transposed one [c,k,r,r]) has one derived copy, elements [A,r,r,B] with A, B = cuda_channels(a,
-// b) and zeros in the surplus: cuDNN's filter KRSC of the plain convolution, or of the plain
-// convolution whose data gradient the transposed one is. r <= CUDA_R_MAX.
+// Weights. A master [a,b,r,r] has the state dict's layout: [k,c,r,r] of a plain convolution,
+// [c,k,r,r] of a transposed one. Its derived copy has elements [A,r,r,B] with A, B =
+// cuda_channels(a), cuda_channels(b) and zeros in the surplus. That is cuDNN's filter KRSC of the
+// plain convolution, or of the plain one whose data gradient the transposed one is. r <=
+// CUDA_R_MAX.
 struct cuda_weight {
     const float *master;
     void *derived;
     int a, b, r;
     unsigned first_block; // of its work; set by cuda_refresh_plan
 };
-// Fills in first_block of `count` weights and returns the number of blocks of all of them.
+// Divides the work of `count` weights: fills in first_block, and returns the number of blocks.
 unsigned cuda_refresh_plan(int count, struct cuda_weight *weights);
-// Derives all weights of a table in device memory, as cuda_refresh_plan has left it.
+// Derives all weights of a table in device memory. `blocks` is cuda_refresh_plan's result.
 cudaError_t cuda_refresh(const struct cuda_launch *l, int count, const struct cuda_weight *weights,
                          unsigned blocks);
-// dw [a,b,r,r] float (+)= the elements [A,r,r,B].
+// dw [a,b,r,r] float (+)= the elements [A,r,r,B] that cuDNN wrote.
 cudaError_t cuda_add_dw(const struct cuda_launch *l, int a, int b, int r, bool accumulate,
                         const void *derived, float *ret_dw);
 
-// Pictures between the host's format [pixels,c] without surplus channels and a tensor. `u8` becomes
-// (v / 255 - 0.5) / 0.5, each operation rounded to float.
+// Images between the host's format [pixels,c], without surplus channels, and a tensor. Both are in
+// device memory. `u8` becomes (v / 255 - 0.5) / 0.5, each operation rounded to float.
 cudaError_t cuda_image_in(const struct cuda_launch *l, size_t pixels, int c, const float *picture,
                           void *ret_tensor);
 cudaError_t cuda_image_in_u8(const struct cuda_launch *l, size_t pixels, int c,
                              const uint8_t *picture, void *ret_tensor);
 cudaError_t cuda_image_out(const struct cuda_launch *l, size_t pixels, int c, const void *tensor,
                            float *ret_picture);
-// The same for pictures of the tensor's elements, whose bits stay as they are.
+// The same for images of the tensor's elements, whose bits stay as they are (NaN too).
 cudaError_t cuda_picture_scatter(const struct cuda_launch *l, size_t pixels, int c,
                                  const void *picture, void *ret_tensor);
 cudaError_t cuda_picture_gather(const struct cuda_launch *l, size_t pixels, int c,
