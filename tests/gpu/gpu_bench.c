@@ -1,3 +1,4 @@
+// Operands of single ops: their random numbers, poison, guards and errors.
 #include "gpu/gpu_bench.h"
 
 #include <math.h>

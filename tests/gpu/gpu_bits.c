@@ -1,5 +1,5 @@
-// The same bits again: with the plan file of another run, issued instead of recorded, in two halves
-// by what a checkpoint keeps, and with gradients gathered over two batches.
+// The same bits again: with another run's plan file, issued instead of recorded, in two halves
+// across a checkpoint, and with gradients accumulated over two batches.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

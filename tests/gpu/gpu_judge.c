@@ -1,3 +1,4 @@
+// Distances of nets and steps from the judge, and their bounds.
 #include "gpu/gpu_judge.h"
 
 #include <math.h>

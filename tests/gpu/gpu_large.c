@@ -1,4 +1,4 @@
-// What shows at a size alone: a picture of 24 megapixels in one piece, a GPU whose memory others
+// Faults that only a size shows: a picture of 24 megapixels in one piece, a GPU whose memory others
 // hold, and engines that are measured twice.
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,4 @@
-// Norms with all that goes with them - activation, dropout, skip, borders, gradients in parts - and
-// tanh.
+// Norms with activation, dropout, skip, borders and gradients in parts; and tanh.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,4 @@
-// What goes over flat buffers of parameters: Adam, blends, the look for numbers that are not
-// finite.
+// Ops on flat buffers of parameters: Adam, blends, and the search for numbers that are not finite.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

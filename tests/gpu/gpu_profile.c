@@ -1,4 +1,4 @@
-// Where a step's time goes: each op by itself, beside what it could take at best.
+// The time of a step, op by op, beside the least time that the GPU could need.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

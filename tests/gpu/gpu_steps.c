@@ -1,3 +1,4 @@
+// Options, images and steps of the CycleGAN that the checks and measurements run.
 #include "gpu/gpu_steps.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+// Counts and times of ops: what stands behind each entry of a watched device's table.
 #include "gpu/gpu_watch_table.h"
 
 #include <stdarg.h>

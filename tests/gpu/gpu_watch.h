@@ -1,10 +1,10 @@
-// gpu_watch - stands between a model and its device: counts the ops of a step by kind and shape,
-// what they have to compute and to move, and takes the time of each by itself.
+// gpu_watch - sits between a model and its device. It counts a step's ops by kind and shape, with
+// the work and the bytes that they need, and measures each op alone.
 //
 // Time: the first op of each kind and shape is issued `repeats` times as a section of its own, on
-// the buffers it has in the step; that section, recorded, is launched once and several times more,
-// and the difference is what an op takes in a recorded step with nothing beside it. Small tensors
-// are in the L2 cache then, as they mostly are in a step.
+// its buffers of the step. The recorded section is launched once and several times more. The
+// difference is the time of an op in a recorded step with nothing beside it. Small tensors are in
+// the L2 cache then, as they mostly are in a step.
 #ifndef GPU_WATCH_H
 #define GPU_WATCH_H
 
@@ -12,6 +12,7 @@
 
 #include "backend/backend.h"
 
+// All ops of one kind and shape.
 struct gpu_op {
     char name[32], shape[64];
     int calls;
@@ -22,15 +23,17 @@ struct gpu_op {
 
 struct gpu_watch;
 
-// Between every later call and the device, until gpu_watch_close; one at a time. With `measure`,
-// sections are issued anew each time and ops wait for one another. The device is lent.
+// All later calls of the device pass through it, until gpu_watch_close. One may be open at a time.
+// With `measure`, sections are issued anew each time, and each op waits for the one before. The
+// device is lent.
 struct gpu_watch *gpu_watch_open(struct device *device, bool measure, int repeats);
 void gpu_watch_close(struct gpu_watch *w); // accepts NULL
 
-// Forgets what was counted, keeps what was measured.
+// Forgets the counts, and keeps the measurements.
 void gpu_watch_reset(struct gpu_watch *w);
-// What was counted since; good until the next op.
+// The ops counted since the last reset; valid until the next op.
 int gpu_watch_ops(const struct gpu_watch *w, const struct gpu_op **ret_ops);
+// Floating point operations of all of them.
 double gpu_watch_flop(const struct gpu_watch *w);
 
 #endif

@@ -9,6 +9,7 @@ struct watched_conv {
     struct conv_shape shape;
 };
 
+// The table that replaces the device's, and the counts.
 struct gpu_watch {
     struct backend table;        // what the model calls
     const struct backend *under; // the device's own
@@ -24,22 +25,22 @@ struct gpu_watch {
     int op, round, left;
 };
 
-// Of the one that is open.
+// The one that is open: entries of a table have no other argument to find it.
 extern struct gpu_watch *gpu_watch_now;
 
-// What an op has to compute and to move.
+// The work of one op, and the bytes that it reads and writes at least.
 struct gpu_work {
     double flop, bytes;
 };
 
-// An entry of the table: begin counts the op, `again` says while it is to be issued (anew), `done`
-// ends it and returns err. A format and what follows it name its shape.
+// An entry of the table. begin counts the op. The entry issues it while `again` is true; `done`
+// ends it and returns err. `format` and its arguments name the op's shape.
 int gpu_watch_begin(struct gpu_watch *w, const char *name, struct gpu_work work, const char *format,
                     ...) __attribute__((format(printf, 4, 5)));
 bool gpu_watch_again(struct gpu_watch *w, int *err);
 int gpu_watch_done(struct gpu_watch *w, int err);
 
-// Puts the entries into a copy of the device's table.
+// Replaces the entries of a copy of the device's table.
 void gpu_watch_fill(struct backend *b, bool measure);
 
 #endif

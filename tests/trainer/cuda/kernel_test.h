@@ -1,8 +1,8 @@
-// kernel_test - what the tests of the CUDA kernels share: tensors in device memory and, the same
-// numbers in double, for the judge; every case in several orders of blocks and threads.
+// kernel_test - what the tests of the CUDA kernels share: tensors in device memory and, with the
+// same numbers in double, for the judge. Every case runs in several orders of blocks and threads.
 //
-// Bounds on the relative L2 error: 1e-5 for float, 5e-3 for bfloat16 (its rounding alone
-// is 1.7e-3), 1e-2 for gradients, whose inputs were rounded on the way.
+// Bounds on the relative L2 error: 1e-5 for float; 5e-3 for bfloat16, whose rounding alone is
+// 1.7e-3; 1e-2 for gradients, whose inputs were rounded on the way.
 #ifndef CUDA_TEST_H
 #define CUDA_TEST_H
 
@@ -18,6 +18,7 @@
 
 enum { TENSORS_MAX = 32 };
 
+// ELEMENTS: a tensor with surplus channels. FLOATS and BYTES: arrays without.
 enum place { ELEMENTS, FLOATS, BYTES };
 struct tensor {
     enum place place;
@@ -30,6 +31,7 @@ struct tensor {
     void *saved;  // of the first run, outputs only
 };
 
+// A launch with its stream and scratch, and the tensors of a case.
 struct rig {
     struct cuda_limits limits;
     struct cuda_launch launch;
@@ -39,6 +41,7 @@ struct rig {
     size_t workspace_bytes;
 };
 
+// An H200, an RTX 3060, and an H200 whose norms take two passes.
 static const struct cuda_limits LIMITS[] = {{132, 232448}, {28, 101376}, {132, 0}};
 static uint32_t tensors_made; // so that no two hold the same numbers
 
@@ -86,6 +89,7 @@ static inline uint16_t to_bf16(float x) {
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// Device memory of the emulation is the host's, so tests address it directly.
 static inline double tensor_read(const struct tensor *t, size_t pixel, int c) {
     size_t i = pixel * (size_t)t->stride + (size_t)c;
     float x;
@@ -99,6 +103,7 @@ static inline double tensor_read(const struct tensor *t, size_t pixel, int c) {
     return x;
 }
 
+// The judge gets the rounded number: an op cannot know more than its input.
 static inline void tensor_write(struct tensor *t, size_t pixel, int c, double value) {
     size_t i = pixel * (size_t)t->stride + (size_t)c;
 
@@ -137,7 +142,7 @@ static inline struct tensor *tensor_in(struct rig *r, enum place place, size_t p
     return t;
 }
 
-// Poison.
+// An output: poisoned before each run, and compared with the first run.
 static inline struct tensor *tensor_out(struct rig *r, enum place place, size_t pixels, int c) {
     struct tensor *t = tensor_any(r, place, pixels, c);
 
@@ -145,7 +150,7 @@ static inline struct tensor *tensor_out(struct rig *r, enum place place, size_t 
     return t;
 }
 
-// The relative L2 error within `bound`; surplus channels zero.
+// Fails unless the relative L2 error is within `bound` and surplus channels are zero.
 static inline void tensor_check(const struct tensor *t, double bound, const char *what) {
     double error = 0, size = 0;
 
@@ -168,8 +173,8 @@ static inline double bound_of(const struct rig *r, bool gradient) {
     return r->launch.element == CUDA_F32 ? 1e-5 : gradient ? 1e-2 : 5e-3;
 }
 
-// Runs a case in several orders and twice in one; every output has the same bits each time. `reset`
-// (or NULL) restores what the case changes in place.
+// Runs a case in three orders, and in the first one twice. Every output has to have the same bits
+// each time. `reset` (or NULL) restores tensors that the case changes in place.
 static inline void run_in_all_orders(struct rig *r,
                                      cudaError_t (*run)(struct rig *r, void *context),
                                      void (*reset)(struct rig *r, void *context), void *context) {

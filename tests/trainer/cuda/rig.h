@@ -1,4 +1,4 @@
-// rig - small models on the emulated device, and what it can be told; for tests of the
+// rig - small models on the emulated device, and the controls of the emulation, for tests of the
 // backend.
 #ifndef CUDA_RIG_H
 #define CUDA_RIG_H
@@ -8,7 +8,7 @@
 #include "base/util.h"
 #include "trainer/models/model_test.h"
 
-// recipe_options on the emulated device; pix2pix with batch norm and dropout, CUT without blurs.
+// recipe_options on the emulated device: pix2pix with batch norm and dropout, CUT without blurs.
 static inline struct config_trainer options_of(const char *model) {
     struct config_trainer o = recipe_options(model);
 
@@ -24,12 +24,13 @@ static inline struct config_trainer options_of(const char *model) {
 
 static const char *const recipes[] = {"cycle_gan", "pix2pix", "cut"};
 
-// Where plugins lie, as tests/run says.
+// The path of a plugin below $BUILD, which tests/run sets. The caller frees it.
 static inline char *lib(const char *file) {
     return xasprintf("%s/lib/%s", getenv("BUILD") ? getenv("BUILD") : "build", file);
 }
 
-// A function of the emulation's own, see cuda_runtime_api.h there; the plugin stays loaded.
+// A function of the emulation, which the plugin exports; see emulation/cuda_runtime_api.h. The
+// plugin stays loaded, so the pointer remains valid.
 static inline void *emulation(const char *name) {
     char *path = lib("device_cuda-host.so");
     void *plugin = dlopen(path, RTLD_NOW), *function;
@@ -42,7 +43,7 @@ static inline void *emulation(const char *name) {
     return function;
 }
 
-// The ways of taking turns.
+// Sets the order of blocks, threads and streams; see cuda_host_order.
 static inline void take_turns(uint64_t seed) {
     void (*order)(uint64_t);
 
@@ -50,7 +51,7 @@ static inline void take_turns(uint64_t seed) {
     order(seed);
 }
 
-// Which machine it is and what fails; NULL: the usual one.
+// Describes the machine and the call that fails; see cuda_host_machine. NULL: the usual machine.
 static inline void machine(const char *text) {
     void (*describe)(const char *);
 
@@ -58,7 +59,7 @@ static inline void machine(const char *text) {
     describe(text);
 }
 
-// What was not given back.
+// Allocations, streams, events and graphs that were not freed.
 static inline int objects_left(void) {
     int (*objects)(void);
 

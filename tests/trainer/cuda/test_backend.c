@@ -1,7 +1,7 @@
 // The whole CUDA backend on its emulation: device "cuda-host", the real sources of backend and
-// kernels, with plain loops in place of cuDNN. What its numbers are is judged by the golden cases;
-// here: that recorded steps are the issued ones, that no order which the streams allow changes a
-// bit, that nothing is allocated on the way, and what is refused.
+// kernels, with plain loops in place of cuDNN. The golden cases judge its numbers. These tests hold
+// that recorded steps equal issued ones, that no order of the streams changes a bit, that a step
+// allocates nothing, and that wrong settings are refused.
 #include "trainer/cuda/rig.h"
 
 #include "backend/backend.h"

@@ -1,6 +1,8 @@
 // cuDNN's plans for GPUs that are not here: it is given their properties (devices/*.json) and asked
 // for an engine for every convolution of every net. Nothing is run. Without cuDNN: skipped.
 
+// cuDNN's plans for GPUs that are not here: it gets their properties (devices/*.json), and has to
+// give an engine for every convolution of every net. Nothing is run. Without cuDNN: skipped.
 #include <stdlib.h>
 #include <string.h>
 

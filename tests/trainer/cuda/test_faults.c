@@ -1,6 +1,6 @@
-// What the CUDA backend does when calls of the runtime fail, on its emulation: every call of a
-// small training in its turn. The model returns an error, everything is given back, and where the
-// context was not lost another model works.
+// Failing calls of the runtime, on the emulation: every call of a small training fails once. Then
+// the model returns an error and frees everything. If the context was not lost, another model
+// works.
 #include "trainer/cuda/rig.h"
 
 #include "backend/backend.h"

@@ -1,6 +1,6 @@
-// Pictures between the host and the CUDA backend, on its emulation: what travels ahead, and what a
-// pool is sent and gives back, is the same to the bit as without either, in every order that the
-// streams allow. What is asked before what in a training: tests/pipeline/test_flow.sh.
+// Images between the host and the CUDA backend, on its emulation. Prefetched images, and images
+// that go to a pool and back, give the same bits as plain ones, in every order of the streams.
+// tests/pipeline/test_flow.sh tests the order of calls in a training.
 #include "trainer/cuda/rig.h"
 
 #include "backend/backend.h"

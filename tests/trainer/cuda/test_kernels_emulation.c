@@ -1,6 +1,8 @@
 // The emulation itself: what a device would let pass or punish later ends the process, and work
 // that nothing orders is seen in some order to go wrong; see cuda_runtime_api.h.
 
+// The emulation itself; see cuda_runtime_api.h. It ends the process on misuse that a device would
+// ignore or punish later, and shows missing order between streams in some order of theirs.
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
-// CUDA's heads, losses, pictures and patches, on the host; see trainer/cuda/kernel_test.h. Judges:
-// formulas in double, and for resampling, patches' loss and norms' tangents the CPU's ops, which
-// compute in double and are judged by tests of their own.
+// CUDA's output layers, losses, images and patches, on the host; see trainer/cuda/kernel_test.h.
+// The judges are formulas in double. For resampling, the loss of patches and norms' tangents they
+// are the CPU's ops, which compute in double and have tests of their own.
 #include "trainer/cuda/kernel_test.h"
 
 #include "base/err.h"

@@ -1,5 +1,5 @@
-// CUDA's Adam, blends, flags and derived weights, on the host; see trainer/cuda/kernel_test.h. And
-// the launches of the largest shapes.
+// CUDA's Adam, blends, flags and derived weights, on the host, and launches of the largest shapes;
+// see trainer/cuda/kernel_test.h.
 #include "trainer/cuda/kernel_test.h"
 #include "trainer/oracle/ops.h"
 

@@ -1,5 +1,6 @@
 // The file of cuDNN's plans.
 
+// The file of cuDNN's plans: what is written is read, and a damaged file is refused.
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-// What the ops of a tape touch on the emulated GPU: the order of the lanes is computed from what
-// graph/order.c says that an op reads and writes, and nothing else holds it. Here each op runs
-// twice, the second time with everything poisoned that it is not said to touch.
+// The memory that the ops of a tape read and write, on the emulated GPU. graph/order.c states it
+// for each op, and the order of the streams follows from that alone. Here each op runs twice; the
+// second time all memory is poisoned that it is not said to touch.
 #include "trainer/cuda/rig.h"
 
 #include "graph/tape.h"

@@ -2,6 +2,9 @@
 // are here, its time is counted. A graph's first launch takes the host long, as on a real one.
 // Without cuDNN's headers: skipped.
 
+// The choice of engines, and errors of cuDNN, on a simulated GPU: cuDNN's functions are in this
+// file, and its time is counted. A graph's first launch takes the host long, as on a real one.
+// Without cuDNN's headers: skipped.
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-// cuda/conv.h on the emulated device, where there is no cuDNN: plain loops, products and sums in
-// double, in an order of their own, issued on the stream as a kernel is. One engine, number 0; a
-// plan file names it for each problem, so that all that is done with plans can be tested.
+// cuda/conv.h on the emulated device, without cuDNN: plain loops, with products and sums in double,
+// issued on the stream like a kernel. There is one engine, number 0. A plan file names it for each
+// problem, so that all that is done with plans can be tested.
 #include "cuda/conv.h"
 
 #include <math.h>

@@ -5,6 +5,7 @@
 
 #include "trainer/cuda/emulation/cuda_runtime.h"
 
+// The upper half of a float.
 struct __nv_bfloat16 {
     unsigned short bits;
 };
@@ -12,6 +13,7 @@ struct __align__(4) __nv_bfloat162 {
     __nv_bfloat16 x, y;
 };
 
+// To nearest even: adds just under half of the last bit, and the last bit itself.
 static inline __nv_bfloat16 __float2bfloat16_rn(float f) {
     unsigned bits = __float_as_uint(f);
     __nv_bfloat16 r;

@@ -1,8 +1,8 @@
 // cuda_runtime - the language of CUDA kernels as plain C++ functions; see cuda_runtime_api.h.
 //
-// A __shared__ variable is static: blocks run one after another on one host thread. All of them lie
-// in a section of their own, which is poisoned before each block.
-// Warp functions take the mask of all 32 lanes only.
+// A __shared__ variable is static, since blocks run one after another on one host thread. All of
+// these variables are in one section, which is poisoned before each block. Warp functions take only
+// the mask of all 32 lanes.
 #ifndef CUDA_RUNTIME_H
 #define CUDA_RUNTIME_H
 
@@ -35,6 +35,7 @@ static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
     return r;
 }
 
+// The fiber that runs knows its place; see host_threads.h.
 #define threadIdx cuda_host_now.thread
 #define blockIdx cuda_host_now.block
 #define blockDim cuda_host_now.block_size
@@ -43,12 +44,14 @@ static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
 #define CUDA_HOST_TEXT_(x) #x
 #define CUDA_HOST_TEXT(x) CUDA_HOST_TEXT_(x)
 #define CUDA_HOST_PLACE __FILE__ ":" CUDA_HOST_TEXT(__LINE__)
+// Barriers carry their place in the source: threads that wait at different ones are an error.
 #define __syncthreads() cuda_host_barrier(CUDA_HOST_PLACE)
 #define __syncwarp() ((void)cuda_host_exchange(0, CUDA_HOST_PLACE))
+// Blocks run one after another: the order of writes needs no fence.
 static inline void __threadfence(void) {
 }
 
-// What lane `from` of this warp holds.
+// The value of lane `from` of this warp.
 template <typename T> static inline T cuda_host_shuffle(T value, int from, const char *place) {
     uint64_t bits = 0;
     memcpy(&bits, &value, sizeof value);
@@ -81,7 +84,7 @@ static inline unsigned cuda_host_ballot(bool bit, const char *place) {
 #define __any_sync(mask, p) (__ballot_sync(mask, p) != 0)
 #define __all_sync(mask, p) (__ballot_sync(mask, p) == 0xffffffffu)
 
-// Fibers change only at barriers: plain accesses are atomic.
+// Fibers switch only at barriers, so plain accesses are atomic.
 template <typename T> static inline T atomicAdd(T *p, T by) {
     T old = *p;
     *p = old + by;
@@ -92,6 +95,7 @@ template <typename T> static inline T atomicOr(T *p, T bits) {
     *p = old | bits;
     return old;
 }
+// No caches: loads of all kinds are plain.
 template <typename T> static inline T __ldg(const T *p) {
     return *p;
 }
@@ -128,7 +132,8 @@ template <typename T> static inline T max(T a, T b) {
     return a > b ? a : b;
 }
 
-// LAUNCH_ONE in kernel.h.
+// A launch for LAUNCH_ONE in kernel.h: a function that calls the kernel with a copy of its
+// arguments.
 template <typename T> struct cuda_host_plain { typedef T type; };
 template <typename T> struct cuda_host_plain<T &> { typedef T type; };
 #define CUDA_HOST_LAUNCH(kernel, grid, block, shared, stream, args)                                \

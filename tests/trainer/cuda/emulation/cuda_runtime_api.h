@@ -1,13 +1,14 @@
-// cuda_runtime_api - the part of the CUDA runtime that the backend uses, on the host: kernels run
-// as plain functions, one block after another, the threads of a block as fibers.
+// cuda_runtime_api - the part of the CUDA runtime that the backend uses, on the host. Kernels run
+// as plain functions: blocks one after another, the threads of a block as fibers.
 //
-// It stands in for the toolkit's header of the same name, so that the CUDA backend's sources
-// compile unchanged and run, and can be judged, on a machine without a GPU. Same names, same
-// meaning; what is not here is not used. Misuse that a device would let pass or punish later ends
-// the process with a text: divergence at a barrier, a wait that nothing ends, accesses out of
-// bounds (guard pages), a copy that leaves its allocation, an operation on a stream whose capture
-// has to see it, a stream destroyed in a capture. Fresh memory is poison: every byte 0xff, a NaN in
-// float, double and bfloat16.
+// It replaces the toolkit's header of the same name. The CUDA backend's sources compile unchanged,
+// and can be run and judged on a machine without a GPU. Names and meanings are the same; functions
+// that the backend does not use are absent.
+//
+// Misuse that a device would ignore or punish later ends the process with a text: divergence at a
+// barrier, a wait that nothing ends, accesses out of bounds (guard pages), a copy that leaves its
+// allocation, work that a capture misses, a stream destroyed in a capture. Fresh memory is poison:
+// every byte 0xff, a NaN in float, double and bfloat16.
 #ifndef CUDA_RUNTIME_API_H
 #define CUDA_RUNTIME_API_H
 
@@ -22,13 +23,13 @@ extern "C" {
 #define CUDART_VERSION 13000
 #define CUDA_HOST 1 // this is the emulation
 
-// How blocks, threads and streams take turns. Results must not depend on it.
+// The order of blocks, threads and streams. Results must not depend on it.
 //   seed 0  in order; a stream's work runs as it is issued
 //   seed 1  blocks and threads backwards; a stream's work runs as late as possible
 //   others  all shuffled; streams wait and advance at random
 void cuda_host_order(uint64_t seed);
-// Of a larger grid run only `blocks`, among them the first and the last; 0: all. For addresses at
-// sizes that would take too long.
+// Runs only `blocks` blocks of a larger grid, with the first and the last; 0: all. For tests of
+// addresses at sizes that would take too long.
 void cuda_host_sample(unsigned blocks);
 // The device that the functions below describe; 0: the compute capability of the newest.
 void cuda_host_device(int major, int minor);

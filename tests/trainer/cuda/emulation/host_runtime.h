@@ -12,6 +12,7 @@
 
 #include "trainer/cuda/emulation/host_threads.h"
 
+// A kernel, a call of the host's, a copy, a memset, an event recorded or waited for, a graph.
 enum cuda_host_kind {
     WORK_KERNEL,
     WORK_CALL,
@@ -22,7 +23,7 @@ enum cuda_host_kind {
     WORK_GRAPH
 };
 
-// Something that a stream does. Its arguments are a copy.
+// One piece of work of a stream or a graph. Its arguments are a copy.
 struct cuda_host_node {
     enum cuda_host_kind kind;
     char name[64];
@@ -42,6 +43,7 @@ struct cuda_host_node {
     struct cuda_host_node *next;
 };
 
+// A stream: a queue of pieces of work, or in a capture the ends of its part of the graph.
 struct cuda_host_stream {
     bool legacy; // the default stream: it runs at once, after everything
     struct cuda_host_node *first, **end;
@@ -50,6 +52,7 @@ struct cuda_host_stream {
     struct cuda_host_stream *next;
 };
 
+// An event counts its records: a wait is for one of them.
 struct cuda_host_event {
     uint64_t issued, reached; // turns
     double time_ms;
@@ -57,6 +60,7 @@ struct cuda_host_event {
     int n_tails, *tails;
 };
 
+// A captured graph; also one that is instantiated.
 struct cuda_host_graph {
     uint64_t number; // of its capture
     bool invalid;    // something failed in the capture
@@ -66,6 +70,7 @@ struct cuda_host_graph {
     int references;
 };
 
+// The one context.
 struct cuda_host_state {
     cudaError_t last, broken; // broken: it stays, and nothing runs any more
     uint64_t seed, random, launches, captures;
@@ -74,22 +79,22 @@ struct cuda_host_state {
 };
 extern struct cuda_host_state cuda_host;
 
-// Every function of the runtime that can fail begins with this: an error that stays, or one that
-// is to happen now. A function that gives something back does so all the same.
+// Begins every function of the runtime that can fail. Returns an error that stays, or one that is
+// to happen now. A function that frees something does so all the same.
 cudaError_t cuda_host_enter(const char *function);
-// Leaves the function that calls it.
+// Returns the error from the calling function.
 #define ENTER()                                                                                    \
     do {                                                                                           \
         cudaError_t error_ = cuda_host_enter(__func__);                                            \
         if (error_ != cudaSuccess)                                                                 \
             return error_;                                                                         \
     } while (0)
-// Notes an error of a function for cudaGetLastError, and returns it.
+// Keeps a function's error for cudaGetLastError, and returns it.
 cudaError_t cuda_host_failed(cudaError_t error);
-// From now on the context is lost.
+// Loses the context: from now on everything fails.
 void cuda_host_break(cudaError_t error);
 
-// Whether the call (or, named "kernel", the kernel that runs) is the one that is to fail.
+// Whether this call is the one that is to fail. "kernel" as its name: the kernel that runs.
 bool cuda_host_is_due(const char *function, cudaError_t *ret_error, bool *ret_stays);
 // Whether kernels are only counted.
 bool cuda_host_is_idle(void);
@@ -110,15 +115,15 @@ void cuda_host_node_run(struct cuda_host_node *n);
 bool cuda_host_is_ready(const struct cuda_host_node *n);
 // NULL is the default stream.
 void cuda_host_issue(struct cuda_host_stream *s, struct cuda_host_node *n);
-// Runs one piece of any stream, chosen at random; false if there is none that may run.
+// Runs one piece of work of a stream that is chosen at random; false if none may run.
 bool cuda_host_advance_any(void);
 void cuda_host_finish_all(void);
 
-// Lines of the trace, if one is wanted: work as it is issued, and an event that the host waits for.
+// Writes lines of the trace, if one is wanted: work when it is issued, and waits of the host.
 void cuda_host_trace_issue(const struct cuda_host_stream *s, const struct cuda_host_node *n);
 void cuda_host_trace_wait(const struct cuda_host_event *e);
 
-// In an order that the dependencies allow: as captured, backwards or at random.
+// Runs a graph in an order that its dependencies allow: as captured, backwards or at random.
 void cuda_host_graph_run(struct cuda_host_graph *g);
 void cuda_host_graph_release(struct cuda_host_graph *g);
 void cuda_host_capture(struct cuda_host_stream *s, struct cuda_host_node *n);

@@ -1,3 +1,4 @@
+// Fibers for the threads of a block, their barriers and exchanges, and the run of a grid.
 #include "trainer/cuda/emulation/host_threads.h"
 
 #include <signal.h>

@@ -1,4 +1,6 @@
-// host_threads - a kernel's blocks and threads on one host thread; see cuda_runtime_api.h.
+// host_threads - runs a kernel's blocks and threads on one host thread; see cuda_runtime_api.h.
+// Each thread of a block is a fiber with a stack of its own; it gives way at barriers and
+// exchanges.
 #ifndef HOST_THREADS_H
 #define HOST_THREADS_H
 
@@ -20,7 +22,7 @@ struct dim3 {
 };
 #endif
 
-// Where the running thread is.
+// The place of the thread that runs: CUDA's threadIdx and the like.
 struct cuda_host_now {
     struct uint3 thread, block;
     struct dim3 block_size, grid_size;
@@ -29,9 +31,9 @@ struct cuda_host_now {
 };
 extern struct cuda_host_now cuda_host_now;
 
-// Returns when all threads of the block are at this `place` (a text: file and line).
+// Returns when all threads of the block have reached this `place` (a text: file and line).
 void cuda_host_barrier(const char *place);
-// The values of the 32 lanes of this warp; valid until the lane's next exchange.
+// The values of all 32 lanes of this warp, valid until the lane's next exchange.
 const uint64_t *cuda_host_exchange(uint64_t value, const char *place);
 // Ends the process if `mask` is not that of all lanes.
 void cuda_host_mask(unsigned mask, const char *place);
@@ -41,7 +43,7 @@ cudaError_t cuda_host_launch(const char *name, void (*run)(const void *args), co
                              size_t bytes, struct dim3 grid, struct dim3 block, size_t shared_bytes,
                              cudaStream_t stream);
 
-// Of the runtime (host_runtime.h): `seed` is cuda_host_order's seed. Runs the whole grid now.
+// A launch. The runtime (host_runtime.h) runs all of it at once; `seed` is that of cuda_host_order.
 struct cuda_host_grid {
     const char *name;
     void (*run)(const void *args);
@@ -50,7 +52,7 @@ struct cuda_host_grid {
     size_t shared_bytes;
 };
 void cuda_host_run(const struct cuda_host_grid *g, uint64_t seed);
-// The limits that a launch is checked against.
+// The shared memory that a launch may have at most.
 size_t cuda_host_shared_limit(void);
 // Ends the process with a text that names the kernel, block and thread that run.
 void cuda_host_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

@@ -1,5 +1,4 @@
-// What the host asks of the emulation, in order, as lines of a file: for tests of what is asked
-// before what.
+// The host's requests to the emulation, in order, as lines of a file: for tests of that order.
 #include <stdio.h>
 #include <stdlib.h>
 
