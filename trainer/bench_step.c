@@ -24,6 +24,7 @@ static const char notes[] =
     "device_mb, the most of its memory that was held, and ahead_s_per_step: the mean of as many\n"
     "steps, each issued while the one before runs, as in training.\n";
 
+// Several batches, so that no cache holds the input of a step from the one before.
 #define RING 4 // batches of pictures
 
 struct bench {
@@ -91,12 +92,14 @@ static int read_arguments(int argc, char **argv, struct bench *b) {
 }
 
 static struct config_trainer settings_of(const struct bench *b) {
+    // No configuration file: only the fields that a model reads are set.
     return (struct config_trainer){
         .model = "cycle_gan",
         .device = (char *)b->device, // read only, as all texts here
         .dtype = (char *)b->dtype,
         .netG = (char *)b->netG,
         .netD = (char *)b->netD,
+        // The defaults of CycleGAN.
         .norm = "instance",
         .gan_mode = "lsgan",
         .winograd = (char *)b->winograd,
@@ -120,6 +123,7 @@ static void draw_pictures(struct bench *b) {
     b->bytes = (size_t)b->batch * (size_t)b->size * (size_t)b->size * 3;
     b->pictures = xmalloc(2 * RING * b->bytes);
     for (size_t i = 0; i < 2 * RING * b->bytes; i++)
+        // A function of the index: the same bytes for each run and device.
         b->pictures[i] = (uint8_t)rng_block(1, RNG_TEST, i / 4, 0).v[i % 4];
 }
 
@@ -148,6 +152,7 @@ static int step(const struct bench *b, struct model *m, int number, bool ahead) 
 
     if (!err)
         err = model_generate(m);
+    // On a device, the order of training.c: the wait for the step before follows the forward pass.
     if (!err && ahead)
         err = model_wait(m);
     if (!err)
@@ -156,6 +161,7 @@ static int step(const struct bench *b, struct model *m, int number, bool ahead) 
         err = feed_ahead(b, m, number + 1);
     if (!err)
         err = model_update_d(m, 2e-4, NULL, NULL);
+    // A measured single step includes its whole work.
     return err || ahead ? err : model_wait(m);
 }
 
@@ -166,6 +172,7 @@ static int run_ahead(const struct bench *b, struct model *m, double *ret_seconds
     for (int i = 0; i < b->steps && !err; i++)
         err = step(b, m, i, true);
     if (!err)
+        // The last step has not ended yet; its time counts.
         err = model_wait(m);
     *ret_seconds = (double)(now_us() - begun) * 1e-6 / b->steps;
     return err;
@@ -187,6 +194,7 @@ static void report(const struct bench *b, const struct model *m, double *seconds
     double median;
 
     qsort(seconds, (size_t)b->steps, sizeof *seconds, by_value);
+    // Also right for an even number of steps.
     median = (seconds[(b->steps - 1) / 2] + seconds[b->steps / 2]) / 2;
     (void)getrusage(RUSAGE_SELF, &usage); // cannot fail for RUSAGE_SELF
     printf("{\"bench\":\"step\",\"device\":\"%s\",\"netG\":\"%s\",\"netD\":\"%s\",\"size\":%d,"
@@ -195,6 +203,7 @@ static void report(const struct bench *b, const struct model *m, double *seconds
            "\"max_s_per_step\":%.6f,\"img_per_s\":%.3f,\"peak_mb\":%.1f,\"model_mb\":%.1f",
            b->device, b->netG, b->netD, b->size, b->ngf, b->ndf, b->batch, b->threads,
            model_dtype(m), b->winograd, b->steps, median, seconds[0], seconds[b->steps - 1],
+           // Linux gives ru_maxrss in KiB.
            b->batch / median, (double)usage.ru_maxrss / 1024, mib(model_memory_bytes(m)));
     printf(",\"maps_mb\":%.1f,\"scratch_mb\":%.1f,\"parameters_mb\":%.1f,\"packed_mb\":%.1f",
            mib(all.maps), mib(all.scratch), mib(all.parameters), mib(all.packed));
@@ -210,12 +219,14 @@ static int measure(struct bench *b, struct model *m) {
 
     if (!err)
         err = model_shape(m, b->batch, b->size, b->size, b->size, b->size);
+    // The first steps build tapes and choose kernels.
     for (int i = -b->warmup; i < b->steps && !err; i++) {
         int64_t start = now_us();
         err = step(b, m, i + b->warmup, false);
         if (i >= 0)
             seconds[i] = (double)(now_us() - start) * 1e-6;
     }
+    // On the CPU no step overlaps with another.
     if (!err && model_is_asynchronous(m))
         err = run_ahead(b, m, &ahead);
     if (!err)
@@ -244,6 +255,7 @@ static int run(struct bench *b) {
 }
 
 int main(int argc, char **argv) {
+    // First of all: it may start the program anew.
     threads_wait_briefly(argv);
     struct bench b = {
         .size = 128,

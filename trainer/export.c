@@ -29,6 +29,7 @@ static const char intro[] = "export - writes a trained net as a file for other p
                             "  export --run RUN --format pth|safetensors|onnx [options] OUT\n"
                             "  export --weights FILE --format pth|safetensors|onnx [options] OUT\n";
 
+// Lends the texts of argv to the request.
 static int read_arguments(int argc, char **argv, struct request *r) {
     const struct flag rows[] = {
         {.name = "--run",
@@ -88,6 +89,7 @@ static int find_average(const char *folder, const char *net, char ret[SOURCES_PA
     (void)snprintf(name, sizeof name, "%s" MODEL_AVERAGE, net); // fits
     int err = sources_find(folder, name, ret);
     return err == ERR_AGAIN && strcmp(net, "G_A") == 0
+               // One-sided models call their generator G.
                ? sources_find(folder, "G" MODEL_AVERAGE, ret)
                : err;
 }
@@ -96,6 +98,7 @@ static int find_average(const char *folder, const char *net, char ret[SOURCES_PA
 static int find_generator(const struct request *r, const char *folder, char ret[SOURCES_PATH]) {
     struct config *config;
     char *conf = xasprintf("%s/pipeline.conf", r->run);
+    // The settings tell the direction that G_A was trained in.
     int err = config_load_effective(conf, &config);
     free(conf);
     if (err)
@@ -103,6 +106,7 @@ static int find_generator(const struct request *r, const char *folder, char ret[
     bool back = r->direction && strcmp(r->direction, config->top.direction) != 0;
     const char *net = back ? "G_B" : "G_A";
     err = find_average(folder, net, ret);
+    // No average was kept.
     if (err == ERR_AGAIN)
         err = sources_generator(folder, net, config->top.direction, ret);
     config_free(config);
@@ -129,6 +133,7 @@ static int write_out(const struct request *r, struct weights *w) {
     if (err)
         return weights_unusable(err);
     bool onnx = strcmp(r->format, "onnx") == 0;
+    // Without the flag, as translate: each image's own statistics.
     bool running = r->batch_norm && strcmp(r->batch_norm, "running") == 0;
     if (onnx && net.role != RECOGNISED_GENERATOR)
         return err_set(ERR_USAGE, "--format onnx is for generators, not for '%s'", weights_path(w));
@@ -148,6 +153,7 @@ static int write_out(const struct request *r, struct weights *w) {
 // OUT is opened for writing before the weights are read to their end.
 static int check_out(const struct request *r, struct weights *w) {
     struct stat in, out;
+    // A missing OUT cannot be the input.
     if (stat(weights_path(w), &in) || stat(r->out, &out) || in.st_dev != out.st_dev ||
         in.st_ino != out.st_ino)
         return ERR_OK;
@@ -160,6 +166,7 @@ static int run_request(const struct request *r) {
     const char *from = r->run ? path : r->weights;
     int err = r->run ? find_file(r, path) : ERR_OK;
     if (!err)
+        // Before weights_open: a damaged file of a checkpoint gets the clearer message.
         err = checkpoint_check_file(from);
     if (!err)
         err = weights_open(from, &w);

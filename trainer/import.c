@@ -61,6 +61,7 @@ static int add_folder(struct import *m, const char *folder) {
     int found = 0;
     for (int i = 0; i < NETS; i++) {
         int err = sources_find(folder, net_names[i], path);
+        // A folder need not hold all nets.
         if (err == ERR_AGAIN)
             continue;
         if (!err)
@@ -91,6 +92,7 @@ static int guess_net(const char *path, int *ret_net) {
 // "NET=FILE", a folder, or a file.
 static int add_argument(struct import *m, const char *argument) {
     char name[8];
+    // A path may contain '=' too: only a known net in front counts.
     const char *equals = strchr(argument, '=');
     int net = -1;
     if (equals && equals - argument < (int)sizeof name) {
@@ -124,12 +126,14 @@ static void print_source(const struct source *s, const char *name) {
 static int open_source(struct source *s) {
     uint8_t digest[32];
     uint64_t size;
+    // The digest beside the file, if it comes from a checkpoint of ours.
     int err = checkpoint_check_file(s->path);
     if (!err)
         err = weights_open(s->path, &s->weights);
     if (!err)
         err = recognise(s->weights, &s->net);
     if (!err)
+        // weights_path is the path without #NAME.
         err = digest_file(weights_path(s->weights), digest, &size);
     if (!err)
         digest_hex(digest, s->digest);
@@ -149,6 +153,7 @@ static int open_all(struct import *m) {
         if (!s->path)
             continue;
         print_source(s, net_names[i]);
+        // The name of the file and its content disagree.
         if (!is_role(s, i))
             return err_set(ERR_USAGE, "'%s' is no %s; say what it is: %s=FILE", s->path,
                            i <= G_B ? "generator" : "discriminator", i <= G_B ? "D_A" : "G_A");
@@ -175,6 +180,7 @@ static bool same_kind(const struct recognised *a, const struct recognised *b) {
     return strcmp(a->arch, b->arch) == 0 && x->nf == y->nf && x->n_layers == y->n_layers &&
            strcmp(x->norm, y->norm) == 0 && x->dropout == y->dropout &&
            x->antialias == y->antialias && x->no_antialias_up == y->no_antialias_up &&
+           // Compared as booleans: "resize" is the only value that a file shows.
            !x->upsample == !y->upsample;
 }
 
@@ -183,6 +189,7 @@ static int check_generators(const struct import *m) {
     if (!same_kind(&m->nets[G_A].net, &m->nets[G_B].net) || a->in_nc != b->out_nc ||
         a->out_nc != b->in_nc)
         return refuse_difference(m, G_A, G_B);
+    // Two such generators would make a model that does not exist here.
     return a->antialias ? err_set(ERR_MISMATCH, "'%s': CUT has one generator, without a G_B",
                                   m->nets[G_B].path)
                         : ERR_OK;
@@ -193,6 +200,7 @@ static int configure_discriminator(struct import *m, int i) {
     struct config_trainer *c = &m->config->trainer;
     int sees = m->nets[i].net.options.in_nc;
     int64_t judges = i == D_A ? c->output_nc : c->input_nc;
+    // Only with one generator: pix2pix has no other direction.
     if (i == D_A && !m->nets[G_B].path && !m->nets[D_B].path && sees == c->input_nc + c->output_nc)
         config_set_text(&c->model, "pix2pix");
     else if (sees != judges)
@@ -215,7 +223,9 @@ static int configure(struct import *m) {
     if (n[G_A].path)
         recognised_configure(&n[G_A].net, false, &m->config->trainer);
     else
+        // Only G_B is there: the settings are those of the pair, so its channels are exchanged.
         recognised_configure(&n[G_B].net, true, &m->config->trainer);
+    // Before the discriminators, whose check relies on the generators' channels.
     if (n[G_A].path && n[G_B].path)
         err = check_generators(m);
     for (int i = D_A; i <= D_B && !err; i++)
@@ -238,8 +248,10 @@ static int write_nets(struct import *m) {
     char root[CHECKPOINT_PATH - 64], folder[CHECKPOINT_PATH], path[CHECKPOINT_PATH + 32];
     if (snprintf(root, sizeof root, "%s/checkpoints", m->run) >= (int)sizeof root)
         return err_set(ERR_USAGE, "the path '%s' is too long", m->run);
+    // A checkpoint of step 0 without state.json: training cannot resume it, translate can read it.
     int err = checkpoint_begin(root, 0, folder);
     for (int i = 0; i < NETS && !err; i++) {
+        // Nets without a file are left out; init_from keeps their random weights.
         if (!m->nets[i].path)
             continue;
         (void)snprintf(path, sizeof path, "%s/%s.safetensors", folder, own_name(m, i)); // fits
@@ -278,6 +290,7 @@ static int print_sources(const struct import *m, FILE *out) {
 static int write_run(struct import *m) {
     if (!*run_name(m) || run_name(m)[strspn(run_name(m), NAME_LETTERS)])
         return err_set(ERR_USAGE, "'%s' cannot name a run: letters, digits, . _ -", run_name(m));
+    // Not mkdirs: an existing run must not get other weights.
     if (mkdir(m->run, 0700))
         return errno == EEXIST
                    ? err_set(ERR_MISMATCH, "there is a run '%s'; choose another name", m->run)
@@ -288,6 +301,7 @@ static int write_run(struct import *m) {
     if (!err)
         err = write_text(m, "pipeline.conf", print_settings);
     if (err)
+        // The folder was made above, so nothing else is in it.
         (void)fs_remove_tree(m->run); // the first error is reported
     return err;
 }
@@ -307,6 +321,7 @@ static int look_at_file(const char *path) {
 static int import(struct import *m, const struct flag_texts *files) {
     int err = ERR_OK;
     for (int i = 0; i < files->n && !err; i++)
+        // --look judges each file alone; no run is made of them.
         err = m->look ? look_at_file(files->at[i]) : add_argument(m, files->at[i]);
     if (err || m->look)
         return err;

@@ -24,6 +24,7 @@
 #include "training/setup.h"
 #include "training/training.h"
 
+// Messages in a ZeroMQ queue; credits and requests keep far below it.
 #define HWM 1024
 
 static const char intro[] = "trainer - trains the nets of a run\n"
@@ -60,6 +61,7 @@ static struct link_options link_options(const struct proc *p, const char *endpoi
         .self = p->self,
         .hwm = HWM,
         .peer_timeout_us = p->config->supervisor.peer_timeout_s * 1000000,
+        // replay_begin replaces it by the pool's own size.
         .frame_max_bytes = BATCH_BYTES_MAX,
     };
 }
@@ -93,6 +95,7 @@ static int run(struct proc *p) {
     int err = open_feed(p, &wait.feed);
     if (err)
         return err;
+    // Opens no socket: the sizes come with the first batch.
     make_replay(p, &wait.replay);
     err = training_new(&wait, &training);
     if (!err)
@@ -110,8 +113,10 @@ static int which_device(char **words) {
         fprintf(stderr, "%s\n", err_text());
         return err_exit_code(err);
     }
+    // Set only if "auto" fell back to the CPU.
     if (device.why[0])
         fprintf(stderr, "device = \"auto\" is the CPU, not CUDA: %s\n", device.why);
+    // ./pipeline reads this line; reasons go to stderr.
     printf("%s %s\n", device.name, device.dtype);
     return 0;
 }
@@ -152,6 +157,7 @@ static int print_version(void) {
 }
 
 int main(int argc, char **argv) {
+    // These three need no run, so they come before proc_read.
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return print_version();
     if (argc == 5 && strcmp(argv[1], "--which-device") == 0)
@@ -165,5 +171,6 @@ int main(int argc, char **argv) {
     int err = proc_read(argc, argv, &flags, &line);
     if (!err)
         err = proc_start(&line, "trainer", &proc);
+    // proc_end also takes a process that has not started.
     return proc_end(&proc, err ? err : run(&proc));
 }

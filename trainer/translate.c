@@ -174,6 +174,7 @@ static int read_arguments(int argc, char **argv) {
     if (request.force && request.resume)
         return err_set(ERR_USAGE, "--force or --resume, not both");
     if (f->format && strcmp(f->format, "jpeg") == 0)
+        // Outputs end in .jpg for either word.
         f->format = "jpg";
     f->existing = request.force    ? FILE_LIST_REPLACE
                   : request.resume ? FILE_LIST_KEEP
@@ -194,6 +195,7 @@ static void print_lines(struct progress_bar *bar, char *text) {
 }
 
 // Images are decoded as in training.
+// The command line overrides the run, the run the defaults.
 static struct image_how how_of(const struct weights_source *source, const struct request *r) {
     const struct config_loader *loader = source->config ? &source->config->loader : NULL;
     struct image_how how = image_settings_how(loader, (int64_t)r->megapixels << 20);
@@ -205,6 +207,7 @@ static struct image_how how_of(const struct weights_source *source, const struct
 // The run's settings are the defaults of the command line.
 static void apply_settings(const struct config *c, struct request *r) {
     if (r->memory < 0)
+        // 0: no limit. A file of weights has no settings.
         r->memory = c ? c->translate.memory : 0;
     if (!r->quality)
         r->quality = c ? (int)c->translate.quality : 95;
@@ -215,6 +218,7 @@ static void apply_settings(const struct config *c, struct request *r) {
 static char *scratch_folder(const struct request *r, const struct file_list *list) {
     if (r->scratch || !list->n)
         return xstrdup(r->scratch ? r->scratch : ".");
+    // OUT may be a file, so its folder is taken from the first output.
     const char *out = list->items[0].out, *slash = strrchr(out, '/');
     return slash ? xasprintf("%.*s", (int)MAX(slash - out, 1), out) : xstrdup(".");
 }
@@ -228,6 +232,7 @@ static int translate(const struct request *r, const struct file_list *list,
         .channels_out = translator_channels_out(source->translator),
         .threads = r->jobs,
         .quality = r->quality,
+        // least_memory in translation.c relies on this eighth.
         .bytes = memory ? MIN(IN_FLIGHT, memory / 8) : IN_FLIGHT,
         .how = how_of(source, r),
         .ended = report_end,
@@ -238,10 +243,12 @@ static int translate(const struct request *r, const struct file_list *list,
                                     .bar = bar,
                                     .batch = r->batch,
                                     .memory = memory,
+                                    // Measured now: weights and libraries are loaded, no image is.
                                     .resident = memory_resident(),
                                     .in_flight = conveyor.bytes,
                                     .scratch = scratch};
     o.conveyor = conveyor_open(&conveyor);
+    // Close waits for images still being written; both may fail.
     int err = translation_run(&o), closed = conveyor_close(o.conveyor);
     free(scratch);
     return err ? err : closed;
@@ -260,6 +267,7 @@ static int translate_list(const struct request *r, const struct file_list *list,
     }
     int err = translate(r, list, source, bar), failed = progress_bar_failed(bar);
     progress_bar_end(bar, list->present);
+    // Single failures end in exit code 1, after all others are done.
     if (!err && failed)
         err = err_set(ERR_FORMAT, "%d of %d files could not be translated", failed, list->n);
     return err;
@@ -273,6 +281,7 @@ static int open_source(const struct request *r, struct weights_source *ret) {
 static int run_request(struct request *r) {
     struct file_list list = {0};
     struct weights_source source = {0};
+    // Weights first: the run's settings decide the format of the outputs.
     int err = open_source(r, &source);
     if (!err) {
         apply_settings(source.config, r);
@@ -280,6 +289,7 @@ static int run_request(struct request *r) {
     }
     if (!err)
         err = translate_list(r, &list, &source);
+    // Accepts a source that was never opened, as file_list_fini does.
     weights_source_close(&source);
     file_list_fini(&list);
     return err;
@@ -292,9 +302,11 @@ static void return_memory(void) {
 }
 
 int main(int argc, char **argv) {
+    // First of all: it may start the program anew.
     threads_wait_briefly(argv);
     return_memory();
     log_name("translate");
+    // A misspelt limit in PIPELINE_INSTRUCTIONS must not be ignored.
     int err = instructions_check();
     if (!err)
         err = read_arguments(argc, argv);

@@ -1,3 +1,4 @@
+// Sums of bytes as integers: exact, so the number does not depend on the order of the images.
 #include "judge/diversity.h"
 
 #include <math.h>
@@ -12,6 +13,7 @@ struct sums {
 
 static size_t size_of(const struct image *pictures, int n) {
     for (int i = 1; i < n; i++)
+        // evaluate passes sets that swd has found to be of one size.
         if (pictures[i].w != pictures[0].w || pictures[i].h != pictures[0].h ||
             pictures[i].c != pictures[0].c)
             BUG("pictures of %dx%dx%d and %dx%dx%d", pictures[0].w, pictures[0].h, pictures[0].c,
@@ -28,6 +30,7 @@ double diversity(const struct image *pictures, int n) {
         for (size_t k = 0; k < size; k++) {
             uint64_t v = pictures[i].pixels[k];
             sums[k].values += v;
+            // 255^2 each: 64 bits hold more images than an int counts.
             sums[k].squares += v * v;
         }
     double variances = 0;
@@ -36,5 +39,6 @@ double diversity(const struct image *pictures, int n) {
         variances += (double)spread / ((double)n * (n - 1));
     }
     free(sums);
+    // 127.5 bytes are one unit of [-1,1].
     return sqrt(variances / (double)size) / 127.5;
 }

@@ -1,3 +1,4 @@
+// Runs the generators over the held-out images and calls the scores of this room.
 #include "judge/evaluate.h"
 
 #include <math.h>
@@ -27,6 +28,7 @@ struct evaluation {
 
 static int translate(const struct evaluation *j, int net, const struct image *im,
                      struct image *ret_fake) {
+    // Between images: a stop need not wait for all of them.
     if (*j->options->stop)
         return err_set(ERR_STOPPED, "asked to stop");
     return picture_translate(j->model, net, j->held->real[1 - net][0].c, im, ret_fake);
@@ -42,15 +44,18 @@ static int make_fakes(const struct evaluation *j, int net, struct image *ret_fak
 }
 
 static double ssim(const struct image *a, const struct image *b) {
+    // Smaller images have no window; NaN is not recorded.
     return MIN(a->w, a->h) >= PAIRS_SSIM_SIDE_MIN ? pairs_ssim(a, b) : NAN;
 }
 
 static void compare_pairs(const struct evaluation *j, int net, const struct image *fakes,
                           struct evaluate_scores *scores) {
     const struct image *real = j->held->real[1 - net];
+    // Pairs have equal numbers; a domain may have more images.
     int n = MIN(j->n[0], j->n[1]);
     scores->l1 = scores->ssim = scores->psnr = 0;
     for (int i = 0; i < n; i++) {
+        // Divided at once: the sums are means.
         scores->l1 += pairs_l1(&fakes[i], &real[i]) / n;
         scores->ssim += ssim(&fakes[i], &real[i]) / n;
         scores->psnr += pairs_psnr(&fakes[i], &real[i]) / n;
@@ -80,6 +85,7 @@ static int write_pictures(const char *folder, const char *name, const struct ima
     char path[4096];
     if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path - 16)
         return err_set(ERR_IO, "'%s' is too long", folder);
+    // An earlier step may have written more images.
     int err = fs_exists(path) ? fs_remove_tree(path) : ERR_OK;
     if (!err)
         err = fs_mkdirs(path, 0777);
@@ -116,6 +122,7 @@ static int evaluate_net(const struct evaluation *j, int net, struct evaluate_sco
             compare_pairs(j, net, fakes, s);
         err = write_folders(j, net, fakes);
     }
+    // Translation there and back needs the other generator.
     if (!err && model_n_generators(j->model) > 1)
         err = compare_cycle(j, net, fakes, s);
     free_images(fakes, j->n[net]);
@@ -132,9 +139,11 @@ int evaluate(struct model *m, const struct held_out *held, const struct evaluate
         return err_set(ERR_SHAPE, "no pictures to judge with");
     for (int net = 0; net < model_n_generators(m) && !err; net++) {
         struct evaluate_scores *s = &ret_scores[net];
+        // Scores that do not apply stay NaN and are not recorded.
         *s = (struct evaluate_scores){NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
         err = evaluate_net(&j, net, s);
         if (!err)
+            // The inputs as if they were fakes: the distance that a good generator must beat.
             err = swd(held->real[net], j.n[net], held->real[1 - net], j.n[1 - net], options->seed,
                       &s->identity);
     }
@@ -142,12 +151,14 @@ int evaluate(struct model *m, const struct held_out *held, const struct evaluate
 }
 
 double evaluate_diversity_share(const struct evaluate_scores *s) {
+    // A single image, or equal ones, have no diversity to compare with.
     return s->of_imitated > 0 ? s->diversity / s->of_imitated : NAN;
 }
 
 double evaluate_total(const struct evaluate_scores *s, int n, bool paired) {
     double sum = 0;
     for (int i = 0; i < n; i++)
+        // Divided by the identity's distance, both directions have the same weight.
         sum += paired ? s[i].l1 : s[i].distance / s[i].identity;
     return sum / n;
 }

@@ -1,3 +1,5 @@
+// From scores to metrics: their names, the best checkpoint, the warning of collapse, the user's
+// command.
 #include "judge/judge.h"
 
 #include <math.h>
@@ -16,6 +18,7 @@
 struct score_names {
     const char *distance, *identity, *cycle_l1, *cycle_ssim, *diversity, *l1, *ssim, *psnr;
 };
+// Documented in judge.h; the monitor stores them by these names.
 static const struct score_names names[2] = {
     {"swd/AtoB", "swd/AtoB_identity", "held_out/cycle_L1_A", "held_out/cycle_SSIM_A",
      "diversity/AtoB", "paired/L1_AtoB", "paired/SSIM_AtoB", "paired/PSNR_AtoB"},
@@ -25,6 +28,7 @@ static const struct score_names names[2] = {
 
 // The first generator translates in the run's direction, the second one back.
 static const struct score_names *names_of(bool swapped, int net) {
+    // Exclusive or: two reversals cancel.
     return &names[(net == 1) != swapped];
 }
 
@@ -43,6 +47,7 @@ bool judge_records(const struct config *c, int n_generators, const char *key) {
         return true;
     for (int i = 0; i < n_generators; i++) {
         const struct score_names *n = names_of(is_swapped(c), i);
+        // The identity is left out: it does not depend on the weights.
         if (strcmp(key, n->distance) == 0 || strcmp(key, n->diversity) == 0)
             return true;
         if (n_generators > 1 && (strcmp(key, n->cycle_l1) == 0 || strcmp(key, n->cycle_ssim) == 0))
@@ -56,6 +61,7 @@ bool judge_records(const struct config *c, int n_generators, const char *key) {
 
 const char *judge_plateau_metric(const struct config *c, int n_generators) {
     const char *key = c->trainer.plateau_metric;
+    // The default must hold in both directions, or BtoA would need a setting.
     bool other_way = n_generators == 1 && is_swapped(c) && strcmp(key, names[0].distance) == 0;
 
     return other_way ? names[1].distance : key;
@@ -64,6 +70,7 @@ const char *judge_plateau_metric(const struct config *c, int n_generators) {
 int judge_check(const struct config *c, int n_generators) {
     const char *key = best_name(c->trainer.best_metric);
     const struct score_names *first = names_of(is_swapped(c), 0);
+    // state.json stores the name without escapes.
     if (strlen(c->trainer.best_metric) > 64 || strpbrk(c->trainer.best_metric, "\"\\"))
         return err_set(ERR_CONFIG, "trainer.best_metric \"%s\": a name of up to 64 letters",
                        c->trainer.best_metric);
@@ -90,6 +97,7 @@ void judge_stored_name(const struct held_out *held, const char *key, char ret[65
 // `ours`: a repeated training records the same value.
 static void record_as(const struct judge *j, bool ours, const char *key, double value) {
     const char *best = j->config->trainer.best_metric;
+    // Not available here, see evaluate.h.
     if (isnan(value))
         return;
     char stored[65];
@@ -97,6 +105,7 @@ static void record_as(const struct judge *j, bool ours, const char *key, double 
     points_metric(j->points, stored, ours, j->state->step, value);
     if (j->follow)
         j->follow(j->context, key, value);
+    // The untrained nets are never the best: a training writes no checkpoint of step 0.
     if (j->state->step && strcmp(key, best_name(best)) == 0 &&
         best_note(&j->state->best, best, j->state->step, value))
         points_metric(j->points, "judge/best", ours, j->state->step, value);
@@ -109,6 +118,7 @@ static void record(const struct judge *j, const char *key, double value) {
 static void record_direction(const struct judge *j, int net, const struct evaluate_scores *s) {
     const struct score_names *n = names_of(j->held->swapped, net);
     record(j, n->distance, s->distance);
+    // Constant for a run, unless its images change; it makes the distance readable.
     record(j, n->identity, s->identity);
     record(j, n->cycle_l1, s->cycle_l1);
     record(j, n->cycle_ssim, s->cycle_ssim);
@@ -135,6 +145,7 @@ static void warn_of_collapse(const struct judge *j, int net, const struct evalua
 static void record_command_score(void *context, const char *name, double value) {
     char key[65];
     (void)snprintf(key, sizeof key, "judge/%s", name); // fits
+    // An outside program need not print the same number again.
     record_as(context, false, key, value);
 }
 
@@ -156,6 +167,7 @@ static int run_command(struct judge *j, const char *folder) {
         .meanwhile = keep_alive,
     };
     int err = judge_command_run(&command);
+    // ERR_DATA is a fault of the user's command; others end the judging.
     if (err != ERR_DATA)
         return err;
     log_line("%s", err_text());
@@ -174,6 +186,7 @@ int judge(struct judge *j) {
         .folder = asks ? FOLDER : NULL,
     };
     struct evaluate_scores scores[2];
+    // judge_pictures = 0 turns all scores off.
     if (!options.pictures)
         return ERR_OK;
     points_line(j->points, "step %llu, judging", (unsigned long long)j->state->step);
@@ -189,6 +202,7 @@ int judge(struct judge *j) {
         record_direction(j, i, &scores[i]);
         warn_of_collapse(j, i, &scores[i]);
     }
+    // Before the command: its failure must not lose our score.
     record(j, "judge/score", evaluate_total(scores, n, options.paired));
     return asks ? run_command(j, FOLDER) : ERR_OK;
 }

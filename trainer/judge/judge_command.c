@@ -1,3 +1,4 @@
+// Runs the user's scoring program, and reads its lines.
 #include "judge/judge_command.h"
 
 #include <ctype.h>
@@ -20,6 +21,7 @@ struct run {
 
 static bool is_name(const char *text, size_t size) {
     for (size_t i = 0; i < size; i++)
+        // The name becomes a part of a metric's key.
         if (!isalnum((unsigned char)text[i]) && !strchr("_-.", text[i]))
             return false;
     return size > 0 && size <= NAME_MAX_BYTES;
@@ -34,6 +36,7 @@ static bool parse_score(const char *line, char ret_name[NAME_MAX_BYTES + 1], dou
     if (!is_name(line, size) || !*number)
         return false;
     *ret_value = strtod(number, &end);
+    // Text behind the number makes the line a message, not a score.
     if (end == number || end[strspn(end, " \t\r")])
         return false;
     memcpy(ret_name, line, size);
@@ -68,6 +71,7 @@ static int meanwhile(void *context) {
 int judge_command_run(const struct judge_command *o) {
     struct run r = {.command = o};
     char *text = xasprintf("%s \"$1\"", o->command);
+    // The folder is "$1", so spaces in it need no quotes. "judge" is $0.
     const char *const argv[] = {"/bin/sh", "-c", text, "judge", o->folder, NULL};
     struct script_job job = {
         .command = o->command,
@@ -82,6 +86,7 @@ int judge_command_run(const struct judge_command *o) {
     };
     int err = script_run(&job);
 
+    // A command that prints nothing is probably wrong; silence would hide it.
     if (!err && !r.scores)
         err = err_set(ERR_DATA, "'%s' printed no line \"NAME NUMBER\"", o->command);
     free(text);

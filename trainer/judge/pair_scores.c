@@ -1,3 +1,4 @@
+// The formulas of pair_scores.h, on bytes. Sums of integers are exact.
 #include "judge/pair_scores.h"
 
 #include <math.h>
@@ -8,6 +9,7 @@
 
 #define WINDOW PAIRS_SSIM_SIDE_MIN
 #define DEVIATION 1.5
+// (K L)^2 of Wang et al. 2004, K1 = 0.01, K2 = 0.03, L = 255.
 #define C1 (0.01 * 255 * 0.01 * 255)
 #define C2 (0.03 * 255 * 0.03 * 255)
 
@@ -32,6 +34,7 @@ double pairs_psnr(const struct image *a, const struct image *b) {
         int d = a->pixels[i] - b->pixels[i];
         sum += (uint64_t)(d * d);
     }
+    // sum = 0 gives infinity, as IEEE division does.
     return 10 * log10(255.0 * 255.0 * (double)n / (double)sum);
 }
 
@@ -49,6 +52,7 @@ static void gaussian(double ret[WINDOW]) {
         sum += ret[i];
     }
     for (int i = 0; i < WINDOW; i++)
+        // The weights of a window sum to 1.
         ret[i] /= sum;
 }
 
@@ -61,12 +65,14 @@ static void add(struct moments *m, double weight, const struct moments *v) {
 }
 
 static double similarity(const struct moments *m) {
+    // E[x^2] - E[x]^2: doubles of bytes lose no digit that matters here.
     double var_a = m->aa - m->a * m->a, var_b = m->bb - m->b * m->b, cov = m->ab - m->a * m->b;
     return (2 * m->a * m->b + C1) * (2 * cov + C2) /
            ((m->a * m->a + m->b * m->b + C1) * (var_a + var_b + C2));
 }
 
 // Horizontal sums of every row of a channel, [h][w - WINDOW + 1].
+// The Gaussian is separable: rows first, then columns, 22 instead of 121 products a pixel.
 static void sum_rows(const struct image *a, const struct image *b, int channel,
                      const double weight[WINDOW], struct moments *ret) {
     for (int y = 0; y < a->h; y++)
@@ -95,6 +101,7 @@ double pairs_ssim(const struct image *a, const struct image *b) {
                 struct moments m = {0};
                 for (int i = 0; i < WINDOW; i++)
                     add(&m, weight[i], &rows[(y + i) * w + x]);
+                // Equation 13 for one window.
                 sum += similarity(&m);
             }
     }

@@ -1,3 +1,5 @@
+// Translates with a model in training. The program `translate` has a translator without training
+// state.
 #include "judge/picture.h"
 
 #include <stdlib.h>

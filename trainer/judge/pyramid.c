@@ -1,3 +1,4 @@
+// Burt and Adelson's REDUCE and EXPAND; each level is what the next one cannot represent.
 #include "judge/pyramid.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ int pyramid_count(int w, int h) {
 static int mirror(int i, int n) {
     if (i < 0)
         i = -i;
+    // A single reflection suffices: i is at most 2 outside, and n is at least 3.
     return i < n ? i : 2 * n - 2 - i;
 }
 
@@ -31,6 +33,7 @@ static void blur_line(const float *in, int n, size_t step, float gain, float *re
         const float *e = in + (size_t)mirror(i + 2, n) * step;
         float *out = ret + (size_t)i * step;
         for (size_t k = 0; k < step; k++)
+            // The binomial filter [1 4 6 4 1] / 16.
             out[k] = (a[k] + e[k] + 4 * (b[k] + d[k]) + 6 * c[k]) * (gain / 16);
     }
 }
@@ -41,6 +44,7 @@ static void blur(float *v, int w, int h, int c, float gain) {
     float *across = xmalloc(row * (size_t)h * sizeof *across);
     for (int y = 0; y < h; y++)
         blur_line(v + (size_t)y * row, w, (size_t)c, 1, across + (size_t)y * row);
+    // A column is a line of whole rows, so the same function serves.
     blur_line(across, h, row, gain, v);
     free(across);
 }
@@ -75,6 +79,7 @@ static void subtract_up(float *v, int w, int h, int c, float *small) {
     size_t n = (size_t)w * (size_t)h * (size_t)c;
     float *up = xcalloc(n, sizeof *up);
     spread(up, w, h, c, small, true);
+    // Three of four pixels are zero, so the filter must be 4 times larger.
     blur(up, w, h, c, 4);
     for (size_t i = 0; i < n; i++)
         v[i] -= up[i];
@@ -88,11 +93,13 @@ void pyramid_init(struct pyramid *p, const struct image *im) {
     p->h[0] = im->h;
     p->level[0] = xmalloc(n * sizeof *p->level[0]);
     for (size_t i = 0; i < n; i++)
+        // Level 0 is the image until the next level is subtracted below.
         p->level[0][i] = im->pixels[i];
     for (int i = 1; i < p->levels; i++) {
         p->w[i] = (p->w[i - 1] + 1) / 2;
         p->h[i] = (p->h[i - 1] + 1) / 2;
         p->level[i] = down(p->level[i - 1], p->w[i - 1], p->h[i - 1], p->c);
+        // After `down`, which needs the level as it was.
         subtract_up(p->level[i - 1], p->w[i - 1], p->h[i - 1], p->c, p->level[i]);
     }
 }

@@ -1,3 +1,4 @@
+// Renders sheets of translated images, and the page that shows them.
 #include "judge/samples.h"
 
 #include <dirent.h>
@@ -26,6 +27,7 @@ struct row {
 static void row_init(struct row *r, const struct image *real, int c_other, int generators) {
     size_t pixels = (size_t)real->h * (size_t)real->w;
     *r = (struct row){.h = real->h, .w = real->w, .c = real->c, .c_other = c_other};
+    // The identity needs equal channels: it feeds a generator its own output domain.
     r->columns = generators == 1 ? FAKE + 1 : r->c == c_other ? IDT + 1 : REC + 1;
     for (int i = 0; i < r->columns; i++)
         r->x[i] = xaligned(pixels * (size_t)(i == FAKE ? c_other : real->c) * sizeof(float));
@@ -41,6 +43,7 @@ static int row_compute(struct model *m, struct row *r, int side) {
     int err = model_translate(m, side, 1, r->h, r->w, r->x[REAL], r->x[FAKE]);
     if (!err && r->columns > REC)
         err = model_translate(m, 1 - side, 1, r->h, r->w, r->x[FAKE], r->x[REC]);
+    // The other generator on the real image should change nothing.
     if (!err && r->columns > IDT)
         err = model_translate(m, 1 - side, 1, r->h, r->w, r->x[REAL], r->x[IDT]);
     return err;
@@ -63,6 +66,7 @@ static int put_probe(struct model *m, const struct held_out *held, int side, int
     int err = row_compute(m, &r, side);
     if (!err)
         row_put(&r, sheet, y);
+    // Not a translation: for comparison only.
     if (model_n_generators(m) == 1 && i < held->count[1])
         sheet_put(sheet, REAL_B, y, &held->real[1][i]);
     row_fini(&r);
@@ -108,6 +112,7 @@ int samples_render(struct model *m, const struct held_out *held,
     int err = ERR_OK;
     put_titles(sheet, options, generators, held_out_domain(held, 1));
     for (int y = 0; y < rows && !err; y++) {
+        // All probes of side 0 first, then those of side 1.
         int side = y >= n[0];
         err = put_probe(m, held, side, y - side * n[0], sheet, y);
     }
@@ -121,6 +126,7 @@ int samples_render(struct model *m, const struct held_out *held,
 
 static int is_sheet(const struct dirent *e) {
     size_t n = strlen(e->d_name);
+    // Digits are between; longer names are not ours.
     return n > 9 && n < 40 && strncmp(e->d_name, "step_", 5) == 0 &&
            strcmp(e->d_name + n - 4, ".png") == 0;
 }
@@ -134,6 +140,7 @@ static int newest_first(const struct dirent **a, const struct dirent **b) {
 static void print_escaped(FILE *out, const char *text) {
     for (; *text; text++)
         if (strchr("<>&\"'", *text))
+            // The title holds the user's note.
             fprintf(out, "&#%d;", *text);
         else
             fputc(*text, out);
@@ -179,6 +186,7 @@ int samples_page(const char *title, int generators) {
     free(files);
     fputs("</html>\n", out);
     text_close(out);
+    // Written anew each time: a browser may read it meanwhile.
     int err = fs_write_atomic("index.html", text, size);
     free(text);
     return err;

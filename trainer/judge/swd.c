@@ -1,3 +1,5 @@
+// Sliced Wasserstein distance of Karras et al. 2018, section 5: 7x7 patches of each pyramid level,
+// random directions, sorted projections.
 #include "judge/swd.h"
 
 #include <math.h>
@@ -32,9 +34,11 @@ static size_t elements(const struct set *s) {
 static void cut_patch(const struct pyramid *p, int level, int d, uint64_t seed, float *ret_level) {
     int w = p->w[level], h = p->h[level];
     uint64_t index = (uint64_t)level << 32 | (uint64_t)d;
+    // A function of seed, level and number alone: every checkpoint is judged at the same places.
     int x = (int)rng_below(seed, RNG_PROJECTION, index, POSITION, (uint64_t)(w - PATCH + 1));
     int y = (int)rng_below(seed, RNG_PROJECTION, index, POSITION + 1, (uint64_t)(h - PATCH + 1));
     size_t c = (size_t)p->c;
+    // Lanes are innermost, so that `project` is a loop over vectors.
     float *out = ret_level + (size_t)(d / LANES) * c * AREA * LANES + d % LANES;
     for (int i = 0; i < AREA; i++) {
         const float *in =
@@ -87,6 +91,7 @@ static void set_init(struct set *s, const struct image *images, int n, int level
     s->values = xmalloc(SWD_DESCRIPTORS * elements(s) * sizeof *s->values);
     int d = 0;
     for (int i = 0; i < n && d < SWD_DESCRIPTORS; i++) {
+        // Descriptors are spread evenly over the images.
         int end = (int)((int64_t)(i + 1) * SWD_DESCRIPTORS / n);
         if (end == d)
             continue; // more images than descriptors
@@ -102,6 +107,7 @@ static void direction(uint64_t seed, int level, int projection, int n, float *re
     uint64_t index = (uint64_t)level << 32 | (uint64_t)projection;
     double pair[2], square = 0;
     for (int i = 0; i < n; i++) {
+        // Normal components give a uniform direction after division by the length.
         rng_normal2(seed, RNG_PROJECTION, index, (uint32_t)i, pair);
         ret[i] = (float)pair[0];
         square += pair[0] * pair[0];
@@ -136,6 +142,7 @@ static double level_distance(const struct set *a, const struct set *b, int level
         direction(seed, level, p, (int)elements(a), dir);
         project(a, dir, of_a);
         project(b, dir, of_b);
+        // In one dimension the optimal transport pairs sorted values.
         qsort(of_a, n, sizeof *of_a, by_value);
         qsort(of_b, n, sizeof *of_b, by_value);
         for (size_t i = 0; i < n; i++)
@@ -143,6 +150,7 @@ static double level_distance(const struct set *a, const struct set *b, int level
     }
     free(of_a);
     free(of_b);
+    // Times 1000, the unit in Karras et al. 2018.
     return 1000 * sum / ((double)n * SWD_PROJECTIONS);
 }
 
@@ -164,6 +172,7 @@ int swd(const struct image *a, int n_a, const struct image *b, int n_b, uint64_t
     int err = check_sizes(a, n_a, a);
     if (err)
         return err;
+    // Both sets against the first image of a.
     err = check_sizes(b, n_b, a);
     if (err)
         return err;
