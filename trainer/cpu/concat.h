@@ -9,6 +9,7 @@ int cpu_concat_forward(struct device *d, const struct concat_shape *s, const voi
                        void *ret_y);
 int cpu_concat_backward(struct device *d, const struct concat_shape *s,
                         const struct concat_gradients *t);
+// Runs on one thread: mixed images are made once for each update of a discriminator.
 int cpu_mix(struct device *d, const struct mix_shape *s, const struct mix_tensors *t);
 
 #endif

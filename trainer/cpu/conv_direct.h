@@ -34,6 +34,7 @@ void cpu_filter_gradient(const struct cpu_filter *s, const float *small, const f
                          float *work, bool add, float *ret_dw);
 
 // Gradient of a bias: sums[c] (+)= sum over pixels of x [pixels,c], any c, in double.
+// The order of a sum is that of the pixels, whatever the number of threads.
 void cpu_channel_sums(size_t pixels, int c, const float *x, bool add, float *ret_sums);
 
 #endif

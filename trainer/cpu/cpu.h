@@ -10,6 +10,7 @@
 #include "cpu/conv_narrow.h"
 #include "cpu/wino.h"
 
+// The CPU as a device. One thread issues its ops; OpenMP's threads share the work of each.
 struct cpu_device {
     struct device base;
     dnnl_engine_t engine;
@@ -62,6 +63,7 @@ struct device_weights {
 // The index in w->packed of the copy with this packing, which is added if it is new.
 int cpu_packed_dnnl(struct device_weights *w, const struct conv_shape *s,
                     const dnnl_memory_desc_t *desc, int *ret_index);
+// These two cannot fail: they describe the copy and allocate it if copies are kept.
 int cpu_packed_wino(struct device_weights *w, const struct cpu_wino *s, enum packing packing);
 int cpu_packed_narrow(struct device_weights *w, const struct cpu_narrow *s, enum packing packing);
 
@@ -111,6 +113,7 @@ int cpu_dnnl_conv_forward(struct dnnl_conv *c, const void *x, const float *bias,
 int cpu_dnnl_conv_data(struct dnnl_conv *c, const struct conv_gradients *t, void *workspace);
 
 // The passes that kernels of this room compute.
+// wino, narrow and filter are valid where a pass has that kernel. n is 0 in the others.
 struct own_conv {
     struct device_weights *weights;
     struct conv_shape shape;

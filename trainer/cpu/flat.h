@@ -10,6 +10,7 @@
 enum { CPU_PARTS = 256 };
 
 // Where a part begins; part CPU_PARTS is the end.
+// The first count % CPU_PARTS parts have one element more than the others.
 static inline size_t cpu_part_begin(size_t count, int part) {
     return count / CPU_PARTS * part + MIN((size_t)part, count % CPU_PARTS);
 }

@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 
+// Samples copy whole pixels: all channels of one place.
 int cpu_sample_forward(struct device *d, const struct sample_shape *s, const void *x, void *ret_y);
 int cpu_sample_backward(struct device *d, const struct sample_shape *s, const void *dy,
                         bool accumulate, void *ret_dx);

@@ -15,8 +15,10 @@
 
 // Bytes of the bands' sums in double. tanh needs none of them.
 size_t cpu_norm_workspace_bytes(struct device *d, const struct norm_shape *s);
+// Writes rows of the border together with the rows that they repeat, while these are in the cache.
 int cpu_norm_forward(struct device *d, const struct norm_shape *s, const struct norm_tensors *t,
                      void *workspace);
+// ret_dx holds the gradient before the norm between the two passes, so no scratch map is needed.
 int cpu_norm_backward(struct device *d, const struct norm_shape *s, const struct norm_gradients *t,
                       void *workspace);
 int cpu_tanh_forward(struct device *d, const struct norm_shape *s, const void *x, void *ret_y);

@@ -7,6 +7,7 @@
 
 #include "backend/backend.h"
 
+// Doubling repeats the pixels at the edges. Halving reads a border that is there already.
 int cpu_resample(struct device *d, const struct resample_shape *s, const void *x, void *ret_y);
 int cpu_flip(struct device *d, const struct tensor_shape *s, const int *flip, const void *x,
              void *ret_y);

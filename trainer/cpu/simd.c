@@ -1,4 +1,4 @@
-// Chooses the vector code anew at each call, so that tests can limit the instruction set.
+// Chooses the vector code by the best instruction set, which PIPELINE_INSTRUCTIONS can limit.
 #include "cpu/simd.h"
 
 #include "base/instructions.h"

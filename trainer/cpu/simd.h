@@ -95,6 +95,7 @@ struct cpu_kernels {
 };
 
 // The best that this machine runs.
+// It is that of instructions_best (base/instructions.h), so a limit there holds here.
 const struct cpu_kernels *cpu_kernels(void);
 
 // Each is defined by its simd_<instruction set>.c.

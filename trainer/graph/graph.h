@@ -118,6 +118,7 @@ int graph_up(struct graph *g, int x);
 // tape runs.
 void graph_flip(struct graph *g, int x, const int *flip, int y);
 
+// The places are memory of the device, so that a repeated section reads new ones.
 struct graph_sample_args {
     const int *ids; // [n,count] (memory_new's), lent for the graph's life, read when it runs
     int count;
@@ -155,6 +156,7 @@ void graph_sum(struct graph *g, int x);
 void graph_dot(struct graph *g, int x, int r);
 
 // The penalty on a gradient. Returns u, the penalty's own gradient by `gradient`, a constant.
+// The formula is that of struct backend's penalty. u has the size of `gradient`.
 int graph_penalty(struct graph *g, int gradient, double scale, double *ret_loss);
 // Writes images between `fake` and `real` to input y, by alpha [n] (memory_new's, lent), behind the
 // channels of `front` (-1: none). All operands are constants.
@@ -167,9 +169,11 @@ void graph_require_gradient(struct graph *g, int input);
 // Ops that are appended from now on do not compute it.
 void graph_forget_gradient(struct graph *g, int input);
 // The gradient of such an input: a tensor without border. -1 if no op computes it.
+// Its memory is shared like any tensor's: graph_keep lets the caller read it.
 int graph_gradient(const struct graph *g, int input);
 
 // Appends the gradients of all ops that have none yet.
+// The usual call, once all losses are on the tape.
 void graph_backward(struct graph *g);
 // Of ops `first` and later only. Earlier ops count as constant; a later call may differentiate
 // them.
@@ -196,6 +200,7 @@ int graph_section(struct graph *g);
 // no two tensors do (tests compare the two). Orders the streams.
 void graph_place(struct graph *g, bool separate);
 // Bytes of the arena, workspace included; of these, the workspace. After graph_place.
+// Tapes that run in turns may share one arena of the largest size.
 size_t graph_arena_bytes(const struct graph *g);
 size_t graph_workspace_bytes(const struct graph *g);
 

@@ -14,6 +14,7 @@
 #define LOSSES 8
 #define TRANSLATIONS 4 // shapes of model_translate that are kept
 
+// Domains may differ in size; the number of images is the same.
 struct tape_shape {
     int n, h[2], w[2]; // by enum model_domain
 };
@@ -26,6 +27,7 @@ struct model_part {
 };
 
 // Images on their way from the device to the host.
+// Allocated at the first transfer and kept with the tape.
 struct leaving {
     float *host[2]; // shared memory; NULL: not asked for so far
     bool sent;      // since the last model_generate
@@ -132,6 +134,7 @@ struct model {
     size_t arena_bytes, translation_arena_bytes;
 };
 
+// cut with nce_idt logs one loss more, so it is a recipe of its own.
 extern const struct recipe recipe_cyclegan, recipe_pix2pix, recipe_cut, recipe_cut_idt;
 
 // models/memory.c. The use of an arena, for messages.
@@ -164,6 +167,7 @@ void model_drop_part(struct model *m, struct model_part *part);
 int model_accumulate_new(struct model *m);
 void model_accumulate_fini(struct model *m);
 size_t model_accumulate_bytes(const struct model *m);
+// Whether updates are made of several batches.
 bool model_accumulates(const struct model *m);
 // Follows a tape's part that has left an optimizer's gradients. Updates behind the last
 // micro-batch.
@@ -173,8 +177,10 @@ int model_update(struct model *m, struct optimizer *o);
 
 // models/average.c: the averaged generators. Between model_new and model_free; nothing without
 // settings.ema.
+// ERR_LIMIT if the device has no memory for them.
 int model_average_new(struct model *m);
 void model_average_fini(struct model *m);
+// As model_pull and model_weights_changed, for the averages.
 int model_average_pull(struct model *m);
 int model_average_push(struct model *m);
 // One update's step of the average. An op, behind Adam's. ERR_DEVICE_LOST.

@@ -29,10 +29,12 @@ struct init_args {
 //               gain                                      Saxe et al. 2014 (arXiv:1312.6120)
 // fan_in = dims1 dims2 dims3 and fan_out = dims0 dims2 dims3 of the stored layout. For a transposed
 // convolution the two are exchanged, as in the reference.
+// Only dims and args decide: the order of calls does not matter.
 void init_filter(const struct init_args *args, const int64_t dims[4], float *ret_w);
 
 // Fills any tensor of a state dict: filters as above, the weight of a batch norm with N(1, gain^2),
 // running variances with 1, all else with 0.
+// Writes the host's copy. The caller then copies it to the device.
 void init_param(const struct init_args *args, struct model_param *p);
 
 // CUT's filters: [1 2 1] x [1 2 1] / 16 halves a map, [1 3 3 1] x [1 3 3 1] / 16 doubles it.

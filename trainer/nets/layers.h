@@ -34,8 +34,10 @@ struct layer {
 };
 
 // A batch norm's entries in the state dict.
+// In this order behind norm_param, as in the reference's state dict.
 enum { NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VAR, NORM_BATCHES };
 
+// One allocation each for layers, params and places. Buffers of the device come with net_bind.
 struct net {
     const char *arch;
     enum norm_kind norm;
@@ -67,9 +69,11 @@ void net_add_pixel(struct net *net, const struct net_options *options);
 // Park et al. 2020, section 3: F, of two linear layers with a ReLU in between.
 void net_add_mlp(struct net *net, const int *channels, int count, int nc);
 // Whether maps are doubled by interpolation before a plain convolution.
+// True for upsample "resize". CUT's fixed filters are asked for by `antialias`.
 bool net_resizes(const struct net_options *options);
 
 // Makes the list of parameters, the state dict, from the complete table of layers.
+// Called once, when all rows are there; param indices in the rows are valid from then on.
 void net_list_params(struct net *net);
 
 // The place of module `at`, by the reference's count, around layer l. The number of a norm means

@@ -42,6 +42,7 @@ struct net;
 int generator_new(const struct net_options *options, struct net **ret_net);
 int discriminator_new(const struct net_options *options, struct net **ret_net);
 // CUT's F, "mlp_sample": for each of `count` maps a net of two layers, channels[i] -> nc -> nc.
+// Fails with ERR_CONFIG if nc is below 1.
 int mlp_new(const int *channels, int count, int nc, struct net **ret_net);
 // A net of the same layers, with parameters of its own that are not bound yet.
 struct net *net_twin(const struct net *net);
@@ -69,12 +70,15 @@ const float *net_gradient(const struct net *net, int i);
 int net_pull(struct net *net);
 int net_push(struct net *net);
 // Bytes of packed weights.
+// Also counts running statistics, on the device.
 size_t net_bytes(const struct net *net);
 
 // ERR_OK if the net takes maps of this size, else ERR_SHAPE (the text names sizes that it takes).
+// h and w are those of the input, without its border.
 int net_check_size(const struct net *net, int h, int w);
 
 // The reflection border that the first layer reads.
+// 0 for nets whose first layer pads with zeros.
 int net_border(const struct net *net);
 
 enum net_mode {
@@ -90,6 +94,7 @@ int net_forward(const struct net *net, struct graph *g, int x, enum net_mode mod
 
 // Samples of a call's inner maps.
 #define NET_SAMPLES_MAX 8
+// The caller fills the upper fields, net_forward_sampled those marked as out.
 struct net_samples {
     int count, at[NET_SAMPLES_MAX];  // modules, ascending; 0: the bordered input, border included
     int patches;                     // of each image, or all there are if that is less
@@ -105,6 +110,7 @@ int net_forward_sampled(const struct net *net, struct graph *g, int x, enum net_
 int net_sample_channels(const struct net *net, int at);
 
 // The i-th net of mlp_new on x [n,patches,1,channels[i]].
+// y is [n,patches,1,nc] and has no activation. PatchNCE scales it to unit length.
 int mlp_forward(const struct net *net, struct graph *g, int i, int x, enum net_mode mode,
                 int *ret_y);
 
@@ -114,6 +120,7 @@ int net_forward_along(const struct net *net, struct graph *g, int x, int dx, int
 
 // Whether the result for an image depends on the others of the batch. Then two batches must not be
 // passed as one.
+// True with batch norm alone.
 bool net_couples_images(const struct net *net);
 
 // The skip connection at a layer: x is the layer's input, y its output, m the remembered map, which
@@ -141,6 +148,7 @@ struct net_layer {
     const struct model_param *bias;                    // NULL: none, or without effect
     const struct model_param *norm_weight, *norm_bias; // NORM_BATCH; else NULL
 };
+// The number of rows of net_layer: convolutions in the order in which they run.
 int net_n_layers(const struct net *net);
 // Pointers inside are good until net_free.
 struct net_layer net_layer(const struct net *net, int i);

@@ -33,6 +33,7 @@ struct optimizer {
 
 // `count` from optimizer_reserve. The device is lent for the optimizer's life. Fails with
 // ERR_LIMIT; optimizer_fini takes what is there then.
+// Weights are zero until the caller fills host.w and calls optimizer_push.
 int optimizer_init(struct optimizer *o, struct device *device, size_t count, double beta1,
                    double beta2);
 // Parameters alone, for nets that are not trained: g, m and v are w.
@@ -41,6 +42,7 @@ int optimizer_init_weights(struct optimizer *o, struct device *device, size_t co
 void optimizer_fini(struct optimizer *o);
 
 // Where a parameter of `count` floats starts (aligned to 64 bytes); moves *size past it.
+// Called for every parameter before optimizer_init, which gets the final *size as `count`.
 size_t optimizer_reserve(size_t *size, size_t count);
 
 // Adds to the weights that optimizer_refresh refreshes. Lent until optimizer_fini.
@@ -53,10 +55,12 @@ int optimizer_refresh(const struct optimizer *o);
 int optimizer_update(const struct optimizer *o);
 
 // Copy from the device to the host, and back with a refresh. Both wait.
+// ERR_DEVICE_LOST. Where host and device share the memory, pull does nothing.
 int optimizer_pull(struct optimizer *o);
 int optimizer_push(struct optimizer *o);
 
 // False if a gradient of an update was NaN or infinity. Valid after a fence behind the update.
+// The flag is never cleared: one bad gradient makes every later answer false.
 bool optimizer_finite(const struct optimizer *o);
 // Whether weights and moments are finite. Waits. ERR_DEVICE_LOST.
 int optimizer_state_finite(struct optimizer *o, bool *ret_finite);

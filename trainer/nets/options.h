@@ -17,6 +17,7 @@ enum net_side {
 
 // The options of the net of that side, as the recipe of c->model has it. The texts are lent by the
 // settings. Samples of inner maps are the caller's to add.
+// One place for this, so that trainer and translation make the same nets.
 struct net_options net_options_of(const struct config_trainer *c, enum net_side side);
 
 #endif
