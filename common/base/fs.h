@@ -20,10 +20,13 @@ int fs_write_all(int fd, const char *path, const void *bytes, size_t size);
 // Writes PATH.tmp, syncs it, renames it to `path` and syncs the folder: a reader sees the old file
 // or the whole new one. ERR_IO, ERR_SPACE.
 int fs_write_atomic(const char *path, const void *bytes, size_t size);
+// Makes renames and new names in a folder survive a power loss. ERR_IO.
 int fs_sync_dir(const char *path);
 // rm -r; a missing path is no error.
 int fs_remove_tree(const char *path);
+// Whether there is anything of that name, even a broken link.
 bool fs_exists(const char *path);
+// Whether it is a folder, or a link to one.
 bool fs_is_dir(const char *path);
 // Bytes that this user may still write on the file system of `path`.
 int fs_free_bytes(const char *path, uint64_t *ret_bytes);

@@ -4,6 +4,7 @@
 #define LOG_H
 
 void log_name(const char *process); // kept, not copied
+// One line, cut at 2047 bytes, with the local time and the process's name.
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -27,6 +27,7 @@ enum rng_stream {
     RNG_DEAL, // curation: permutation that deals a perceptual hash's bits into groups; index 0
 };
 
+// 128 bits in the order in which Philox gives them.
 struct rng_block {
     uint32_t v[4];
 };

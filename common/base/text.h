@@ -12,6 +12,7 @@ struct text {
     size_t size, capacity;
 };
 
+// As printf, behind what is there.
 void text_add(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // Appends `size` bytes as they are, zeros included.

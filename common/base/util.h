@@ -5,7 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Elements of an array; not of a pointer.
 #define COUNT(array) (sizeof(array) / sizeof *(array))
+// Arguments are evaluated twice, so they must have no side effects.
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 

@@ -40,6 +40,7 @@
 
 enum process_state { STATE_STARTING, STATE_RUNNING, STATE_WAITING, STATE_STOPPING, STATE_ENDED };
 
+// Other processes may read it while it changes: each field is whole, the page is not.
 struct points_page {
     uint64_t magic, version;
     uint64_t pid, instance, incarnation;
@@ -55,6 +56,7 @@ struct points_page {
 // Bytes that a body of this length takes.
 #define RING_SIZE(length) (RING_HEADER + ((size_t)(length) + 7) / 8 * 8)
 
+// A position of a reader or writer, as a number and an offset.
 struct ring_place {
     uint64_t seq;    // of the record at this place, or of the next one
     uint64_t offset; // in the data

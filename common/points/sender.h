@@ -7,6 +7,7 @@
 
 struct sender;
 
+// Fixed for the life of the sender.
 struct sender_options {
     void *zmq;
     const char *endpoint, *run; // copied

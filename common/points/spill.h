@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The file's state; one thread at a time.
 struct spill {
     int fd;
     size_t size, taken, limit; // bytes written, bytes moved into the ring, bytes allowed
@@ -18,6 +19,7 @@ struct spill {
 int spill_open(const char *path, size_t limit, uint64_t from, struct spill *ret_spill);
 void spill_close(struct spill *s); // accepts a zeroed struct
 
+// Whether every record was moved into the ring.
 bool spill_is_empty(const struct spill *s);
 // False: the limit is reached, or the disk is full.
 bool spill_append(struct spill *s, uint64_t seq, const uint8_t *body, size_t length);

@@ -33,6 +33,7 @@ static int markdown_protocol(const struct ctl_options *o) {
     return ERR_OK;
 }
 
+// One table for all commands: what is not named here is refused as an unknown option.
 // `options` names the options that the command takes, `words` what it takes besides.
 static const struct command {
     const char *name, *options, *words;
@@ -76,6 +77,7 @@ static int find_command(const char *name, const struct command **ret) {
     return err_set(ERR_USAGE, "there is no command '%s'; see ctl --help", name);
 }
 
+// A name that begins another one ("--run", "--runs") must not match: the next byte decides.
 // Whether `name` is one of the words of `list`.
 static bool is_listed(const char *list, const char *name) {
     size_t size = strlen(name);
@@ -116,12 +118,14 @@ static size_t command_rows(const struct command *command, struct ctl_options *o,
 static int run_command(const struct command *command, int argc, char **argv) {
     struct ctl_options o = {.runs = "runs", .presets = "presets", .from = -1};
     struct flag_texts sets = {0}, words = {0};
+    // 14 options and the words at most.
     struct flag rows[16];
     char *program = xasprintf("ctl %s", command->name);
     char *intro =
         xasprintf("ctl %s [options] %s\n%s\n", command->name, command->words, command->help);
     struct flags flags = {program, intro, rows, 0, NULL};
     flags.count = command_rows(command, &o, &sets, &words, rows);
+    // argv[0] here is the command, which flags_read skips.
     int err = flags_read(&flags, argc, argv);
     o.sets = sets.at;
     o.n_sets = sets.n;
@@ -129,6 +133,7 @@ static int run_command(const struct command *command, int argc, char **argv) {
     o.n_words = words.n;
     if (!err)
         err = command->run(&o);
+    // The texts are those of argv; only the lists are ours.
     free(sets.at);
     free(words.at);
     free(intro);
@@ -152,6 +157,7 @@ static int read_command(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     int err = read_command(argc, argv);
+    // --help has printed all that is to say.
     if (err && err != ERR_STOPPED && *err_text())
         fprintf(stderr, "%s\n", err_text());
     return err_exit_code(err);

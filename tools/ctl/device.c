@@ -20,6 +20,7 @@ struct answer {
     char device[16], dtype[8];
     char why[1024]; // why "auto" is the CPU; else ""
 };
+// One line is expected; a later one would overwrite it.
 
 static int read_answer(void *context, const char *line) {
     struct answer *a = context;
@@ -27,6 +28,7 @@ static int read_answer(void *context, const char *line) {
         return err_set(ERR_DEVICE, "the trainer says \"%.80s\" of the device", line);
     return ERR_OK;
 }
+// The trainer's lines reach the user as they are.
 
 static void report_line(void *context, const char *line) {
     struct answer *a = context;
@@ -36,6 +38,7 @@ static void report_line(void *context, const char *line) {
 }
 
 static int ask_trainer(const struct config_trainer *t, struct answer *ret) {
+    // The trainer beside this program, not one found by PATH.
     char program[PATH_MAX], gpu[24];
     int err = plugin_sibling("trainer", program);
     if (err)
@@ -49,6 +52,7 @@ static int ask_trainer(const struct config_trainer *t, struct answer *ret) {
                              .context = ret,
                              .take = read_answer,
                              .complain = report_line};
+    // A failing script is bad data for its other callers; here the device is at fault.
     err = script_run(&job);
     return err == ERR_DATA ? err_set(ERR_DEVICE, "%s", err_text()) : err;
 }
@@ -72,12 +76,14 @@ int device_settle(struct config_trainer *t, const char *dir) {
     int err = plugin_path("cuda", plugin);
     if (err)
         return err;
+    // Without the plugin there is no device to ask for, and the CPU needs no question.
     if (strcmp(t->device, "cpu") != 0 && fs_exists(plugin))
         err = ask_trainer(t, &a);
     else if (is_auto)
         report_line(&a, CPU_PREFIX "this build has no CUDA");
     if (err)
         return err;
+    // After this the settings name a device and a type, never "auto".
     config_set_text(&t->device, a.device);
     config_set_text(&t->dtype, a.dtype);
     return write_reason(&a, dir);

@@ -15,6 +15,7 @@ static int64_t conv(int64_t in, int64_t out, int64_t k) {
     return in * out * k * k + out;
 }
 
+// 7x7, two convolutions of stride 2, the blocks, and the way back (Johnson et al. 2016).
 static int64_t resnet(int64_t f, int64_t in, int64_t out, int64_t blocks) {
     return conv(in, f, 7) + conv(f, 2 * f, 3) + conv(2 * f, 4 * f, 3) +
            blocks * 2 * conv(4 * f, 4 * f, 3) + conv(4 * f, 2 * f, 3) + conv(2 * f, f, 3) +
@@ -31,6 +32,7 @@ static int64_t unet(int64_t f, int64_t in, int64_t out, int64_t levels) {
     return down + up;
 }
 
+// Shapes as in trainer/nets; ctl links no nets.
 int64_t net_generator_parameters(const struct config_trainer *t, int in, int out) {
     if (strcmp(t->netG, "unet_128") == 0)
         return unet(t->ngf, in, out, 7);
@@ -45,6 +47,7 @@ int64_t net_discriminator_parameters(const struct config_trainer *t, int in) {
     if (strcmp(t->netD, "pixel") == 0)
         return conv(in, f, 1) + conv(f, 2 * f, 1) + conv(2 * f, 1, 1);
     for (int64_t k = 1; k <= layers; k++) {
+        // Channels double with each layer up to eight times ndf.
         int64_t to = f * MIN(1 << k, 8);
         count += conv(from, to, 4);
         from = to;
@@ -56,6 +59,7 @@ int64_t net_discriminator_parameters(const struct config_trainer *t, int in) {
 static int64_t tree_bytes;
 
 static int add_file(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
+    // Blocks rather than lengths: files may have holes.
     tree_bytes += (int64_t)st->st_blocks * 512;
     return 0;
 }
@@ -63,12 +67,14 @@ static int add_file(const char *path, const struct stat *st, int kind, struct FT
 int disk_check(const struct config *c, const char *run_dir) {
     const struct config_trainer *t = &c->trainer;
     int in = (int)t->input_nc, out = (int)t->output_nc;
+    // Two generators and two discriminators, also for models that have fewer.
     int64_t parameters = net_generator_parameters(t, in, out) +
                          net_generator_parameters(t, out, in) +
                          net_discriminator_parameters(t, in) + net_discriminator_parameters(t, out);
     int64_t slot = c->loader.crop_size * c->loader.crop_size * (in + out) * 4;
     int64_t pool = c->pool.pool_size * slot;
     int64_t whole = parameters * 4 * 3 + pool; // weights, Adam's two moments, the pool
+    // One file of weights for each kept epoch.
     int64_t old = (t->n_epochs + t->n_epochs_decay) / t->keep_weights_every * parameters * 4;
     int64_t arena = pool + 2 * c->loader.batch_size * slot;
     int64_t rings = (6 + c->loader.count) * c->monitor.ring;
@@ -86,6 +92,7 @@ int disk_check(const struct config *c, const char *run_dir) {
             "and rings; %.1f GiB free\n",
             (double)((t->keep + 1) * whole) / gib, (long long)t->keep, (double)whole / 1e6,
             (double)(old + arena + rings) / gib, (double)available / gib);
+    // The run's files on disk need not fit again.
     if (need > tree_bytes && (uint64_t)(need - tree_bytes) > available)
         return err_set(ERR_SPACE,
                        "%s: %.2f GiB more are needed, %.2f GiB are free; trainer.keep and "

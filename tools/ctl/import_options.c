@@ -31,6 +31,7 @@ static void explain(struct import *im, const struct option_line *line, const cha
     text_add(&im->left, "#   %s: %s\n#       %s\n", line->name, line->value, why);
 }
 
+// A later option may set the same key, as niter after n_epochs; the last one holds.
 static void set_literal(struct import *im, const char *path, char *literal) {
     for (int i = 0; i < im->n_settings; i++)
         if (strcmp(im->settings[i].path, path) == 0) {
@@ -55,6 +56,7 @@ static bool set(struct import *im, const struct option_line *line, const char *p
         set_literal(im, path, literal);
         return true;
     }
+    // An empty problem: the key does not exist.
     if (!*problem)
         return false;
     char *why = xasprintf("%s: %s", path, problem);
@@ -73,6 +75,7 @@ static void set_number(struct import *im, const struct option_line *line, const 
 // Most options have a setting of their name.
 static void take_same_name(struct import *im, const struct option_line *line) {
     static const char *const sections[] = {"trainer.", "loader.", "pool.", ""};
+    // The sections that have settings of the reference's names.
     for (size_t i = 0; i < COUNT(sections); i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "%s%.100s", sections[i], line->name); // fits
@@ -86,6 +89,7 @@ static void take_same_name(struct import *im, const struct option_line *line) {
 
 static void take_name(struct import *im, const struct option_line *line) {
     char *name = xasprintf("%.64s", line->value);
+    // Letters outside ASCII cannot name a folder here.
     for (char *p = name; *p; p++)
         if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
             *p = '_';
@@ -103,6 +107,7 @@ static void take_dataroot(struct import *im, const struct option_line *line) {
     const char *phase = options_value(&im->options, "phase", "train");
     bool aligned = strcmp(options_value(&im->options, "dataset_mode", ""), "aligned") == 0;
     bool train = strcmp(phase, "train") == 0;
+    // layout_find knows train folders by itself.
     if (train)
         (void)set(im, line, "dataroot", line->value);
     for (int i = 0; i < 2 && !train; i++) {
@@ -128,10 +133,12 @@ static void take_phase(struct import *im, const struct option_line *line) {
 }
 
 static void take_gpu_ids(struct import *im, const struct option_line *line) {
+    // A list as Python prints it, or digits and commas.
     const char *ids = line->value + strspn(line->value, "[ ");
     char *end;
     long long first = strtoll(ids, &end, 10);
     if (end == ids || first < 0) {
+        // -1, or an empty list: no GPU was used.
         (void)set(im, line, "trainer.device", "cpu");
         return;
     }
@@ -141,6 +148,7 @@ static void take_gpu_ids(struct import *im, const struct option_line *line) {
 }
 
 static void take_num_threads(struct import *im, const struct option_line *line) {
+    // 0 threads meant the main process itself.
     set_number(im, line, "loader.threads", MAX(1, strtoll(line->value, NULL, 10)));
 }
 
@@ -157,6 +165,7 @@ static void take_max_dataset_size(struct import *im, const struct option_line *l
 static long long steps_of(const struct import *im, long long pictures) {
     long long batch = MAX(1, options_number(&im->options, "batch_size", 1));
     long long a = batch, b = MAX(1, pictures);
+    // Euclid's algorithm: a ends as the greatest common divisor.
     while (b) {
         long long rest = a % b;
         a = b;
@@ -195,6 +204,7 @@ static void take_lr_policy(struct import *im, const struct option_line *line) {
     (void)set(im, line, "trainer.lr_policy", line->value);
     bool cut = strcmp(options_value(&im->options, "model", ""), "cut") == 0;
     // CUT's code and those before 2020 step at the end of an epoch, as we do.
+    // options of 2020 and later have n_epochs, earlier ones niter.
     if (cut || !options_value(&im->options, "n_epochs", NULL))
         return;
     (void)set(im, line, "trainer.lr_compat", "reference");
@@ -313,6 +323,7 @@ static const struct rule {
     {.name = "which_model_netD", .to = "trainer.netD"},
 };
 
+// The table first: its rows know options whose name would also fit a setting.
 static void take(struct import *im, const struct option_line *line) {
     for (size_t i = 0; i < COUNT(rules); i++) {
         if (strcmp(rules[i].name, line->name) != 0)
@@ -332,6 +343,7 @@ static void take(struct import *im, const struct option_line *line) {
 
 // The settings whose path begins with the prefix and has no dot behind it; how many.
 static int write_section(const struct import *im, struct text *t, const char *prefix,
+                         // Settings of a nested section have another dot.
                          const char *indent) {
     int n = 0;
     for (int i = 0; i < im->n_settings; i++) {
@@ -348,6 +360,7 @@ static void write_group(const struct import *im, struct text *t, const char *nam
     char prefix[32];
     struct text inside = {0};
     (void)snprintf(prefix, sizeof prefix, "%s.", name); // fits
+    // An empty section is left out.
     if (write_section(im, &inside, prefix, "    "))
         text_add(t, "\n%s = {\n%s};\n", name, inside.bytes);
     free(inside.bytes);
@@ -431,6 +444,7 @@ int ctl_import_options(const struct ctl_options *o) {
         return err;
     for (int i = 0; i < im.options.count; i++) {
         const struct option_line *line = &im.options.lines[i];
+        // Pointers are compared: only the last line of a name has that very value.
         if (options_value(&im.options, line->name, NULL) == line->value) // the last of its name
             take(&im, line);
     }

@@ -11,6 +11,7 @@
 #include "ctl/ctl.h"
 #include "points/points.h"
 
+// The script waits for each note, so not long.
 #define FLUSH_MS 500
 
 static int note_end(struct points *p, const char *const *words) {
@@ -50,6 +51,7 @@ static int put_notes(struct points *p, const struct ctl_options *o) {
         size_t i = 0;
         while (i < COUNT(notes) && strcmp(notes[i].name, o->words[at]) != 0)
             i++;
+        // `at` is the name's place; its words have to follow.
         if (i == COUNT(notes) || at + notes[i].words >= o->n_words)
             return err_set(ERR_USAGE, "note: '%s'? see ctl --help", o->words[at]);
         err = notes[i].note(p, o->words + at + 1);
@@ -69,6 +71,7 @@ int ctl_note(const struct ctl_options *o) {
     struct points *p = NULL;
     void *zmq = NULL;
     if (!o->run)
+        // Relative paths below are those of the run's folder.
         return err_set(ERR_USAGE, "note wants --run DIR");
     if (chdir(o->run))
         return fs_failed("open", o->run);
@@ -88,6 +91,7 @@ int ctl_note(const struct ctl_options *o) {
     err = points_open(&options, &p);
     if (!err)
         err = put_notes(p, o);
+    // A monitor that is down takes the records when it comes back.
     if (!err)
         (void)points_flush(p, o->quick ? 0
                                        : FLUSH_MS); // the rest stays in the ring for the next drain

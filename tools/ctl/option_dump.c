@@ -1,3 +1,5 @@
+// option_dump - the parser of train_opt.txt. It knows the format of lines, and nothing of any
+// option.
 #include "ctl/option_dump.h"
 
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 #define FILE_MAX_BYTES (1 << 20)
 #define BLANKS " \t\r"
 
+// A copy, because the text of the file is freed.
 static char *trimmed(const char *text, size_t size) {
     size_t skip = MIN(strspn(text, BLANKS), size);
     text += skip;
@@ -27,6 +30,7 @@ static int add_line(struct options *o, const char *path, const char *line) {
     if (!colon || colon == start)
         return err_set(ERR_DATA, "%s: '%.80s' is no line of an option dump (name: value)", path,
                        start);
+    // Behind the value only: a value may hold the words without the tab.
     const char *mark = strstr(colon, "\t[default: ");
     size_t size = mark ? (size_t)(mark - colon - 1) : strlen(colon + 1);
     o->lines = xrealloc(o->lines, ((size_t)o->count + 1) * sizeof *o->lines);
@@ -44,6 +48,7 @@ int options_read(const char *path, struct options *ret_options) {
     int err = fs_read(path, FILE_MAX_BYTES, &bytes, &size);
     if (err)
         return err;
+    // Windows editors add a byte order mark.
     size_t mark = text_mark_bytes(bytes, size);
     char *text = xasprintf("%.*s", (int)(size - mark), (const char *)bytes + mark), *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line && !err; line = strtok_r(NULL, "\n", &rest))
@@ -69,6 +74,7 @@ void options_fini(struct options *o) {
 }
 
 const char *options_value(const struct options *o, const char *name, const char *missing) {
+    // From the end: a dump that was appended to has newer lines below.
     for (int i = o->count - 1; i >= 0; i--)
         if (strcmp(o->lines[i].name, name) == 0)
             return o->lines[i].value;
@@ -82,6 +88,7 @@ long long options_number(const struct options *o, const char *name, long long mi
     return *text && !*end ? number : missing;
 }
 
+// Python's spelling.
 bool options_flag(const struct options *o, const char *name) {
     return strcmp(options_value(o, name, "False"), "True") == 0;
 }

@@ -34,10 +34,12 @@ static void sql_kept(sqlite3_context *context, int n, sqlite3_value **values) {
     const char *run = (const char *)sqlite3_value_text(values[0]);
     const char *dir = (const char *)sqlite3_value_text(values[1]);
     if (!run || !dir)
+        // NULL results in SQL's null.
         return; // null
     char *folder = xasprintf("%s/%s/%s", (const char *)sqlite3_user_data(context), run, dir);
     char *moments = xasprintf("%s/optimizer.safetensors", folder);
     const char *left = fs_exists(moments) ? "whole" : fs_is_dir(folder) ? "weights" : "removed";
+    // STATIC: the three words are constants.
     sqlite3_result_text(context, left, -1, SQLITE_STATIC);
     free(folder);
     free(moments);
@@ -51,8 +53,10 @@ static int open_database(const char *runs, int flags, sqlite3 **ret_db) {
         err = err_set(ERR_NOT_RUNNING, "there is no database yet: %s", path);
     else if (sqlite3_open_v2(path, &db, flags, NULL) != SQLITE_OK)
         err = err_set(ERR_IO, "open '%s': %s", path, db ? sqlite3_errmsg(db) : "no memory");
+    // The path was needed for the messages.
     free(path);
     if (err) {
+        // sqlite3_open_v2 leaves a handle even after a failure.
         sqlite3_close(db);
         return err;
     }
@@ -68,6 +72,7 @@ int database_rename_run(const char *runs, const char *from, const char *to) {
     sqlite3_stmt *s = NULL;
     int err = open_database(runs, SQLITE_OPEN_READWRITE, &db);
     if (err)
+        // Without a database no run has a row to rename.
         return err == ERR_NOT_RUNNING ? ERR_OK : err;
     if (sqlite3_prepare_v2(db, "update run set name = ?2 where name = ?1", -1, &s, NULL) ||
         sqlite3_bind_text(s, 1, from, -1, SQLITE_STATIC) ||
@@ -96,6 +101,7 @@ static int check_run(sqlite3 *db, const char *runs, const char *name) {
     if (rc == SQLITE_OK)
         rc = sqlite3_step(s);
     sqlite3_finalize(s);
+    // Such a run has a folder, but no monitor has ever written a row.
     if (rc == SQLITE_DONE && is_imported(runs, name))
         return err_set(ERR_NOT_RUNNING,
                        "query: run '%s' was imported, nothing of it is in the database", name);
@@ -105,6 +111,7 @@ static int check_run(sqlite3 *db, const char *runs, const char *name) {
 }
 
 static int bind_words(sqlite3 *db, sqlite3_stmt *s, const struct ctl_options *o) {
+    // The queries' words are the parameters of their SQL, in order.
     int wanted = sqlite3_bind_parameter_count(s);
     if (o->n_words - 1 > wanted)
         return err_set(ERR_USAGE, "query: '%s' is one word too many", o->words[1 + wanted]);
@@ -117,6 +124,7 @@ static int bind_words(sqlite3 *db, sqlite3_stmt *s, const struct ctl_options *o)
         if (sqlite3_bind_text(s, i + 1, o->words[i + 1], -1, SQLITE_STATIC))
             return sql_error(db, "query");
     }
+    // Without a name, the newest run is meant.
     if (wanted == 0 || o->n_words > 1)
         return ERR_OK;
     sqlite3_stmt *newest = NULL;
@@ -124,6 +132,7 @@ static int bind_words(sqlite3 *db, sqlite3_stmt *s, const struct ctl_options *o)
                                 &newest, NULL);
     if (rc == SQLITE_OK && sqlite3_step(newest) == SQLITE_ROW)
         rc = sqlite3_bind_text(s, 1, (const char *)sqlite3_column_text(newest, 0), -1,
+                               // TRANSIENT: the text ends with the other statement.
                                SQLITE_TRANSIENT);
     sqlite3_finalize(newest);
     return rc ? sql_error(db, "query") : ERR_OK;
@@ -136,8 +145,10 @@ static int run_sql(sqlite3 *db, const char *sql, int rows, const struct ctl_opti
     int rc, err = ERR_OK;
     if (sqlite3_prepare_v2(db, sql, -1, &s, &rest))
         err = sql_error(db, "query");
+    // Only blanks may follow the first statement.
     else if (!s || rest[strspn(rest, " ;\t\r\n")])
         err = err_set(ERR_USAGE, "query: more than one statement");
+    // The database is opened read-only as well; this gives the better message.
     else if (!sqlite3_stmt_readonly(s))
         err = err_set(ERR_USAGE, "query: this would write; queries only read");
     else
@@ -162,6 +173,7 @@ int ctl_query(const struct ctl_options *o) {
         print_names(stdout);
         return ERR_OK;
     }
+    // A blank tells SQL from a name.
     const char *sql = strchr(o->words[0], ' ') ? o->words[0] : NULL;
     bool grows = false;
     for (size_t i = 0; !sql && i < COUNT(queries); i++)
@@ -217,6 +229,7 @@ static int find_imported(sqlite3 *db, const char *runs) {
     }
     if (d)
         (void)closedir(d); // read only
+    // An empty file name is the database in memory.
     if (!err && !sqlite3_total_changes(db) && !*sqlite3_db_filename(db, "main"))
         err = err_set(ERR_NOT_RUNNING, "there is no run yet in '%s'", runs);
     return err;
@@ -242,6 +255,7 @@ static int open_runs(const char *runs, sqlite3 **ret_db) {
 }
 
 int ctl_runs(const struct ctl_options *o) {
+    // The options of `runs` have no words; the query expects its name as the first.
     struct ctl_options none = *o;
     const char *words[] = {"runs"};
     sqlite3 *db;
@@ -258,6 +272,7 @@ int ctl_runs(const struct ctl_options *o) {
                       "checkpoint from (select name, status, started_us, ended_us, device, "
                       "(select max(step) from checkpoint c where c.run_id = r.run_id) as "
                       "checkpoint from run r union all "
+                      // A run with both a folder mark and rows counts as a run.
                       "select name, 'imported', started_us, null, null, 0 from imported "
                       "where name not in (select name from run)) order by started_us",
                       0, &none);

@@ -1,3 +1,5 @@
+// resolve - settings to a plan for the script. stdout is its input, so everything for a person goes
+// to stderr.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,6 +36,7 @@ static unsigned long long next_incarnation(const char *run_dir, const char *unit
     char *path = xasprintf("%s/ring/%s.ring", run_dir, unit);
     struct stat st;
     unsigned long long last = 0;
+    // A missing ring is the first life.
     if (stat(path, &st) == 0 && points_read_page(path, &page) == ERR_OK)
         last = page.incarnation;
     free(path);
@@ -42,12 +45,14 @@ static unsigned long long next_incarnation(const char *run_dir, const char *unit
 
 static void print_unit(const char *run_dir, const char *unit, int instance) {
     char *ring = xasprintf("%s-%d", unit, instance);
+    // Only loaders may be several; the script knows the others by their bare name.
     bool numbered = strcmp(unit, "loader") == 0;
     printf("unit %s %llu\n", numbered ? ring : unit, next_incarnation(run_dir, ring));
     free(ring);
 }
 
 static void print_plan(const struct config *c, const char *runs) {
+    // In the order of starting: the trainer's peers come first.
     static const char *const units[] = {"monitor", "pool", "curator-A", "curator-B", "trainer"};
     char *dir = xasprintf("%s/%s", runs, c->top.name);
     for (size_t i = 0; i < COUNT(units); i++)
@@ -68,6 +73,7 @@ int ctl_resolve(const struct ctl_options *o) {
     int err = resolve(o, &c);
     if (err)
         return err;
+    // The script needs the name before it takes the run's lock.
     if (o->name_only) {
         puts(o->fork ? o->fork : c->top.name);
         config_free(c);

@@ -1,3 +1,5 @@
+// run_folder - the folder of a run before its processes start. The script holds the run's lock
+// meanwhile.
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +23,7 @@ static int for_entries(const char *dir, const char *to, const char *const *but,
     if (!d)
         return fs_failed("open folder", dir);
     while (!err && (entry = readdir(d))) {
+        // Hidden files belong to the run too.
         bool skip = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
         for (int i = 0; but[i]; i++)
             skip |= strcmp(entry->d_name, but[i]) == 0;
@@ -44,6 +47,7 @@ static int remove_entry(const char *from, const char *to) {
     return fs_remove_tree(from);
 }
 
+// Hard links: a checkpoint's files are never changed, so a copy would only cost room.
 static int link_entry(const char *from, const char *to) {
     return link(from, to) ? fs_failed("link", from) : ERR_OK;
 }
@@ -51,6 +55,7 @@ static int link_entry(const char *from, const char *to) {
 // ---- parts of a run ----
 
 static int make_folders(const char *dir) {
+    // "s" is short, because socket paths are limited to 107 bytes.
     static const char *const names[] = {"s", "ring", "checkpoints", "samples", "log", "manifest"};
     int err = fs_mkdirs(dir, 0700);
     for (size_t i = 0; !err && i < COUNT(names); i++) {
@@ -68,6 +73,7 @@ static int write_conf(const struct config *c, const char *dir) {
     if (!out)
         BUG("open_memstream: %s", strerror(errno));
     int err = config_write(c, out);
+    // The text is complete after config_write's flush.
     (void)fclose(out); // memory
     if (!err)
         err = fs_write_atomic(path, text, size);
@@ -90,6 +96,7 @@ static bool has_checkpoint(const char *dir) {
 }
 
 // What "auto" means is decided when a run starts and kept.
+// A resumed run keeps its device: another one would give other roundings.
 static int settle(struct config *c, const struct config *saved, const char *dir) {
     struct config_trainer *t = &c->trainer;
     if (t->threads == 0)
@@ -112,9 +119,11 @@ static bool same_schedule(const struct config *a, const struct config *b) {
 }
 
 static int compare(const struct config *saved, const struct config *c, const char *dir) {
+    // The lock is held, and the log and the rings tell what has happened before.
     static const char *const stays[] = {"run.lock", "log", "ring", NULL};
     char *differences = config_math_differences(saved, c);
     int err = ERR_OK;
+    // Trained weights belong to the old settings; only a person can decide.
     if (*differences && has_checkpoint(dir))
         err = err_set(ERR_MISMATCH,
                       "run %s was trained with other settings:\n%s"
@@ -132,6 +141,7 @@ static int continue_run(struct config *c, const char *dir, enum run_state *ret_s
     char *finished = xasprintf("%s/finished", dir);
     struct config *saved = NULL;
     int err = ERR_OK;
+    // A folder without settings was made, but never started.
     if (fs_exists(conf))
         err = config_load_effective(conf, &saved);
     if (err)
@@ -141,6 +151,7 @@ static int continue_run(struct config *c, const char *dir, enum run_state *ret_s
         err = compare(saved, c, dir);
     if (err)
         goto out;
+    // With a longer schedule there is work again.
     if (saved && fs_exists(finished) && same_schedule(saved, c))
         *ret_state = RUN_FINISHED;
     else
@@ -163,6 +174,7 @@ static int start_over(const struct config *c, const char *runs, const char *dir)
     free(conf);
     if (empty)
         return ERR_OK;
+    // The first free number.
     for (int i = 1; !to || fs_exists(to); i++) {
         free(to);
         free(name);
@@ -173,6 +185,7 @@ static int start_over(const struct config *c, const char *runs, const char *dir)
     if (!err)
         err = for_entries(dir, to, stays, move_entry);
     if (!err)
+        // The rows follow the folder, so that queries find both under one name.
         err = database_rename_run(runs, c->top.name, name);
     if (!err)
         fprintf(stderr, "the run that was there is now %s\n", to);
@@ -185,6 +198,7 @@ static int start_over(const struct config *c, const char *runs, const char *dir)
 
 static int copy_checkpoint(const char *from, const char *to) {
     static const char *const all[] = {NULL};
+    // The target is relative: a run's folder may be moved.
     char target[64], *latest = xasprintf("%s/../latest", to);
     const char *name = strrchr(to, '/') + 1;
     (void)text_copy(target, sizeof target, name);
@@ -222,6 +236,7 @@ static int fork_run(struct config *c, const struct ctl_options *o, const char *s
                     const char *dir) {
     char step[64] = "latest", resolved[64];
     if (o->from >= 0)
+        // Names of checkpoints have eight digits, so that they sort as numbers.
         snprintf(step, sizeof step, "step_%08lld", (long long)o->from);
     char *from = xasprintf("%s/checkpoints/%s", source, step);
     char *conf = xasprintf("%s/pipeline.conf", dir);
@@ -235,6 +250,7 @@ static int fork_run(struct config *c, const struct ctl_options *o, const char *s
     err = make_folders(dir);
     if (err)
         goto out;
+    // `latest` is a link; the copy needs the checkpoint's own name.
     ssize_t length = readlink(from, resolved, sizeof resolved - 1);
     (void)text_copy(resolved, length < 0 ? sizeof resolved : (size_t)length + 1,
                     length < 0 ? step : resolved);
@@ -275,6 +291,7 @@ int run_prepare(struct config *c, const struct ctl_options *o, enum run_state *r
         goto out;
     if (o->fork) {
         err = fork_run(c, o, source, dir);
+        // After the fork, since the source's name was needed.
         config_set_text(&c->top.name, o->fork);
     } else {
         if (o->fresh)

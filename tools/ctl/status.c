@@ -28,6 +28,7 @@ struct rows {
 
 static int64_t proc_kib(const char *text, const char *name) {
     const char *at = strstr(text, name);
+    // /proc gives KiB.
     return at ? strtoll(at + strlen(name), NULL, 10) * 1024 : 0;
 }
 
@@ -45,6 +46,7 @@ static bool lives_in(uint64_t pid, const char *run_dir) {
 static void read_memory(struct row *row) {
     char path[64], text[4096];
     snprintf(path, sizeof path, "/proc/%llu/status", (unsigned long long)row->page.pid);
+    // A process that has ended meanwhile has no file; its row stays without memory.
     FILE *f = fopen(path, "r");
     if (!f)
         return;
@@ -52,6 +54,7 @@ static void read_memory(struct row *row) {
     (void)fclose(f); // read only
     row->rss_bytes = proc_kib(text, "VmRSS:");
     row->peak_rss_bytes = proc_kib(text, "VmHWM:");
+    // A zombie has a pid but no memory: it waits for its parent only.
     if (strstr(text, "State:\tZ"))
         row->alive = false;
 }
@@ -69,6 +72,7 @@ static bool locked(const char *run_dir) {
     free(path);
     if (fd < 0)
         return false;
+    // A shared lock fails while the script holds its exclusive one.
     bool held = flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
     (void)close(fd); // and the lock, if we got it
     return held;
@@ -80,6 +84,7 @@ static void read_ring(struct rows *rows, const char *name, const char *run_dir,
     char *path = xasprintf("%s/ring/%s", run_dir, ring);
     int err = points_read_page(path, &row.page);
     free(path);
+    // The supervisor's ring is written by short calls; there is no process to show.
     if (err || strcmp(row.page.process, "supervisor") == 0)
         return;
     (void)text_copy(row.run, sizeof row.run, name);
@@ -95,6 +100,7 @@ static int read_run(struct rows *rows, const char *name, const char *run_dir) {
     char *ring_dir = xasprintf("%s/ring", run_dir), *conf = xasprintf("%s/pipeline.conf", run_dir);
     struct config *c = NULL;
     struct dirent **entries = NULL;
+    // The settings give the limits of memory.
     int n = -1, err = config_load_effective(conf, &c);
     if (!err)
         n = scandir(ring_dir, &entries, NULL, alphasort);
@@ -115,6 +121,7 @@ static const char *state_name(const struct row *row) {
     static const char *const names[] = {"starting", "running", "waiting", "stopping", "ended"};
     if (!row->alive)
         return "ended";
+    // The page may be of another version's process.
     return row->page.state < COUNT(names) ? names[row->page.state] : "?";
 }
 
@@ -150,6 +157,7 @@ static void print_table(const struct rows *rows) {
 static bool all_ready(const struct rows *rows) {
     bool ready = rows->count > 0;
     for (int i = 0; i < rows->count; i++)
+        // A process that has ended is not ready.
         ready &= rows->items[i].alive && rows->items[i].page.state != STATE_STARTING;
     return ready;
 }
@@ -161,6 +169,7 @@ static int read_all(const struct ctl_options *o, struct rows *rows) {
         const char *name = entries[i]->d_name;
         char *dir = xasprintf("%s/%s", o->runs, name);
         bool wanted = name[0] != '.' && (o->n_words == 0 || strcmp(o->words[0], name) == 0);
+        // Only runs with a running script; others have no processes.
         if (!err && wanted && fs_is_dir(dir) && locked(dir))
             err = read_run(rows, name, dir);
         free(dir);

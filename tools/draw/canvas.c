@@ -1,3 +1,5 @@
+// canvas - shapes as signed distances, blended in floats. Bytes come last, so that many thin layers
+// do not add up rounding errors.
 #include "draw/canvas.h"
 
 #include <math.h>
@@ -6,14 +8,17 @@
 #include "base/rng.h"
 #include "base/util.h"
 
+// Drawing takes far fewer numbers than NOISE_SUB.
 enum { CURVE_PIECES = 8, NOISE_SUB = 1 << 24 };
 
+// In float: colours need no more, and tables stay small.
 struct colour colour_mix(struct colour a, struct colour b, double t) {
     float s = (float)t;
     return (struct colour){a.r + s * (b.r - a.r), a.g + s * (b.g - a.g), a.b + s * (b.b - a.b)};
 }
 
 static float hue_channel(double hue, double saturation, double value) {
+    // The standard piecewise-linear form of HSV.
     double distance = fabs((hue - floor(hue)) * 6 - 3); // 3 at the channel's own hue
     double full = MIN(MAX(distance - 1, 0), 1);
     return (float)(255 * value * (1 - saturation * (1 - full)));
@@ -26,6 +31,7 @@ struct colour colour_hsv(double hue, double saturation, double value) {
 }
 
 double chance_between(struct chance *c, double low, double high) {
+    // Each draw takes the next sub-stream, so pictures do not share numbers.
     return low + (high - low) * rng_uniform(c->seed, RNG_DRAW, c->index, c->sub++);
 }
 
@@ -46,6 +52,7 @@ bool chance_happens(struct chance *c, double probability) {
 void canvas_init(struct canvas *c, int w, int h) {
     *c = (struct canvas){.w = w, .h = h};
     c->pixels = xcalloc((size_t)w * (size_t)h, sizeof *c->pixels);
+    // The identity view.
     canvas_view(c, 0, 0, 0, 1);
 }
 
@@ -62,6 +69,7 @@ void canvas_view(struct canvas *c, double x, double y, double angle, double scal
     c->scale = scale;
 }
 
+// Rotation, scale, then translation.
 void canvas_place(const struct canvas *c, double x, double y, double *ret_x, double *ret_y) {
     *ret_x = c->x + c->scale * (c->cos * x - c->sin * y);
     *ret_y = c->y + c->scale * (c->sin * x + c->cos * y);
@@ -77,6 +85,7 @@ static struct placed place_blob(const struct canvas *c, const struct blob *b) {
     canvas_place(c, b->x, b->y, &p.x, &p.y);
     p.cos = c->cos * cos(b->angle) - c->sin * sin(b->angle);
     p.sin = c->sin * cos(b->angle) + c->cos * sin(b->angle);
+    // At least one pixel, which is the width of antialiasing.
     p.soft = MAX(1, b->soft * c->scale);
     return p;
 }
@@ -88,6 +97,7 @@ static double coverage(const struct placed *p, double px, double py, double *ret
     double dx = px - p->x, dy = py - p->y;
     double x = p->cos * dx + p->sin * dy, y = p->cos * dy - p->sin * dx;
     double v = y / p->ry;
+    // The radius at this height, never 0.
     double rx = p->rx * MAX(0.02, 1 - p->taper * MIN(MAX(v, -1), 1));
     double u = x / rx, k = sqrt(u * u + v * v);
     *ret_height = v;
@@ -111,6 +121,7 @@ void canvas_blob(struct canvas *c, const struct blob *blob, const struct paint *
     int top = (int)MAX(0, p.y - reach), bottom = (int)MIN(c->h - 1, p.y + reach + 1);
     for (int y = top; y <= bottom; y++)
         for (int x = left; x <= right; x++) {
+            // Most pixels of the square are outside.
             double alpha = coverage(&p, x, y, &height);
             if (alpha <= 0)
                 continue;
@@ -127,6 +138,7 @@ void canvas_blob(struct canvas *c, const struct blob *blob, const struct paint *
 struct pieces {
     double x[CURVE_PIECES + 1], y[CURVE_PIECES + 1], width, thin;
 };
+// Pieces are computed once for all pixels.
 
 static struct pieces cut_curve(const struct canvas *c, const struct curve *curve) {
     struct pieces p = {.width = curve->width * c->scale, .thin = curve->thin};
@@ -140,10 +152,12 @@ static struct pieces cut_curve(const struct canvas *c, const struct curve *curve
 }
 
 static double curve_coverage(const struct pieces *p, double px, double py) {
+    // Farther than any pixel.
     double best = 1e9;
     for (int i = 0; i < CURVE_PIECES; i++) {
         double dx = p->x[i + 1] - p->x[i], dy = p->y[i + 1] - p->y[i];
         double square = dx * dx + dy * dy;
+        // A point on a segment of no length.
         double along = square > 0 ? ((px - p->x[i]) * dx + (py - p->y[i]) * dy) / square : 0;
         double t = MIN(MAX(along, 0), 1), whole = 2 * (i + t) / CURVE_PIECES - 1;
         // `whole` runs from -1 to 1 along the curve: full width in the middle, thin at the ends.
@@ -184,6 +198,7 @@ static float noise_of(uint32_t bits) {
 }
 
 void canvas_noise(struct canvas *c, const struct chance *chance, double deviation) {
+    // Noise covers all pixels, also those that no shape touched.
     size_t n = (size_t)c->w * (size_t)c->h;
     // A block has four words, one for each pixel. NOISE_SUB is past all that shapes draw.
     for (size_t i = 0; i < n; i += 4) {
@@ -198,6 +213,7 @@ void canvas_noise(struct canvas *c, const struct chance *chance, double deviatio
 }
 
 static uint8_t byte_of(float v) {
+    // Rounds to nearest after clipping.
     return (uint8_t)(MIN(MAX(v, 0.0f), 255.0f) + 0.5f);
 }
 

@@ -1,3 +1,5 @@
+// draw_photo - a face of ellipses and curves, from back to front. All choices are made first, so
+// that drawing is a function of them.
 #include "draw/draw_photo.h"
 
 #include <math.h>
@@ -15,6 +17,7 @@ struct face {
     bool long_hair;
 };
 
+// Several colours of one kind, since people differ within it.
 // kind 0: black, 1: brown, 2: blond; the table of attributes has a column for each.
 static const struct {
     struct colour colour;
@@ -31,10 +34,12 @@ static const struct colour skins[] = {
 
 static const struct colour irises[] = {{70, 46, 30}, {50, 38, 34}, {84, 112, 132}, {88, 104, 66}};
 
+// Towards black.
 static struct colour shade(struct colour c, double factor) {
     return colour_mix((struct colour){0, 0, 0}, c, factor);
 }
 
+// Towards a warm white.
 static struct colour tint(struct colour c, double amount) {
     return colour_mix(c, (struct colour){255, 250, 240}, amount);
 }
@@ -46,8 +51,10 @@ static struct paint flat_paint(struct colour c, double alpha) {
 static struct face choose_face(struct chance *c, bool outlier, struct photo *photo) {
     struct face f = {.yaw = MIN(MAX(chance_normal(c, 0, 0.4), -1), 1)};
     if (outlier)
+        // An outlier looks farther aside than the clamp above allows.
         f.yaw = chance_happens(c, 0.5) ? 1.4 : -1.4;
     f.eye_x = chance_normal(c, 19.2, 0.8);
+    // The nose turns more than the mouth: it is nearer to the viewer.
     f.nose_x = 9 * f.yaw;
     f.nose_y = chance_normal(c, 24, 3);
     f.mouth_x = 4 * f.yaw;
@@ -59,7 +66,9 @@ static struct face choose_face(struct chance *c, bool outlier, struct photo *pho
     f.smile = chance_between(c, -2, 7);
     int hair = chance_below(c, COUNT(hair_colours));
     f.hair = hair_colours[hair].colour;
+    // A mix of two skins gives more tones than the table has.
     f.skin = colour_mix(skins[chance_below(c, COUNT(skins))],
+                        // The darkest two are excluded here, so that mixes stay light on average.
                         skins[chance_below(c, COUNT(skins) - 2)], 0.4);
     f.iris = irises[chance_below(c, COUNT(irises))];
     f.lips = colour_mix(f.skin, (struct colour){176, 52, 60}, chance_between(c, 0.35, 0.75));
@@ -67,6 +76,7 @@ static struct face choose_face(struct chance *c, bool outlier, struct photo *pho
     photo->black_hair = hair_colours[hair].kind == 0;
     photo->brown_hair = hair_colours[hair].kind == 1;
     photo->blond_hair = hair_colours[hair].kind == 2;
+    // The same bound as in draw_mouth: the label says what is drawn.
     photo->smiling = f.smile > 3;
     photo->bangs = chance_happens(c, 0.25);
     photo->eyeglasses = chance_happens(c, 0.08);
@@ -81,6 +91,7 @@ static void draw_background(struct canvas *c, struct chance *r) {
                    chance_between(r, 0.15, 0.7)),
         1};
     canvas_fill(c, &wall);
+    // Out-of-focus things behind the head.
     int spots = 3 + chance_below(r, 5);
     for (int i = 0; i < spots; i++) {
         struct blob spot = {chance_between(r, -90, 90), chance_between(r, -110, 110),
@@ -113,6 +124,7 @@ static void draw_body(struct canvas *c, struct chance *r, const struct face *f) 
     canvas_blob(c, &neck, &throat, NULL);
 }
 
+// One definition for drawing and clipping: both have to agree.
 static struct blob head_blob(const struct face *f) {
     return (struct blob){-2 * f->yaw, 15, f->rx, f->ry, 0, 0.16, 1.5};
 }
@@ -131,6 +143,7 @@ static void draw_skin(struct canvas *c, const struct face *f) {
         struct paint lobe = {shade(f->skin, 0.85), shade(f->skin, 0.7), 1};
         canvas_blob(c, &ear, &lobe, NULL);
     }
+    // Ears before the face, light after it.
     canvas_blob(c, &face, &skin, NULL);
     canvas_blob(c, &lit, &glow, &face);
     canvas_blob(c, &dark, &dusk, &face);
@@ -140,6 +153,7 @@ static void draw_skin(struct canvas *c, const struct face *f) {
     }
 }
 
+// White, iris, pupil and glint are clipped to the eye's opening.
 static void draw_eye(struct canvas *c, const struct face *f, double x) {
     struct blob socket = {x, -1, 13, 8, 0, 0, 10}, white = {x, 0, 8.2, 4, 0, 0, 0};
     struct blob iris = {x + 1.2 * f->yaw, -0.3, 3.9, 3.9, 0, 0, 0},
@@ -163,6 +177,7 @@ static void draw_eye(struct canvas *c, const struct face *f, double x) {
     canvas_curve(c, &fold, shade(f->skin, 0.6), 0.6);
 }
 
+// The inner end is lower than the arch.
 static void draw_brow(struct canvas *c, const struct face *f, int side) {
     double inner = side * (f->eye_x - 9), outer = side * (f->eye_x + 11);
     struct curve brow = {inner, -11, side * f->eye_x, -17, outer, -10, 3.4, 0.6};
@@ -170,6 +185,7 @@ static void draw_brow(struct canvas *c, const struct face *f, int side) {
 }
 
 static void draw_nose(struct canvas *c, const struct face *f) {
+    // The shadow is on the side away from the light.
     double x = f->nose_x, y = f->nose_y, side = f->light < 0 ? 1 : -1;
     struct curve bridge = {side * 4, -2, x * 0.5 + side * 3, y * 0.5, x + side * 6, y - 1, 3, 0.5};
     struct blob tip = {x - side * 1.5, y - 2, 5, 6, 0, 0, 6};
@@ -199,6 +215,7 @@ static void draw_mouth(struct canvas *c, const struct face *f) {
     canvas_curve(c, &lower, f->lips, 0.95);
     canvas_curve(c, &upper, shade(f->lips, 0.82), 0.95);
     if (f->smile > 3)
+        // Teeth show in a smile only.
         canvas_blob(c, &teeth, &white, NULL);
     else
         canvas_curve(c, &line, shade(f->lips, 0.4), 0.85);
@@ -226,6 +243,7 @@ static void draw_strands(struct canvas *c, struct chance *r, const struct face *
 static void draw_front_hair(struct canvas *c, struct chance *r, const struct face *f, bool bangs) {
     double part = chance_between(r, -0.5, 0.5), top = 15 - f->ry;
     struct paint hair = {tint(f->hair, 0.14), f->hair, 1};
+    // Left and right of the parting.
     for (int side = -1; side <= 1; side += 2) {
         struct blob wing = {side * f->rx * 0.62 + part * 16 - 2 * f->yaw,
                             top + 10,
@@ -265,6 +283,7 @@ static void draw_glasses(struct canvas *c, const struct face *f) {
 
 // Landmarks as the picture shows them: the view has moved and turned the face.
 static void mark_points(const struct canvas *c, const struct face *f, struct photo *photo) {
+    // In the order of the table's columns.
     const double points[PHOTO_POINTS][2] = {{-f->eye_x, 0},
                                             {f->eye_x, 0},
                                             {f->nose_x, f->nose_y},

@@ -1,3 +1,4 @@
+// draw_set - files around the drawings. The tables are built in memory and written last.
 #include "draw/draw_set.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@ enum { QUALITY = 90, BROKEN = 3, ANIME_INDEX = 1 };
 
 // Without the fsync of fs_write_atomic: lost files can be drawn again.
 static int write_file(const char *path, const void *bytes, size_t size) {
+    // "e": close in child processes.
     FILE *f = fopen(path, "we");
     if (!f)
         return err_set(ERR_IO, "open '%s': %s", path, strerror(errno));
@@ -28,6 +30,7 @@ static int write_file(const char *path, const void *bytes, size_t size) {
 
 // Keeps the first `kept` thousandths of the file; 1000 writes the whole picture.
 static int write_picture(const char *path, const struct image *im, size_t kept) {
+    // Quality 90 leaves artefacts like those of real photographs.
     uint8_t *bytes;
     size_t size;
     int err = image_encode_jpeg(im, QUALITY, &bytes, &size);
@@ -43,6 +46,7 @@ static int write_broken(const char *path, const struct image *im, int kind) {
     static const char text[] = "This is a text, not a picture.\n";
     if (kind == 0)
         return write_file(path, "", 0);
+    // 600 of 1000: behind the header, within the picture's data.
     return kind == 1 ? write_picture(path, im, 600) : write_file(path, text, sizeof text - 1);
 }
 
@@ -68,6 +72,7 @@ static void add_rows(FILE *landmarks, FILE *attributes, const char *name, const 
 
 static int draw_one_photo(const struct draw_set *set, int i, FILE *landmarks, FILE *attributes) {
     char name[32];
+    // Numbered from 1, as the real set is.
     (void)snprintf(name, sizeof name, "%06d.jpg", i + 1);
     char *path = xasprintf("%s/celeba/img_align_celeba/%s", set->folder, name);
     struct photo p;
@@ -104,6 +109,7 @@ static int write_table(const char *folder, const char *name, FILE **table, char 
 static int draw_photos(const struct draw_set *set) {
     char *points = NULL, *marks = NULL;
     size_t points_size, marks_size;
+    // The broken pictures follow the whole ones.
     int rows = set->celeba + BROKEN, err = make_folder(set->folder, "celeba/img_align_celeba");
     if (err)
         return err;
@@ -114,6 +120,7 @@ static int draw_photos(const struct draw_set *set) {
                                   "Bangs Black_Hair Blond_Hair Brown_Hair Eyeglasses Smiling");
     for (int i = 0; i < rows && !err; i++)
         err = draw_one_photo(set, i, landmarks, attributes);
+    // Both tables are closed even after a failure: their memory has to be freed.
     int err_points = write_table(set->folder, "list_landmarks_align_celeba.txt", &landmarks,
                                  &points, &points_size);
     int err_marks =
@@ -125,6 +132,7 @@ static int draw_photos(const struct draw_set *set) {
 
 // Nearly all are small. The two large sizes test a curator that takes the largest.
 static int anime_size(struct chance *r, int i) {
+    // Two of each 25, so that a small set has them too.
     if (i % 25 == 7)
         return 300;
     return i % 25 == 8 ? 301 : 90 + chance_below(r, 31);
