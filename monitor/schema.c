@@ -4,8 +4,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/err.h"
+#include "base/fs.h"
 #include "base/utf8.h"
 #include "base/util.h"
 #include "embed.h"
@@ -81,12 +83,36 @@ static int open_file(const char *path, int flags, sqlite3 **ret_db) {
     return ERR_OK;
 }
 
-// Copies the database before it is changed.
-// VACUUM INTO writes a consistent copy while others read.
+static int version_of_copy(const char *path, int64_t *ret_version) {
+    sqlite3 *copy;
+    int err = open_file(path, SQLITE_OPEN_READWRITE, &copy);
+    if (err)
+        return err;
+    err = read_number(copy, "PRAGMA user_version", ret_version);
+    (void)sqlite3_close(copy); // it was only read
+    return err;
+}
+
+// Copies the database before it is changed; VACUUM INTO does so while others read. A copy that a
+// killed monitor has left is replaced. Another monitor may migrate at this moment; a copy of what
+// it has made is no backup.
 static int back_up(sqlite3 *db, const char *path, int64_t version) {
-    char *sql = sqlite3_mprintf("VACUUM INTO %Q || '.bak-v%lld'", path, (long long)version);
-    int err = sql ? schema_run(db, sql) : err_set(ERR_IO, "no memory");
+    char *copy = xasprintf("%s.bak-v%lld", path, (long long)version);
+    char *beside = xasprintf("%s.%d", copy, (int)getpid());
+    char *sql = sqlite3_mprintf("VACUUM INTO %Q", beside);
+    int64_t copied = 0;
+    int err = fs_remove_tree(beside);
+    if (!err)
+        err = sql ? schema_run(db, sql) : err_set(ERR_IO, "no memory");
+    if (!err)
+        err = version_of_copy(beside, &copied);
+    if (!err && copied == version && rename(beside, copy))
+        err = fs_failed("rename", beside);
+    if (err || copied != version)
+        (void)unlink(beside); // at worst it stays
     sqlite3_free(sql);
+    free(beside);
+    free(copy);
     return err;
 }
 

@@ -521,6 +521,8 @@ static void a_file_of_version_2_gets_valid_texts(void **state) {
         "alter table curation drop column path_bytes; pragma user_version = 2;"
         "insert into run (name, status, started_us, conf_text, code_version, seed)"
         " values ('was', 'finished', 1, cast(x'61fc' as text), '', 1);"
+        "insert into curation values (1, 'A', 'M\\xfc.jpg', 'reject', 'like the escaped one', 0, "
+        "'');"
         "insert into curation values (1, 'A', cast(x'4dfc2e6a7067' as text), 'keep', 'ok', 0, '')";
     sqlite3 *d = NULL, *mine = db;
     assert_int_equal(schema_open("old.sqlite", &d), ERR_OK);
@@ -565,6 +567,25 @@ static void a_file_of_version_1_is_brought_up_to_date(void **state) {
     assert_int_equal(access("old.sqlite.bak-v1", R_OK), 0);
 }
 
+// A monitor that is killed while it migrates leaves the copy; so does a user who goes back to it.
+static void a_copy_that_is_there_already_does_not_stop_the_migration(void **state) {
+    static const char old[] =
+        "alter table curation drop column path_bytes; pragma user_version = 2";
+    sqlite3 *d = NULL;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(schema_open("old.sqlite", &d), ERR_OK);
+        assert_int_equal(sqlite3_exec(d, old, NULL, NULL, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_close(d), SQLITE_OK);
+    }
+    assert_int_equal(schema_open("old.sqlite", &d), ERR_OK);
+    assert_int_equal(sqlite3_close(d), SQLITE_OK);
+    assert_int_equal(sqlite3_open("old.sqlite.bak-v2", &d), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(d, "select 1 / (user_version = 2) from pragma_user_version", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(d), SQLITE_OK);
+}
+
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -592,6 +613,7 @@ int main(void) {
         CASE(a_file_of_version_2_gets_valid_texts),
         CASE(a_newer_file_is_refused_with_its_version),
         CASE(a_file_of_version_1_is_brought_up_to_date),
+        CASE(a_copy_that_is_there_already_does_not_stop_the_migration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
