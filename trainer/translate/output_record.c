@@ -201,15 +201,18 @@ bool output_record_is_current(const struct output_record *r, const char *in, con
 
 // ---- writing ----
 
-// Called with the lock. A kill may have cut off the last line, so the first new line begins with a
-// newline of its own.
+// Called with the lock. A kill may have cut off the last line, even if it was the only one, so the
+// first new line begins with a newline of its own.
 static int open_for_append(struct output_record *r) {
+    struct stat st;
     if (r->fd >= 0)
         return ERR_OK;
     r->fd = open(r->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (r->fd < 0)
         return fs_failed("open", r->path);
-    return r->n ? fs_write_all(r->fd, r->path, "\n", 1) : ERR_OK;
+    if (fstat(r->fd, &st))
+        return fs_failed("stat", r->path);
+    return st.st_size ? fs_write_all(r->fd, r->path, "\n", 1) : ERR_OK;
 }
 
 int output_record_add(struct output_record *r, const char *out, const char *in,

@@ -536,6 +536,20 @@ static void changed_input_is_translated_again(void **state) {
     assert_translated("in/a.png", "out/a.png", 0);
 }
 
+// A kill may leave a line that is not whole. The next line must not be read as a part of it.
+static void record_that_was_cut_off_takes_new_lines(void **state) {
+    fs_remove_tree("in");
+    assert_int_equal(fs_mkdirs("in", 0755), ERR_OK);
+    make_picture("in/a.png", 20, 16, 3);
+    RUNS(0, "--run run in out");
+    assert_int_equal(truncate("out/.translated", 40), 0);
+    RUNS(0, "--run run --force in out");
+    make_picture("in/a.png", 33, 47, 3);
+    RUNS(0, "--run run --resume in out");
+    SAYS("1 translated, 0 left out");
+    assert_translated("in/a.png", "out/a.png", 0);
+}
+
 static void long_names_are_written(void **state) {
     char name[256], path[300], out[300];
     memset(name, 'n', 255);
@@ -618,6 +632,7 @@ int main(void) {
         cmocka_unit_test_setup(folder_of_the_inputs_is_refused_as_out, make_folder),
         cmocka_unit_test_setup(output_belongs_to_its_input, make_folder),
         cmocka_unit_test_setup(changed_input_is_translated_again, make_folder),
+        cmocka_unit_test_setup(record_that_was_cut_off_takes_new_lines, make_folder),
         cmocka_unit_test_setup(long_names_are_written, make_folder),
         cmocka_unit_test_setup(folder_of_a_file_is_made, make_folder),
         cmocka_unit_test_setup(folder_that_cannot_be_written_is_found_first, make_folder),
