@@ -4,11 +4,14 @@
 // allocates nothing, and that wrong settings are refused.
 #include "trainer/cuda/rig.h"
 
+#include <unistd.h>
+
 #include "backend/backend.h"
 #include "base/fs.h"
 #include "device/device.h"
 
-#define PLANS "cuda_plans.test"
+// A file of this process alone: the program runs with several instruction sets at a time.
+static char plans[64];
 
 // The sanitizers make the emulation slow.
 #if defined(__SANITIZE_ADDRESS__)
@@ -296,8 +299,8 @@ static void ten_steps_and_ten_are_twenty(void **state) {
     struct model *whole = trained(&o, 20), *half = trained(&o, 10);
 
     assert_true(model_has_plans(half));
-    assert_int_equal(model_plans_save(half, PLANS), ERR_OK);
-    struct model *rest = open_model_with(&o, &(struct model_host){.seed = 42, .plans = PLANS});
+    assert_int_equal(model_plans_save(half, plans), ERR_OK);
+    struct model *rest = open_model_with(&o, &(struct model_host){.seed = 42, .plans = plans});
     copy_state(half, rest);
     assert_int_equal(model_weights_changed(rest), ERR_OK);
     for (uint64_t i = 10; i < 20; i++)
@@ -307,7 +310,7 @@ static void ten_steps_and_ten_are_twenty(void **state) {
     model_free(whole);
     model_free(half);
     model_free(rest);
-    assert_int_equal(remove(PLANS), 0);
+    assert_int_equal(remove(plans), 0);
 }
 
 static void nothing_is_allocated_after_the_first_step(void **state) {
@@ -373,10 +376,10 @@ static void what_cannot_work_is_refused_by_name(void **state) {
     o.dtype = NULL;
     o.plans = "no such file";
     assert_refused(&o, ERR_IO, "no such file");
-    o.plans = PLANS;
-    assert_int_equal(fs_write_atomic(PLANS, other, strlen(other)), ERR_OK);
-    assert_refused(&o, ERR_FORMAT, PLANS ":4: the file of cuDNN plans ends too early");
-    assert_int_equal(remove(PLANS), 0);
+    o.plans = plans;
+    assert_int_equal(fs_write_atomic(plans, other, strlen(other)), ERR_OK);
+    assert_refused(&o, ERR_FORMAT, ":4: the file of cuDNN plans ends too early");
+    assert_int_equal(remove(plans), 0);
 }
 
 static void an_old_gpu_and_an_old_driver_are_refused_by_name(void **state) {
@@ -505,5 +508,6 @@ int main(void) {
         cmocka_unit_test(a_machine_without_a_gpu_says_so),
     };
 
+    (void)snprintf(plans, sizeof plans, "cuda_plans.%d.test", (int)getpid()); // fits
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
