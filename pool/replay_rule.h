@@ -5,8 +5,8 @@
 // it returns the new one. Images of a batch are handled in order, so an early one may be returned
 // later in the same batch. Source: Shrivastava et al. 2017 (arXiv:1612.07828), section 2.3; Zhu et
 // al. 2017 (arXiv:1703.10593), section 4, use it with a history of 50 images.
-#ifndef EXCHANGE_H
-#define EXCHANGE_H
+#ifndef REPLAY_RULE_H
+#define REPLAY_RULE_H
 
 #include <stdbool.h>
 #include <stdint.h>
