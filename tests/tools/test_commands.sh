@@ -50,6 +50,7 @@ ok 'a misspelt command names the nearest' eval 'exits 2 ./pipeline upp && says "
 ok 'a misspelt option names the nearest' eval 'exits 2 ./pipeline up --frsh && says "did you mean --fresh?"'
 ok 'a switch takes no value' eval 'exits 2 ./pipeline up --fresh=yes && says "takes no value"'
 ok 'a word too many is a usage error' exits 2 ./pipeline up a b
+ok 'a name alone that is no run begins nothing' exits 3 ./pipeline up nosuch --runs "$WORK/none"
 ok 'a word too few is a usage error' eval 'exits 2 ./pipeline import-options && says "FILE is missing"'
 ok '--fresh and --fork contradict each other' exits 2 ./pipeline up --fresh --fork x
 ok '--from is of a fork' exits 2 ./pipeline up --from 3
