@@ -38,6 +38,7 @@ void cuda_convs_close(struct cuda_convs *c);
 int cuda_convs_save(const struct cuda_convs *c, const char *path);
 // "cuDNN 9.19.0", with NVIDIA_TF32_OVERRIDE if the environment sets it. May be cut.
 void cuda_convs_version(const struct cuda_convs *c, char *ret_text, size_t size);
+// The problems that have an engine so far.
 size_t cuda_convs_count(const struct cuda_convs *c); // distinct problems
 // Bytes of memory that the last cuda_conv_new held while it tried engines; 0: it tried none.
 size_t cuda_convs_tried_bytes(const struct cuda_convs *c);
@@ -54,7 +55,9 @@ int cuda_conv_new(struct cuda_convs *c, const struct cuda_problem *problem, bool
 void cuda_conv_free(struct cuda_conv *c);
 // Bytes that cuda_conv_run needs; 0: none.
 size_t cuda_conv_workspace_bytes(const struct cuda_conv *c);
+// Whether cuDNN says so of the engine.
 bool cuda_conv_uses_tensor_cores(const struct cuda_conv *c);
+// Lent until cuda_convs_close.
 const struct cuda_problem *cuda_conv_problem(const struct cuda_conv *c);
 // "engine 62", with the time and the rate if it was measured, and the number of engines that could
 // not be run or recorded. May be cut.

@@ -102,6 +102,7 @@ static inline const struct cuda_launch *cuda_launch_of(const struct cuda_device 
     return &d->launches[d->stream];
 }
 
+// The chosen stream; outside of a section it is stream 0.
 static inline cudaStream_t cuda_stream_of(const struct cuda_device *d) {
     return d->launches[d->stream].stream;
 }
@@ -116,6 +117,8 @@ int cuda_memory_error(const struct cuda_device *d, const char *what, size_t byte
 // Page-locked memory of the host, with the flags of cudaHostAlloc; cudaFreeHost frees it. Fails
 // with ERR_LIMIT, ERR_DEVICE.
 int cuda_pinned_new(size_t bytes, unsigned flags, void **ret_memory);
+// Entries of struct backend. memory_new adds a block to the device's list, memory_free removes it,
+// and `bytes` counts them.
 int cuda_entry_memory_new(struct device *d, size_t bytes, void **ret_memory);
 void cuda_entry_memory_free(struct device *d, void *memory);
 int cuda_entry_shared_new(struct device *d, size_t bytes, void **ret_memory);
@@ -135,6 +138,8 @@ void cuda_uploads_close(struct cuda_device *d);
 // open.
 int cuda_ring_open(struct cuda_device *d);
 void cuda_ring_close(struct cuda_device *d);
+// Images use stream 0 and the streams `in` and `out`. The memory of slots grows with the largest
+// batch, and stays until the device closes.
 int cuda_entry_image_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
                         const void *pictures, void *ret_tensor);
 int cuda_entry_images_in(struct device *d, const struct tensor_shape *s, enum pixel_type type,
@@ -147,6 +152,8 @@ int cuda_entry_image_out(struct device *d, const struct tensor_shape *s, enum pi
                          const void *tensor, void *ret_shared);
 
 // cuda/section.c:
+// A section's state is in its own struct; the device only knows whether one is open, and whether it
+// is being captured.
 int cuda_entry_fence_set(struct device *d, enum device_fence fence);
 int cuda_entry_fence_wait(struct device *d, enum device_fence fence);
 int cuda_entry_section_new(struct device *d, struct device_section **ret_section);
@@ -164,6 +171,7 @@ int cuda_streams_open(struct cuda_device *d);
 void cuda_streams_close(struct cuda_device *d);
 
 // cuda/weights.c:
+// Weights allocate on the first refresh, which therefore comes before any capture.
 struct device_weights *cuda_entry_weights_new(struct device *d, const float *master,
                                               const int64_t dims[4]);
 void cuda_entry_weights_free(struct device_weights *w);
@@ -171,6 +179,8 @@ int cuda_entry_weights_refresh(struct device *d, struct device_weights *const *w
 size_t cuda_entry_weights_bytes(const struct device_weights *w);
 
 // cuda/conv_ops.c:
+// A convolution has up to three problems, one for each pass, and uses the derived copy of its
+// weights.
 int cuda_entry_conv_new(struct device_weights *w, const struct conv_shape *shape, bool backward,
                         struct device_conv **ret_conv);
 void cuda_entry_conv_free(struct device_conv *c);

@@ -37,6 +37,7 @@ struct cuda_plans *cuda_plans_new(int64_t cudnn, const char *device);
 // Accepts NULL.
 void cuda_plans_free(struct cuda_plans *p);
 
+// The number of problems with a plan.
 int cuda_plans_count(const struct cuda_plans *p);
 // NULL if there is none. Lent until the next cuda_plans_add.
 const struct cuda_plan *cuda_plans_find(const struct cuda_plans *p,

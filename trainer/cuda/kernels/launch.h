@@ -116,6 +116,7 @@ cudaError_t cuda_concat_backward(const struct cuda_launch *l, const struct conca
 // NULL: not wanted.
 cudaError_t cuda_l1(const struct cuda_launch *l, size_t pixels, int c, double scale, const void *a,
                     const void *b, void *ret_grad, double *ret_loss);
+// As gan in backend.h, of tensors [n,h,w,c]; args->mode selects the formula.
 cudaError_t cuda_gan(const struct cuda_launch *l, const struct gan_args *args, const void *x,
                      void *ret_grad, double *ret_loss);
 // loss = scale mean over n of (|g_n + eps| - 1)^2, and its gradient u, of g [n,pixels,c]; n <=
@@ -154,6 +155,7 @@ cudaError_t cuda_sample_backward(const struct cuda_launch *l, const struct sampl
 
 // Adam over flat float arrays, aligned to 16. 1 - beta^t is computed in double when the kernel
 // runs.
+// The formula is that of adam in backend.h; p, m and v are updated in place.
 struct cuda_adam {
     size_t count;
     double beta1, beta2;
@@ -196,6 +198,7 @@ cudaError_t cuda_image_in(const struct cuda_launch *l, size_t pixels, int c, con
                           void *ret_tensor);
 cudaError_t cuda_image_in_u8(const struct cuda_launch *l, size_t pixels, int c,
                              const uint8_t *picture, void *ret_tensor);
+// The way back: surplus channels are left out, numbers are not clamped.
 cudaError_t cuda_image_out(const struct cuda_launch *l, size_t pixels, int c, const void *tensor,
                            float *ret_picture);
 // The same for images of the tensor's elements, whose bits stay as they are (NaN too).
