@@ -19,6 +19,7 @@ static ptrdiff_t panel_floats(const struct cpu_wino_plan *p, int inputs) {
     return (ptrdiff_t)cpu_wino_ceil(inputs, lanes) * lanes * 2 * lanes;
 }
 
+// The skew keeps the points of one filter out of the same sets of the cache.
 static ptrdiff_t filter_point(const struct cpu_wino_plan *p, int outputs, int inputs) {
     return cpu_wino_ceil(outputs, 2 * p->kernels->lanes) * panel_floats(p, inputs) + CPU_WINO_SKEW;
 }
@@ -26,6 +27,7 @@ static ptrdiff_t filter_point(const struct cpu_wino_plan *p, int outputs, int in
 size_t cpu_wino_filter_floats(const struct cpu_wino *s) {
     struct cpu_wino_plan p = cpu_wino_plan_of(s);
 
+    // The larger of both directions, so that one size serves either.
     return (size_t)p.points * MAX(filter_point(&p, s->k, s->c), filter_point(&p, s->c, s->k));
 }
 
@@ -40,6 +42,7 @@ struct cpu_wino_panel cpu_wino_forward_filters(const struct cpu_wino_plan *p, co
 }
 
 struct cpu_wino_panel cpu_wino_backward_filters(const struct cpu_wino_plan *p, const float *w) {
+    // Inputs and outputs change places, as in the transposed product for the gradient of the input.
     int taps = p->r * p->r;
 
     return (struct cpu_wino_panel){.w = w,
@@ -56,6 +59,7 @@ static struct cpu_wino_panel panel_of(const struct cpu_wino_plan *p,
     int first = i * 2 * p->kernels->lanes;
 
     panel.w += first * all->output;
+    // The last panel may have fewer outputs than columns.
     panel.outputs -= first;
     return panel;
 }
@@ -78,6 +82,7 @@ void cpu_wino_transform_filters(const struct cpu_wino_plan *p, const struct cpu_
         panel.inputs = MIN(INPUTS, all->inputs - from);
         panel.u = ret_u + i / parts * panel_floats(p, all->inputs) +
                   (ptrdiff_t)from * 2 * p->kernels->lanes;
+        // Parts of a panel are written side by side, so the whole looks as if made at once.
         panel.point = filter_point(p, all->outputs, all->inputs);
         p->f->filter(&panel);
     }
@@ -122,8 +127,10 @@ static void multiply_part(const struct cpu_wino_plan *p, const struct cpu_wino_m
     float *out = product.out;
 
     product.blocks = cpu_wino_ceil(inputs, lanes);
+    // The first part of the inputs overwrites the output, the others add to it.
     product.add = from > 0;
     for (int i = tiles.first; i < tiles.end; i++) {
+        // The last panel of tiles may not be full.
         product.tiles = MIN(p->panel, count - i * p->panel);
         product.in = in + i * x->in_panel;
         product.out = out + i * x->out_panel;
@@ -139,12 +146,14 @@ static void multiply_all(const struct cpu_wino_plan *p, int count,
     struct range tiles = {0, cpu_wino_ceil(count, p->panel)};
 
 #pragma omp for
+    // One thread sums an output over all parts in their order, so bits do not depend on threads.
     for (int i = 0; i < p->points * panels; i++)
         for (int from = 0; from < x->inputs; from += CPU_WINO_PART) {
             struct cpu_product product = product_of(p, x, i / panels, i % panels);
             ptrdiff_t floats = (ptrdiff_t)MIN(CPU_WINO_PART, x->inputs - from) * 2 * lanes;
             product.panel = x->u + i / panels * u_point + i % panels * panel_floats(p, x->inputs) +
                             (ptrdiff_t)from * 2 * lanes;
+            // The next part is prefetched evenly while the tiles pass by.
             product.later = product.panel + floats;
             product.later_lines = cpu_wino_ceil(2 * lanes * lanes / LINE, tiles.end);
             multiply_part(p, x, count, tiles, from, MIN(CPU_WINO_PART, x->inputs - from), product);
@@ -156,6 +165,7 @@ static void multiply_panel(const struct cpu_wino_plan *p, const struct cpu_wino_
                            int count, int panel, struct range tiles) {
     struct cpu_wino_panel filters = panel_of(p, &x->filters, panel);
 
+    // Scratch of this thread: the part stays in its cache until all points have used it.
     filters.u = x->parts + omp_get_thread_num() * p->points * p->part_point;
     filters.point = p->part_point;
     for (int from = 0; from < x->inputs;
@@ -175,6 +185,7 @@ static void multiply_panel(const struct cpu_wino_plan *p, const struct cpu_wino_
 static int shares_of(int panels, int threads) {
     int shares = 1;
 
+    // Above four items a thread, an uneven rest costs little.
     while (panels * shares % threads && panels * shares < 4 * threads)
         shares++;
     return shares;
@@ -194,6 +205,7 @@ static void multiply_few(const struct cpu_wino_plan *p, int count,
 }
 
 void cpu_wino_multiply(const struct cpu_wino_plan *p, int count, const struct cpu_wino_matrix *x) {
+    // Both paths sum in the same order, so they give the same bits.
     if (x->u)
         multiply_all(p, count, x);
     else

@@ -10,6 +10,7 @@
 enum init_type { INIT_NORMAL, INIT_XAVIER, INIT_KAIMING, INIT_ORTHOGONAL };
 
 // "normal", "xavier", "kaiming", "orthogonal". Fails with ERR_CONFIG.
+// ret_type is written on success only.
 int init_type_parse(const char *text, enum init_type *ret_type);
 
 // The gain is the standard deviation of "normal" and a factor for the others but "kaiming".

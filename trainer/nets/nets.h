@@ -45,6 +45,7 @@ int discriminator_new(const struct net_options *options, struct net **ret_net);
 // Fails with ERR_CONFIG if nc is below 1.
 int mlp_new(const int *channels, int count, int nc, struct net **ret_net);
 // A net of the same layers, with parameters of its own that are not bound yet.
+// For averaged weights: net_bind it to an optimizer of its own.
 struct net *net_twin(const struct net *net);
 // Accepts NULL. Graphs that call the net are freed first, its optimizer later.
 void net_free(struct net *net);
@@ -57,6 +58,7 @@ void net_reserve(struct net *net, size_t *size);
 int net_bind(struct net *net, struct optimizer *optimizer);
 
 // Copies the running statistics of a net to its twin, in the host's memory.
+// Net and twin have the same layers, so both buffers have one layout.
 void net_copy_statistics(struct net *twin, const struct net *net);
 
 int net_n_params(const struct net *net);
@@ -153,6 +155,7 @@ int net_n_layers(const struct net *net);
 // Pointers inside are good until net_free.
 struct net_layer net_layer(const struct net *net, int i);
 // The divisor of height and width.
+// 4 for a resnet, 2^levels for a U-Net, 1 for discriminators.
 int net_divisor(const struct net *net);
 
 #endif

@@ -48,6 +48,7 @@ size_t optimizer_reserve(size_t *size, size_t count);
 // Adds to the weights that optimizer_refresh refreshes. Lent until optimizer_fini.
 void optimizer_add_derived(struct optimizer *o, struct device_weights *derived);
 // Makes the derived weights anew from the parameters. An op. ERR_DEVICE_LOST.
+// Convolutions read the derived weights, not the parameters themselves.
 int optimizer_refresh(const struct optimizer *o);
 
 // One Adam update of all parameters, and the refresh, by the values of the open section. Their t is
