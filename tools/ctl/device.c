@@ -20,16 +20,16 @@ struct answer {
     char device[16], dtype[8];
     char why[1024]; // why "auto" is the CPU; else ""
 };
-// One line is expected; a later one would overwrite it.
 
+// One line is expected; a later one would overwrite it.
 static int read_answer(void *context, const char *line) {
     struct answer *a = context;
     if (sscanf(line, "%15s %7s", a->device, a->dtype) != 2)
         return err_set(ERR_DEVICE, "the trainer says \"%.80s\" of the device", line);
     return ERR_OK;
 }
-// The trainer's lines reach the user as they are.
 
+// The trainer's lines reach the user as they are.
 static void report_line(void *context, const char *line) {
     struct answer *a = context;
     fprintf(stderr, "%s\n", line);
