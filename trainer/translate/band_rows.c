@@ -1,3 +1,5 @@
+// Rows are independent here, so OpenMP divides them. CPU_CLONED compiles a function for several
+// instruction sets.
 #include "translate/band_rows.h"
 
 #include <math.h>
@@ -23,6 +25,7 @@ CPU_CLONED(void, row_mean, (int w, int c, const float *x, double *restrict ret),
     memset(ret, 0, (size_t)c * sizeof *ret);
     for (int p = 0; p < w; p++, x += c)
         for (int i = 0; i < c; i++)
+            // Channels are innermost, so this loop becomes vectors.
             ret[i] += x[i];
     for (int i = 0; i < c; i++)
         ret[i] /= w;
@@ -34,6 +37,7 @@ CPU_CLONED(void, row_squares,
     memset(ret, 0, (size_t)c * sizeof *ret);
     for (int p = 0; p < w; p++, x += c)
         for (int i = 0; i < c; i++)
+            // Two passes over a row: the difference of large sums would cancel.
             ret[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
 }
 

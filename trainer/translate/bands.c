@@ -1,3 +1,4 @@
+// Runs a net pass by pass over bands of rows, and decides which maps are kept and for how long.
 #include "translate/bands.h"
 
 #include <stdlib.h>
@@ -12,7 +13,9 @@
 // Bytes for the buffers of a band. Larger bands leave the caches; smaller ones compute more border
 // rows and make more calls.
 #define BUFFERS ((size_t)96 << 20)
+// Fewer rows would be mostly border.
 #define ROWS_LEAST 4
+// unet_256, the deepest U-Net, pushes fewer.
 #define STACK 8
 
 // An image in progress.
@@ -44,6 +47,7 @@ static void init_level(struct level *l, int h, int w) {
     l->in_h = l->layer.up ? 2 * h : h;
     l->in_w = l->layer.up ? 2 * w : w;
     convolved_size(l, &l->h, &l->w);
+    // The blur has stride 2 and reads a border of 1: odd sizes are rounded up.
     l->out_h = l->layer.blur ? (l->h + 1) / 2 : l->h;
     l->out_w = l->layer.blur ? (l->w + 1) / 2 : l->w;
     l->out_c = l->layer.conv.k;
@@ -77,14 +81,18 @@ static void init_levels(struct bands *b, const struct translator *t, int h, int 
             stack[depth++] = i;
         if (l->layer.skip == NET_SKIP_CONCAT) {
             l->joins = stack[--depth];
+            // The next level reads both maps side by side.
             l->out_c += b->levels[l->joins].layer.conv.k;
         }
     }
     for (int i = 0; i < b->n_levels; i++)
+        // The last level goes to the image, so its map is never kept.
         b->levels[i].stored = i < b->n_levels - 1 && !is_remade(b, i);
 }
 
 static double multiplications(const struct level *l) {
+    // A transposed convolution multiplies each input pixel, an ordinary one makes each output
+    // pixel.
     double pixels = l->layer.conv.transposed ? (double)l->in_h * l->in_w : (double)l->h * l->w;
     return pixels * l->layer.c * l->layer.conv.k * l->layer.conv.r * l->layer.conv.r;
 }
@@ -96,6 +104,7 @@ static bool has_pass(const struct bands *b, int i) {
 
 static double pass_cost(const struct bands *b, int i) {
     double cost = multiplications(&b->levels[i]);
+    // A level that is remade is computed again inside of the pass after it.
     return i && !b->levels[i - 1].stored ? cost + multiplications(&b->levels[i - 1]) : cost;
 }
 
@@ -107,6 +116,7 @@ static int map_new(struct work *k, int rows, size_t row_floats, struct scratch *
     if (err)
         return err;
     k->disk += scratch_file_bytes(*ret);
+    // Files of different passes exist at different times, so the peak counts.
     k->disk_most = MAX(k->disk_most, k->disk);
     return ERR_OK;
 }
@@ -133,10 +143,12 @@ static int maps_begin(struct work *k, int i) {
     struct level *l = &k->bands.levels[i];
     int err = ERR_OK;
 
+    // The map of the block before is used again; all blocks have one size.
     if (l->layer.skip == NET_SKIP_REMEMBER && !k->bands.remembered)
         err = map_new(k, l->in_h, (size_t)l->in_w * (size_t)l->layer.c, &k->bands.remembered);
     if (err || !l->stored)
         return err;
+    // The level before gives its map away in maps_end.
     if (in_place(&k->bands, i)) {
         l->z = l[-1].z;
         return ERR_OK;
@@ -148,14 +160,17 @@ static int maps_begin(struct work *k, int i) {
 static void maps_end(struct work *k, int i) {
     struct level *l = &k->bands.levels[i], *from = i ? l - 1 : NULL;
 
+    // A level that is not stored is read again, so its own input must stay.
     if (!l->stored || !from)
         return;
     if (in_place(&k->bands, i))
+        // Now this level's: free_all must not free it twice.
         from->z = NULL;
     else if (!from->kept)
         map_free(k, &from->z);
     if (from->joins >= 0)
         map_free(k, &k->bands.levels[from->joins].z);
+    // The last residual block has been added; a following block would remember again.
     if (from->layer.skip == NET_SKIP_ADD && l->layer.skip == NET_SKIP_NONE)
         map_free(k, &k->bands.remembered);
 }
@@ -196,6 +211,7 @@ static int run_band(struct work *k, int i, struct stage *s, int first, int end,
     const float *z;
     int err = stage_rows(s, first, end, &z);
 
+    // Statistics of the convolution before norm and activation, which the next level applies.
     if (!err && l->layer.norm != NORM_NONE)
         moments_add(moments, end - first, l->w, z);
     if (!err && l->stored)
@@ -211,6 +227,7 @@ static int run_band(struct work *k, int i, struct stage *s, int first, int end,
 static int rows_within(const struct work *k, int i, size_t bytes) {
     int h = k->bands.levels[i].h, rows = ROWS_LEAST;
 
+    // Doubling is near enough, since the bytes grow with the rows.
     while (rows < h && stage_buffer_bytes(&k->bands, i, 2 * rows) <= bytes)
         rows *= 2;
     if (k->options->rows)
@@ -220,12 +237,14 @@ static int rows_within(const struct work *k, int i, size_t bytes) {
 
 static int run_pass(struct work *k, int i) {
     struct level *l = &k->bands.levels[i];
+    // The same bound as in begin_work, which has reserved these buffers.
     int rows = rows_within(k, i, MIN(BUFFERS, k->options->memory / 4));
     struct moments moments;
     struct stage *stage = NULL;
     int err = stage_new(&k->bands, i, rows, &stage);
 
     moments_init(&moments, l->layer.conv.k);
+    // From top to bottom: stage_rows requires it.
     for (int y = 0; y < l->h && !err; y += rows)
         err = run_band(k, i, stage, y, MIN(y + rows, l->h), &moments);
     if (!err && l->layer.norm != NORM_NONE)
@@ -271,6 +290,7 @@ static size_t pass_bytes(const struct work *k, size_t bytes) {
     for (int i = 0; i < k->bands.n_levels; i++) {
         int rows = rows_within(k, i, bytes);
         size_t need = stage_buffer_bytes(&k->bands, i, rows) + level_bytes(&k->bands, i);
+        // The level before is remade in this pass and has its own convolution.
         if (i && !k->bands.levels[i - 1].stored)
             need += level_bytes(&k->bands, i - 1);
         most = MAX(most, need);
@@ -290,6 +310,7 @@ static int begin_work(const struct bands_options *o, int w, int h, struct work *
         if (has_pass(&ret->bands, i))
             ret->all += pass_cost(&ret->bands, i);
     size_t passes = pass_bytes(ret, MIN(BUFFERS, o->memory / 4));
+    // With 0 all maps go to files; check_need refuses before that if the passes do not fit.
     ret->memory = o->memory > passes ? o->memory - passes : 0;
     return ERR_OK;
 }
@@ -300,7 +321,9 @@ int bands_need(const struct bands_options *o, int w, int h, struct bands_need *r
 
     if (err)
         return err;
+    // Bands of the least height, and every map in a file.
     struct bands_need need = {.least = pass_bytes(&k, 0)};
+    // Without a folder: only the sizes.
     err = run_passes(&k);
     need.scratch = k.disk_most;
     free_all(&k);
@@ -321,6 +344,7 @@ static int check_need(const struct bands_options *o, const struct image *im) {
                        im->w, im->h, memory_text(need.least, text[0]),
                        memory_text(o->memory, text[1]));
     err = need.scratch ? fs_free_bytes(o->scratch, &space) : ERR_OK;
+    // Before the work, since a full disk would show only after much of it.
     if (err || !need.scratch || need.scratch < space)
         return err;
     return err_set(ERR_SPACE,

@@ -1,3 +1,5 @@
+// Jobs move through the stages in one direction. The workers take the next step of any job; the
+// caller takes and gives.
 #include "translate/conveyor.h"
 
 #include <pthread.h>
@@ -9,6 +11,7 @@
 #include "base/fs.h"
 #include "base/util.h"
 
+// Bounds the memory of a file, which is read whole.
 #define FILE_MAX ((size_t)512 << 20)
 
 enum stage {
@@ -62,6 +65,7 @@ static int check_pixels(const struct conveyor *c, const char *path, const struct
     struct image_limits limits = c->options.how.limits;
     int64_t most = limits.max_pixels;
     struct image_info info;
+    // Without its own limit the probe gives the true size for the message.
     limits.max_pixels = INT64_MAX;
     int err = image_probe(path, j->file, j->file_size, &limits, &info);
     if (err || (int64_t)info.w * info.h <= most)
@@ -75,6 +79,8 @@ static int check_pixels(const struct conveyor *c, const char *path, const struct
 static int read_job(const struct conveyor *c, struct job *j) {
     const char *path = j->public.item->in;
     struct image_info info = {0};
+    // Before reading: a file that changes meanwhile keeps the old time, so --resume looks at it
+    // again.
     int err = output_stamp_stat(path, &j->stamp);
 
     if (!err)

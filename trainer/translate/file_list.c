@@ -1,3 +1,4 @@
+// Walks IN, names the outputs, and decides about those that exist. Nothing is translated here.
 #include "translate/file_list.h"
 
 #include <dirent.h>
@@ -27,6 +28,7 @@ struct walk {
 
 static bool ends_in(const char *name, const char *const *ends, size_t n) {
     const char *dot = strrchr(name, '.');
+    // A dot in front of a name makes it hidden; it begins no ending.
     for (size_t i = 0; dot && dot != name && dot[-1] != '/' && i < n; i++)
         if (strcasecmp(dot + 1, ends[i]) == 0)
             return true;
@@ -58,9 +60,11 @@ static bool is_taken(struct walk *w, const char *out) {
 // Takes ownership of both texts.
 static void add_item(struct walk *w, char *in, char *out) {
     struct file_list *l = w->list;
+    // At powers of two and at 0 the list is full.
     if (!(l->n & (l->n - 1)))
         l->items = xrealloc(l->items, (size_t)(l->n ? 2 * l->n : 1) * sizeof *l->items);
     l->items[l->n++] = (struct file_list_item){in, out, in + w->in_skip, out + w->out_skip};
+    // The tree holds the pointer; `out` lives as long as the list.
     if (!tsearch(out, &w->taken, by_text))
         BUG("no memory for a path");
 }
@@ -75,6 +79,7 @@ static bool is_others(struct walk *w, const char *in, const char *out) {
 static char *recorded_output(struct walk *w, const char *in) {
     const char *name = output_record_output(w->list->record, in + w->in_skip);
     const char *dot = name ? strrchr(name, '.') : NULL;
+    // Another --format makes new outputs beside the old ones.
     if (!dot || strcmp(dot + 1, w->format) != 0)
         return NULL;
     char *out = xasprintf("%s/%s", w->options->out, name);
@@ -94,6 +99,7 @@ static void add_named(struct walk *w, char *in, const char *name, const char *fo
             out = xasprintf("%s/%s.%s", folder, name, w->format);
         else
             out = xasprintf("%s/%s-%d.%s", folder, name, i, w->format);
+        // Ends, since each name is taken by at most one of finitely many inputs.
         if (is_others(w, in, out)) {
             free(out);
             out = NULL;
@@ -149,6 +155,7 @@ static int list_folder(struct walk *w, const char *in, const char *out);
 // Takes ownership of `path`.
 static int visit_entry(struct walk *w, char *path, const char *name, const char *out) {
     struct stat st;
+    // Links to folders could form a circle; links to images are fine.
     if (lstat(path, &st) || S_ISLNK(st.st_mode) || !S_ISDIR(st.st_mode)) {
         w->list->linked += w->options->recursive && fs_is_dir(path);
         if (!fs_is_dir(path) && image_is_candidate(AT_FDCWD, path))
@@ -157,8 +164,10 @@ static int visit_entry(struct walk *w, char *path, const char *name, const char 
             free(path);
         return ERR_OK;
     }
+    // By device and inode: OUT may be written in several ways.
     bool is_out = w->has_out && st.st_dev == w->out.st_dev && st.st_ino == w->out.st_ino;
     int err = ERR_OK;
+    // The walk skips OUT, so originals in it would be missed.
     if (is_out && w->options->recursive && holds_originals(w, path, strlen(path) + 1))
         err = refuse_out(w);
     if (w->options->recursive && !is_out) {
@@ -182,6 +191,7 @@ static int list_folder(struct walk *w, const char *in, const char *out) {
         free(entries[i]);
     }
     free(entries);
+    // Only folders that get an output are made.
     return err || w->list->n == before ? err : make_folder(out);
 }
 
@@ -205,6 +215,7 @@ static int list_single(struct walk *w) {
     if (err)
         return err;
     w->in_skip = slash ? (size_t)(slash + 1 - o->in) : 0;
+    // The record holds names relative to OUT, so the folder can be moved.
     w->out_skip = strlen(o->out) + 1;
     add_named(w, xstrdup(o->in), o->in + w->in_skip, o->out);
     return make_folder(o->out);
@@ -280,6 +291,7 @@ static int treat_existing(struct file_list *l, enum file_list_existing existing)
     char *example = NULL;
     for (int i = 0; existing != FILE_LIST_REPLACE && i < n; i++) {
         bool there = fs_exists(l->items[i].out);
+        // --resume counts what is kept, a refusal all that exist.
         l->present += there && (existing != FILE_LIST_KEEP || is_kept(l, &l->items[i]));
         if (there && !example)
             example = xstrdup(l->items[i].out);
@@ -304,6 +316,7 @@ int file_list_make(const struct file_list_options *options, struct file_list *re
     struct file_list list = {0};
     struct walk w = {.options = options, .list = &list};
     int err = list_all(&w);
+    // Before treat_existing, which frees texts that the tree refers to.
     tdestroy(w.taken, keep_node);
     if (!err)
         err = treat_existing(&list, options->existing);

@@ -1,3 +1,5 @@
+// A file of lines, appended only. Each line is complete or ignored, so a kill costs one line at
+// most.
 #include "translate/output_record.h"
 
 #include <fcntl.h>
@@ -34,6 +36,7 @@ struct output_record {
 
 static void print_escaped(FILE *out, const char *text) {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        // Tabs and newlines separate fields and lines; other bytes, also of UTF-8, stay.
         if (*c < ' ' || *c == 0x7f || *c == '%')
             fprintf(out, "%%%02X", *c);
         else
@@ -78,6 +81,7 @@ static int by_out(const void *a, const void *b) {
 // Puts the entry into a tree in place of an older one with the same key.
 static void replace_in_tree(void **tree, struct record_entry *e,
                             int (*compare)(const void *, const void *)) {
+    // tsearch returns the old node if the key exists; the assignment makes it the new entry.
     struct record_entry **node = tsearch(e, tree, compare);
     if (!node)
         BUG("no memory for an entry");
@@ -85,6 +89,7 @@ static void replace_in_tree(void **tree, struct record_entry *e,
 }
 
 static void add_entry(struct output_record *r, struct record_entry *e) {
+    // At powers of two and at 0 the array is full.
     if (!(r->n & (r->n - 1)))
         r->entries = xrealloc(r->entries, (size_t)(r->n ? 2 * r->n : 1) * sizeof(*r->entries));
     r->entries[r->n++] = e;
@@ -117,6 +122,7 @@ static int read_record(struct output_record *r) {
     if (err)
         return err;
     char *line = (char *)text;
+    // A last line without newline was cut off and is left out.
     for (char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         *end = 0;
         read_line(r, line);
@@ -192,6 +198,7 @@ bool output_record_is_current(const struct output_record *r, const char *in, con
     const struct record_entry *e = find_input(r, in);
     struct output_stamp now = {0};
     uint64_t size;
+    // Size first: it spares the digest of most changed files.
     if (!e || output_stamp_stat(path, &now) || now.bytes != e->stamp.bytes)
         return false;
     return now.mtime_ns == e->stamp.mtime_ns ||
@@ -212,6 +219,7 @@ static int open_for_append(struct output_record *r) {
         return fs_failed("open", r->path);
     if (fstat(r->fd, &st))
         return fs_failed("stat", r->path);
+    // The reader ignores an empty line.
     return st.st_size ? fs_write_all(r->fd, r->path, "\n", 1) : ERR_OK;
 }
 
@@ -220,6 +228,7 @@ int output_record_add(struct output_record *r, const char *out, const char *in,
     char hex[65], *line = NULL;
     size_t size = 0;
     digest_hex(stamp->digest, hex);
+    // In memory first, so that a line is one write.
     FILE *text = open_memstream(&line, &size);
     if (!text)
         BUG("no memory for a line");

@@ -1,3 +1,4 @@
+// stderr, so that a program can use stdout. The lock also orders the lines of all threads.
 #include "translate/progress_bar.h"
 
 #include <pthread.h>
@@ -52,6 +53,7 @@ static void print_bar(const struct progress_bar *t, double done, const char *res
     for (int i = 0; i < BAR; i++)
         bar[i] = i < full ? '#' : '.';
     bar[BAR] = 0;
+    // \r returns to the begin of the line, ESC [K clears its rest.
     fprintf(stderr, "\r[%s] %d of %d  %.2f s a picture, %s\033[K", bar, t->ended, t->total,
             elapsed_s(t) / done, rest);
     (void)fflush(stderr); // nothing is lost if stderr is closed
@@ -63,6 +65,7 @@ static void show_progress(struct progress_bar *t) {
     int64_t now = now_us();
     char rest[32];
 
+    // Nothing after the last image: progress_bar_end prints the sum.
     if (t->quiet || now - t->shown_us < (t->terminal ? BAR_US : LINE_US) || done <= 0 ||
         t->ended == t->total)
         return;

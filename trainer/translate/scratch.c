@@ -1,3 +1,5 @@
+// The first rows are in memory and the others in a file, because a pass reads from top to bottom
+// once.
 #include "translate/scratch.h"
 
 #include <errno.h>
@@ -19,6 +21,7 @@ struct scratch {
 static int open_file(const char *folder, int *ret_fd) {
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
+    // Some file systems, like NFS, have no unnamed files.
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
         char *path = xasprintf("%s/.scratch-XXXXXX", folder);
         fd = mkostemp(path, O_CLOEXEC);
@@ -47,6 +50,7 @@ int scratch_new(int rows, size_t row_bytes, size_t *memory, const char *folder,
     s->rows = rows;
     s->row_bytes = row_bytes;
     s->fd = -1;
+    // Whole rows, from the first.
     s->held = (int)MIN((size_t)rows, *memory / row_bytes);
     if (folder && s->held < rows) {
         int err = open_file(folder, &s->fd);
@@ -55,6 +59,7 @@ int scratch_new(int rows, size_t row_bytes, size_t *memory, const char *folder,
             return err;
         }
     }
+    // Also without a folder: the dry run counts the same bytes.
     *memory -= (size_t)s->held * row_bytes;
     if (folder) {
         s->folder = xstrdup(folder);
@@ -86,6 +91,7 @@ static void check_rows(const struct scratch *s, int first, int n) {
 }
 
 static int io_failed(const struct scratch *s, const char *what) {
+    // A quota is a full disk for this user.
     if (errno == ENOSPC || errno == EDQUOT)
         return err_set(ERR_SPACE, "no room left for scratch files in '%s'", s->folder);
     return err_set(ERR_IO, "%s a scratch file in '%s': %s", what, s->folder, strerror(errno));

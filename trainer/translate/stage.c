@@ -1,3 +1,4 @@
+// A stage keeps a window of input rows. It moves down, and only the rows that enter are computed.
 #include "translate/stage.h"
 
 #include <stdlib.h>
@@ -55,6 +56,7 @@ static size_t in_row(const struct level *l) {
 static void input_rows(const struct level *l, int first, int end, int *ret_low, int *ret_high) {
     int s = l->layer.conv.stride, p = l->layer.conv.pad, r = l->layer.conv.r;
 
+    // Output row y reads input rows y s - border to y s - border + r - 1.
     if (!l->layer.conv.transposed) {
         int border = border_of(l);
         *ret_low = first * s - border;
@@ -85,16 +87,20 @@ static struct buffer_sizes buffer_sizes(const struct bands *b, int i, int rows) 
     if (!from)
         return (struct buffer_sizes){0};
     if (l->layer.up)
+        // Doubled rows come from half as many, and some on each side for the filter.
         n = n / 2 + 3;
     size_t out = n * (size_t)from->out_w * (size_t)from->out_c;
     if (from->layer.blur)
+        // The blur reads rows 2 y - 1 to 2 y + 1.
         n = 2 * n + 1;
     struct buffer_sizes size = {.z = from->stored ? n * out_row(from) : 0};
+    // Rows of the remembered input that is added.
     if (from->layer.skip == NET_SKIP_ADD)
         size.skip = out;
     if (from->joins >= 0)
         size.skip = n * out_row(&b->levels[from->joins]);
     if (from->joins >= 0)
+        // Both maps after norm and activation, before they are joined.
         size.value = MAX(n * out_row(from), size.skip) * 2;
     if (from->layer.blur)
         size.value = n * (size_t)(from->w + 2) * (size_t)from->layer.conv.k + out;
@@ -142,6 +148,7 @@ int stage_new(const struct bands *b, int i, int rows, struct stage **ret) {
     s->z = new_buffer(size.z);
     s->skip = new_buffer(size.skip);
     s->value = new_buffer(size.value);
+    // An empty window in front of the first row.
     s->low = s->high = -border_of(l);
     int err = has_source(b, i) ? stage_new(b, i - 1, s->capacity, &s->source) : ERR_OK;
     if (err) {
@@ -175,6 +182,7 @@ static struct rows_norm norm_of(const struct level *l) {
     struct rows_norm norm = {.act = l->layer.act};
 
     if (l->layer.norm != NORM_NONE) {
+        // Complete: the level's pass has seen all its rows.
         norm.mean = l->mean;
         norm.rstd = l->rstd;
     }
@@ -189,6 +197,7 @@ static struct rows_norm norm_of(const struct level *l) {
 static int read_z(struct stage *s, int first, int end, const float **ret) {
     const struct level *from = level_of(s) - 1;
 
+    // Computed again instead of read.
     if (s->source)
         return stage_rows(s->source, first, end, ret);
     *ret = s->z;
@@ -244,10 +253,12 @@ static int read_blurred(struct stage *s, int first, int end, float *ret, size_t 
     if (err)
         return err;
     rows_reflect(bottom - top, from->w, c, 1, inside);
+    // The row above the image is the mirror of row 1, which is the third in the buffer.
     if (top > low)
         memcpy(v, v + 2 * row, row * sizeof *v);
     if (bottom < high) {
         float *last = inside + (size_t)(bottom - top - 1) * row;
+        // Below likewise: the mirror of the last row but one.
         memcpy(last + row, last - row, row * sizeof *v);
     }
     int rows =
@@ -288,6 +299,7 @@ static int read_output(struct stage *s, int first, int end, float *ret, size_t s
 static int read_doubled(struct stage *s, int first, int end, float *ret, size_t stride) {
     const struct level *l = level_of(s);
     int c = l->layer.c, w = l->in_w / 2;
+    // One row more on each side, so that the edge of the band is not the edge of the image.
     int low = MAX(first / 2 - 1, 0), high = MIN((end - 1) / 2 + 2, l->in_h / 2);
     size_t row = (size_t)w * (size_t)c;
     float *doubled = s->value + (size_t)(high - low) * row;
@@ -366,9 +378,11 @@ static int move_window(struct stage *s, int low, int high) {
 
     if (high - low > s->capacity || low < s->low)
         BUG("rows [%d, %d) behind [%d, %d)", low, high, s->low, s->high);
+    // Before s->low changes: row_at counts from the old one. The parts may overlap.
     memmove(s->in, row_at(s, low), (size_t)kept * in_row(l) * sizeof(float));
     s->low = low;
     s->high = high;
+    // Rows inside first: border rows are copies of them.
     int first = MAX(from, 0), end = MIN(high, l->in_h);
     int err = first < end ? fetch_rows(s, first, end) : ERR_OK;
     for (int y = from; y < 0 && !err; y++)
@@ -383,6 +397,7 @@ static int move_window(struct stage *s, int low, int high) {
 static struct conv *claim_conv(struct stage *s) {
     struct conv *oldest = &s->convs[0];
 
+    // A free slot has used = 0 and so is the oldest.
     for (int i = 1; i < STAGE_CONVS; i++)
         if (s->convs[i].used < oldest->used)
             oldest = &s->convs[i];
@@ -422,6 +437,7 @@ static int prepare_conv(struct stage *s, int rows, struct conv *c) {
         return err;
     c->rows = rows;
     grow_workspace(s, backend->conv_workspace_bytes(c->conv));
+    // Packs the filters in the layout of the new convolution.
     return backend->weights_refresh(s->bands->device, &s->weights, 1);
 }
 
@@ -458,6 +474,7 @@ int stage_rows(struct stage *s, int first, int end, const float **ret_rows) {
         err = s->bands->device->backend->conv_forward(conv, s->in, bias, s->out, s->workspace);
     if (err)
         return err;
+    // Input row low contributes to earlier output rows, which are skipped.
     int before = l->layer.conv.transposed ? first - low * l->layer.conv.stride : 0;
     *ret_rows = s->out + (size_t)before * out_row(l);
     return ERR_OK;

@@ -1,3 +1,4 @@
+// Groups images of one size, and chooses for each group: whole, one by one, or in bands.
 #include "translate/translation.h"
 
 #include <stdlib.h>
@@ -43,6 +44,7 @@ static void store_results(struct translator *t, const struct group *g) {
 
 // Checks the free memory first: otherwise the OOM killer would end the program.
 static int check_memory(const struct group *g, size_t need) {
+    // 0: the system does not tell, so nothing is refused.
     size_t available = memory_available();
     const struct conveyor_job *j = g->jobs[0];
     char text[3][16];
@@ -98,6 +100,7 @@ static int translate_asynchronous(const struct translation_options *o, struct gr
 
     if (!err)
         err = translate_whole(o->translator, g);
+    // Only a lack of memory has another way.
     if (err != ERR_LIMIT)
         return err;
     (void)text_copy(why, sizeof why, err_text()); // may be cut
@@ -117,6 +120,7 @@ static int translate_unbounded(const struct translation_options *o, struct group
 
     if (translator_device(t)->asynchronous)
         return translate_asynchronous(o, g);
+    // The lower bound is free; the exact need builds a tape.
     int err = check_memory(g, translator_least_bytes(t, g->n, g->h, g->w));
     if (!err)
         err = translator_bytes(t, g->n, g->h, g->w, &need);
@@ -129,6 +133,7 @@ static int translate_unbounded(const struct translation_options *o, struct group
 
 // Memory that is not available for the feature maps.
 static size_t reserved(const struct translation_options *o, const struct conveyor_job *j) {
+    // One image above the conveyor's limit travels alone.
     return o->resident + OTHERS + MAX(o->in_flight, j->bytes);
 }
 
@@ -196,6 +201,7 @@ static int translate_in_bands(const struct translation_options *o, struct convey
                        j->item->in, j->in.w, j->in.h, (least_memory(o, j, need.least) >> 20) + 1);
     if (need.scratch)
         print_scratch(o, j, need.scratch);
+    // The arena of earlier images is not counted in `bands`.
     translator_trim(o->translator);
     err = bands_translate(&bands, &j->in, &j->out);
     return err ? err_prefix(err, "'%s'", j->item->in) : ERR_OK;
@@ -240,10 +246,12 @@ static int add_to_group(const struct translation_options *o, struct group *g,
                         struct conveyor_job *j) {
     int h = translator_padded(o->translator, j->in.h),
         w = translator_padded(o->translator, j->in.w);
+    // A group has one padded size.
     int err = h == g->h && w == g->w ? ERR_OK : flush_group(o, g);
 
     g->h = h;
     g->w = w;
+    // Also after a failed flush: translation_run gives it back with the error.
     g->jobs[g->n++] = j;
     return err || g->n < translator_batch(o->translator, MIN(o->batch, BATCH_MAX))
                ? err
@@ -264,6 +272,7 @@ int translation_run(const struct translation_options *o) {
         if (err)
             break;
     }
+    // First: no image must begin that nobody will take.
     conveyor_stop(o->conveyor);
     give_all(o, &group, err);
     return err;

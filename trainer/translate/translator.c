@@ -1,3 +1,4 @@
+// Inference on a graph without backward pass. Tapes differ by shape and share weights and arena.
 #include "translate/translator.h"
 
 #include <stdlib.h>
@@ -74,8 +75,10 @@ int translator_new(const struct translator_options *options, struct translator *
 }
 
 static void drop_tape(struct translator *t, struct tape *tape) {
+    // An empty place.
     if (!tape->graph)
         return;
+    // First the recorded commands, then the graph that they belong to.
     t->device->backend->section_free(tape->section);
     graph_free(tape->graph);
     *tape = (struct tape){0};
@@ -95,6 +98,7 @@ void translator_free(struct translator *t) {
         t->device->backend->shared_free(t->device, t->out);
     }
     free(t->in);
+    // Last: everything above was allocated on it.
     device_close(t->device);
     device_close(t->host);
     free(t);
@@ -136,12 +140,14 @@ int translator_channels_out(const struct translator *t) {
 }
 
 int translator_batch(const struct translator *t, int wanted) {
+    // Batch norm over a batch would make a result depend on the other images.
     return net_couples_images(t->net) ? 1 : wanted;
 }
 
 int translator_padded(const struct translator *t, int side) {
     int divisor = net_divisor(t->net), least = divisor;
 
+    // A U-Net needs more than its divisor; the smallest side that works is searched.
     while (net_check_size(t->net, least, least))
         least += divisor;
     side = MAX(side, SIDE_MIN);
@@ -177,6 +183,7 @@ static int build_tape(struct translator *t, struct tape *tape) {
     err = net_forward(t->net, tape->graph, tape->x, NET_ALONE, &tape->y);
     if (err)
         return err;
+    // The arena must not be reused for the output before it is read.
     graph_keep(tape->graph, tape->y);
     graph_place(tape->graph, false);
     return optimizer_refresh(&t->weights); // packs the weights for the new convolutions
@@ -275,6 +282,7 @@ int translator_shape(struct translator *t, int n, int h, int w) {
         return err;
     size_t need = graph_arena_bytes(tape->graph);
     if (need > t->arena_bytes) {
+        // All sections refer to the old arena by address.
         translator_trim(t);
         err = t->device->backend->memory_new(t->device, need, &t->arena);
         if (err)
@@ -314,6 +322,7 @@ static int run_tape(struct translator *t, struct tape *tape) {
         err = b->section_begin(tape->section, &(struct device_values){0}, &issue);
     if (err)
         return err;
+    // A section that was recorded is replayed and not issued again.
     if (issue)
         err = graph_run(tape->graph, t->arena, 0, graph_n_ops(tape->graph), NULL);
     return device_section_end(t->device, tape->section, err);
@@ -322,6 +331,7 @@ static int run_tape(struct translator *t, struct tape *tape) {
 int translator_run(struct translator *t) {
     struct tape *tape = selected(t);
     bool apart = t->device->asynchronous;
+    // A CPU writes and reads the arena directly.
     int err = apart ? graph_write(tape->graph, t->arena, tape->x, PIXELS_FLOAT, t->in) : ERR_OK;
 
     if (!err)
@@ -340,6 +350,7 @@ void translator_trim(struct translator *t) {
     t->device->backend->memory_free(t->device, t->arena);
     t->arena = NULL;
     t->arena_bytes = 0;
+    // Its input and output were in the arena.
     t->tape = NULL;
 }
 

@@ -1,3 +1,4 @@
+// Three ways to a translator: a run, a checkpoint's folder, or a file.
 #include "translate/weights_source.h"
 
 #include <stdio.h>
@@ -54,6 +55,7 @@ static int folder_of(const struct weights_source_request *r, char ret[CHECKPOINT
 // The first generator of a model translates in the run's direction.
 static int choose_net(const struct weights_source_request *r, const struct config *c,
                       const char **ret_name) {
+    // Compared with the run's direction: a run from B to A calls its first net G_A too.
     bool reversed = r->direction && strcmp(r->direction, c->top.direction) != 0;
     bool both = strcmp(c->trainer.model, "cycle_gan") == 0;
 
@@ -112,6 +114,7 @@ static int load_checkpoint(const char *folder, const char *name, bool raw,
     free(file);
     o->text = xasprintf("%s of %s", params->name, folder);
     int err = checkpoint_load_net(folder, params);
+    // `average` is on the stack and must not outlive this call.
     params->name = name;
     return err ? err : translator_ready(o->translator);
 }
@@ -123,12 +126,14 @@ static int open_checkpoint(const struct weights_source_request *r, struct weight
 
     if (err)
         return err;
+    // The run's settings may be newer than the checkpoint's; a folder has only its own.
     char *conf = xasprintf("%s/pipeline.conf", r->run ? r->run : folder);
     err = config_load_effective(conf, &o->config);
     free(conf);
     if (!err)
         err = choose_net(r, o->config, &name);
     if (!err)
+        // For the message alone: it names the directions that exist.
         err = sources_generator(folder, name, o->config->top.direction, path);
     if (!err)
         err = resolve_device(r, &o->config->trainer);
@@ -164,6 +169,7 @@ static int open_recognised(const struct weights_source_request *r, struct weight
             err_set(ERR_CONFIG, "'%s' is a discriminator; a generator translates", weights_path(w));
     if (err)
         return err;
+    // .arch points into `found`, which lives until the translator is made.
     struct net_options net = recognised_options(&found);
     struct device_choice device;
     const char *dtype = r->dtype ? r->dtype : "auto";
@@ -205,6 +211,7 @@ static int open_file(const struct weights_source_request *r, struct weights_sour
 int weights_source_open(const struct weights_source_request *r, struct weights_source *ret) {
     struct weights_source o = {0};
 
+    // Counted as booleans: exactly one.
     if (!!r->run + !!r->checkpoint + !!r->weights != 1)
         return err_set(ERR_USAGE, "one of --run, --checkpoint and --weights is needed");
     if (r->step && !r->run)
