@@ -41,6 +41,7 @@ struct feed;
 
 // Fails as hub_open does.
 int feed_open(const struct feed_options *options, struct feed **ret_feed);
+// Accepts NULL. Frees the batches that were not taken; batches that were taken stay valid.
 void feed_close(struct feed *f);
 
 // Sets the data that a checkpoint was made with. With other data feed_poll fails with ERR_MISMATCH.
@@ -76,6 +77,8 @@ int feed_loaders(const struct feed *f);      // loaders that can take tickets
 int feed_batches_held(const struct feed *f); // batches in flight or waiting
 uint64_t feed_dropped(const struct feed *f); // second answers so far; for tests
 
+// To poll: the socket for ZMQ_POLLIN, and the time (now_us) at which feed_poll is due without a
+// message.
 void *feed_socket(struct feed *f);
 int64_t feed_due_us(const struct feed *f);
 

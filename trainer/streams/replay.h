@@ -67,6 +67,7 @@ int replay_poll(struct replay *r);
 void replay_finish(struct replay *r);
 bool replay_is_up(const struct replay *r);
 
+// To poll, as of the feed: the socket, and the time at which replay_poll is due without a message.
 void *replay_socket(struct replay *r); // NULL without a session or pool
 int64_t replay_due_us(const struct replay *r);
 

@@ -9,6 +9,7 @@
 #include "streams/feed.h"
 #include "streams/replay.h"
 
+// The fields that the caller sets: proc, feed, replay, report_after_us. All others begin as zero.
 struct wait {
     struct proc *proc;
     struct feed *feed;

@@ -38,6 +38,7 @@ struct conveyor_options {
     void *context;
 };
 
+// Starts the workers. `options` is copied; its list and context are lent until conveyor_close.
 struct conveyor *conveyor_open(const struct conveyor_options *options);
 
 // The most memory that an image needs at once while it is processed.

@@ -15,6 +15,7 @@ void progress_bar_ended(struct progress_bar *t, const char *problem);
 void progress_bar_part(struct progress_bar *t, double part);
 // Prints a line of text.
 void progress_bar_print(struct progress_bar *t, const char *text);
+// Number of images that ended with a problem. To be called when no worker runs any more.
 int progress_bar_failed(const struct progress_bar *t);
 // Prints the sum and frees the bar. `present`: number of outputs that existed and were kept.
 void progress_bar_end(struct progress_bar *t, int present);

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+// A row may be written before or after any other, but must be written before it is read.
 struct scratch;
 
 // Creates and removes a file in `folder`. ERR_IO if it cannot be written.

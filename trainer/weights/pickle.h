@@ -52,6 +52,7 @@ struct pickle;
 // it in error texts. *ret_used is its length in bytes. ERR_FORMAT, ERR_LIMIT.
 int pickle_read(const char *what, const uint8_t *text, size_t size, struct pickle **ret_pickle,
                 size_t *ret_used);
+// Accepts NULL.
 void pickle_free(struct pickle *p);
 
 struct pickle_value pickle_root(const struct pickle *p);

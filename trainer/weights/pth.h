@@ -16,6 +16,7 @@ struct pth_storage {
     uint64_t place; // meaning depends on the container
 };
 
+// All zero: empty. pth_storages_fini frees it.
 struct pth_storages {
     int count, capacity;
     struct pth_storage *items;
