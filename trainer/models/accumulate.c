@@ -53,7 +53,7 @@ size_t model_accumulate_bytes(const struct model *m) {
 }
 
 void model_set_micro_batch(struct model *m, int i, int n) {
-    // n may be below the setting: a run can end within an update.
+    // The caller may gather fewer batches than the setting allows.
     if (i < 0 || i >= n || n > MAX(m->settings.accumulate, 1))
         BUG("batch %d of %d, at most %d", i, n, (int)m->settings.accumulate);
     m->micro_batch = (struct micro_batch){i, n};
@@ -71,7 +71,7 @@ static int issue_section(struct model *m, const struct accumulator *a,
     struct optimizer *o = a->optimizer;
 
     if (kind == ACCUMULATE_FIRST)
-        // y = 1 g + 0 y is a copy on every device.
+        // A copy while the sum is finite; 0 times a NaN of the step before stays NaN.
         return b->blend(m->device, o->count, 1, o->g, 0, a->sum);
     if (kind == ACCUMULATE_NEXT)
         return b->blend(m->device, o->count, 1, o->g, 1, a->sum);
