@@ -116,10 +116,13 @@ static void compare_domains(const struct curation *c, const struct manifest *m,
         compare_pictures(c, m);
 }
 
-static void forget_domain(const struct curation *c) {
+static void forget_results(const struct curation *c) {
     char path[64];
     path_of(c->domain[0], "domain", path);
     (void)unlink(path); // there may be none
+    // A stop between the two writes would leave these settings beside a manifest of others.
+    path_of(c->domain[0], "settings", path);
+    (void)unlink(path);
 }
 
 // Written last: it marks all files before it as complete.
@@ -156,7 +159,7 @@ static int make_manifest(struct curation *c, const char *state, struct points *p
                          struct manifest **ret_manifest) {
     char cache[64];
     (void)snprintf(cache, sizeof cache, "manifest/%s.cache", c->domain); // fits
-    forget_domain(c);
+    forget_results(c);
     int err = curation_decide(c, cache);
     if (err == ERR_DATA && curation_is_decided(c))
         report_verdicts(c, points); // every picture was rejected: users query the reasons

@@ -514,8 +514,27 @@ static void turned_pictures_are_counted_and_told_once(void **state) {
     assert_int_equal(picture("1.jpg")->w, 16);
 }
 
+// Settings that were complete for an older manifest would be taken for those of a newer one.
+static void settings_do_not_outlive_their_manifest(void **state) {
+    struct manifest *m = NULL;
+    draw("1.jpg", 16, 16);
+    draw("2.jpg", 16, 16);
+    begin();
+    assert_int_equal(curate(&curation, NULL, &m), ERR_OK);
+    manifest_free(m);
+    assert_true(fs_exists("manifest/A.settings"));
+    assert_int_equal(unlink("manifest/A.manifest"), 0);
+    assert_int_equal(mkdir("manifest/A.manifest", 0755), 0); // no file can take this name
+    begin();
+    settings.limit = 1;
+    assert_true(curate(&curation, NULL, &m) != ERR_OK);
+    assert_false(fs_exists("manifest/A.settings"));
+    assert_int_equal(rmdir("manifest/A.manifest"), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        CASE(settings_do_not_outlive_their_manifest),
         CASE(candidates_are_found_in_the_order_of_bytes),
         CASE(linked_files_are_found_and_linked_folders_are_not),
         CASE(a_missing_folder_is_named),
