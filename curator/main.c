@@ -80,6 +80,7 @@ static void set_curation(const struct config *config, char domain, struct curati
     ret->warn_distance = config->top.warn_distance;
     // Index 0 is domain A, 1 is B.
     ret->settings = &config->curator[domain == 'B'];
+    ret->workdir = config->top.workdir;
     ret->other = &config->curator[domain != 'B'];
     ret->reading = &config->loader;
     curation_init(ret, curator_find(ret->settings->use));

@@ -60,6 +60,8 @@ static int spawn(struct child *c, const int in[2], const int out[2], const int c
     (void)posix_spawn_file_actions_adddup2(&files, in[0], STDIN_FILENO);
     (void)posix_spawn_file_actions_adddup2(&files, out[1], STDOUT_FILENO);
     (void)posix_spawn_file_actions_adddup2(&files, complaints[1], STDERR_FILENO);
+    if (c->job->folder)
+        (void)posix_spawn_file_actions_addchdir_np(&files, c->job->folder);
     (void)posix_spawnattr_init(&attributes);
     // The child must not inherit our blocked signals.
     (void)posix_spawnattr_setsigmask(&attributes, &none);

@@ -11,6 +11,7 @@
 struct script_job {
     const char *command;     // for messages
     const char *const *argv; // the executable's path and its arguments, NULL at the end
+    const char *folder;      // in which it runs; NULL: the current one
     const char *input;       // its stdin
     size_t input_size;
     int64_t timeout_us;        // it is killed after so long without a line on stdout

@@ -124,6 +124,13 @@ static void make_absolute(char **path) {
     *path = absolute;
 }
 
+static void set_workdir(char **workdir) {
+    char cwd[PATH_MAX];
+    if (!**workdir && getcwd(cwd, sizeof cwd))
+        config_set_text(workdir, cwd);
+    make_absolute(workdir);
+}
+
 static void check_folder(struct config_draft *d, int domain, const char *name, const char *path,
                          bool file) {
     char key[64];
@@ -345,6 +352,9 @@ static void check_dataroot(struct config_draft *d) {
 void config_check(struct config_draft *d) {
     struct config *c = d->config;
     d->misread = d->problems->count > 0;
+    set_workdir(&c->top.workdir);
+    if (!fs_is_dir(c->top.workdir))
+        config_blame(d, where_of(d, "workdir"), "workdir: there is no folder %s", c->top.workdir);
     make_absolute(&c->top.dataroot);
     make_absolute(&c->trainer.init_from);
     check_dataroot(d);

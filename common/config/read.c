@@ -233,13 +233,45 @@ static void read_root(struct reading *r, config_setting_t *root) {
     }
 }
 
+// The first line whose last string is not closed on it; 0: none. libconfig reads on to the next
+// quote, so it finds the error in a later line.
+static int unclosed_line(const char *text) {
+    bool inside = false, comment = false;
+    int line = 1;
+    for (const char *c = text; *c; c++) {
+        if (*c == '\n') {
+            if (inside)
+                return line;
+            comment = false;
+            line++;
+        } else if (!comment && !inside && (*c == '#' || (*c == '/' && c[1] == '/'))) {
+            comment = true;
+        } else if (inside && *c == '\\' && c[1] && c[1] != '\n') {
+            c++; // an escaped quote, or any other
+        } else if (!comment && *c == '"') {
+            inside = !inside;
+        }
+    }
+    return inside ? line : 0;
+}
+
+static void blame_syntax(struct reading *r, const char *text, const config_t *tree) {
+    int line = unclosed_line(text);
+    char *missing = xasprintf("%s: a quote is missing", config_error_text(tree));
+    if (line && line <= config_error_line(tree))
+        blame_line(r, line, missing);
+    else
+        blame_line(r, config_error_line(tree), config_error_text(tree));
+    free(missing);
+}
+
 static void read_text(struct reading *r, const char *text) {
     config_t tree;
     config_init(&tree);
     if (config_read_string(&tree, text))
         read_root(r, config_root_setting(&tree));
     else
-        blame_line(r, config_error_line(&tree), config_error_text(&tree));
+        blame_syntax(r, text, &tree);
     config_destroy(&tree);
 }
 

@@ -34,6 +34,7 @@ struct curation {
     uint64_t seed;
     const char *note; // stands on the contact sheet; NULL: none
     const struct config_curator *settings;
+    const char *workdir;                 // in which commands run; NULL: the current folder
     const struct config_curator *other;  // of the other domain; what does not pair ignores it
     const struct config_loader *reading; // exif, alpha, truncated; NULL: as the reference
     const struct curator *curator;

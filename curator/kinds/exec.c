@@ -159,6 +159,7 @@ static int review_by_script(struct curation *c) {
         // The whole input is in memory: script_run writes and reads at the same time.
         .command = c->settings->command,
         .argv = argv,
+        .folder = c->workdir,
         .input = text.bytes,
         .input_size = text.size,
         .timeout_us = c->settings->timeout_s * 1000000,

@@ -127,6 +127,41 @@ ok 'query of two runs takes the first of them as NAME' eval '
     exits 0 ./pipeline query --runs "$RUNS" small diff large && says "of small  of large"'
 
 
+# ---- logs ----
+printf '%s\n' '2026-01-01 00:00:02 pool: second' >"$RUNS/large/log/pool.log"
+printf '%s\n' '2026-01-01 00:00:01 trainer: first' '  and its second line' '2026-01-01 00:00:03 trainer: third' \
+    >"$RUNS/large/log/trainer.log"
+rm -f "$RUNS"/large/log/{curator,loader,monitor,supervisor}*.log
+logs_in_order() {
+    exits 0 ./pipeline logs large --runs "$RUNS" &&
+        [ "$(sed 's/.*: //' "$WORK/out" | paste -sd ,)" = 'first,  and its second line,second,third' ]
+}
+ok 'logs are in time order over processes, with lines that have no time where they belong' logs_in_order
+
+# ---- rm ----
+listed() {
+    ./pipeline runs --csv --runs "$RUNS" | cut -d , -f 1 | grep -qx "$1"
+}
+ok 'rm without a name is a usage error' exits 2 ./pipeline rm --runs "$RUNS"
+ok 'rm of no path' exits 2 ./pipeline rm ../x --runs "$RUNS"
+ok 'rm of no run is 3' exits 3 ./pipeline rm none --runs "$RUNS"
+rm -rf "$RUNS/gone"
+sqlite3 "$RUNS/metrics.sqlite" "insert into run values (3, 'gone', 'finished', 4, 5, '', '', 0, 'cpu');
+    insert into param (run_id, key, value) values (3, 'mark', 'x')"
+ok 'a run without its folder is listed' listed gone
+ok 'rm removes it' eval 'exits 0 ./pipeline rm gone --runs "$RUNS" && ! listed gone'
+ok 'with all its rows' [ "$(sqlite3 "$RUNS/metrics.sqlite" 'select count(*) from param where run_id = 3')" = 0 ]
+busy_is_kept() {
+    start small || return
+    exits 75 ./pipeline rm small --runs "$RUNS" && [ -d "$RUNS/small" ]
+    local result=$?
+    ./pipeline down small --runs "$RUNS" >/dev/null
+    return "$result"
+}
+ok 'a run that is up is not removed' busy_is_kept
+cp -r "$RUNS/small" "$RUNS/second"
+ok 'a folder without rows is removed' eval 'exits 0 ./pipeline rm second --runs "$RUNS" && [ ! -e "$RUNS/second" ]'
+
 # ---- programs with tables of their own ----
 becomes() { # what the program is given, then the words
     exits 0 ./pipeline "${@:2}" --runs "$RUNS" && [ "$(cat "$WORK/out")" = "$1" ]

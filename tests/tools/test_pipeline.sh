@@ -27,6 +27,18 @@ ok 'a value out of range is named' refuses 'loader.batch_size: 0 is out of range
     'loader = { batch_size = 0; };'
 ok 'a wrong kind is named' refuses 'whole number' 'seed = "x";'
 ok 'a syntax error has its line' refuses 'bad.conf:2: syntax error' 'name = "x";' '= 5'
+ok 'a missing quote is told of its own line' refuses 'bad.conf:1: syntax error: a quote is missing' \
+    'name = "x;' 'loader = { batch_size = 2; };' 'note = "y";'
+both_at_once() { # what the images and what the nets refuse
+    rm -rf "$WORK/sizes"
+    "${CTL%/*}/draw" --out "$WORK/drawn" --anime 12 --celeba 0 >/dev/null &&
+        mkdir -p "$WORK/sizes" && ln -s "$WORK/drawn/anime/images" "$WORK/sizes/trainA" &&
+        ln -s "$WORK/drawn/anime/images" "$WORK/sizes/trainB" &&
+        exits 78 ./pipeline check --conf "$WORK/good.conf" --set "dataroot=$WORK/sizes" \
+            --set loader.preprocess=none --set trainer.best_metric=colour &&
+        says 'images of several sizes' && says 'trainer.best_metric "colour"'
+}
+ok 'check tells what the images and what the nets refuse at once' both_at_once
 ok 'a missing file is named' exits 78 ./pipeline check --conf "$WORK/gone.conf"
 ok 'a missing folder names its setting' \
     eval 'exits 78 ./pipeline check --set dataroot=$WORK/gone && says "--set dataroot="'

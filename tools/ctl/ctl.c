@@ -49,6 +49,8 @@ static const struct command {
     {"query", "--runs --csv --json", "[NAME [RUN] | SQL]", ctl_query,
      "the database; without words: the names of the queries"},
     {"runs", "--runs --csv --json", "", ctl_runs, "the runs there are"},
+    {"warnings", "--runs", "RUN AFTER", ctl_warnings, "warnings and errors after event AFTER"},
+    {"remove", "--runs", "RUN", ctl_remove, "removes a run: its folder and its rows"},
     {"note", "--run --quick",
      "end PROCESS INSTANCE INCARNATION EXIT_CODE | event LEVEL CODE TEXT | state S ..", ctl_note,
      "records what the supervisor has seen"},
@@ -97,7 +99,7 @@ static size_t command_rows(const struct command *command, struct ctl_options *o,
         {.name = "--runs", .value = "DIR", .text = &o->runs, .help = "the folder of all runs"},
         {.name = "--run", .value = "DIR", .text = &o->run, .help = "the folder of one run"},
         {.name = "--fork", .value = "NAME", .text = &o->fork, .help = "begins another run"},
-        {.name = "--from", .value = "STEP", .whole = &o->from, .help = "of this checkpoint"},
+        {.name = "--from", .value = "STEP", .text = &o->from, .help = "of this checkpoint"},
         {.name = "--fresh", .on = &o->fresh, .help = "begins the run anew"},
         {.name = "--name", .on = &o->name_only, .help = "prints the run's name only"},
         {.name = "--json", .on = &o->json, .help = "prints JSON"},
@@ -116,7 +118,7 @@ static size_t command_rows(const struct command *command, struct ctl_options *o,
 }
 
 static int run_command(const struct command *command, int argc, char **argv) {
-    struct ctl_options o = {.runs = "runs", .presets = "presets", .from = -1};
+    struct ctl_options o = {.runs = "runs", .presets = "presets"};
     struct flag_texts sets = {0}, words = {0};
     // 14 options and the words at most.
     struct flag rows[16];

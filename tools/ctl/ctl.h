@@ -20,7 +20,7 @@ struct ctl_options {
     int n_sets;
     const char *out;  // --out; NULL: stdout
     const char *fork; // --fork; NULL: none
-    int64_t from;     // --from; -1: newest
+    const char *from; // --from: a step or "best"; NULL: newest
     bool fresh, json, csv, name_only, ready, quick;
     const char **words; // the rest
     int n_words;
@@ -33,6 +33,8 @@ int ctl_line(const struct ctl_options *o);
 int ctl_step(const struct ctl_options *o);
 int ctl_query(const struct ctl_options *o);
 int ctl_runs(const struct ctl_options *o);
+int ctl_warnings(const struct ctl_options *o); // events after one, of level warn and error
+int ctl_remove(const struct ctl_options *o);   // folder and rows of a run that is not up
 int ctl_note(const struct ctl_options *o);
 int ctl_import_options(const struct ctl_options *o);
 

@@ -167,6 +167,28 @@ static void print_names(FILE *out) {
         fprintf(out, "  %-12s %-8s %s\n", queries[i].name, queries[i].words, queries[i].help);
 }
 
+// Where a judge of the user's failed, or none was asked, `best` has no row: the reason is said.
+static void explain_no_best(sqlite3 *db, const char *name) {
+    static const char sql[] =
+        "select (select p.value from param p where p.run_id = r.run_id and "
+        "p.key = 'trainer.best_metric'), (select e.message from event e where e.run_id = r.run_id "
+        "and e.code in ('judge_command', 'not_judged') order by e.event_id desc limit 1), "
+        "exists (select 1 from metric m join metric_key k using (key_id) where "
+        "m.run_id = r.run_id and k.name = 'judge/best') from run r "
+        "where r.name = ?1 or ?1 is null order by started_us desc limit 1";
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
+        (!name || sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC) == SQLITE_OK) &&
+        sqlite3_step(s) == SQLITE_ROW && !sqlite3_column_int(s, 2)) {
+        const char *metric = (const char *)sqlite3_column_text(s, 0);
+        const char *failure = (const char *)sqlite3_column_text(s, 1);
+        fprintf(stderr, "no checkpoint has a score by trainer.best_metric = \"%s\"%s%s\n",
+                metric ? metric : "", failure ? "; the last failure: " : " yet",
+                failure ? failure : "");
+    }
+    sqlite3_finalize(s);
+}
+
 int ctl_query(const struct ctl_options *o) {
     sqlite3 *db;
     if (o->n_words == 0) {
@@ -190,7 +212,64 @@ int ctl_query(const struct ctl_options *o) {
     if (err)
         return err;
     err = run_sql(db, sql, grows ? TAIL_ROWS : 0, o);
+    if (!err && strcmp(o->words[0], "best") == 0)
+        explain_no_best(db, o->n_words > 1 ? o->words[1] : NULL);
     sqlite3_close(db);
+    return err;
+}
+
+// ---- warnings ----
+
+// For the console: "EVENT PROCESS: LEVEL: MESSAGE". The supervisor has printed its own already.
+int ctl_warnings(const struct ctl_options *o) {
+    static const char sql[] =
+        "select e.event_id, e.level, e.process, e.message from event e join run r using (run_id) "
+        "where r.name = ?1 and e.level in ('warn', 'error') and "
+        "e.process <> 'supervisor' and e.event_id > ?2 order by 1";
+    sqlite3 *db;
+    sqlite3_stmt *s = NULL;
+    int err = open_database(o->runs, SQLITE_OPEN_READONLY, &db);
+    if (err)
+        return err;
+    if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) ||
+        sqlite3_bind_text(s, 1, o->words[0], -1, SQLITE_STATIC) ||
+        sqlite3_bind_int64(s, 2, strtoll(o->words[1], NULL, 10)))
+        err = sql_error(db, "warnings");
+    while (!err && sqlite3_step(s) == SQLITE_ROW)
+        printf("%lld %s: %s: %s\n", (long long)sqlite3_column_int64(s, 0),
+               sqlite3_column_text(s, 2), sqlite3_column_text(s, 1), sqlite3_column_text(s, 3));
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    return err;
+}
+
+// ---- a run that goes ----
+
+int ctl_remove(const struct ctl_options *o) {
+    sqlite3 *db;
+    sqlite3_stmt *s = NULL;
+    char *dir = xasprintf("%s/%s", o->runs, o->words[0]);
+    bool was_there = fs_exists(dir);
+    int err = open_database(o->runs, SQLITE_OPEN_READWRITE, &db);
+    if (err == ERR_NOT_RUNNING) { // no database
+        err = ERR_OK;
+    } else if (!err) {
+        // Every table's rows of a run go with its row in `run`.
+        if (sqlite3_exec(db, "pragma foreign_keys = on", NULL, NULL, NULL) ||
+            sqlite3_prepare_v2(db, "delete from run where name = ?1", -1, &s, NULL) ||
+            sqlite3_bind_text(s, 1, o->words[0], -1, SQLITE_STATIC) ||
+            sqlite3_step(s) != SQLITE_DONE)
+            err = err_set(ERR_IO, "remove run %s from the database: %s", o->words[0],
+                          sqlite3_errmsg(db));
+        sqlite3_finalize(s);
+        was_there |= sqlite3_total_changes(db) > 0;
+        sqlite3_close(db);
+    }
+    if (!err && fs_exists(dir))
+        err = fs_remove_tree(dir);
+    if (!err && !was_there)
+        err = err_set(ERR_NOT_RUNNING, "there is no run '%s'", o->words[0]);
+    free(dir);
     return err;
 }
 

@@ -94,9 +94,14 @@ int ctl_check(const struct ctl_options *o) {
     if (err)
         return err;
     err = look_at_images(c);
-    if (!err)
-        err = trainer_check(c);
+    if (err)
+        fprintf(stderr, "%s\n", err_text());
+    int refused = trainer_check(c);
+    if (refused)
+        fprintf(stderr, "%s\n", err_text());
+    err = err ? err : refused;
     if (err) {
+        (void)err_set(err, "%s", ""); // said already
         config_free(c);
         return err;
     }

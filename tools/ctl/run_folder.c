@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/parse.h"
 #include "base/util.h"
 #include "ctl/ctl.h"
 
@@ -235,9 +236,14 @@ static int settle_as(struct config *c, const char *checkpoint, const char *dir) 
 static int fork_run(struct config *c, const struct ctl_options *o, const char *source,
                     const char *dir) {
     char step[64] = "latest", resolved[64];
-    if (o->from >= 0)
-        // Names of checkpoints have eight digits, so that they sort as numbers.
-        snprintf(step, sizeof step, "step_%08lld", (long long)o->from);
+    int64_t number;
+    if (o->from && strcmp(o->from, "best") == 0)
+        (void)text_copy(step, sizeof step, "best"); // fits
+    // Names of checkpoints have eight digits, so that they sort as numbers.
+    else if (o->from && parse_whole(o->from, 0, INT64_MAX, &number))
+        (void)snprintf(step, sizeof step, "step_%08lld", (long long)number); // fits
+    else if (o->from)
+        return err_set(ERR_USAGE, "--from is a step or best, not '%s'", o->from);
     char *from = xasprintf("%s/checkpoints/%s", source, step);
     char *conf = xasprintf("%s/pipeline.conf", dir);
     int err = ERR_OK;

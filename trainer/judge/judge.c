@@ -161,6 +161,7 @@ static int run_command(struct judge *j, const char *folder) {
     const struct judge_command command = {
         .command = j->config->trainer.judge_command,
         .folder = folder,
+        .workdir = *j->config->top.workdir ? j->config->top.workdir : NULL,
         .timeout_us = j->config->trainer.judge_timeout_s * 1000000,
         .context = j,
         .score = record_command_score,

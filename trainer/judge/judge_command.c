@@ -71,11 +71,13 @@ static int meanwhile(void *context) {
 int judge_command_run(const struct judge_command *o) {
     struct run r = {.command = o};
     char *text = xasprintf("%s \"$1\"", o->command);
+    char *images = realpath(o->folder, NULL); // the command runs elsewhere
     // The folder is "$1", so spaces in it need no quotes. "judge" is $0.
-    const char *const argv[] = {"/bin/sh", "-c", text, "judge", o->folder, NULL};
+    const char *const argv[] = {"/bin/sh", "-c", text, "judge", images ? images : o->folder, NULL};
     struct script_job job = {
         .command = o->command,
         .argv = argv,
+        .folder = o->workdir,
         .input = "",
         .timeout_us = o->timeout_us,
         .timeout_name = "trainer.judge_timeout_s",
@@ -89,6 +91,7 @@ int judge_command_run(const struct judge_command *o) {
     // A command that prints nothing is probably wrong; silence would hide it.
     if (!err && !r.scores)
         err = err_set(ERR_DATA, "'%s' printed no line \"NAME NUMBER\"", o->command);
+    free(images);
     free(text);
     return err;
 }

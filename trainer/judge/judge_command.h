@@ -11,7 +11,8 @@
 
 struct judge_command {
     const char *command;
-    const char *folder; // absolute or relative to the current one
+    const char *folder;  // of the images; absolute or relative to the current one
+    const char *workdir; // in which the command runs; NULL: the current one
     int64_t timeout_us;
     void *context;
     void (*score)(void *context, const char *name, double value); // name: letters, digits, _ - .
