@@ -74,7 +74,7 @@ int look_at_images(const struct config *c) {
             continue;
         look = (struct look){.curator = &c->curator[d], .unit = scales ? (double)l->load_size : 0};
         (void)nftw(c->curator[d].root, look_at, 16,
-                   0); // links are followed // unreadable folders are not looked at
+                   0); // follows links, leaves out what it cannot read
         if (look.odd)
             err = err_set(ERR_DATA,
                           "loader.preprocess = \"%s\" with images of several sizes, as '%s' and "
