@@ -42,9 +42,11 @@ static int look_at(const char *path, const struct stat *st, int kind, struct FTW
         return 0;
     if (++look.files > FILES_MAX)
         return 1; // ends the walk
-    int side = probe(path, &info) ? MIN(info.w, info.h) : 0;
-    if (side < look.curator->min_side || MAX(info.w, info.h) > look.curator->max_side)
-        return 0; // not an image, or left out
+    if (!probe(path, &info))
+        return 0; // not an image
+    if (MIN(info.w, info.h) < look.curator->min_side ||
+        MAX(info.w, info.h) > look.curator->max_side)
+        return 0; // left out
     double w = look.unit > 0 ? look.unit : info.w;
     double h = look.unit > 0 ? look.unit * info.h / info.w : info.h;
     if (!look.first) {
