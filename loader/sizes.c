@@ -19,6 +19,14 @@ static void trained_size(const struct config *c, enum preprocess p, bool halves,
     }
 }
 
+// Only what stands in the way of this run is named.
+static const char *needed_settings(const struct config *c) {
+    if (c->pool.pool_size <= 0)
+        return "loader.batch_size = 1";
+    return c->loader.batch_size > 1 ? "pool.pool_size = 0 and loader.batch_size = 1"
+                                    : "pool.pool_size = 0";
+}
+
 static int check_side(const struct config *c, enum preprocess p, const struct manifest *m) {
     bool halves = strcmp(c->loader.dataset_mode, "aligned") == 0;
     int w = 0, h = 0;
@@ -32,9 +40,9 @@ static int check_side(const struct config *c, enum preprocess p, const struct ma
         } else if (to_w != w || to_h != h)
             return err_set(ERR_DATA,
                            "loader.preprocess = \"%s\" makes %dx%d of '%s' and %dx%d of '%s': set "
-                           "pool.pool_size = 0 and loader.batch_size = 1, or a preprocess that "
-                           "gives one size",
-                           c->loader.preprocess, w, h, m->records[0].path, to_w, to_h, r->path);
+                           "%s, or a preprocess that gives one size",
+                           c->loader.preprocess, w, h, m->records[0].path, to_w, to_h, r->path,
+                           needed_settings(c));
     }
     return ERR_OK;
 }

@@ -42,7 +42,7 @@ ok 'the other generator too' ./pipeline export "${RUNS[@]}" --run source --direc
 ok 'as they are' cmp "$LAST/G_B.safetensors" "$WORK/G_B.safetensors"
 ok 'of the best checkpoint too' ./pipeline export "${RUNS[@]}" --run source --step best --format safetensors "$WORK/best.safetensors"
 ok 'and as ONNX' ./pipeline export "${RUNS[@]}" --run source --format onnx "$WORK/G_A.onnx"
-ok 'a run that is not there is refused' refused 3 'no run nobody' ./pipeline export "${RUNS[@]}" --run nobody --format onnx "$WORK/x"
+ok 'a run that is not there is refused' refused 3 "no run 'nobody'" ./pipeline export "${RUNS[@]}" --run nobody --format onnx "$WORK/x"
 ok 'a step that is not there is refused' refused 78 'no checkpoint' ./pipeline export "${RUNS[@]}" --run source --step 3 --format onnx "$WORK/x"
 ok 'a format that is none is refused' refused 2 'format is' ./pipeline export "${RUNS[@]}" --run source --format tiff "$WORK/x"
 
