@@ -75,6 +75,8 @@ nothing_is_lost() { # dump
         niter_decay) mentions ' n_epochs_decay = ' || return 1 ;;
         loadSize) mentions 'load_size = ' || return 1 ;;
         fineSize) mentions 'crop_size = ' || return 1 ;;
+        normG | normD) mentions ' norm = ' || return 1 ;;
+        CUT_mode) mentions ' model = ' || return 1 ;;
         *)
             echo "$name is lost" >>"$WORK/out"
             return 1
@@ -172,6 +174,48 @@ ok 'none of those is lost' nothing_is_lost "$WORK/dump.txt"
 ok 'those work' works
 ok 'their epochs are kept' has 'n_epochs = 80;'
 ok 'their schedule was stepped after the epoch' test -z "$(grep lr_compat "$WORK/made.conf")"
+
+# ---- CUT ----
+CUT=(CUT_mode=FastCUT batch_size=1 beta1=0.5 beta2=0.999 checkpoints_dir=./checkpoints continue_train=False
+    crop_size=256 "dataroot=$WORK/data" dataset_mode=unaligned direction=AtoB display_env=main display_freq=400
+    display_id=None display_ncols=4 display_port=8097 display_server=http://localhost display_winsize=256
+    easy_label=experiment_name epoch=latest epoch_count=1 evaluation_freq=5000 flip_equivariance=True
+    gan_mode=lsgan gpu_ids=0 init_gain=0.02 init_type=xavier input_nc=3 isTrain=True lambda_GAN=1.0
+    lambda_NCE=10.0 load_size=286 lr=0.0002 lr_decay_iters=50 lr_policy=linear max_dataset_size=inf model=cut
+    n_epochs=150 n_epochs_decay=50 n_layers_D=3 name=grumpy nce_T=0.07 nce_idt=False
+    nce_includes_all_negatives_from_minibatch=False nce_layers=0,4,8,12,16 ndf=64 netD=basic netF=mlp_sample
+    netF_nc=256 netG=resnet_9blocks ngf=64 no_antialias=False no_antialias_up=False no_dropout=True
+    no_flip=False no_html=False normD=batch normG=batch num_patches=256 num_threads=4 output_nc=3 phase=train
+    pool_size=0 preprocess=resize_and_crop pretrained_name=None print_freq=100 random_scale_max=3.0
+    save_by_iter=False save_epoch_freq=5 save_latest_freq=5000 serial_batches=False
+    stylegan2_G_num_downsampling=1 suffix= update_html_freq=1000 verbose=False lambda_R1=1.0)
+dump "${CUT[@]}"
+ok 'a dump of CUT is read' import "$WORK/dump.txt"
+ok 'none of its options is lost' nothing_is_lost "$WORK/dump.txt"
+ok 'it works' works
+ok 'its norm is kept' has 'norm = "batch";'
+ok 'its mode is the model' has 'model = "fastcut";'
+ok 'every option of it is known by name' test -z "$(grep 'no such setting' "$WORK/made.conf")"
+dump "${CUT[@]}" CUT_mode=CUT normD=instance
+ok 'norms that differ are read' import "$WORK/dump.txt"
+ok 'and told' eval 'has "norm = \"batch\";" && mentions "normD: instance"'
+
+# ---- the table ----
+table_is_of_settings() {
+    local setting n=0
+    while read -r setting; do
+        exits 78 ./pipeline check --set "$setting=no.such" && ! grep -q 'unknown key' "$WORK/out" || return
+        n=$((n + 1))
+    done < <("$CTL" options-markdown | sed -n 's/^| `[^`]*` | `\([^`]*\)` .*/\1/p' | grep -v '^name$' | sort -u)
+    [ "$n" -gt 40 ]
+}
+names_of_dumps() {
+    printf '%s\n' "${BASE[@]}" "${CUT[@]}" | sed 's/=.*//' | sort -u
+}
+ok 'every setting of the table exists' table_is_of_settings
+ok 'every option of both parsers is in the table' eval '
+    test -z "$(comm -23 <(names_of_dumps) <("$CTL" options-markdown | sed -n "s/^| \`\([^\`]*\)\`.*/\1/p" | sort -u))"'
+ok 'docs/options.md is current' eval '"$CTL" options-markdown | diff -q - docs/options.md >"$WORK/out"'
 
 # ---- without --out, and what is no dump ----
 ok 'it can be printed' exits 0 ./pipeline import-options "$WORK/dump.txt"

@@ -59,6 +59,7 @@ static const struct command {
     {"config-markdown", "", "", markdown_settings, "docs/configuration.md"},
     {"config-conf", "", "", conf_settings, "a file with every setting"},
     {"config-help", "", "", help_settings, "every setting as text"},
+    {"options-markdown", "", "", ctl_options_markdown, "docs/options.md"},
     {"protocol-markdown", "", "", markdown_protocol, "docs/protocol.md"},
 };
 

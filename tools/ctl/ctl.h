@@ -37,6 +37,7 @@ int ctl_warnings(const struct ctl_options *o); // events after one, of level war
 int ctl_remove(const struct ctl_options *o);   // folder and rows of a run that is not up
 int ctl_note(const struct ctl_options *o);
 int ctl_import_options(const struct ctl_options *o);
+int ctl_options_markdown(const struct ctl_options *o);
 
 // ---- run_folder.c ----
 

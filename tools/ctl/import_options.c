@@ -72,7 +72,7 @@ static void set_number(struct import *im, const struct option_line *line, const 
     (void)set(im, line, path, text);
 }
 
-// Most options have a setting of their name.
+// An option that no table knows may still have a setting of its name, as in a newer repository.
 static void take_same_name(struct import *im, const struct option_line *line) {
     static const char *const sections[] = {"trainer.", "loader.", "pool.", ""};
     // The sections that have settings of the reference's names.
@@ -258,32 +258,148 @@ static void take_continue_train(struct import *im, const struct option_line *lin
                                              : "`up` goes on by itself where it stopped");
 }
 
+// G and D may differ there.
+static void take_norm_d(struct import *im, const struct option_line *line) {
+    if (strcmp(options_value(&im->options, "normG", line->value), line->value) != 0)
+        explain(im, line, "discriminators have the generators' norm here: trainer.norm");
+    else
+        (void)set(im, line, "trainer.norm", line->value);
+}
+
+static void take_cut_mode(struct import *im, const struct option_line *line) {
+    bool fast = strcmp(line->value, "FastCUT") == 0;
+    (void)set(im, line, "trainer.model", fast ? "fastcut" : "cut");
+}
+
+// CUT_mode stands before it in a sorted dump, and knows more.
+static void take_model(struct import *im, const struct option_line *line) {
+    if (!options_value(&im->options, "CUT_mode", NULL))
+        (void)set(im, line, "trainer.model", line->value);
+}
+
+static void take_load_size(struct import *im, const struct option_line *line) {
+    (void)set(im, line, "loader.load_size", line->value);
+    if (options_value(&im->options, "CUT_mode", NULL))
+        explain(im, line, "became crop_size in the decaying epochs of CUT; here it stays");
+}
+
+static void take_net_f(struct import *im, const struct option_line *line) {
+    bool mlp = strcmp(line->value, "mlp_sample") == 0;
+    explain(im, line, mlp ? "as here" : "patches pass a small net (mlp_sample) here, always");
+}
+
 // ---- the list ----
+
+#define SAME(section, option)                                                                      \
+    { .name = #option, .to = #section "." #option }
 
 static const struct rule {
     const char *name;
-    void (*take)(struct import *im, const struct option_line *line); // NULL: see why and to
-    const char *why;                                                 // it is left out
-    const char *to;                                                  // the setting it is here
+    void (*take)(struct import *im, const struct option_line *line); // NULL: sets `to`, or says why
+    const char *why; // it is left out, or what `take` does with it
+    const char *to;  // the setting that it becomes
 } rules[] = {
-    {.name = "name", .take = take_name},
-    {.name = "dataroot", .take = take_dataroot},
-    {.name = "phase", .take = take_phase},
-    {.name = "gpu_ids", .take = take_gpu_ids},
-    {.name = "num_threads", .take = take_num_threads},
-    {.name = "nThreads", .take = take_num_threads},
-    {.name = "max_dataset_size", .take = take_max_dataset_size},
-    {.name = "display_freq", .take = take_display_freq},
-    {.name = "print_freq", .take = take_print_freq},
-    {.name = "save_latest_freq", .take = take_save_latest_freq},
-    {.name = "save_epoch_freq", .take = take_save_epoch_freq},
-    {.name = "lr_policy", .take = take_lr_policy},
-    {.name = "lr_decay_iters", .take = take_lr_decay_iters},
-    {.name = "gan_mode", .take = take_gan_mode},
-    {.name = "no_dropout", .take = take_no_dropout},
-    {.name = "isTrain", .take = take_is_train},
-    {.name = "epoch_count", .take = take_epoch_count},
-    {.name = "continue_train", .take = take_continue_train},
+    {.name = "name",
+     .take = take_name,
+     .to = "name",
+     .why = "without characters that a folder cannot have"},
+    {.name = "dataroot",
+     .take = take_dataroot,
+     .to = "dataroot",
+     .why = "with another phase than train: the roots of the curators"},
+    {.name = "phase", .take = take_phase, .why = "part of the folders, see dataroot"},
+    {.name = "gpu_ids",
+     .take = take_gpu_ids,
+     .to = "trainer.gpu",
+     .why = "the first one; -1: trainer.device = \"cpu\""},
+    {.name = "num_threads", .take = take_num_threads, .to = "loader.threads", .why = "at least 1"},
+    {.name = "nThreads", .take = take_num_threads, .to = "loader.threads", .why = "at least 1"},
+    {.name = "max_dataset_size",
+     .take = take_max_dataset_size,
+     .to = "loader.max_dataset_size",
+     .why = "inf: 0"},
+    {.name = "display_freq",
+     .take = take_display_freq,
+     .to = "trainer.sample_every",
+     .why = "pictures become steps"},
+    {.name = "print_freq",
+     .take = take_print_freq,
+     .why = "every step is recorded; trainer.print_every is of the terminal"},
+    {.name = "save_latest_freq",
+     .take = take_save_latest_freq,
+     .why = "every epoch and trainer.save_minutes, or trainer.save_every_steps"},
+    {.name = "save_epoch_freq", .take = take_save_epoch_freq, .to = "trainer.keep_weights_every"},
+    {.name = "lr_policy",
+     .take = take_lr_policy,
+     .to = "trainer.lr_policy",
+     .why = "with trainer.lr_compat where the rate was stepped before an epoch"},
+    {.name = "lr_decay_iters", .take = take_lr_decay_iters, .to = "trainer.lr_decay_iters"},
+    {.name = "gan_mode",
+     .take = take_gan_mode,
+     .to = "trainer.gan_mode",
+     .why = "wgangp there has no penalty: wgangp_no_penalty"},
+    {.name = "no_dropout", .take = take_no_dropout, .to = "trainer.no_dropout"},
+    {.name = "isTrain", .take = take_is_train, .why = "says whether the dump is of a training"},
+    {.name = "epoch_count",
+     .take = take_epoch_count,
+     .why = "the first epoch is 1; `up` goes on by itself"},
+    {.name = "continue_train",
+     .take = take_continue_train,
+     .why = "`up` goes on by itself; the file says what it did there"},
+    {.name = "model",
+     .take = take_model,
+     .to = "trainer.model",
+     .why = "test and colorization are no trainings here"},
+    {.name = "load_size", .take = take_load_size, .to = "loader.load_size"},
+    SAME(trainer, input_nc),
+    SAME(trainer, output_nc),
+    SAME(trainer, ngf),
+    SAME(trainer, ndf),
+    SAME(trainer, netD),
+    SAME(trainer, netG),
+    SAME(trainer, n_layers_D),
+    SAME(trainer, norm),
+    SAME(trainer, init_type),
+    SAME(trainer, init_gain),
+    SAME(loader, serial_batches),
+    SAME(loader, batch_size),
+    SAME(loader, crop_size),
+    SAME(loader, preprocess),
+    SAME(loader, no_flip),
+    SAME(loader, dataset_mode),
+    {.name = "direction", .to = "direction"},
+    SAME(trainer, n_epochs),
+    SAME(trainer, n_epochs_decay),
+    SAME(trainer, beta1),
+    SAME(trainer, lr),
+    SAME(trainer, lambda_A),
+    SAME(trainer, lambda_B),
+    SAME(trainer, lambda_identity),
+    SAME(trainer, lambda_L1),
+    SAME(pool, pool_size),
+    // ---- CUT ----
+    {.name = "CUT_mode", .take = take_cut_mode, .to = "trainer.model", .why = "FastCUT: fastcut"},
+    {.name = "normG", .to = "trainer.norm"},
+    {.name = "normD", .take = take_norm_d, .to = "trainer.norm", .why = "if it is that of normG"},
+    {.name = "netF", .take = take_net_f, .why = "mlp_sample, always"},
+    SAME(trainer, beta2),
+    SAME(trainer, lambda_GAN),
+    SAME(trainer, lambda_NCE),
+    SAME(trainer, nce_idt),
+    SAME(trainer, nce_layers),
+    SAME(trainer, nce_includes_all_negatives_from_minibatch),
+    SAME(trainer, netF_nc),
+    SAME(trainer, nce_T),
+    SAME(trainer, num_patches),
+    SAME(trainer, flip_equivariance),
+    SAME(trainer, no_antialias),
+    SAME(trainer, no_antialias_up),
+    {.name = "random_scale_max", .why = "of preprocess with zoom, which is not here"},
+    {.name = "pretrained_name",
+     .why = "trainer.init_from begins with the weights of a run or file"},
+    {.name = "stylegan2_G_num_downsampling", .why = "of stylegan2 nets, which are not here"},
+    {.name = "lambda_R1", .why = "of SinCUT, the training on one picture, which is not here"},
+    // ---- what has no setting ----
     {.name = "checkpoints_dir", .why = "runs lie in the folder of `--runs DIR`"},
     {.name = "suffix", .why = "was made part of the name"},
     {.name = "verbose", .why = "the nets' parameters are in the database: table param, net.*"},
@@ -324,19 +440,32 @@ static const struct rule {
 };
 
 // The table first: its rows know options whose name would also fit a setting.
-static void take(struct import *im, const struct option_line *line) {
+static void take_option(struct import *im, const struct option_line *line) {
     for (size_t i = 0; i < COUNT(rules); i++) {
         if (strcmp(rules[i].name, line->name) != 0)
             continue;
         if (rules[i].take)
             rules[i].take(im, line);
-        else if (rules[i].why)
-            explain(im, line, rules[i].why);
-        else
+        else if (rules[i].to)
             (void)set(im, line, rules[i].to, line->value);
+        else
+            explain(im, line, rules[i].why);
         return;
     }
     take_same_name(im, line);
+}
+
+int ctl_options_markdown(const struct ctl_options *o) {
+    puts(
+        "# Options of the PyTorch repositories\n\n"
+        "Made by `ctl options-markdown` from the table that `./pipeline import-options` uses. The\n"
+        "options are those of pytorch-CycleGAN-and-pix2pix (2017 to 2024) and of CUT.\n\n"
+        "| option there | setting here | |\n|---|---|---|");
+    for (size_t i = 0; i < COUNT(rules); i++)
+        printf("| `%s` | %s%s%s | %s |\n", rules[i].name, rules[i].to ? "`" : "",
+               rules[i].to ? rules[i].to : "none", rules[i].to ? "`" : "",
+               rules[i].why ? rules[i].why : "");
+    return ERR_OK;
 }
 
 // ---- the file ----
@@ -446,7 +575,7 @@ int ctl_import_options(const struct ctl_options *o) {
         const struct option_line *line = &im.options.lines[i];
         // Pointers are compared: only the last line of a name has that very value.
         if (options_value(&im.options, line->name, NULL) == line->value) // the last of its name
-            take(&im, line);
+            take_option(&im, line);
     }
     write_conf(&im, o->words[0], &conf);
     if (o->out)
