@@ -2,6 +2,7 @@
 # import-options: nothing of a dump is lost, what comes out is a configuration that works, and what
 # is no dump is refused.
 # shellcheck disable=SC2317 # functions are run through ok
+# shellcheck disable=SC2016 # texts are run through ok, and sed knows no shell
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 CTL=$PWD/${BUILD:-build}/bin/ctl
@@ -183,7 +184,7 @@ CUT=(CUT_mode=FastCUT batch_size=1 beta1=0.5 beta2=0.999 checkpoints_dir=./check
     gan_mode=lsgan gpu_ids=0 init_gain=0.02 init_type=xavier input_nc=3 isTrain=True lambda_GAN=1.0
     lambda_NCE=10.0 load_size=286 lr=0.0002 lr_decay_iters=50 lr_policy=linear max_dataset_size=inf model=cut
     n_epochs=150 n_epochs_decay=50 n_layers_D=3 name=grumpy nce_T=0.07 nce_idt=False
-    nce_includes_all_negatives_from_minibatch=False nce_layers=0,4,8,12,16 ndf=64 netD=basic netF=mlp_sample
+    nce_includes_all_negatives_from_minibatch=False 'nce_layers=0,4,8,12,16' ndf=64 netD=basic netF=mlp_sample
     netF_nc=256 netG=resnet_9blocks ngf=64 no_antialias=False no_antialias_up=False no_dropout=True
     no_flip=False no_html=False normD=batch normG=batch num_patches=256 num_threads=4 output_nc=3 phase=train
     pool_size=0 preprocess=resize_and_crop pretrained_name=None print_freq=100 random_scale_max=3.0
